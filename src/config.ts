@@ -1,0 +1,156 @@
+import { resolve } from "node:path";
+import { z } from "zod";
+
+/*
+ * Everything that can be set, read once from the environment. docs/configuration.md is generated from this
+ * schema (`npm run docs:configuration`), a test holds the page to it. This is the only reader of process.env.
+ */
+
+const HOUR_SECONDS = 3600;
+
+const Port = z.coerce.number().int().min(0).max(65_535);
+const Millis = z.coerce.number().int().min(0).max(3_600_000);
+const Count = z.coerce.number().int().min(1).max(1_000_000);
+const Flag = z.enum(["true", "false"]).transform((text) => text === "true");
+const List = z.string().transform((text) =>
+  text
+    .split(",")
+    .map((part) => part.trim())
+    .filter((part) => part !== ""),
+);
+
+/** One entry a variable: purpose, unit and default. */
+export const VARIABLES = {
+  PORT: Port.default(8080).describe("The port to listen on, for sockets, HTTP and pages alike. 0 takes a free one."),
+  HOST: z.string().min(1).default("127.0.0.1").describe("The address to listen on."),
+  DATABASE_URL: z
+    .url({ protocol: /^postgres(ql)?$/, error: "expected a URL such as postgres://user:password@host:5432/name" })
+    .optional()
+    .describe("PostgreSQL 18 or newer. Without it an embedded PostgreSQL runs, its data under `PLAYHEAD_DATA_DIR`."),
+  LISTEN_DATABASE_URL: z
+    .url({ protocol: /^postgres(ql)?$/, error: "expected a URL such as postgres://user:password@host:5432/name" })
+    .optional()
+    .describe("A direct connection for LISTEN, where `DATABASE_URL` goes through a pooler in transaction mode."),
+  PLAYHEAD_DATA_DIR: z
+    .string()
+    .min(1)
+    .default(".playhead")
+    .transform((path) => resolve(path))
+    .describe("Where the embedded PostgreSQL keeps its data, and the secret of built-in tokens."),
+  AUTH_SECRET: z
+    .string()
+    .min(32)
+    .optional()
+    .describe(
+      "Signs built-in tokens (HS256), at least 32 characters. Without it one is made, and kept in the data folder (embedded) or in the database.",
+    ),
+  BUILTIN_ACCOUNTS: Flag.default(true).describe("Whether `POST /v1/auth/register` and `/login` are open."),
+  TOKEN_TTL_SECONDS: z.coerce
+    .number()
+    .int()
+    .min(10)
+    .max(365 * 24 * HOUR_SECONDS)
+    .default(12 * HOUR_SECONDS)
+    .describe("How long a built-in token is valid, in seconds."),
+  DEMO: Flag.optional().describe(
+    "Whether the demo course and the one-click demo accounts are there. By default only with the embedded PostgreSQL.",
+  ),
+  ALLOWED_ORIGINS: List.default([]).describe(
+    "Comma-separated origins (`https://app.example.org`) whose pages may connect and call. The server's own origin always may; clients that send no Origin are not browsers and are judged by their token alone. `*` allows all.",
+  ),
+  SOCKET_TRANSPORTS: List.pipe(z.array(z.enum(["websocket", "polling"])).min(1))
+    .default(["websocket"])
+    .describe("Socket.IO transports, comma-separated. Long polling needs a balancer with sticky sessions."),
+  TRUST_PROXY: Flag.default(false).describe(
+    "Whether the client's address is read from the last entry of `X-Forwarded-For`. Only behind a proxy that sets it.",
+  ),
+  LOG_LEVEL: z
+    .enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"])
+    .default("warn")
+    .describe("Logs are JSON lines on standard error."),
+  DATABASE_POOL_SIZE: Count.default(10).describe("Connections for reads and for everything but the heartbeat writers."),
+  WRITERS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(16)
+    .default(1)
+    .describe("Heartbeat writers, each with a connection and a share of the users. Few writers with big batches are fastest."),
+  FLUSH_INTERVAL_MS: Millis.default(50).describe("The shortest time between two flushes of one writer, in ms."),
+  MAX_BATCH: Count.default(1000).describe("Heartbeats in one statement at the most."),
+  MAX_PENDING: Count.default(50_000).describe("Heartbeats that may wait in one process; past it they are refused as `overloaded`."),
+  ACK_DEADLINE_MS: Millis.default(8000).describe(
+    "How long a heartbeat may wait for the database before it is refused as `unavailable`, in ms.",
+  ),
+  QUERY_TIMEOUT_MS: Millis.default(5000).describe("How long one statement may take, in ms."),
+  BEAT_INTERVAL_MS: z.coerce
+    .number()
+    .int()
+    .min(1000)
+    .max(120_000)
+    .default(10_000)
+    .describe("The cadence the server asks of players, in ms; raised under load."),
+  FRAME_INTERVAL_MS: z.coerce
+    .number()
+    .int()
+    .min(20)
+    .max(10_000)
+    .default(250)
+    .describe("The shortest time between two frames of one topic, in ms."),
+  MAX_BACKPRESSURE_BYTES: z.coerce
+    .number()
+    .int()
+    .min(65_536)
+    .max(67_108_864)
+    .default(1_048_576)
+    .describe("What may wait for one slow socket before it is disconnected, in bytes."),
+  RATE_LIMIT_BURST: Count.default(200).describe("Calls a user may make at once, over all its connections to a process."),
+  RATE_LIMIT_PER_SECOND: Count.default(20).describe("Calls a user may go on making, per second."),
+  MAX_CONNECTIONS_PER_USER: Count.default(50).describe("Sockets a user may have open to one process."),
+  SHUTDOWN_TIMEOUT_MS: Millis.default(25_000).describe("How long a stop may take before the process exits all the same, in ms."),
+  DRAIN_MS: Millis.default(1000).describe(
+    "Over how long clients are told to spread their reconnects when the server stops, in ms.",
+  ),
+} as const;
+
+const Environment = z.object(VARIABLES);
+type Environment = z.infer<typeof Environment>;
+
+export interface Config extends Environment {
+  /** Whether PostgreSQL runs inside this installation. */
+  embedded: boolean;
+  demo: boolean;
+}
+
+/** The configuration is wrong; the message lists every variable, what it got and what it wants. */
+export class ConfigError extends Error {
+  constructor(problems: string[]) {
+    super(`The configuration is wrong:\n${problems.map((problem) => `  ${problem}`).join("\n")}`);
+    this.name = "ConfigError";
+  }
+}
+
+const SECRET_VARIABLES = new Set(["AUTH_SECRET", "DATABASE_URL", "LISTEN_DATABASE_URL"]);
+
+/**
+ * Reads the configuration. An empty variable counts as not set.
+ * @throws ConfigError with every variable that is wrong, at once.
+ */
+export function loadConfig(environment: Record<string, string | undefined>): Config {
+  const given = Object.fromEntries(
+    Object.keys(VARIABLES)
+      .map((name) => [name, environment[name]?.trim()] as const)
+      .filter(([, value]) => value !== undefined && value !== ""),
+  );
+  const result = Environment.safeParse(given);
+  if (!result.success) {
+    const problems = result.error.issues.map((issue) => {
+      const name = String(issue.path[0]);
+      const got = SECRET_VARIABLES.has(name) ? "(not shown)" : JSON.stringify(given[name]);
+      return `${name}: got ${got}; ${issue.message}`;
+    });
+    throw new ConfigError(problems);
+  }
+  const embedded = result.data.DATABASE_URL === undefined;
+  return { ...result.data, embedded, demo: result.data.DEMO ?? embedded };
+}

@@ -1,0 +1,109 @@
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+
+/** Every figure on `/metrics`, by its part. One registry a process; tests make their own. */
+export type Metrics = ReturnType<typeof createMetrics>;
+
+const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
+export function createMetrics() {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry, prefix: "playhead_" });
+  return {
+    registry,
+    heartbeats: new Counter({
+      name: "playhead_heartbeats_total",
+      help: "Heartbeats by outcome: ok, or the code they were refused with.",
+      labelNames: ["outcome"],
+      registers,
+    }),
+    ackSeconds: new Histogram({
+      name: "playhead_heartbeat_ack_seconds",
+      help: "From a heartbeat's arrival to its ack, in seconds.",
+      buckets: SECONDS,
+      registers,
+    }),
+    budgetCutMs: new Counter({
+      name: "playhead_budget_cut_ms_total",
+      help: "Milliseconds of claimed watching that passed the user's budget and were cut.",
+      registers,
+    }),
+    pending: new Gauge({ name: "playhead_heartbeats_pending", help: "Heartbeats that wait for the database.", registers }),
+    batchSize: new Histogram({
+      name: "playhead_batch_size",
+      help: "Rows in one flush.",
+      buckets: [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500],
+      registers,
+    }),
+    flushSeconds: new Histogram({
+      name: "playhead_flush_seconds",
+      help: "How long a flush takes, locks and COMMIT included, in seconds.",
+      buckets: SECONDS,
+      registers,
+    }),
+    flushRetries: new Counter({
+      name: "playhead_flush_retries_total",
+      help: "Flushes repeated, by SQLSTATE.",
+      labelNames: ["sqlstate"],
+      registers,
+    }),
+    droppedBeats: new Counter({
+      name: "playhead_beats_dropped_total",
+      help: "Heartbeats acked and dropped because a reset came after them.",
+      registers,
+    }),
+    poolConnections: new Gauge({
+      name: "playhead_db_pool_connections",
+      help: "Connections of the pool by state: total, idle, waiting (callers in the queue).",
+      labelNames: ["state"],
+      registers,
+    }),
+    notificationQueue: new Gauge({
+      name: "playhead_db_notification_queue_usage",
+      help: "pg_notification_queue_usage(): the share of the NOTIFY queue in use, 0 to 1.",
+      registers,
+    }),
+    sockets: new Gauge({
+      name: "playhead_sockets",
+      help: "Connected sockets by namespace.",
+      labelNames: ["namespace"],
+      registers,
+    }),
+    socketCalls: new Counter({
+      name: "playhead_socket_calls_total",
+      help: "Calls over sockets by namespace, event and outcome.",
+      labelNames: ["namespace", "event", "outcome"],
+      registers,
+    }),
+    disconnects: new Counter({
+      name: "playhead_disconnects_total",
+      help: "Sockets gone, by reason.",
+      labelNames: ["reason"],
+      registers,
+    }),
+    topics: new Gauge({ name: "playhead_topics", help: "Topics that somebody watches here.", registers }),
+    frames: new Counter({ name: "playhead_frames_total", help: "Frames built, each once for all its receivers.", registers }),
+    deliveries: new Counter({ name: "playhead_deliveries_total", help: "Frames handed to sockets.", registers }),
+    slowSockets: new Gauge({ name: "playhead_slow_sockets", help: "Dashboards that are behind and served alone.", registers }),
+    relayActive: new Gauge({ name: "playhead_relay_active", help: "1 while this process relays notifications.", registers }),
+    relayLagSeconds: new Gauge({
+      name: "playhead_relay_lag_seconds",
+      help: "How long the relay's last notification to itself was under way, in seconds.",
+      registers,
+    }),
+    resyncs: new Counter({ name: "playhead_resyncs_total", help: "Times everything shown was read again.", registers }),
+    httpRequests: new Counter({
+      name: "playhead_http_requests_total",
+      help: "HTTP requests by method, route and status.",
+      labelNames: ["method", "route", "status"],
+      registers,
+    }),
+    httpSeconds: new Histogram({
+      name: "playhead_http_request_seconds",
+      help: "How long HTTP requests take, in seconds, by route.",
+      labelNames: ["route"],
+      buckets: SECONDS,
+      registers,
+    }),
+  };
+}

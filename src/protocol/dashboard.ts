@@ -1,0 +1,97 @@
+import { z } from "zod";
+import type { PlayerState } from "./heartbeat.ts";
+import { Id } from "./ids.ts";
+import type { CourseProgressRow, FileProgress, FileProgressRow, LessonProgress } from "./progress.ts";
+
+/** What a dashboard can watch. */
+export type Topic =
+  | { kind: "user"; userId: string }
+  | { kind: "course"; courseId: string }
+  | { kind: "learner"; courseId: string; userId: string }
+  | { kind: "lesson"; lessonId: string }
+  | { kind: "file"; fileId: string }
+  | { kind: "stream"; streamId: string }
+  | { kind: "streams" };
+
+export const Subscribe = z.object({ topic: z.string().max(600) });
+
+const FORMS = "user:<id>, course:<id>, course:<id>/user:<id>, lesson:<id>, file:<id>, stream:<id> or streams";
+
+/**
+ * Reads a topic's name. An id may itself contain `/user:`; the last one parts course and learner.
+ * @returns null where it is no topic; `TOPIC_FORMS` says what is.
+ */
+export function parseTopic(name: string): Topic | null {
+  if (name === "streams") return { kind: "streams" };
+  const colon = name.indexOf(":");
+  const kind = name.slice(0, colon);
+  const id = name.slice(colon + 1);
+  if (colon < 0 || !Id.safeParse(id).success) return kind === "course" ? parseLearnerTopic(id) : null;
+  switch (kind) {
+    case "user":
+      return { kind, userId: id };
+    case "course":
+      return parseLearnerTopic(id) ?? { kind, courseId: id };
+    case "lesson":
+      return { kind, lessonId: id };
+    case "file":
+      return { kind, fileId: id };
+    case "stream":
+      return { kind, streamId: id };
+    default:
+      return null;
+  }
+}
+
+function parseLearnerTopic(rest: string): Topic | null {
+  const slash = rest.lastIndexOf("/user:");
+  if (slash < 0) return null;
+  const courseId = rest.slice(0, slash);
+  const userId = rest.slice(slash + "/user:".length);
+  if (!Id.safeParse(courseId).success || !Id.safeParse(userId).success) return null;
+  return { kind: "learner", courseId, userId };
+}
+
+/** The forms a topic's name may take, for error messages. */
+export const TOPIC_FORMS = FORMS;
+
+/** A player that is there now, at the position it last reported. */
+export interface Present {
+  userId: string;
+  fileId: string;
+  position: number;
+  state: PlayerState;
+  rate: number;
+  /** How long ago the position was reported, at the time the frame was built. */
+  ageMs: number;
+}
+
+/** What is there no more. `version` is 0 for a viewer that left: presence has no version. */
+export type Removed =
+  | { kind: "present"; userId: string; fileId: string; version: number }
+  | { kind: "progress"; userId: string; fileId: string; version: number }
+  | { kind: "lesson"; userId: string; lessonId: string; version: number }
+  | { kind: "course"; userId: string; courseId: string; version: number };
+
+/** The sums over all learners of a course, lesson or file. */
+export interface TopicTotals {
+  learners: number;
+  completed: number;
+  /** The mean over the learners who have begun, 0 to 100. */
+  percentage: number;
+}
+
+/** One frame of a topic, and its snapshot: state with versions, never deltas. Keep the highest version per key. */
+export interface Update {
+  topic: string;
+  /** ISO 8601, the server's clock. */
+  at: string;
+  progress?: (FileProgress | FileProgressRow)[];
+  lessons?: LessonProgress[];
+  courses?: CourseProgressRow[];
+  present?: Present[];
+  /** Players present. */
+  viewers?: number;
+  removed?: Removed[];
+  totals?: TopicTotals;
+}

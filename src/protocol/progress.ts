@@ -1,0 +1,71 @@
+import { z } from "zod";
+import { Id } from "./ids.ts";
+
+/** Progress of one user in one file, in seconds. */
+export const FileProgress = z.object({
+  userId: z.string(),
+  fileId: z.string(),
+  lessonId: z.string(),
+  courseId: z.string(),
+  /** Where the player was last seen. */
+  position: z.number(),
+  /** Where to resume: 0 within the first 5 s or past the end boundary, else two seconds before the position. */
+  resumeAt: z.number(),
+  /** From the catalogue; null while it is not known. */
+  duration: z.number().nullable(),
+  /** The union of what was really played. */
+  watched: z.array(z.tuple([z.number(), z.number()])),
+  watchedSeconds: z.number(),
+  /** Time spent, re-watching included. */
+  watchTimeSeconds: z.number(),
+  /** watched / duration x 100. */
+  percentage: z.number(),
+  completed: z.boolean(),
+  /** ISO 8601; null where nothing was watched yet. */
+  lastWatched: z.string().nullable(),
+  epoch: z.number(),
+  /** Grows with every change; keep the highest. 0 where nothing was watched yet. */
+  version: z.number(),
+});
+export type FileProgress = z.infer<typeof FileProgress>;
+
+/** A file's progress in a topic that many learners share: without the ranges. */
+export type FileProgressRow = Omit<FileProgress, "watched">;
+
+export const LessonProgress = z.object({
+  userId: z.string(),
+  lessonId: z.string(),
+  courseId: z.string(),
+  totalFiles: z.number(),
+  completedFiles: z.number(),
+  percentage: z.number(),
+  lastUpdated: z.string().nullable(),
+  version: z.number(),
+});
+export type LessonProgress = z.infer<typeof LessonProgress>;
+
+/** A learner's progress in a course, without its lessons and files. */
+export const CourseProgressRow = z.object({
+  userId: z.string(),
+  courseId: z.string(),
+  totalFiles: z.number(),
+  completedFiles: z.number(),
+  totalDuration: z.number(),
+  watchedDuration: z.number(),
+  percentage: z.number(),
+  lastUpdated: z.string().nullable(),
+  version: z.number(),
+});
+export type CourseProgressRow = z.infer<typeof CourseProgressRow>;
+
+export const CourseProgress = CourseProgressRow.extend({
+  lessons: z.array(LessonProgress),
+  files: z.array(FileProgress),
+});
+export type CourseProgress = z.infer<typeof CourseProgress>;
+
+/** One file or a whole course: what `progress:get` and `progress:reset` name. */
+export const ProgressTarget = z.union([z.strictObject({ fileId: Id }), z.strictObject({ courseId: Id })], {
+  error: "expected { fileId } or { courseId }, one of the two",
+});
+export type ProgressTarget = z.infer<typeof ProgressTarget>;
