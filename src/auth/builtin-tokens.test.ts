@@ -1,0 +1,100 @@
+import { generateKeyPair, SignJWT, UnsecuredJWT } from "jose";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { createBuiltinTokens } from "./builtin-tokens.ts";
+
+const SECRET = "a secret of at least thirty-two characters";
+const key = new TextEncoder().encode(SECRET);
+const tokens = createBuiltinTokens({ secret: SECRET, ttlSeconds: 60 });
+
+function signed(payload: Record<string, unknown>, { alg = "HS256", with: withKey = key }: { alg?: string; with?: Uint8Array } = {}) {
+  return new SignJWT(payload).setProtectedHeader({ alg }).sign(withKey);
+}
+
+const inAMinute = () => Math.floor(Date.now() / 1000) + 60;
+const claims = () => ({ iss: "playhead", sub: "alice", role: "learner", exp: inAMinute() });
+
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+describe("built-in tokens", () => {
+  it("verifies what it minted and tells who is calling until when", async () => {
+    const { token, expiresAt } = await tokens.mint({ userId: "alice", role: "instructor" });
+    expect(await tokens.verify(token)).toEqual({ userId: "alice", role: "instructor", expiresAt });
+  });
+
+  it("lets the caller of mint choose a lifetime", async () => {
+    const before = Math.floor(Date.now() / 1000);
+    const { expiresAt } = await tokens.mint({ userId: "alice", role: "learner" }, 5);
+    expect(expiresAt.getTime() / 1000 - before).toBeGreaterThanOrEqual(5);
+    expect(expiresAt.getTime() / 1000 - before).toBeLessThanOrEqual(6);
+  });
+
+  it("keeps a subject of any script, up to 128 characters", async () => {
+    const userId = "ü😀".repeat(64);
+    const { token } = await tokens.mint({ userId, role: "learner" });
+    expect((await tokens.verify(token)).userId).toBe(userId);
+  });
+
+  it("ends a token at its exp, without any grace", async () => {
+    vi.useFakeTimers({ now: 1_000_000_000_000, toFake: ["Date"] });
+    const { token, expiresAt } = await tokens.mint({ userId: "alice", role: "learner" }, 30);
+    vi.setSystemTime(expiresAt.getTime() - 1000);
+    await expect(tokens.verify(token)).resolves.toMatchObject({ userId: "alice" });
+    vi.setSystemTime(expiresAt.getTime());
+    await expect(tokens.verify(token)).rejects.toMatchObject({
+      code: "unauthenticated",
+      message: expect.stringContaining("expired"),
+    });
+  });
+
+  const refused: [string, () => Promise<string> | string, RegExp][] = [
+    ["an unsigned token (alg none)", () => new UnsecuredJWT(claims()).encode(), /./],
+    ["another HMAC algorithm under the right key", () => signed(claims(), { alg: "HS512" }), /not signed with HS256/],
+    [
+      "an asymmetric algorithm",
+      async () => new SignJWT(claims()).setProtectedHeader({ alg: "ES256" }).sign((await generateKeyPair("ES256")).privateKey),
+      /not signed with HS256/,
+    ],
+    ["a forged signature", () => signed(claims(), { with: new TextEncoder().encode("x".repeat(40)) }), /signature/],
+    ["a token whose claims were changed after signing", async () => tamper(await signed(claims())), /signature/],
+    ["no subject", () => signed({ ...claims(), sub: undefined }), /`sub`/],
+    ["an empty subject", () => signed({ ...claims(), sub: "" }), /subject/],
+    ["a subject of 129 characters", () => signed({ ...claims(), sub: "x".repeat(129) }), /subject/],
+    ["a subject with U+0000", () => signed({ ...claims(), sub: "a\u0000b" }), /subject/],
+    ["a subject that is a number", () => signed({ ...claims(), sub: 7 }), /subject|malformed/],
+    ["no exp", () => signed({ ...claims(), exp: undefined }), /`exp`/],
+    ["another issuer", () => signed({ ...claims(), iss: "somebody" }), /`iss`/],
+    ["no role", () => signed({ ...claims(), role: undefined }), /role/],
+    ["an unknown role", () => signed({ ...claims(), role: "root" }), /role/],
+    ["a role that is a name of Object.prototype", () => signed({ ...claims(), role: "constructor" }), /role/],
+    ["an empty string", () => "", /malformed/],
+    ["no token at all but a long string", () => "x".repeat(5000), /malformed/],
+    ["three empty parts", () => "..", /malformed/],
+  ];
+
+  it.each(refused)("refuses %s", async (_, make, message) => {
+    const token = await make();
+    await expect(tokens.verify(token)).rejects.toMatchObject({
+      name: "AppError",
+      code: "unauthenticated",
+      message: expect.stringMatching(message),
+    });
+  });
+
+  it("never repeats the token in the error", async () => {
+    const token = await signed({ ...claims(), sub: "secret-subject" }, { with: new TextEncoder().encode("x".repeat(40)) });
+    const error = await tokens.verify(token).then(
+      () => null,
+      (thrown: Error) => thrown,
+    );
+    expect(error?.message).not.toContain("secret-subject");
+    expect(error?.message).not.toContain(token.slice(0, 20));
+  });
+});
+
+function tamper(token: string): string {
+  const [header, payload, signature] = token.split(".");
+  const changed = { ...JSON.parse(Buffer.from(payload ?? "", "base64url").toString()), role: "admin" };
+  return [header, Buffer.from(JSON.stringify(changed)).toString("base64url"), signature].join(".");
+}

@@ -1,0 +1,79 @@
+import { errors, jwtVerify, SignJWT } from "jose";
+import { AppError } from "../errors.ts";
+import { Id } from "../protocol/ids.ts";
+import { type MintToken, ROLES, type Role, type VerifyToken } from "./caller.ts";
+
+/*
+ * Tokens of the built-in kind: JWTs signed with one secret that all nodes share. HS256 is the only algorithm
+ * ever accepted, whatever a token's header asks for, and a token ends at its `exp` to the second: no skew,
+ * because the clock that signs is the clock that checks.
+ */
+
+const ALGORITHM = "HS256";
+const ISSUER = "playhead";
+const GET_ANOTHER = "sign in again, or mint one with `playhead token`";
+
+export interface BuiltinTokens {
+  mint: MintToken;
+  verify: VerifyToken;
+}
+
+/** Mints and checks built-in tokens. `ttlSeconds` is how long a token lives unless the caller says otherwise. */
+export function createBuiltinTokens({ secret, ttlSeconds }: { secret: string; ttlSeconds: number }): BuiltinTokens {
+  const key = new TextEncoder().encode(secret);
+
+  return {
+    async mint({ userId, role }, lifetimeSeconds = ttlSeconds) {
+      const issuedAt = Math.floor(Date.now() / 1000);
+      const expiresAt = issuedAt + lifetimeSeconds;
+      const token = await new SignJWT({ role })
+        .setProtectedHeader({ alg: ALGORITHM, typ: "JWT" })
+        .setIssuer(ISSUER)
+        .setSubject(userId)
+        .setIssuedAt(issuedAt)
+        .setExpirationTime(expiresAt)
+        .sign(key);
+      return { token, expiresAt: new Date(expiresAt * 1000) };
+    },
+
+    async verify(token) {
+      const { payload } = await jwtVerify(token, key, {
+        algorithms: [ALGORITHM],
+        issuer: ISSUER,
+        requiredClaims: ["sub", "exp"],
+        clockTolerance: 0,
+      }).catch((error: unknown) => {
+        throw toAppError(error);
+      });
+      if (!Id.safeParse(payload.sub).success) {
+        throw new AppError("unauthenticated", `The token's subject is no user id of 1 to 128 characters; ${GET_ANOTHER}.`);
+      }
+      if (!isRole(payload["role"])) {
+        throw new AppError("unauthenticated", `The token's role is none of ${ROLES.join(", ")}; ${GET_ANOTHER}.`);
+      }
+      return {
+        userId: payload.sub as string,
+        role: payload["role"],
+        expiresAt: new Date((payload.exp as number) * 1000),
+      };
+    },
+  };
+}
+
+function isRole(value: unknown): value is Role {
+  return ROLES.some((role) => role === value);
+}
+
+/** Says what was wrong with the token, and never repeats any of it. */
+function toAppError(cause: unknown): unknown {
+  if (!(cause instanceof errors.JOSEError)) return cause;
+  return new AppError("unauthenticated", `${explain(cause)}; ${GET_ANOTHER}.`, { cause });
+}
+
+function explain(error: errors.JOSEError): string {
+  if (error instanceof errors.JWTExpired) return "The token has expired";
+  if (error instanceof errors.JWTClaimValidationFailed) return `The token's \`${error.claim}\` is missing or not Playhead's`;
+  if (error instanceof errors.JOSEAlgNotAllowed) return `The token is not signed with ${ALGORITHM}`;
+  if (error instanceof errors.JWSSignatureVerificationFailed) return "The token's signature is not this server's";
+  return "The token is malformed";
+}
