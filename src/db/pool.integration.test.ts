@@ -1,0 +1,86 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createTestDatabase, type TestDatabase } from "../../test/helpers/database.ts";
+import { waitFor } from "../../test/helpers/wait-for.ts";
+import { createLogger } from "../logger.ts";
+import { createPool, withTransaction } from "./pool.ts";
+import { isTransient, sqlStateOf } from "./sqlstate.ts";
+
+describe("the pool", () => {
+  let database: TestDatabase;
+  beforeAll(async () => {
+    database = await createTestDatabase({ migrated: false });
+    await database.query("create table note (id int primary key)");
+  });
+  afterAll(() => database.drop());
+
+  const open = (options: { max?: number; queryTimeoutMs?: number } = {}) =>
+    createPool({
+      connectionString: database.url,
+      max: options.max ?? 2,
+      queryTimeoutMs: options.queryTimeoutMs ?? 5000,
+      applicationName: "pool-test",
+      logger: createLogger({ level: "silent" }),
+    });
+
+  it("reads bigint as number and timestamptz as Date", async () => {
+    const [row] = await database.query("select 5::bigint as big, array[1, null]::bigint[] as list, now() as at");
+    expect(row).toMatchObject({ big: 5, list: [1, null], at: expect.any(Date) });
+  });
+
+  it("refuses a bigint that a number cannot hold", async () => {
+    await expect(database.query("select 9007199254740993::bigint")).rejects.toThrow(RangeError);
+    await expect(database.query("select 1")).resolves.toHaveLength(1);
+  });
+
+  it("survives the end of idle and of checked-out connections", async () => {
+    const pool = open();
+    const held = await pool.connect();
+    const idle = await pool.connect();
+    idle.release();
+    const failure = held.query("select pg_sleep(30)").catch((error: unknown) => error);
+    await database.query("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pool-test'");
+    expect(isTransient(await failure)).toBe(true);
+    held.release(true);
+    await waitFor(() => pool.totalCount === 0, { what: "the pool to drop the ended connections" });
+    await expect(pool.query("select 1")).resolves.toMatchObject({ rowCount: 1 });
+    await pool.end();
+  });
+
+  it("gives up on a statement that takes too long, on the server as well", async () => {
+    const pool = open({ queryTimeoutMs: 200 });
+    const failure = await pool.query("select pg_sleep(30)").catch((error: unknown) => error);
+    expect(sqlStateOf(failure)).toBe("57014");
+    await pool.end();
+  });
+
+  it("rolls back what threw, and hands the connection on", async () => {
+    const pool = open({ max: 1 });
+    const work = withTransaction(pool, async (client) => {
+      await client.query("insert into note values (1)");
+      throw new Error("no");
+    });
+    await expect(work).rejects.toThrow("no");
+    await expect(pool.query("select from note")).resolves.toMatchObject({ rowCount: 0 });
+    await pool.end();
+  });
+
+  it("does not take a commit that rolled back for success", async () => {
+    const pool = open();
+    const work = withTransaction(pool, async (client) => {
+      await client.query("select 1 / 0").catch(() => undefined);
+    });
+    await expect(work).rejects.toThrow("rolled back");
+    await pool.end();
+  });
+
+  it("commits what the work did, and returns its result", async () => {
+    const pool = open();
+    const id = await withTransaction(pool, async (client) => {
+      const { rows } = await client.query<{ id: number }>("insert into note values (7) returning id");
+      return rows[0]?.id;
+    });
+    expect(id).toBe(7);
+    await expect(database.query("select id from note")).resolves.toEqual([{ id: 7 }]);
+    await pool.end();
+  });
+});

@@ -1,0 +1,59 @@
+/** The SQLSTATE of a PostgreSQL error; undefined for any other. */
+export function sqlStateOf(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === "string" && /^[0-9A-Z]{5}$/.test(code) ? code : undefined;
+}
+
+const TRANSIENT_STATES = new Set([
+  "40001", // serialization_failure
+  "40P01", // deadlock_detected
+  "55P03", // lock_not_available
+  "57P01", // admin_shutdown
+  "57P02", // crash_shutdown
+  "57P03", // cannot_connect_now
+  "53300", // too_many_connections
+]);
+
+const NETWORK_CODES = new Set([
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "ECONNABORTED",
+  "EPIPE",
+  "ETIMEDOUT",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+]);
+
+/** The texts of `pg` for a connection that went away or did not come; it gives these errors no code. */
+const CONNECTION_TEXTS =
+  /^(Connection terminated|Client has encountered a connection error|timeout expired|timeout exceeded when trying to connect|Query read timeout)/;
+
+/**
+ * Whether the same work may succeed when it is tried again: a conflict with another transaction, or a database
+ * that is away for now. Whether it took effect all the same is not known: repeat only what may be done twice.
+ */
+export function isTransient(error: unknown): boolean {
+  const state = sqlStateOf(error);
+  if (state !== undefined && (TRANSIENT_STATES.has(state) || state.startsWith("08"))) {
+    return true;
+  }
+  return isConnectionError(error);
+}
+
+/** Whether the connection failed, rather than the statement. */
+export function isConnectionError(error: unknown): boolean {
+  if (!(error instanceof Error)) {
+    return false;
+  }
+  if (error instanceof AggregateError && error.errors.length > 0) {
+    // Node tries every address of a name, and fails with one error for each.
+    return error.errors.every(isConnectionError);
+  }
+  const state = sqlStateOf(error);
+  if (state !== undefined && !NETWORK_CODES.has(state)) {
+    return state.startsWith("08") || state.startsWith("57P0");
+  }
+  return NETWORK_CODES.has((error as NodeJS.ErrnoException).code ?? "") || CONNECTION_TEXTS.test(error.message);
+}

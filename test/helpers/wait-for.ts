@@ -1,0 +1,31 @@
+import { setTimeout as delay } from "node:timers/promises";
+
+const POLL_MS = 20;
+
+/**
+ * Waits until the check gives something truthy, and returns it. A check that throws counts as not yet.
+ * @throws Error naming what was waited for, with the check's last failure.
+ */
+export async function waitFor<T>(
+  check: () => T | Promise<T>,
+  options: { what: string; timeoutMs?: number },
+): Promise<NonNullable<Exclude<T, false | 0 | "" | null | undefined>>> {
+  const { what, timeoutMs = 10_000 } = options;
+  const deadline = Date.now() + timeoutMs;
+  let failure: unknown;
+  for (;;) {
+    try {
+      const result = await check();
+      if (result) {
+        return result as NonNullable<Exclude<T, false | 0 | "" | null | undefined>>;
+      }
+      failure = undefined;
+    } catch (error) {
+      failure = error;
+    }
+    if (Date.now() > deadline) {
+      throw new Error(`Waited ${timeoutMs} ms for ${what}`, { cause: failure });
+    }
+    await delay(POLL_MS);
+  }
+}
