@@ -1,0 +1,159 @@
+import type { HttpRequest, HttpResponse, TemplatedApp } from "uws-node20";
+import { AppError } from "../errors.ts";
+import type { Logger } from "../logger.ts";
+import type { Metrics } from "../ops/metrics.ts";
+import { toProblem } from "./problem.ts";
+import { Exchange } from "./uws-exchange.ts";
+
+/*
+ * Hono, or any other fetch function, over uWebSockets.js. The request is copied before the route's handler returns,
+ * because uWebSockets.js keeps it on the stack; its body is streamed and bounded. Bodies are not throttled: what a
+ * handler has not read yet waits here, at most `maxBodyBytes` a request. Responses are throttled (uws-exchange.ts).
+ */
+
+/** What a handler gets beside the request. */
+export interface HttpEnv {
+  /** The address at the other end of the connection; behind a proxy the proxy's. */
+  remoteAddress: string;
+}
+
+export type Fetch = (request: Request, env: HttpEnv) => Response | Promise<Response>;
+
+export interface ServeOptions {
+  /** The longest request body; a longer one is answered with 413 and the connection closed. */
+  maxBodyBytes: number;
+  logger: Logger;
+  /** Counts what never reaches the fetch function, and what the client did not wait for. */
+  metrics?: Pick<Metrics, "httpRequests">;
+}
+
+/** What undici's Request refuses to be made with. */
+const UNSUPPORTED_METHODS = new Set(["CONNECT", "TRACE", "TRACK"]);
+/** A name or address and perhaps a port: a Host header with more in it would move the path. */
+const HOST = /^(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?$/;
+/** Bodies of these are ignored: the fetch standard gives them none. */
+const BODYLESS_METHODS = new Set(["GET", "HEAD"]);
+
+/** Routes everything on `app` that no more specific route takes (Socket.IO's has its own) to `fetch`. */
+export function serveHono(app: TemplatedApp, fetch: Fetch, options: ServeOptions): void {
+  app.any("/*", (res, req) => handle(res, req, fetch, options));
+}
+
+function handle(res: HttpResponse, req: HttpRequest, fetch: Fetch, options: ServeOptions): void {
+  const body = new BodyStream();
+  const exchange = new Exchange(res, () => body.fail(new AppError("bad_request", "The client left before it was answered.", { status: 499 })));
+  try {
+    const method = req.getCaseSensitiveMethod();
+    const announced = Number(req.getHeader("content-length") || 0);
+    if (announced > options.maxBodyBytes) {
+      refuse(exchange, tooLarge(options), options);
+      return;
+    }
+    const env = { remoteAddress: toAddress(res.getRemoteAddressAsText()) };
+    const request = toRequest(req, method, BODYLESS_METHODS.has(method) ? null : body.stream);
+    if (request.body !== null) readBody(exchange, body, options);
+    void answer(exchange, request, env, fetch, options);
+  } catch (error) {
+    refuse(exchange, error, options);
+  }
+}
+
+/** Never rejects: this is where a request ends. */
+async function answer(exchange: Exchange, request: Request, env: HttpEnv, fetch: Fetch, options: ServeOptions): Promise<void> {
+  try {
+    const response = await fetch(request, env);
+    const outcome = await exchange.send(response, { head: request.method === "HEAD" });
+    if (outcome === "sent") return;
+    count(options, outcome);
+    if (outcome === "broken") options.logger.error({ url: request.url }, "a response's body failed half way");
+  } catch (error) {
+    refuse(exchange, error, options);
+  }
+}
+
+/** Copies the body's chunks: uWebSockets.js takes each back when its callback returns. */
+function readBody(exchange: Exchange, body: BodyStream, options: ServeOptions): void {
+  let received = 0;
+  exchange.onData((chunk, isLast) => {
+    received += chunk.byteLength;
+    if (received > options.maxBodyBytes) {
+      const error = tooLarge(options);
+      refuse(exchange, error, options);
+      body.fail(error);
+      return;
+    }
+    body.push(chunk, isLast);
+  });
+}
+
+/** Answers with a problem document, and closes the connection: what else comes in on it is not looked at. */
+function refuse(exchange: Exchange, error: unknown, options: ServeOptions): void {
+  if (exchange.closed) return;
+  if (!(error instanceof AppError)) options.logger.error({ err: error }, "a request failed outside its handler");
+  const problem = toProblem(error);
+  count(options, String(problem.status));
+  exchange.endWith(problem.status, { "content-type": "application/problem+json" }, JSON.stringify(problem), true);
+}
+
+function count({ metrics }: ServeOptions, status: string): void {
+  metrics?.httpRequests.inc({ method: "", route: "(connection)", status });
+}
+
+function tooLarge({ maxBodyBytes }: ServeOptions): AppError {
+  return new AppError("bad_request", `The body is longer than ${maxBodyBytes} bytes.`, { status: 413 });
+}
+
+/** @throws AppError `bad_request` for what is no request: a header, a host or a target that no URL can have. */
+function toRequest(req: HttpRequest, method: string, body: ReadableStream<Uint8Array> | null): Request {
+  if (UNSUPPORTED_METHODS.has(method)) {
+    throw new AppError("bad_request", `The method ${method} is not supported.`, { status: 501 });
+  }
+  const query = req.getQuery();
+  const target = query ? `${req.getUrl()}?${query}` : req.getUrl();
+  try {
+    const headers = new Headers();
+    req.forEach((name, value) => headers.append(name, value));
+    const host = headers.get("host") || "localhost";
+    if (!HOST.test(host) || !target.startsWith("/")) throw new TypeError("neither a host nor a path");
+    const url = new URL(`http://${host}${target}`);
+    return new Request(url, { method, headers, body, duplex: "half" } as RequestInit);
+  } catch (cause) {
+    throw new AppError("bad_request", "The request's method, target or headers are malformed.", { cause });
+  }
+}
+
+/** uWebSockets.js writes IPv4 in IPv6 in full; everybody else knows it as four numbers. */
+function toAddress(text: ArrayBuffer): string {
+  const address = Buffer.from(text).toString();
+  const mapped = /^0000:0000:0000:0000:0000:ffff:([0-9a-f]{2})([0-9a-f]{2}):([0-9a-f]{2})([0-9a-f]{2})$/.exec(address);
+  if (mapped === null) return address;
+  return mapped
+    .slice(1)
+    .map((byte) => Number.parseInt(byte, 16))
+    .join(".");
+}
+
+/** A request's body as a stream that can be fed and failed from outside, in any state. */
+class BodyStream {
+  #controller: ReadableStreamDefaultController<Uint8Array> | null = null;
+  readonly stream = new ReadableStream<Uint8Array>({
+    start: (controller) => {
+      this.#controller = controller;
+    },
+    cancel: () => {
+      this.#controller = null;
+    },
+  });
+
+  push(chunk: ArrayBuffer, isLast: boolean): void {
+    if (chunk.byteLength > 0) this.#controller?.enqueue(new Uint8Array(chunk.slice(0)));
+    if (!isLast) return;
+    this.#controller?.close();
+    this.#controller = null;
+  }
+
+  fail(error: Error): void {
+    this.#controller?.error(error);
+    this.#controller = null;
+  }
+}
