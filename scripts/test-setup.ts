@@ -32,7 +32,9 @@ if (mayInstall && findMissing().length > 0) {
 }
 const missing = findMissing();
 if (missing.length > 0) {
-  const lines = missing.map((tool) => `  ${tool.name} (${tool.binaries.join(" or ")} in the PATH), for ${tool.neededFor}`);
+  const lines = missing.map(
+    (tool) => `  ${tool.name} (${tool.binaries.join(" or ")} in the PATH), for ${tool.neededFor}`,
+  );
   process.stderr.write(
     `The tests need what is not installed:\n${lines.join("\n")}\n` +
       `On Debian and Ubuntu: sudo apt-get install ${missing.map((tool) => tool.aptPackage).join(" ")}\n`,

@@ -60,7 +60,9 @@ describe("migrations", () => {
 
   it("refuses a PostgreSQL that is too old, and says what to do", async () => {
     const old = { query: () => Promise.resolve({ rows: [{ number: 170_005, name: "17.5" }] }) };
-    await expect(assertServerVersion(old)).rejects.toThrow("needs PostgreSQL 18 or newer; the database at DATABASE_URL runs 17.5");
+    await expect(assertServerVersion(old)).rejects.toThrow(
+      "needs PostgreSQL 18 or newer; the database at DATABASE_URL runs 17.5",
+    );
     await expect(assertServerVersion(database.pool)).resolves.toMatch(/^1[89]/);
   });
 });

@@ -37,7 +37,8 @@ export const TYPES: pg.CustomTypesConfig = {
     }
     const parse = pg.types.getTypeParser(oid, format as "text");
     if (format !== "binary" && oid === INT8_ARRAY) {
-      return (text: string) => (parse(text) as (string | null)[]).map((item) => (item === null ? null : parseInt8(item)));
+      return (text: string) =>
+        (parse(text) as (string | null)[]).map((item) => (item === null ? null : parseInt8(item)));
     }
     return parse;
   }) as typeof pg.types.getTypeParser,

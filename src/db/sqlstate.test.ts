@@ -4,12 +4,23 @@ import { isConnectionError, isTransient, sqlStateOf } from "./sqlstate.ts";
 const withCode = (code: string) => Object.assign(new Error("failed"), { code });
 
 describe("what may be tried again", () => {
-  it.each(["40001", "40P01", "55P03", "57P01", "57P02", "57P03", "08006", "53300", "ECONNRESET", "ECONNREFUSED", "EPIPE"])(
-    "%s is transient",
-    (code) => expect(isTransient(withCode(code))).toBe(true),
-  );
+  it.each([
+    "40001",
+    "40P01",
+    "55P03",
+    "57P01",
+    "57P02",
+    "57P03",
+    "08006",
+    "53300",
+    "ECONNRESET",
+    "ECONNREFUSED",
+    "EPIPE",
+  ])("%s is transient", (code) => expect(isTransient(withCode(code))).toBe(true));
 
-  it.each(["23505", "22003", "42P01", "57014", "ENOENT"])("%s is not", (code) => expect(isTransient(withCode(code))).toBe(false));
+  it.each(["23505", "22003", "42P01", "57014", "ENOENT"])("%s is not", (code) =>
+    expect(isTransient(withCode(code))).toBe(false),
+  );
 
   it("knows the errors of pg that have no code", () => {
     expect(isTransient(new Error("Connection terminated unexpectedly"))).toBe(true);

@@ -21,14 +21,14 @@ describe("uWebSockets.js", () => {
   it("says that the system's glibc is too old", () => {
     const cause = new Error("/lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.38' not found");
     expect(explainMissing(cause, { version: "24.1.0", platform: "linux", arch: "x64" })).toMatch(
-      /Node 24\.1\.0, linux-x64[^]*glibc 2\.38[^]*Use Node 20 or 22/,
+      /Node 24\.1\.0, linux-x64[\s\S]*glibc 2\.38[\s\S]*Use Node 20 or 22/,
     );
   });
 
   it("names the binary that npm left out, and what brings it", () => {
     const cause = new Error("Cannot find module '@uwsjs/linux-x64-22'");
     expect(explainMissing(cause, { version: "22.1.0", platform: "linux", arch: "x64" })).toMatch(
-      /@uwsjs\/linux-x64-22 is not installed[^]*npm install/,
+      /@uwsjs\/linux-x64-22 is not installed[\s\S]*npm install/,
     );
   });
 

@@ -37,7 +37,9 @@ export function explainMissing(cause: unknown, node: { version: string; platform
   const reason = cause instanceof Error ? cause.message : String(cause);
   const lines = [`uWebSockets.js does not load on Node ${node.version}, ${node.platform}-${node.arch}.`];
   if (/GLIBC/.test(reason)) {
-    lines.push("On Node 24 and newer it needs glibc 2.38 (Debian 13, Ubuntu 24.04); this system's is older. Use Node 20 or 22 here.");
+    lines.push(
+      "On Node 24 and newer it needs glibc 2.38 (Debian 13, Ubuntu 24.04); this system's is older. Use Node 20 or 22 here.",
+    );
   } else if (/musl|ld-linux/.test(reason)) {
     lines.push("It needs glibc; Alpine has musl. Use an image based on Debian.");
   } else if (![20, 22, 24, 26].includes(major)) {
@@ -55,9 +57,13 @@ function loadUws(): Uws {
   try {
     return createRequire(import.meta.url)(pickUws(Number(process.versions.node.split(".")[0]))) as Uws;
   } catch (cause) {
-    throw new AppError("unavailable", explainMissing(cause, { version: process.versions.node, platform: process.platform, arch: process.arch }), {
-      cause,
-    });
+    throw new AppError(
+      "unavailable",
+      explainMissing(cause, { version: process.versions.node, platform: process.platform, arch: process.arch }),
+      {
+        cause,
+      },
+    );
   }
 }
 

@@ -24,7 +24,9 @@ export interface TestDatabase {
  * Clones the migrated template. In `beforeAll`; `afterAll(() => database.drop())`.
  * `migrated: false` gives an empty database without tables.
  */
-export async function createTestDatabase(options: { migrated?: boolean; poolSize?: number } = {}): Promise<TestDatabase> {
+export async function createTestDatabase(
+  options: { migrated?: boolean; poolSize?: number } = {},
+): Promise<TestDatabase> {
   const server = inject("postgresUrl");
   const name = `test_${randomUUID().replaceAll("-", "")}`;
   await runOnce(server, `create database ${name} template ${options.migrated === false ? "template0" : TEMPLATE}`);
