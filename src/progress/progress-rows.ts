@@ -1,0 +1,58 @@
+import type { FileProgress } from "../protocol/progress.ts";
+import { parseWatchedSeconds } from "./watched-ranges.ts";
+
+/** Within the first five seconds, and past the end, one starts from the beginning. */
+const RESUME_FROM_START_MS = 5000;
+/** Resuming a little before the position gives the ear its sentence back. */
+const RESUME_BACK_MS = 2000;
+
+/** A row of user_progress with what the catalogue says, as every statement here selects it. */
+export interface ProgressRow {
+  userId: string;
+  fileId: string;
+  lessonId: string;
+  courseId: string;
+  durationMs: number | null;
+  /** The end boundary: where the credits begin, else the duration. */
+  endMs: number | null;
+  positionMs: number;
+  watched: string;
+  watchedMs: number;
+  watchTimeMs: number;
+  completed: boolean;
+  lastWatchedMs: number | null;
+  epoch: number;
+  version: number;
+}
+
+/** Where to resume, in ms. Derived when read: the raw position is what is stored. */
+export function resumeAtMs(positionMs: number, endMs: number | null): number {
+  if (positionMs <= RESUME_FROM_START_MS || (endMs !== null && positionMs >= endMs)) return 0;
+  return positionMs - RESUME_BACK_MS;
+}
+
+/** Rounded down, so that 100 means all of it. */
+export function percentageOf(watchedMs: number, durationMs: number | null): number {
+  if (durationMs === null) return 0;
+  return Math.min(100, Math.floor((watchedMs * 10_000) / durationMs) / 100);
+}
+
+export function toFileProgress(row: ProgressRow): FileProgress {
+  return {
+    userId: row.userId,
+    fileId: row.fileId,
+    lessonId: row.lessonId,
+    courseId: row.courseId,
+    position: row.positionMs / 1000,
+    resumeAt: resumeAtMs(row.positionMs, row.endMs) / 1000,
+    duration: row.durationMs === null ? null : row.durationMs / 1000,
+    watched: parseWatchedSeconds(row.watched),
+    watchedSeconds: row.watchedMs / 1000,
+    watchTimeSeconds: row.watchTimeMs / 1000,
+    percentage: percentageOf(row.watchedMs, row.durationMs),
+    completed: row.completed,
+    lastWatched: row.lastWatchedMs === null ? null : new Date(row.lastWatchedMs).toISOString(),
+    epoch: row.epoch,
+    version: row.version,
+  };
+}

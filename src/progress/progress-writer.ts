@@ -1,0 +1,201 @@
+import type { Pool, PoolClient } from "../db/pool.ts";
+import { isConnectionError, isTransient, sqlStateOf } from "../db/sqlstate.ts";
+import { AppError } from "../errors.ts";
+import type { Logger } from "../logger.ts";
+import type { Metrics } from "../ops/metrics.ts";
+import type { FileProgress } from "../protocol/progress.ts";
+import { BATCH_STATEMENT } from "./batch-statement.ts";
+import { compareBytes, type PendingBeat } from "./pending-beat.ts";
+import { type ProgressRow, toFileProgress } from "./progress-rows.ts";
+import { toMultirange } from "./watched-ranges.ts";
+
+/*
+ * Makes batches durable: one transaction, in it one statement that takes the locks and one that writes. A batch that
+ * fails for a reason of its own is split, so that one bad row cannot hold the others back.
+ */
+
+/** What became of one entry of a batch. */
+export type WriteResult =
+  | { type: "written"; progress: FileProgress }
+  /** The file left the catalogue, or moved to another course, after the entry was accepted. */
+  | { type: "unknown_file" }
+  | { type: "failed"; error: AppError };
+
+/** A locked row makes its batch wait this long, then the batch is split around it. */
+const LOCK_TIMEOUT_MS = 1000;
+const SPLIT_INTO = 8;
+/** A row that somebody holds locked: worth another try by the client. */
+const LOCKED_RETRY_MS = 2000;
+
+const LOCK_NOT_AVAILABLE = "55P03";
+const QUERY_CANCELED = "57014";
+const FOREIGN_KEY_VIOLATION = "23503";
+
+/** A row appeared between the look at it and the write: somebody writes by hand. Another try sees it. */
+class RowRaced extends Error {}
+
+interface BatchRow extends Omit<ProgressRow, "userId" | "fileId" | "courseId"> {
+  ord: number;
+  dropped: boolean;
+  changed: boolean;
+  written: number;
+}
+
+export interface ProgressWriterParts {
+  pool: Pool;
+  metrics: Metrics;
+  logger: Logger;
+  now?: () => number;
+}
+
+export class ProgressWriter {
+  readonly #parts: ProgressWriterParts;
+  readonly #now: () => number;
+
+  constructor(parts: ProgressWriterParts) {
+    this.#parts = parts;
+    this.#now = parts.now ?? (() => performance.now());
+  }
+
+  /**
+   * Resolves after COMMIT, with one result an entry. The entries are of distinct rows.
+   * @throws what is transient: the whole may be tried again, writing twice changes nothing.
+   */
+  async write(entries: PendingBeat[]): Promise<WriteResult[]> {
+    const startedAt = this.#now();
+    const results = await this.#writeOrSplit(entries);
+    this.#parts.metrics.batchSize.observe(entries.length);
+    this.#parts.metrics.flushSeconds.observe((this.#now() - startedAt) / 1000);
+    return results;
+  }
+
+  async #writeOrSplit(entries: PendingBeat[]): Promise<WriteResult[]> {
+    try {
+      return await this.#writeOnce(entries);
+    } catch (error) {
+      if (!shouldSplit(error)) throw error;
+      if (entries.length === 1) return [this.#toFailure(error, entries[0] as PendingBeat)];
+      this.#parts.metrics.flushRetries.inc({ sqlstate: sqlStateOf(error) ?? "none" });
+      const size = Math.ceil(entries.length / SPLIT_INTO);
+      const results: WriteResult[] = [];
+      for (let i = 0; i < entries.length; i += size) {
+        results.push(...(await this.#writeOrSplit(entries.slice(i, i + size))));
+      }
+      return results;
+    }
+  }
+
+  #toFailure(error: unknown, entry: PendingBeat): WriteResult {
+    const state = sqlStateOf(error);
+    if (state === FOREIGN_KEY_VIOLATION) return { type: "unknown_file" };
+    if (state === LOCK_NOT_AVAILABLE || state === QUERY_CANCELED) {
+      const message = "The progress of this file is locked in the database; send it again later.";
+      return { type: "failed", error: new AppError("unavailable", message, { retryAfterMs: LOCKED_RETRY_MS, cause: error }) };
+    }
+    this.#parts.logger.error({ err: error, userId: entry.userId, fileId: entry.fileId }, "a heartbeat could not be written");
+    return { type: "failed", error: new AppError("internal", "This heartbeat could not be written.", { cause: error }) };
+  }
+
+  async #writeOnce(entries: PendingBeat[]): Promise<WriteResult[]> {
+    const client = await this.#parts.pool.connect();
+    let broken: Error | undefined;
+    try {
+      return await this.#transact(client, entries);
+    } catch (error) {
+      if (isConnectionError(error)) broken = error as Error;
+      else {
+        await client.query("ROLLBACK").catch((failure: Error) => {
+          broken = failure;
+        });
+      }
+      throw error;
+    } finally {
+      client.release(broken);
+    }
+  }
+
+  async #transact(client: PoolClient, entries: PendingBeat[]): Promise<WriteResult[]> {
+    const users = entries.map((entry) => entry.userId);
+    const courses = [...new Set(entries.map((entry) => entry.courseId))];
+    await client.query("BEGIN");
+    try {
+      await client.query(LOCK_STATEMENT, [users, courses]);
+    } catch (error) {
+      // Somebody changes a course, or another node writes these users: nothing in the batch is at fault.
+      throw sqlStateOf(error) === LOCK_NOT_AVAILABLE ? new LocksBusy("the batch's locks are taken", { cause: error }) : error;
+    }
+    const { rows } = await client.query<BatchRow>({
+      name: "write-batch",
+      text: BATCH_STATEMENT,
+      values: toParameters(entries, this.#now()),
+    });
+    const changed = rows.reduce((count, row) => count + (row.changed ? 1 : 0), 0);
+    if (changed !== (rows[0]?.written ?? 0)) throw new RowRaced("a row appeared between the look at it and the write");
+    await client.query("COMMIT");
+    return this.#toResults(entries, rows);
+  }
+
+  #toResults(entries: PendingBeat[], rows: BatchRow[]): WriteResult[] {
+    const results: WriteResult[] = entries.map(() => ({ type: "unknown_file" }));
+    for (const row of rows) {
+      const entry = entries[row.ord - 1] as PendingBeat;
+      if (row.dropped) this.#parts.metrics.droppedBeats.inc();
+      results[row.ord - 1] = {
+        type: "written",
+        progress: toFileProgress({ ...row, userId: entry.userId, fileId: entry.fileId, courseId: entry.courseId }),
+      };
+    }
+    return results;
+  }
+}
+
+/** The locks of a batch were held by another for too long; the batch waits, and is not split. */
+export class LocksBusy extends Error {}
+
+const LOCK_STATEMENT = `SELECT set_config('lock_timeout', '${LOCK_TIMEOUT_MS}ms', true), lock_writers('batch', $1::text[], $2::text[])`;
+
+function shouldSplit(error: unknown): boolean {
+  if (error instanceof LocksBusy || error instanceof RowRaced) return false;
+  const state = sqlStateOf(error);
+  if (state === LOCK_NOT_AVAILABLE || state === QUERY_CANCELED) return true;
+  return state !== undefined && !isTransient(error);
+}
+
+/** Whether a failed `write` may be tried again as it is. */
+export function isWorthRetrying(error: unknown): boolean {
+  return error instanceof LocksBusy || error instanceof RowRaced || isTransient(error);
+}
+
+/** Orders entries as rows are locked everywhere: by user, then file. */
+export function byRow(a: PendingBeat, b: PendingBeat): number {
+  return compareBytes(a.userId, b.userId) || compareBytes(a.fileId, b.fileId);
+}
+
+/** The arrays of BATCH_STATEMENT. The age is computed last: it includes the time waited here. */
+function toParameters(entries: PendingBeat[], now: number): unknown[] {
+  const columns: unknown[][] = Array.from({ length: 17 }, () => new Array(entries.length));
+  entries.forEach((entry, i) => {
+    const { position, claims } = entry;
+    const values = [
+      entry.userId,
+      entry.fileId,
+      entry.courseId,
+      position.positionMs,
+      Math.max(0, now - position.observedAtMs),
+      toMultirange(entry.played),
+      position.session,
+      position.seq,
+      entry.epoch,
+      entry.lastSession,
+      entry.lastSeq,
+      claims === null ? null : claims.session,
+      claims === null ? null : `{${claims.seqs.join(",")}}`,
+      claims === null ? null : `{${claims.lengthsMs.join(",")}}`,
+      claims === null ? 0 : claims.moreMs,
+      entry.reportedBp,
+      entry.reportedDone,
+    ];
+    for (let column = 0; column < values.length; column++) (columns[column] as unknown[])[i] = values[column];
+  });
+  return columns;
+}

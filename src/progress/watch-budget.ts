@@ -1,0 +1,137 @@
+import { cutTo, lengthOf, type Range } from "./watched-ranges.ts";
+
+/*
+ * How much watching a user may claim: 10 s at first contact, and four times the time that really passed since. So an
+ * hour offline can be uploaded, and an hour that did not pass cannot. One allowance a user, whatever the number of
+ * its connections; what a node does not hold it reads from the database.
+ */
+
+export const FIRST_ALLOWANCE_MS = 10_000;
+export const ALLOWANCE_RATE = 4;
+/** What every range costs besides its length, so that a thousand tiny ones are not free. */
+export const RANGE_COST_MS = 250;
+/** An allowance that was not touched for so long is forgotten; the database remembers the last write. */
+const FORGET_AFTER_MS = 15 * 60_000;
+
+/** How long ago each user last wrote, in ms; users without progress are absent. */
+export type LoadLastContacts = (userIds: string[]) => Promise<Map<string, number>>;
+
+interface Allowance {
+  leftMs: number;
+  at: number;
+}
+
+export interface Charge {
+  /** What may be credited. */
+  played: readonly Range[];
+  cutMs: number;
+  chargedMs: number;
+}
+
+export interface WatchBudgetParts {
+  loadLastContacts: LoadLastContacts;
+  now?: () => number;
+}
+
+export class WatchBudget {
+  readonly #loadLastContacts: LoadLastContacts;
+  readonly #now: () => number;
+  readonly #allowances = new Map<string, Allowance>();
+  readonly #loading = new Map<string, Promise<void>>();
+  /** Users whose last contact the next query asks for, and that query. */
+  #wanted: string[] = [];
+  #batch: Promise<void> = Promise.resolve();
+  #nextSweepAt: number;
+
+  constructor(parts: WatchBudgetParts) {
+    this.#loadLastContacts = parts.loadLastContacts;
+    this.#now = parts.now ?? (() => performance.now());
+    this.#nextSweepAt = this.#now() + FORGET_AFTER_MS;
+  }
+
+  /** Whether `charge` may be called now; otherwise `contact` first. */
+  knows(userId: string): boolean {
+    return this.#allowances.has(userId);
+  }
+
+  /**
+   * Makes the user's allowance known here. A connection is a contact, so that the first heartbeat after it has one.
+   * @throws what the database throws
+   */
+  async contact(userId: string): Promise<void> {
+    if (this.#allowances.has(userId)) return;
+    let loading = this.#loading.get(userId);
+    if (loading === undefined) {
+      // A thousand reconnects at once ask the database once.
+      if (this.#wanted.push(userId) === 1) this.#batch = Promise.resolve().then(() => this.#loadWanted());
+      loading = this.#batch;
+      this.#loading.set(userId, loading);
+    }
+    await loading;
+  }
+
+  async #loadWanted(): Promise<void> {
+    const userIds = this.#wanted;
+    this.#wanted = [];
+    try {
+      const contacts = await this.#loadLastContacts(userIds);
+      const now = this.#now();
+      for (const userId of userIds) {
+        const agoMs = contacts.get(userId);
+        this.#allowances.set(userId, {
+          leftMs: agoMs === undefined ? FIRST_ALLOWANCE_MS : ALLOWANCE_RATE * Math.max(0, agoMs),
+          at: now,
+        });
+      }
+    } finally {
+      for (const userId of userIds) this.#loading.delete(userId);
+    }
+  }
+
+  /** Charges what is claimed, and cuts what passes the allowance. `contact` came before. */
+  charge(userId: string, played: readonly Range[]): Charge {
+    const now = this.#now();
+    if (now >= this.#nextSweepAt) this.#sweep(now);
+    const allowance = this.#allowances.get(userId) ?? { leftMs: FIRST_ALLOWANCE_MS, at: now };
+    this.#allowances.set(userId, allowance);
+    allowance.leftMs += ALLOWANCE_RATE * (now - allowance.at);
+    allowance.at = now;
+    const claimedMs = lengthOf(played);
+    const costMs = claimedMs + RANGE_COST_MS * played.length;
+    if (costMs <= allowance.leftMs) {
+      allowance.leftMs -= costMs;
+      return { played, cutMs: 0, chargedMs: costMs };
+    }
+    const kept = this.#affordable(played, allowance.leftMs);
+    const keptMs = lengthOf(kept);
+    const chargedMs = keptMs + RANGE_COST_MS * kept.length;
+    allowance.leftMs -= chargedMs;
+    return { played: kept, cutMs: claimedMs - keptMs, chargedMs };
+  }
+
+  #affordable(played: readonly Range[], leftMs: number): Range[] {
+    const kept: Range[] = [];
+    let left = leftMs;
+    for (const range of played) {
+      left -= RANGE_COST_MS;
+      const [part] = cutTo([range], left);
+      if (part === undefined) break;
+      kept.push(part);
+      left -= part[1] - part[0];
+    }
+    return kept;
+  }
+
+  /** Gives back what was charged for a heartbeat that was not written: the player will claim it again. */
+  refund(userId: string, chargedMs: number): void {
+    const allowance = this.#allowances.get(userId);
+    if (allowance !== undefined) allowance.leftMs += chargedMs;
+  }
+
+  #sweep(now: number): void {
+    this.#nextSweepAt = now + FORGET_AFTER_MS;
+    for (const [userId, allowance] of this.#allowances) {
+      if (now - allowance.at > FORGET_AFTER_MS) this.#allowances.delete(userId);
+    }
+  }
+}
