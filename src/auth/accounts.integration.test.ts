@@ -1,0 +1,184 @@
+import { randomUUID } from "node:crypto";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { createTestDatabase, type TestDatabase } from "../../test/helpers/database.ts";
+import { Login, Register } from "../protocol/account.ts";
+import { parseWire } from "../protocol/ack.ts";
+import { type Accounts, createAccounts } from "./accounts.ts";
+import { loadAuthSecret } from "./auth-secret.ts";
+import { createBuiltinTokens } from "./builtin-tokens.ts";
+
+const PASSWORD = "correct horse battery";
+const tokens = createBuiltinTokens({ secret: "x".repeat(40), ttlSeconds: 60 });
+let database: TestDatabase;
+const opened: Accounts[] = [];
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+});
+
+afterEach(async () => {
+  await Promise.all(opened.splice(0).map((accounts) => accounts.stop()));
+});
+
+afterAll(() => database.drop());
+
+/** A cost that tests can afford. */
+function open(): Accounts {
+  const accounts = createAccounts({ pool: database.pool, mintToken: tokens.mint }, { bcryptCost: 4 });
+  opened.push(accounts);
+  return accounts;
+}
+
+function newcomer(changes: Record<string, unknown> = {}): Register {
+  const username = `u${randomUUID().slice(0, 8)}`;
+  return parseWire(Register, { username, email: `${username}@example.org`, password: PASSWORD, ...changes });
+}
+
+const failure = (promise: Promise<unknown>) =>
+  promise.then(
+    () => null,
+    (error: unknown) => error as { code: string; message: string; retryAfterMs?: number },
+  );
+
+describe("registration", () => {
+  it("makes a learner and signs it in, whatever else the body asks for", async () => {
+    const account = newcomer({ role: "admin", id: "root", firstName: " Ada ", lastName: "Lovelace" });
+    const { token, expiresAt, user } = await open().register(account);
+    expect(user).toEqual({
+      id: expect.stringMatching(/^[0-9a-f-]{36}$/),
+      username: account.username,
+      email: account.email,
+      firstName: "Ada",
+      lastName: "Lovelace",
+      role: "learner",
+    });
+    const caller = await tokens.verify(token);
+    expect(caller).toMatchObject({ userId: user.id, role: "learner" });
+    expect(caller.expiresAt.toISOString()).toBe(expiresAt);
+  });
+
+  it("stores a bcrypt hash and never the password", async () => {
+    const account = newcomer();
+    const { user } = await open().register(account);
+    const [row] = await database.query("select * from users where id = $1", [user.id]);
+    expect(row?.password).toMatch(/^\$2[aby]\$04\$/);
+    expect(JSON.stringify(row)).not.toContain(PASSWORD);
+  });
+
+  it("refuses a taken username and a taken e-mail, also in other letters", async () => {
+    const accounts = open();
+    const first = newcomer();
+    await accounts.register(first);
+    const sameName = await failure(accounts.register(newcomer({ username: first.username.toUpperCase() })));
+    expect(sameName).toMatchObject({ code: "conflict", message: expect.stringContaining("username") });
+    const sameEmail = await failure(accounts.register(newcomer({ email: ` ${first.email.toUpperCase()} ` })));
+    expect(sameEmail).toMatchObject({ code: "conflict", message: expect.stringContaining("e-mail") });
+  });
+
+  it("makes one account when the same name registers twenty times at once", async () => {
+    const accounts = open();
+    const account = newcomer();
+    const outcomes = await Promise.allSettled(Array.from({ length: 20 }, () => accounts.register(account)));
+    expect(outcomes.filter((outcome) => outcome.status === "fulfilled")).toHaveLength(1);
+    expect(await database.query("select 1 from users where username = $1", [account.username])).toHaveLength(1);
+  });
+
+  it("refuses more passwords than may wait, and serves the rest", async () => {
+    const accounts = open();
+    const outcomes = await Promise.all(Array.from({ length: 60 }, () => failure(accounts.register(newcomer()))));
+    const refused = outcomes.filter((outcome) => outcome !== null);
+    expect(refused).toHaveLength(10);
+    expect(refused[0]).toMatchObject({ code: "rate_limited", retryAfterMs: expect.any(Number) });
+  });
+});
+
+describe("login", () => {
+  it("takes the username, the e-mail, and the e-mail as username, in any letters", async () => {
+    const accounts = open();
+    const account = newcomer();
+    const { user } = await accounts.register(account);
+    for (const name of [
+      { username: account.username.toUpperCase() },
+      { email: ` ${account.email.toUpperCase()}` },
+      { username: account.email },
+    ]) {
+      const login = parseWire(Login, { ...name, password: PASSWORD });
+      expect((await accounts.login(login, "10.0.0.1")).user).toEqual(user);
+    }
+  });
+
+  it("takes a password however its letters were composed", async () => {
+    const accounts = open();
+    const account = newcomer({ password: "cafe\u0301-au-lait" });
+    await accounts.register(account);
+    const login = parseWire(Login, { username: account.username, password: "caf\u00e9-au-lait" });
+    await expect(accounts.login(login, "10.0.0.2")).resolves.toBeTruthy();
+  });
+
+  it("gives the role that the database says", async () => {
+    const accounts = open();
+    const account = newcomer();
+    const { user } = await accounts.register(account);
+    await database.query("update users set role = 'instructor' where id = $1", [user.id]);
+    const { token } = await accounts.login({ username: account.username, password: PASSWORD }, "10.0.0.3");
+    expect((await tokens.verify(token)).role).toBe("instructor");
+  });
+
+  it("says the same of a wrong password, an unknown user, and one who has no password", async () => {
+    const accounts = open();
+    const account = newcomer();
+    await accounts.register(account);
+    await database.query("insert into users (id, username) values ($1, $2)", [randomUUID(), "from-elsewhere"]);
+    const wrong = await failure(accounts.login({ username: account.username, password: "not this one" }, "10.0.0.4"));
+    const unknown = await failure(accounts.login({ username: "nobody-at-all", password: PASSWORD }, "10.0.0.4"));
+    const without = await failure(accounts.login({ username: "from-elsewhere", password: PASSWORD }, "10.0.0.4"));
+    expect(wrong).toMatchObject({ code: "unauthenticated" });
+    expect(unknown?.message).toBe(wrong?.message);
+    expect(without?.message).toBe(wrong?.message);
+  });
+
+  it("throttles one address that guesses at one account, also in parallel, and lets its owner in from elsewhere", async () => {
+    const accounts = open();
+    const account = newcomer();
+    await accounts.register(account);
+    const guess = () => failure(accounts.login({ username: account.username, password: "a wrong guess" }, "10.0.0.5"));
+    const outcomes = await Promise.all(Array.from({ length: 15 }, guess));
+    expect(outcomes.map((outcome) => outcome?.code).sort()).toEqual([
+      ...Array(5).fill("rate_limited"),
+      ...Array(10).fill("unauthenticated"),
+    ]);
+    const right = { username: account.username, password: PASSWORD };
+    expect(await failure(accounts.login(right, "10.0.0.5"))).toMatchObject({ code: "rate_limited", retryAfterMs: expect.any(Number) });
+    await expect(accounts.login(right, "10.0.0.6")).resolves.toBeTruthy();
+  });
+
+  it("forgets failures after a success", async () => {
+    const accounts = open();
+    const account = newcomer();
+    await accounts.register(account);
+    for (let round = 0; round < 3; round += 1) {
+      for (let i = 0; i < 8; i += 1) {
+        await failure(accounts.login({ username: account.username, password: "a wrong guess" }, "10.0.0.7"));
+      }
+      await expect(accounts.login({ username: account.username, password: PASSWORD }, "10.0.0.7")).resolves.toBeTruthy();
+    }
+  });
+
+  it("throttles one address that tries many accounts", async () => {
+    const accounts = open();
+    const codes: (string | undefined)[] = [];
+    for (let i = 0; i < 110; i += 1) {
+      codes.push((await failure(accounts.login({ username: `user${i}`, password: "a wrong guess" }, "10.0.0.8")))?.code);
+    }
+    expect(codes.filter((code) => code === "rate_limited")).toHaveLength(10);
+  });
+});
+
+describe("the secret in the database", () => {
+  it("is one for all who start at once", async () => {
+    const config = { embedded: false, PLAYHEAD_DATA_DIR: "/nowhere" };
+    const secrets = await Promise.all(Array.from({ length: 8 }, () => loadAuthSecret({ config, pool: database.pool })));
+    expect(new Set(secrets).size).toBe(1);
+    expect(secrets[0]?.length).toBeGreaterThanOrEqual(64);
+  });
+});

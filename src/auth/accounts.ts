@@ -1,0 +1,107 @@
+import { randomUUID } from "node:crypto";
+import type pg from "pg";
+import { AppError } from "../errors.ts";
+import type { Login, Register, SignedIn, User } from "../protocol/account.ts";
+import type { MintToken, Role } from "./caller.ts";
+import { createLoginThrottle } from "./login-throttle.ts";
+import { createPasswordHash } from "./password-hash.ts";
+
+/*
+ * The built-in accounts: a name, an e-mail and a bcrypt hash in the table `users`. Whoever registers is a learner;
+ * other roles are given in the database. A login says nothing of which part was wrong, nor by how long it takes.
+ */
+
+const UNIQUE_VIOLATION = "23505";
+const COLUMNS = "id, username, email, password, first_name, last_name, role";
+
+export interface Accounts {
+  /** @throws AppError `conflict` where the username or e-mail is taken, `rate_limited` */
+  register(account: Register): Promise<SignedIn>;
+  /** `address` is the caller's, for counting failures. @throws AppError `unauthenticated`, `rate_limited` */
+  login(credentials: Login, address: string): Promise<SignedIn>;
+  /** Ends the thread that hashes. */
+  stop(): Promise<void>;
+}
+
+interface UserRow {
+  id: string;
+  username: string | null;
+  email: string | null;
+  password: string | null;
+  first_name: string | null;
+  last_name: string | null;
+  role: Role;
+}
+
+export function createAccounts(
+  { pool, mintToken }: { pool: pg.Pool; mintToken: MintToken },
+  options: { bcryptCost?: number } = {},
+): Accounts {
+  const passwords = createPasswordHash(options.bcryptCost === undefined ? {} : { cost: options.bcryptCost });
+  const throttle = createLoginThrottle();
+  let nobodysHash: Promise<string> | null = null;
+
+  /** Somebody who is not there costs the same work as somebody whose password is wrong. */
+  function hashOfNobody(): Promise<string> {
+    nobodysHash ??= passwords.hash(randomUUID()).catch((error: unknown) => {
+      nobodysHash = null;
+      throw error;
+    });
+    return nobodysHash;
+  }
+
+  async function signIn(row: UserRow): Promise<SignedIn> {
+    const { token, expiresAt } = await mintToken({ userId: row.id, role: row.role });
+    return { token, expiresAt: expiresAt.toISOString(), user: toUser(row) };
+  }
+
+  return {
+    async register({ username, email, password, firstName, lastName }) {
+      const hash = await passwords.hash(password);
+      try {
+        const { rows } = await pool.query<UserRow>(
+          `insert into users (id, username, email, password, first_name, last_name, role)
+           values ($1, $2, $3, $4, $5, $6, 'learner') returning ${COLUMNS}`,
+          [randomUUID(), username, email, hash, firstName ?? null, lastName ?? null],
+        );
+        return await signIn(rows[0] as UserRow);
+      } catch (error) {
+        throw toConflict(error);
+      }
+    },
+
+    async login({ username, email, password }, address) {
+      const name = email ?? (username as string);
+      const succeeded = await throttle.attempt(name, address);
+      const column = name.includes("@") ? "email" : "username";
+      const { rows } = await pool.query<UserRow>(`select ${COLUMNS} from users where ${column} = $1`, [name]);
+      const [row] = rows;
+      const matches = await passwords.matches(password, row?.password ?? (await hashOfNobody()));
+      if (row?.password == null || !matches) {
+        throw new AppError("unauthenticated", "The name or the password is wrong.");
+      }
+      await succeeded();
+      return signIn(row);
+    },
+
+    stop: () => passwords.stop(),
+  };
+}
+
+function toUser(row: UserRow): User {
+  return {
+    id: row.id,
+    username: row.username,
+    email: row.email,
+    firstName: row.first_name,
+    lastName: row.last_name,
+    role: row.role,
+  };
+}
+
+function toConflict(error: unknown): unknown {
+  const { code, constraint } = error as { code?: string; constraint?: string };
+  if (code !== UNIQUE_VIOLATION) return error;
+  const taken = constraint === "users_email_key" ? "e-mail address" : "username";
+  return new AppError("conflict", `There is an account of this ${taken} already; sign in, or choose another.`, { cause: error });
+}
