@@ -1,0 +1,24 @@
+/** The public face of `playhead/client`, for browsers and Node. */
+export type { ErrorCode, WireError } from "../errors.ts";
+export type { Present, TopicTotals, Update } from "../protocol/dashboard.ts";
+export type { Heartbeat, PlayerState } from "../protocol/heartbeat.ts";
+export type {
+  CourseProgress,
+  CourseProgressRow,
+  FileProgress,
+  FileProgressRow,
+  LessonProgress,
+} from "../protocol/progress.ts";
+export { type AttachOptions, attachPlayer } from "./attach-player.ts";
+export type { BeatStorage } from "./beat-storage.ts";
+export type { ConnectionState } from "./connection.ts";
+export {
+  createDashboard,
+  type Dashboard,
+  type DashboardOptions,
+  type Subscription,
+  type WatchedTopic,
+} from "./dashboard.ts";
+export { createPlayer, type Player, type PlayerEvents, type PlayerOptions, type Report } from "./player.ts";
+export type { TokenSource } from "./token-source.ts";
+export { extrapolatePosition, type PresentView, type TopicView } from "./topic-state.ts";

@@ -1,0 +1,136 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { createPlayedTracker, type Sample } from "./played-tracker.ts";
+import { isOverlapping, lengthMs, type Range, unionRanges } from "./ranges.ts";
+
+function sample(position: number, atMs: number, more: Partial<Sample> = {}): Sample {
+  return { position, atMs, rate: 1, advancing: true, ...more };
+}
+
+describe("the played tracker", () => {
+  it("credits what lies between two samples of a playing media", () => {
+    const tracker = createPlayedTracker();
+    tracker.sample(sample(10, 0));
+    tracker.sample(sample(10.25, 250));
+    tracker.sample(sample(10.5, 500, { advancing: false }));
+    expect(tracker.take()).toEqual([[10_000, 10_500]]);
+    expect(tracker.take()).toEqual([]);
+  });
+
+  it("credits nothing for a jump, forward or back, even where no seek was announced", () => {
+    const tracker = createPlayedTracker();
+    tracker.sample(sample(10, 0));
+    tracker.sample(sample(95, 250));
+    tracker.sample(sample(5, 500));
+    expect(tracker.take()).toEqual([]);
+  });
+
+  it("credits nothing across a seek, however short", () => {
+    const tracker = createPlayedTracker();
+    tracker.sample(sample(10, 0));
+    tracker.cut();
+    tracker.sample(sample(10.2, 250));
+    expect(tracker.take()).toEqual([]);
+  });
+
+  it("credits nothing while paused, though the position was moved", () => {
+    const tracker = createPlayedTracker();
+    tracker.sample(sample(10, 0, { advancing: false }));
+    tracker.sample(sample(10.2, 250));
+    expect(tracker.take()).toEqual([]);
+  });
+
+  it("credits a whole minute between two samples of a throttled background tab", () => {
+    const tracker = createPlayedTracker();
+    tracker.sample(sample(10, 0));
+    tracker.sample(sample(70, 60_000));
+    expect(tracker.take()).toEqual([[10_000, 70_000]]);
+  });
+
+  it("credits at double speed what double speed can play", () => {
+    const tracker = createPlayedTracker();
+    tracker.sample(sample(0, 0, { rate: 2 }));
+    tracker.sample(sample(20, 10_000, { rate: 2 }));
+    tracker.sample(sample(60, 20_000, { rate: 2 }));
+    expect(tracker.take()).toEqual([[0, 20_000]]);
+  });
+
+  it("ignores a position that is no number", () => {
+    const tracker = createPlayedTracker();
+    tracker.sample(sample(1, 0));
+    tracker.sample(sample(Number.NaN, 250));
+    tracker.add(Number.NaN, 3);
+    tracker.sample(sample(1.5, 500));
+    expect(tracker.take()).toEqual([[1000, 1500]]);
+  });
+
+  // One step of a person at a player: play for a while, seek, pause, change the speed.
+  const step = fc.oneof(
+    fc.record({ kind: fc.constant("play" as const), ms: fc.integer({ min: 1, max: 90_000 }) }),
+    fc.record({ kind: fc.constant("seek" as const), to: fc.integer({ min: 0, max: 600_000 }) }),
+    fc.record({ kind: fc.constant("pause" as const), ms: fc.integer({ min: 1, max: 90_000 }) }),
+    fc.record({ kind: fc.constant("rate" as const), rate: fc.constantFrom(0.5, 1, 1.5, 2, 4) }),
+    fc.record({ kind: fc.constant("take" as const) }),
+  );
+
+  it("loses nothing played and claims nothing else, whatever a person does", () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const tracker = createPlayedTracker();
+        const truth: Range[] = [];
+        const claimed: Range[] = [];
+        let [atMs, positionMs, rate] = [0, 0, 1];
+        const look = (advancing: boolean) => tracker.sample({ position: positionMs / 1000, atMs, rate, advancing });
+        for (const one of steps) {
+          if (one.kind === "take") claimed.push(...tracker.take());
+          if (one.kind === "rate") rate = one.rate;
+          if (one.kind === "pause") {
+            look(false);
+            atMs += one.ms;
+          }
+          if (one.kind === "seek") {
+            tracker.cut();
+            positionMs = one.to;
+          }
+          if (one.kind === "play") {
+            look(true);
+            const from = positionMs;
+            atMs += one.ms;
+            positionMs += Math.round(one.ms * rate);
+            truth.push([from, positionMs]);
+            look(false);
+          }
+        }
+        claimed.push(...tracker.take());
+        expect(unionRanges(claimed)).toEqual(unionRanges(truth));
+      }),
+    );
+  });
+});
+
+describe("unions of ranges", () => {
+  const range = fc.tuple(fc.nat(200), fc.nat(200)).map(([a, b]): Range => [Math.min(a, b), Math.max(a, b)]);
+  const ranges = fc.array(range, { maxLength: 20 });
+  const toPoints = (list: readonly Range[]) =>
+    new Set(list.flatMap(([from, to]) => Array.from({ length: to - from }, (_, index) => from + index)));
+
+  it("hold exactly the points of their parts, sorted and disjoint", () => {
+    fc.assert(
+      fc.property(ranges, ranges, (a, b) => {
+        const union = unionRanges(a, b);
+        expect(toPoints(union)).toEqual(toPoints([...a, ...b]));
+        expect(lengthMs(union)).toBe(toPoints(union).size);
+        expect(unionRanges(union)).toEqual(union);
+      }),
+    );
+  });
+
+  it("overlap exactly where they share a point", () => {
+    fc.assert(
+      fc.property(ranges, ranges, (a, b) => {
+        const shared = [...toPoints(a)].some((point) => toPoints(b).has(point));
+        expect(isOverlapping(unionRanges(a), unionRanges(b))).toBe(shared);
+      }),
+    );
+  });
+});

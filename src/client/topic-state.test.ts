@@ -1,0 +1,73 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { createFakeClock } from "../../test/helpers/fake-clock.ts";
+import type { Update } from "../protocol/dashboard.ts";
+import type { CourseProgressRow } from "../protocol/progress.ts";
+import { createTopicState, extrapolatePosition } from "./topic-state.ts";
+
+function row(userId: string, version: number): CourseProgressRow {
+  const sums = { totalFiles: 3, completedFiles: 0, totalDuration: 72, watchedDuration: version, percentage: version };
+  return { userId, courseId: "c", ...sums, lastUpdated: null, version };
+}
+
+function frame(second: number, more: Partial<Update>): Update {
+  return { topic: "course:c", at: new Date(second * 1000).toISOString(), ...more };
+}
+
+const here = { userId: "a", fileId: "f", position: 10, state: "playing" as const, rate: 2, ageMs: 500 };
+
+describe("a topic's state", () => {
+  it("comes out the same for every order and repetition of its frames", () => {
+    const versions = fc.uniqueArray(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 20 });
+    fc.assert(
+      fc.property(versions, fc.array(fc.nat(19), { maxLength: 30 }), fc.nat(40), (order, repeats, removedAt) => {
+        const clock = createFakeClock();
+        const state = createTopicState("course:c", clock);
+        state.replace(frame(0, {}));
+        const removal = frame(1, { removed: [{ kind: "course", userId: "a", courseId: "c", version: removedAt }] });
+        const frames = [...order.map((version) => frame(1, { courses: [row("a", version)] })), removal];
+        for (const one of [...frames, ...repeats.flatMap((index) => frames[index] ?? [])]) state.apply(one);
+        const newest = Math.max(...order);
+        expect(state.view().courses.map(({ version }) => version)).toEqual(newest > removedAt ? [newest] : []);
+      }),
+    );
+  });
+
+  it("keeps rows of other keys apart, also where ids look like keys", () => {
+    const state = createTopicState("course:c", createFakeClock());
+    state.replace(frame(0, { courses: [row("a", 2), row("a:c", 1)] }));
+    state.apply(frame(1, { courses: [row("a", 3)] }));
+    expect(state.view().courses.map(({ userId, version }) => [userId, version])).toEqual([
+      ["a", 3],
+      ["a:c", 1],
+    ]);
+  });
+
+  it("is the new snapshot alone after a reconnect", () => {
+    const state = createTopicState("course:c", createFakeClock());
+    state.replace(frame(5, { courses: [row("a", 9)], present: [here], viewers: 1 }));
+    state.replace(frame(3, { courses: [row("b", 2)] }));
+    expect(state.view()).toMatchObject({ courses: [{ userId: "b" }], present: [], viewers: 0 });
+  });
+
+  it("takes presence from the frame made last, and drops who left", () => {
+    const state = createTopicState("course:c", createFakeClock());
+    state.replace(frame(5, { present: [here], viewers: 1 }));
+    state.apply(frame(4, { present: [{ ...here, position: 3 }], viewers: 7 }));
+    expect(state.view()).toMatchObject({ present: [{ position: 10 }], viewers: 1 });
+    state.apply(frame(6, { removed: [{ kind: "present", userId: "a", fileId: "f", version: 0 }], viewers: 0 }));
+    expect(state.view()).toMatchObject({ present: [], viewers: 0 });
+  });
+});
+
+describe("the extrapolated position", () => {
+  it("runs on from the report at the reported speed, to the end of the file at most", () => {
+    const present = { ...here, heardAtMs: 1000 };
+    expect(extrapolatePosition(present, 2500)).toBe(14);
+    expect(extrapolatePosition(present, 60_000, 24)).toBe(24);
+  });
+
+  it("stands still while the viewer does not play", () => {
+    expect(extrapolatePosition({ ...here, state: "paused", heardAtMs: 1000 }, 9000)).toBe(10);
+  });
+});

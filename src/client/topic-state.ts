@@ -1,0 +1,142 @@
+import type { Present, Removed, TopicTotals, Update } from "../protocol/dashboard.ts";
+import type { CourseProgressRow, FileProgress, FileProgressRow, LessonProgress } from "../protocol/progress.ts";
+
+/*
+ * What a topic shows, built from its snapshot and the frames after it. Frames may come late, twice or out of
+ * order: per key the highest version wins, and a removal outlives older rows of its key. Presence, viewers and
+ * totals carry no version; there the frame made last wins.
+ */
+
+/** A topic as it stands. The arrays are in no particular order. */
+export interface TopicView {
+  topic: string;
+  /** When the newest frame was made, ISO 8601; null before the snapshot. */
+  at: string | null;
+  progress: (FileProgress | FileProgressRow)[];
+  lessons: LessonProgress[];
+  courses: CourseProgressRow[];
+  present: PresentView[];
+  viewers: number;
+  totals: TopicTotals | null;
+}
+
+/** A viewer, and when that was heard here. */
+export interface PresentView extends Present {
+  /** Monotonic milliseconds. */
+  heardAtMs: number;
+}
+
+export interface TopicState {
+  /** What was known is forgotten: the snapshot is the whole truth. */
+  replace(snapshot: Update): void;
+  /** Merges a frame. */
+  apply(update: Update): void;
+  view(): TopicView;
+}
+
+type Versioned = { version: number };
+
+/** Rows of one kind, the highest version a key. */
+class VersionedRows<Row extends Versioned> {
+  readonly #rows = new Map<string, Row>();
+  readonly #removed = new Map<string, number>();
+  readonly #toKey: (row: Row) => string;
+
+  constructor(toKey: (row: Row) => string) {
+    this.#toKey = toKey;
+  }
+
+  put(row: Row): void {
+    const key = this.#toKey(row);
+    if (row.version < (this.#rows.get(key)?.version ?? 0)) return;
+    // A row may come back after its removal (content that is named again), with a higher version.
+    if (row.version <= (this.#removed.get(key) ?? -1)) return;
+    this.#rows.set(key, row);
+  }
+
+  remove(key: string, version: number): void {
+    this.#removed.set(key, Math.max(version, this.#removed.get(key) ?? -1));
+    if ((this.#rows.get(key)?.version ?? 0) <= version) this.#rows.delete(key);
+  }
+
+  clear(): void {
+    this.#rows.clear();
+    this.#removed.clear();
+  }
+
+  toArray(): Row[] {
+    return [...this.#rows.values()];
+  }
+}
+
+/** Ids may hold any character but U+0000. */
+function toKey(...ids: string[]): string {
+  return ids.join("\u0000");
+}
+
+export function createTopicState(topic: string, { monotonicMs }: { monotonicMs(): number }): TopicState {
+  const progress = new VersionedRows<FileProgress | FileProgressRow>((row) => toKey(row.userId, row.fileId));
+  const lessons = new VersionedRows<LessonProgress>((row) => toKey(row.userId, row.lessonId));
+  const courses = new VersionedRows<CourseProgressRow>((row) => toKey(row.userId, row.courseId));
+  const present = new Map<string, PresentView>();
+  let viewers = 0;
+  let totals: TopicTotals | null = null;
+  let at: string | null = null;
+
+  function remove(removed: Removed): void {
+    if (removed.kind === "progress") progress.remove(toKey(removed.userId, removed.fileId), removed.version);
+    else if (removed.kind === "lesson") lessons.remove(toKey(removed.userId, removed.lessonId), removed.version);
+    else if (removed.kind === "course") courses.remove(toKey(removed.userId, removed.courseId), removed.version);
+  }
+
+  function applyPresence(update: Update): void {
+    for (const removed of update.removed ?? []) {
+      if (removed.kind === "present") present.delete(toKey(removed.userId, removed.fileId));
+    }
+    const heardAtMs = monotonicMs();
+    for (const one of update.present ?? []) present.set(toKey(one.userId, one.fileId), { ...one, heardAtMs });
+    viewers = update.viewers ?? viewers;
+    totals = update.totals ?? totals;
+    at = update.at;
+  }
+
+  function apply(update: Update): void {
+    for (const removed of update.removed ?? []) remove(removed);
+    for (const row of update.progress ?? []) progress.put(row);
+    for (const row of update.lessons ?? []) lessons.put(row);
+    for (const row of update.courses ?? []) courses.put(row);
+    if (at === null || Date.parse(update.at) >= Date.parse(at)) applyPresence(update);
+  }
+
+  return {
+    replace(snapshot) {
+      for (const rows of [progress, lessons, courses]) rows.clear();
+      present.clear();
+      viewers = 0;
+      totals = null;
+      at = null;
+      apply(snapshot);
+    },
+    apply,
+    view: () => ({
+      topic,
+      at,
+      progress: progress.toArray(),
+      lessons: lessons.toArray(),
+      courses: courses.toArray(),
+      present: [...present.values()],
+      viewers,
+      totals,
+    }),
+  };
+}
+
+/**
+ * Where a viewer is by now, in seconds, if it plays on: to show, never to store.
+ * @param nowMs monotonic milliseconds, `performance.now()`
+ */
+export function extrapolatePosition(present: PresentView, nowMs: number, durationSeconds?: number | null): number {
+  if (present.state !== "playing") return present.position;
+  const seconds = (present.ageMs + Math.max(0, nowMs - present.heardAtMs)) / 1000;
+  return Math.min(present.position + seconds * present.rate, durationSeconds ?? Number.POSITIVE_INFINITY);
+}
