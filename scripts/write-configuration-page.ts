@@ -1,0 +1,4 @@
+import { writeFile } from "node:fs/promises";
+import { renderConfigurationPage } from "../src/ops/configuration-docs.ts";
+
+await writeFile(new URL("../docs/configuration.md", import.meta.url), renderConfigurationPage());

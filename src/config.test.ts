@@ -1,0 +1,67 @@
+import { resolve } from "node:path";
+import { describe, expect, it } from "vitest";
+import { ConfigError, loadConfig } from "./config.ts";
+
+function messageOf(environment: Record<string, string>): string {
+  try {
+    loadConfig(environment);
+  } catch (error) {
+    expect(error).toBeInstanceOf(ConfigError);
+    return (error as ConfigError).message;
+  }
+  throw new Error("The configuration was taken");
+}
+
+describe("the configuration", () => {
+  it("takes an empty environment: embedded PostgreSQL, demo, this machine only", () => {
+    expect(loadConfig({})).toMatchObject({
+      PORT: 8080,
+      HOST: "127.0.0.1",
+      embedded: true,
+      demo: true,
+      PLAYHEAD_DATA_DIR: resolve(".playhead"),
+      ALLOWED_ORIGINS: [],
+      SOCKET_TRANSPORTS: ["websocket"],
+    });
+  });
+
+  it("has neither embedded PostgreSQL nor demo beside a DATABASE_URL, unless the demo is asked for", () => {
+    const DATABASE_URL = "postgres://user:password@db:5432/playhead";
+    expect(loadConfig({ DATABASE_URL })).toMatchObject({ embedded: false, demo: false });
+    expect(loadConfig({ DATABASE_URL, DEMO: "true" })).toMatchObject({ embedded: false, demo: true });
+    expect(loadConfig({ DEMO: "false" })).toMatchObject({ embedded: true, demo: false });
+  });
+
+  it("lists every wrong variable at once, with what it got and what it wants", () => {
+    const message = messageOf({ PORT: "80000", WRITERS: "many", LOG_LEVEL: "loud", DEMO: "maybe" });
+    expect(message).toMatch(/PORT: got "80000"; .*65535/);
+    expect(message).toMatch(/WRITERS: got "many"; .*number/);
+    expect(message).toMatch(/LOG_LEVEL: got "loud"; .*"warn"/);
+    expect(message).toMatch(/DEMO: got "maybe"; .*"true"/);
+  });
+
+  it("takes an empty or blank variable for one that is not set", () => {
+    expect(loadConfig({ PORT: "", DATABASE_URL: "  ", AUTH_SECRET: "" })).toMatchObject({ PORT: 8080, embedded: true });
+  });
+
+  it("never shows a secret, nor a URL that may hold one", () => {
+    const message = messageOf({ AUTH_SECRET: "hunter2", DATABASE_URL: "mysql://root:hunter2@db/x" });
+    expect(message).toContain("AUTH_SECRET: got (not shown)");
+    expect(message).toContain("DATABASE_URL: got (not shown)");
+    expect(message).not.toContain("hunter2");
+  });
+
+  it("reads lists with blanks around their items", () => {
+    const config = loadConfig({
+      ALLOWED_ORIGINS: " https://a.example , ,https://b.example ",
+      SOCKET_TRANSPORTS: "polling",
+    });
+    expect(config.ALLOWED_ORIGINS).toEqual(["https://a.example", "https://b.example"]);
+    expect(config.SOCKET_TRANSPORTS).toEqual(["polling"]);
+    expect(messageOf({ SOCKET_TRANSPORTS: "pigeon" })).toContain("SOCKET_TRANSPORTS");
+  });
+
+  it("ignores the variables of others", () => {
+    expect(loadConfig({ PATH: "/bin", HOME: "/root" })).not.toHaveProperty("PATH");
+  });
+});

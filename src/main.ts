@@ -1,0 +1,177 @@
+import { readFile } from "node:fs/promises";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { config as loadEnvironmentFile } from "dotenv";
+import { loadAuthSecret } from "./auth/auth-secret.ts";
+import { createBuiltinTokens } from "./auth/builtin-tokens.ts";
+import { ROLES, type Role } from "./auth/caller.ts";
+import { type Config, loadConfig, VARIABLES } from "./config.ts";
+import { migrate, pendingMigrations } from "./db/migrate.ts";
+import { createPool } from "./db/pool.ts";
+import { AppError } from "./errors.ts";
+import { createLogger, type Logger } from "./logger.ts";
+import { withCommandDatabase } from "./ops/command-database.ts";
+import { runDoctor } from "./ops/doctor.ts";
+import { explainFailure } from "./ops/explain-failure.ts";
+import { Id } from "./protocol/ids.ts";
+
+/*
+ * The command line. Standard output carries what a command is asked for, and nothing else: one line of `serve`,
+ * a token, the doctor's findings. What goes wrong is told on standard error, and the exit code is 1.
+ */
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+interface Setting {
+  config: Config;
+  logger: Logger;
+}
+
+function readSetting(): Setting {
+  loadEnvironmentFile({ quiet: true });
+  const config = loadConfig(process.env);
+  return { config, logger: createLogger({ level: config.LOG_LEVEL }) };
+}
+
+async function serve(): Promise<void> {
+  const { config, logger } = readSetting();
+  // Loaded here: the other commands need no sockets.
+  const { startServer } = await import("./server.ts");
+  const starting = startServer({ config, logger });
+  let stopping = false;
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (stopping) {
+      process.exit(1);
+    }
+    stopping = true;
+    logger.info({ signal }, "stopping");
+    // Whatever still waits by then is given up: who supervises this process would kill it next.
+    setTimeout(() => {
+      logger.error({ timeoutMs: config.SHUTDOWN_TIMEOUT_MS }, "the stop took too long");
+      process.exit(1);
+    }, config.SHUTDOWN_TIMEOUT_MS).unref();
+    stop().catch((error: unknown) => {
+      fail(error);
+      process.exit(1);
+    });
+  };
+  const stop = async () => {
+    const server = await starting;
+    const unflushed = await server.stop();
+    if (unflushed > 0) {
+      logger.error({ unflushed }, "heartbeats were left unwritten; their clients send them again");
+    }
+    process.exit(unflushed > 0 ? 1 : 0);
+  };
+  process.on("SIGTERM", onSignal);
+  process.on("SIGINT", onSignal);
+  try {
+    const { url } = await starting;
+    print(`Playhead is ready on ${url}`);
+  } catch (error) {
+    // At once: nothing that a half-finished start left open may keep the process.
+    fail(error);
+    process.exit(1);
+  }
+}
+
+async function runMigrate(): Promise<void> {
+  const setting = readSetting();
+  await withCommandDatabase(setting, async ({ directUrl }) => {
+    const applied = await migrate({ connectionString: directUrl, logger: setting.logger });
+    print(applied.length === 0 ? "Nothing to migrate" : `Applied ${applied.join(", ")}`);
+  });
+}
+
+async function mintToken(options: { user: string; role: Role; ttl?: number }): Promise<void> {
+  const { config, logger } = readSetting();
+  const pool =
+    config.DATABASE_URL === undefined || config.AUTH_SECRET !== undefined
+      ? null
+      : createPool({
+          connectionString: config.DATABASE_URL,
+          max: 1,
+          queryTimeoutMs: config.QUERY_TIMEOUT_MS,
+          applicationName: "playhead-token",
+          logger,
+        });
+  try {
+    if (pool !== null && (await pendingMigrations(pool)).length > 0) {
+      throw new AppError(
+        "unavailable",
+        "The database is not migrated yet: run `playhead migrate`, or start the server.",
+      );
+    }
+    const secret = await loadAuthSecret({ config, pool });
+    const { mint } = createBuiltinTokens({ secret, ttlSeconds: config.TOKEN_TTL_SECONDS });
+    const { token } = await mint({ userId: options.user, role: options.role }, options.ttl);
+    print(token);
+  } finally {
+    await pool?.end();
+  }
+}
+
+async function doctor({ repair }: { repair: boolean }): Promise<void> {
+  const setting = readSetting();
+  print("ok  configuration: every variable is valid");
+  const healthy = await withCommandDatabase(setting, (database) =>
+    runDoctor({ database, repair, logger: setting.logger, print }),
+  );
+  process.exitCode = healthy ? 0 : 1;
+}
+
+function parseUser(text: string): string {
+  const result = Id.safeParse(text);
+  if (!result.success) {
+    throw new InvalidArgumentError("A user's id has 1 to 128 characters.");
+  }
+  return result.data;
+}
+
+function parseTtl(text: string): number {
+  const result = VARIABLES.TOKEN_TTL_SECONDS.safeParse(text);
+  if (!result.success) {
+    throw new InvalidArgumentError(result.error.issues.map((issue) => issue.message).join("; "));
+  }
+  return result.data;
+}
+
+function fail(error: unknown): void {
+  process.stderr.write(`${explainFailure(error)}\n`);
+  process.exitCode = 1;
+}
+
+async function readVersion(): Promise<string> {
+  // The same distance from src and from dist.
+  const text = await readFile(new URL("../package.json", import.meta.url), "utf8");
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+async function createProgram(): Promise<Command> {
+  const program = new Command("playhead")
+    .description("A real-time progress server. docs/configuration.md lists the environment variables it reads.")
+    .version(await readVersion())
+    .showHelpAfterError("(playhead --help lists the commands)");
+  program.command("serve").description("run the server until it is told to stop").action(serve);
+  program.command("migrate").description("bring the database to the shape this version needs").action(runMigrate);
+  program
+    .command("token")
+    .description("print a built-in token, for scripts and tests")
+    .requiredOption("--user <id>", "whose token it is", parseUser)
+    .addOption(new Option("--role <role>", "what it may do").choices(ROLES).makeOptionMandatory())
+    .option("--ttl <seconds>", "how long it is valid (default: TOKEN_TTL_SECONDS)", parseTtl)
+    .action(mintToken);
+  program
+    .command("doctor")
+    .description("check configuration, database, migrations, listening, and that aggregates equal a recount")
+    .option("--repair", "recount what differs", false)
+    .action(doctor);
+  return program;
+}
+
+try {
+  await (await createProgram()).parseAsync();
+} catch (error) {
+  fail(error);
+}

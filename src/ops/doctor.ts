@@ -1,0 +1,154 @@
+import { randomUUID } from "node:crypto";
+import pg from "pg";
+import { assertServerVersion, pendingMigrations } from "../db/migrate.ts";
+import { createPool, type Pool } from "../db/pool.ts";
+import type { Logger } from "../logger.ts";
+import type { CommandDatabase } from "./command-database.ts";
+import { explainFailure } from "./explain-failure.ts";
+
+/*
+ * Checks an installation against what it needs, one line a check. It changes nothing unless it is asked to
+ * repair, and then only aggregates that differ from a recount, course by course.
+ */
+
+const LISTEN_TIMEOUT_MS = 5000;
+const SHOWN_PROBLEMS = 10;
+const COURSES_A_PAGE = 500;
+
+export interface DoctorOptions {
+  database: CommandDatabase;
+  repair: boolean;
+  logger: Logger;
+  /** Gets one line at a time. */
+  print: (line: string) => void;
+}
+
+/** What a check found: all is well, or what is wrong; `null` where it could not be looked at. */
+type Finding = { ok: boolean | null; text: string };
+
+/** Runs every check, those after a failure too, and tells whether all is well. */
+export async function runDoctor({ database, repair, logger, print }: DoctorOptions): Promise<boolean> {
+  const pool = createPool({
+    connectionString: database.url,
+    max: 2,
+    // A recount of a large course takes as long as it takes.
+    queryTimeoutMs: 0,
+    applicationName: "playhead-doctor",
+    logger,
+  });
+  let healthy = true;
+  const check = async (name: string, look: () => Promise<Finding>): Promise<boolean> => {
+    const finding = await look().catch((error: unknown) => ({ ok: false, text: explainFailure(error) }));
+    healthy &&= finding.ok === true;
+    print(`${finding.ok === null ? "skipped" : finding.ok ? "ok" : "wrong"}  ${name}: ${finding.text}`);
+    return finding.ok === true;
+  };
+  try {
+    await check("database", () => checkVersion(pool));
+    const migrated = await check("migrations", () => checkMigrations(pool));
+    await check("listening", () => checkListening(pool, database.directUrl));
+    await check("aggregates", async () =>
+      migrated ? await checkAggregates(pool, repair) : { ok: null, text: "needs the migrations" },
+    );
+  } finally {
+    await pool.end();
+  }
+  return healthy;
+}
+
+async function checkVersion(pool: Pool): Promise<Finding> {
+  return { ok: true, text: `PostgreSQL ${await assertServerVersion(pool)}` };
+}
+
+async function checkMigrations(pool: Pool): Promise<Finding> {
+  const pending = await pendingMigrations(pool);
+  return pending.length === 0
+    ? { ok: true, text: "all applied" }
+    : { ok: false, text: `pending: ${pending.join(", ")}. Run \`playhead migrate\`, or start the server` };
+}
+
+/** What is notified where heartbeats are written has to arrive where the server listens. */
+async function checkListening(pool: Pool, listenUrl: string): Promise<Finding> {
+  const channel = `playhead_doctor_${randomUUID().replaceAll("-", "")}`;
+  const listener = new pg.Client({ connectionString: listenUrl, connectionTimeoutMillis: LISTEN_TIMEOUT_MS });
+  listener.on("error", () => {
+    // The wait below runs out.
+  });
+  await listener.connect();
+  let timer: NodeJS.Timeout | undefined;
+  try {
+    const heard = new Promise<boolean>((resolve) => {
+      listener.once("notification", () => resolve(true));
+      timer = setTimeout(() => resolve(false), LISTEN_TIMEOUT_MS);
+    });
+    await listener.query(`listen ${channel}`);
+    await pool.query("select pg_notify($1, '')", [channel]);
+    return (await heard)
+      ? { ok: true, text: "a notification came through" }
+      : {
+          ok: false,
+          text:
+            `no notification within ${LISTEN_TIMEOUT_MS / 1000} s: behind a pooler in transaction mode, ` +
+            "LISTEN_DATABASE_URL has to name a direct connection to the same database",
+        };
+  } finally {
+    clearTimeout(timer);
+    await listener.end();
+  }
+}
+
+async function checkAggregates(pool: Pool, repair: boolean): Promise<Finding> {
+  const problems: string[] = [];
+  let courses = 0;
+  let wrong = 0;
+  let repaired = 0;
+  for await (const courseId of listCourses(pool)) {
+    courses += 1;
+    const found = await recount(pool, courseId);
+    if (found.length > 0 && repair) {
+      const { rows } = await pool.query<{ rows: number }>("select playhead_repair_course($1) as rows", [courseId]);
+      repaired += rows[0]?.rows ?? 0;
+    }
+    const left = found.length > 0 && repair ? await recount(pool, courseId) : found;
+    wrong += left.length;
+    problems.push(...left.slice(0, SHOWN_PROBLEMS - problems.length));
+  }
+  const mended = repaired > 0 ? `; ${count(repaired, "row")} repaired` : "";
+  if (wrong === 0) {
+    return { ok: true, text: `equal to a recount in ${count(courses, "course")}${mended}` };
+  }
+  const more = wrong > problems.length ? [`and ${wrong - problems.length} more`] : [];
+  const advice = repair ? "" : " (`playhead doctor --repair` mends them)";
+  const list = [...problems, ...more].map((problem) => `\n         ${problem}`).join("");
+  return {
+    ok: false,
+    text: `${count(wrong, "row")} ${wrong === 1 ? "differs" : "differ"} from a recount${mended}${advice}${list}`,
+  };
+}
+
+async function* listCourses(pool: Pool): AsyncGenerator<string> {
+  for (let after = ""; ; ) {
+    const { rows } = await pool.query<{ id: string }>("select id from courses where id > $1 order by id limit $2", [
+      after,
+      COURSES_A_PAGE,
+    ]);
+    yield* rows.map((row) => row.id);
+    const last = rows.at(-1);
+    if (last === undefined) {
+      return;
+    }
+    after = last.id;
+  }
+}
+
+async function recount(pool: Pool, courseId: string): Promise<string[]> {
+  const { rows } = await pool.query<{ kind: string; user_id: string; id: string; problem: string }>(
+    "select kind, user_id, id, problem from playhead_check_course($1)",
+    [courseId],
+  );
+  return rows.map((row) => `course ${courseId}: ${row.kind} ${row.id} of user ${row.user_id} ${row.problem}`);
+}
+
+function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+}

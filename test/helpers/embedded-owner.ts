@@ -1,0 +1,30 @@
+import pg from "pg";
+import { startEmbeddedPostgres } from "../../src/db/embedded-postgres.ts";
+import { createLogger } from "../../src/logger.ts";
+
+/*
+ * A process that owns an embedded PostgreSQL, as the server does: it says where it is, and at SIGTERM or SIGINT
+ * still writes a row before it stops PostgreSQL. Usage: embedded-owner.ts <data folder>
+ */
+
+const dataDir = process.argv[2] as string;
+try {
+  const postgres = await startEmbeddedPostgres({ dataDir, logger: createLogger({ level: "silent" }) });
+  const client = new pg.Client({ connectionString: postgres.url });
+  await client.connect();
+  await client.query("create table if not exists note (text text)");
+  const finish = async (signal: string) => {
+    // Long enough for whoever else got the signal to act on it.
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await client.query("insert into note values ($1)", [signal]);
+    await client.end();
+    await postgres.stop();
+    process.exit(0);
+  };
+  process.once("SIGTERM", (signal) => void finish(signal));
+  process.once("SIGINT", (signal) => void finish(signal));
+  process.stdout.write(`ready ${JSON.stringify({ url: postgres.url, pid: postgres.pid })}\n`);
+} catch (error) {
+  process.stderr.write(`${(error as Error).message}\n`);
+  process.exit(1);
+}
