@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { waitFor } from "./wait-for.ts";
 
-/** A TypeScript file that runs as a process of its own. */
+/** A script that runs as a process of its own. */
 export interface RunningProcess {
   child: ChildProcess;
   stdout(): string;
@@ -21,9 +21,10 @@ export interface RunOptions {
   node?: string;
 }
 
-/** Runs `file args…` with tsx. It is killed when the test process ends before it. */
+/** Runs `file args…`, TypeScript with tsx. It is killed when the test process ends before it. */
 export function runProcess(file: string, args: string[] = [], options: RunOptions = {}): RunningProcess {
-  const child = spawn(options.node ?? process.execPath, ["--import", import.meta.resolve("tsx"), file, ...args], {
+  const loader = file.endsWith(".ts") ? ["--import", import.meta.resolve("tsx")] : [];
+  const child = spawn(options.node ?? process.execPath, [...loader, file, ...args], {
     cwd: options.cwd ?? process.cwd(),
     env: { ...process.env, ...options.env },
     detached: options.detached ?? false,
