@@ -61,14 +61,14 @@ WITH beat AS MATERIALIZED (
   SELECT u.*,
     CASE WHEN shattered THEN old_watched ELSE new_watched END AS watched,
     CASE WHEN shattered THEN old_watched_ms ELSE new_watched_ms END AS watched_ms,
-    CASE
+    (CASE
       WHEN dropped OR shattered THEN 0
       WHEN lead_seqs IS NULL THEN new_watched_ms - old_watched_ms
       ELSE more_claims + CASE
         WHEN writer_session IS DISTINCT FROM lead_session THEN (SELECT coalesce(sum(c), 0) FROM unnest(lead_claims::bigint[]) AS c)
         ELSE (SELECT coalesce(sum(c), 0) FROM unnest(lead_seqs::bigint[], lead_claims::bigint[]) AS l (q, c) WHERE q > coalesce(writer_seq, -1))
       END
-    END AS growth_ms,
+    END)::bigint AS growth_ms,
     greatest(old_reported_bp, reported_bp) AS best_reported_bp
   FROM unions AS u
 ), merged AS MATERIALIZED (

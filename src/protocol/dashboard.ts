@@ -94,4 +94,6 @@ export interface Update {
   viewers?: number;
   removed?: Removed[];
   totals?: TopicTotals;
+  /** Set on a frame that begins the state anew, as a snapshot does: forget what you hold of the topic. */
+  snapshot?: true;
 }

@@ -1,0 +1,78 @@
+import type { Present, Removed, Update } from "../protocol/dashboard.ts";
+import type { CourseProgressRow, FileProgress, FileProgressRow, LessonProgress } from "../protocol/progress.ts";
+
+/*
+ * What waits for the next frame: the newest state per key, and nothing else. A frame takes as much as fits; the rest
+ * waits for the one after.
+ */
+
+/** A frame's size. One key more may fit in: the entry that fills it. */
+export const MAX_FRAME_BYTES = 60_000;
+
+export type Entry =
+  | { field: "progress"; value: FileProgress | FileProgressRow }
+  | { field: "lessons"; value: LessonProgress }
+  | { field: "courses"; value: CourseProgressRow }
+  | { field: "present"; value: Present }
+  | { field: "removed"; value: Removed };
+
+type Lists = Pick<Update, "progress" | "lessons" | "courses" | "present" | "removed">;
+
+export class Backlog {
+  readonly #entries = new Map<string, Entry>();
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** A later state of a key takes the place of an earlier one. */
+  put(entry: Entry): void {
+    this.#entries.set(keyOf(entry), entry);
+  }
+
+  clear(): void {
+    this.#entries.clear();
+  }
+
+  /** Takes what fits into one frame, oldest first. */
+  take(): Entry[] {
+    const taken: Entry[] = [];
+    let bytes = 0;
+    for (const [key, entry] of this.#entries) {
+      taken.push(entry);
+      this.#entries.delete(key);
+      bytes += Buffer.byteLength(JSON.stringify(entry.value)) + 1;
+      if (bytes >= MAX_FRAME_BYTES) break;
+    }
+    return taken;
+  }
+}
+
+/** A removal takes the place of the state it removes, and the other way round. */
+function keyOf({ field, value }: Entry): string {
+  if (field === "removed") {
+    switch (value.kind) {
+      case "present":
+        return `present\u0000${value.userId}\u0000${value.fileId}`;
+      case "progress":
+        return `progress\u0000${value.userId}\u0000${value.fileId}`;
+      case "lesson":
+        return `lessons\u0000${value.userId}\u0000${value.lessonId}`;
+      case "course":
+        return `courses\u0000${value.userId}\u0000${value.courseId}`;
+    }
+  }
+  const id = field === "lessons" ? value.lessonId : field === "courses" ? value.courseId : value.fileId;
+  return `${field}\u0000${value.userId}\u0000${id}`;
+}
+
+/** The lists of an update; empty ones are left out. */
+export function toLists(entries: readonly Entry[]): Lists {
+  const lists: Record<string, unknown[]> = {};
+  for (const { field, value } of entries) {
+    const list = lists[field];
+    if (list === undefined) lists[field] = [value];
+    else list.push(value);
+  }
+  return lists as Lists;
+}

@@ -1,0 +1,397 @@
+import type { Logger } from "../logger.ts";
+import type { Metrics } from "../ops/metrics.ts";
+import type { Present, Topic, Update } from "../protocol/dashboard.ts";
+import { type Entry, toLists } from "./backlog.ts";
+import { type Bus, type BusMessage, channels, type PresenceReport } from "./bus.ts";
+import { Presence } from "./presence.ts";
+import { keepFor, type Member, Room, type Subscriber } from "./room.ts";
+import type { TopicSource } from "./topic-source.ts";
+import { concerns, entriesOf, pairKey, type Rows, readSnapshot, readTotals } from "./topic-view.ts";
+
+/*
+ * Shows topics to whoever watches them. Changes are conflated: a room reads what changed at most once a frame
+ * interval, for all rooms in one query a table, and sends the newest state per key. Nobody's queue grows: a member
+ * that is slow is served alone, from a backlog that keeps one state a key, until it is level again.
+ */
+
+/** How frames leave the process; the gateway's part. */
+export interface Outlet {
+  /** To every member that has joined the topic, serialised once. */
+  broadcast(topic: string, update: Update): void;
+  send(subscriberId: string, update: Update): void;
+  join(subscriberId: string, topic: string): void;
+  leave(subscriberId: string, topic: string): void;
+  /** Bytes that still wait to go out to this subscriber. */
+  bufferedBytes(subscriberId: string): number;
+  /** Ends a connection that takes nothing any more. */
+  disconnect(subscriberId: string, reason: string): void;
+}
+
+export interface LiveHubParts {
+  bus: Bus;
+  source: TopicSource;
+  outlet: Outlet;
+  metrics: Metrics;
+  logger: Logger;
+}
+
+export interface LiveHubOptions {
+  /** The shortest time between two frames of one topic. */
+  frameIntervalMs: number;
+}
+
+/** A change that comes alone goes out after so short a while: what comes with it shares its frame. */
+const GATHER_MS = 10;
+/** Above it a member is served alone; below half of it, again. */
+const SLOW_BYTES = 128 * 1024;
+/** A buffer that has not emptied for so long belongs to nobody who reads. */
+const STUCK_MS = 30_000;
+/** Sums over all learners are read again at most so often, and never for more than a twentieth of the time. */
+const TOTALS_INTERVAL_MS = 1000;
+const TOTALS_SHARE = 20;
+const READ_RETRY_MS = 500;
+
+export class LiveHub {
+  readonly #parts: LiveHubParts;
+  readonly #options: LiveHubOptions;
+  readonly #rooms = new Map<string, Room>();
+  /** Rooms with something to read or to send. */
+  readonly #active = new Set<Room>();
+  readonly presence: Presence;
+  #timer: NodeJS.Timeout | null = null;
+  #dueAt = Number.POSITIVE_INFINITY;
+  #ticking = false;
+  #leaveBus: () => void = () => undefined;
+
+  constructor(parts: LiveHubParts, options: LiveHubOptions) {
+    this.#parts = parts;
+    this.#options = options;
+    this.presence = new Presence((report) => this.#showGone(report));
+  }
+
+  start(): void {
+    this.presence.start();
+    this.#leaveBus = this.#parts.bus.subscribe(channels.all, () => this.resync());
+  }
+
+  stop(): void {
+    this.presence.stop();
+    this.#leaveBus();
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#dueAt = Number.NEGATIVE_INFINITY; // nothing is scheduled any more
+  }
+
+  /** Notifications may have been lost: every room reads again what it shows. */
+  resync(): void {
+    this.#parts.metrics.resyncs.inc();
+    for (const room of this.#rooms.values()) this.#readAgain(room);
+  }
+
+  /** A player reported: told to this node's rooms, and over the bus to the other nodes'. */
+  report(report: PresenceReport): void {
+    if (!this.presence.apply(report)) return;
+    this.#parts.bus.publish(channels.course(report.courseId), { type: "present", report });
+    this.#parts.bus.publish(channels.user(report.userId), { type: "present", report });
+  }
+
+  /**
+   * Subscribes first, then reads, so that nothing falls between. Frames are held back until `ready`.
+   * `courseId` is the course that the topic's changes come from; null for a user's own topic.
+   */
+  async subscribe(name: string, topic: Topic, courseId: string | null, subscriber: Subscriber): Promise<Update> {
+    const room = this.#rooms.get(name) ?? this.#openRoom(name, topic, courseId);
+    const member = room.members.get(subscriber.id) ?? room.add(subscriber);
+    try {
+      return await this.#snapshot(room, member);
+    } catch (error) {
+      this.unsubscribe(name, subscriber.id);
+      throw error;
+    }
+  }
+
+  async #snapshot(room: Room, member: Member): Promise<Update> {
+    if (member.mode === "level") {
+      this.#parts.outlet.leave(member.subscriber.id, room.name);
+      room.setMode(member, "holding");
+    }
+    const [rows, totals] = await Promise.all([
+      readSnapshot(room.topic, this.#parts.source),
+      readTotals(room.topic, this.#parts.source),
+    ]);
+    const present = this.#viewersOf(room);
+    return {
+      topic: room.name,
+      at: new Date().toISOString(),
+      ...rows,
+      present,
+      viewers: present.length,
+      ...(totals === null ? {} : { totals }),
+    };
+  }
+
+  /** The snapshot has been sent: from here on frames follow. */
+  ready(name: string, subscriberId: string): void {
+    const room = this.#rooms.get(name);
+    const member = room?.members.get(subscriberId);
+    if (room === undefined || member === undefined || member.mode !== "holding") return;
+    room.setMode(member, "alone");
+    this.#serveAlone(room, member);
+    this.#schedule(room);
+  }
+
+  unsubscribe(name: string, subscriberId: string): void {
+    const room = this.#rooms.get(name);
+    const member = room?.members.get(subscriberId);
+    if (room === undefined || member === undefined) return;
+    room.remove(member);
+    if (member.stuckSince !== null) this.#parts.metrics.slowSockets.dec();
+    if (member.mode === "level") this.#parts.outlet.leave(subscriberId, name);
+    if (room.members.size === 0) this.#closeRoom(room);
+  }
+
+  #openRoom(name: string, topic: Topic, courseId: string | null): Room {
+    const room = new Room(name, topic, courseId);
+    this.#rooms.set(name, room);
+    const { bus } = this.#parts;
+    const hear = (message: BusMessage) => this.#hear(room, message);
+    if (topic.kind === "user") {
+      room.leaveBus = [bus.subscribe(channels.user(topic.userId), hear), bus.subscribe(channels.users, hear)];
+    } else if (courseId !== null) room.leaveBus = [bus.subscribe(channels.course(courseId), hear)];
+    this.#parts.metrics.topics.set(this.#rooms.size);
+    return room;
+  }
+
+  #closeRoom(room: Room): void {
+    for (const leave of room.leaveBus) leave();
+    this.#rooms.delete(room.name);
+    this.#active.delete(room);
+    this.#parts.metrics.topics.set(this.#rooms.size);
+  }
+
+  #hear(room: Room, message: BusMessage): void {
+    if (message.type === "again") this.#readAgain(room);
+    else if (message.type === "changed") {
+      const keys = message.keys.filter((key) => concerns(room.topic, key));
+      if (keys.length === 0) return;
+      room.change(keys);
+      this.#schedule(room);
+    } else if (concerns(room.topic, message.report)) this.#showPresent(room, message.report);
+  }
+
+  #readAgain(room: Room): void {
+    room.again = true;
+    this.#schedule(room);
+  }
+
+  #showPresent(room: Room, report: PresenceReport): void {
+    this.presence.apply(report);
+    const present = this.presence.find(report);
+    if (present === null) return;
+    room.backlog.put({ field: "present", value: present });
+    room.viewersChanged = true;
+    this.#schedule(room);
+  }
+
+  #showGone(report: PresenceReport): void {
+    const { userId, fileId } = report;
+    for (const room of this.#rooms.values()) {
+      if (!concerns(room.topic, report)) continue;
+      room.backlog.put({ field: "removed", value: { kind: "present", userId, fileId, version: 0 } });
+      room.viewersChanged = true;
+      this.#schedule(room);
+    }
+  }
+
+  #viewersOf(room: Room): Present[] {
+    return this.presence.viewersOf(room.courseId, (report) => concerns(room.topic, report));
+  }
+
+  #schedule(room: Room): void {
+    this.#active.add(room);
+    this.#wakeAt(Math.max(performance.now() + GATHER_MS, room.lastFrameAt + this.#options.frameIntervalMs));
+  }
+
+  #wakeAt(at: number): void {
+    if (at >= this.#dueAt) return;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#dueAt = at;
+    this.#timer = setTimeout(() => {
+      this.#dueAt = Number.POSITIVE_INFINITY;
+      void this.#tick(); // never rejects
+    }, Math.max(0, at - performance.now()));
+  }
+
+  async #tick(): Promise<void> {
+    if (this.#ticking) return;
+    this.#ticking = true;
+    const now = performance.now();
+    const due = [...this.#active].filter(
+      (room) => room.dirty && room.lastFrameAt + this.#options.frameIntervalMs <= now + 1,
+    );
+    try {
+      await this.#read(due);
+    } catch (error) {
+      // The rows stay marked; what is known of presence goes out all the same.
+      this.#parts.logger.warn({ err: error }, "what dashboards show could not be read");
+      for (const room of due) room.again = true;
+    }
+    for (const room of due) this.#frame(room);
+    for (const room of this.#active) {
+      for (const member of room.alone) if (member.mode === "alone") this.#serveAlone(room, member);
+    }
+    this.#ticking = false;
+    this.#scheduleRest();
+  }
+
+  #scheduleRest(): void {
+    const now = performance.now();
+    for (const room of this.#active) {
+      const nextFrameAt = room.lastFrameAt + this.#options.frameIntervalMs;
+      if (room.again) this.#wakeAt(Math.max(now + READ_RETRY_MS, nextFrameAt));
+      else if (room.changes.size > 0 || room.backlog.size > 0 || room.viewersChanged) this.#schedule(room);
+      else if (room.totalsChanged) this.#wakeAt(Math.max(room.totalsDueAt, nextFrameAt));
+      else if (room.alone.size > 0) this.#wakeAt(now + this.#options.frameIntervalMs);
+      else this.#active.delete(room);
+    }
+  }
+
+  /** Reads the rows behind all due rooms' changes together, then what each room needs for itself. */
+  async #read(rooms: Room[]): Promise<void> {
+    const taken = rooms.map((room) => {
+      const changes = [...room.changes.values()];
+      room.changes = new Map();
+      return { room, changes };
+    });
+    try {
+      const rows = await this.#readRows(taken.flatMap(({ changes }) => changes));
+      for (const { room, changes } of taken) {
+        for (const key of changes) for (const entry of entriesOf(room.topic, key, rows)) room.backlog.put(entry);
+      }
+    } catch (error) {
+      for (const { room, changes } of taken) room.change(changes);
+      throw error;
+    }
+    for (const room of rooms) {
+      if (room.again) await this.#readAll(room);
+      if (room.totalsChanged && performance.now() >= room.totalsDueAt) await this.#readTotals(room);
+    }
+  }
+
+  async #readRows(keys: { userId: string; fileId: string; lessonId: string; courseId: string }[]): Promise<Rows> {
+    const { source } = this.#parts;
+    const pairs = (id: (key: (typeof keys)[number]) => string) => [
+      ...new Map(keys.map((key) => [pairKey(key.userId, id(key)), [key.userId, id(key)] as const])).values(),
+    ];
+    const [files, lessons, courses] = await Promise.all([
+      source.files(pairs((key) => key.fileId)),
+      source.lessons(pairs((key) => key.lessonId)),
+      source.courses(pairs((key) => key.courseId)),
+    ]);
+    return {
+      files: new Map(files.map((row) => [pairKey(row.userId, row.fileId), row])),
+      lessons: new Map(lessons.map((row) => [pairKey(row.userId, row.lessonId), { field: "lessons", value: row }])),
+      courses: new Map(courses.map((row) => [pairKey(row.userId, row.courseId), { field: "courses", value: row }])),
+    };
+  }
+
+  async #readAll(room: Room): Promise<void> {
+    room.again = false;
+    const rows = await readSnapshot(room.topic, this.#parts.source);
+    for (const [field, values] of Object.entries(rows)) {
+      for (const value of values) room.backlog.put({ field, value } as Entry);
+    }
+    for (const present of this.#viewersOf(room)) {
+      room.backlog.put({ field: "present", value: present });
+    }
+    room.beginsAnew = true;
+    room.viewersChanged = true;
+    room.totalsChanged = true;
+  }
+
+  async #readTotals(room: Room): Promise<void> {
+    const startedAt = performance.now();
+    room.totalsChanged = false;
+    room.totals = await readTotals(room.topic, this.#parts.source);
+    const now = performance.now();
+    room.totalsDueAt = now + Math.max(TOTALS_INTERVAL_MS, TOTALS_SHARE * (now - startedAt));
+  }
+
+  #frame(room: Room): void {
+    const entries = room.backlog.take();
+    if (entries.length > 0 || room.viewersChanged || room.totals !== null) {
+      const update = this.#toUpdate(room, entries);
+      room.lastFrameAt = performance.now();
+      this.#parts.metrics.frames.inc();
+      for (const member of room.members.values()) this.#placeMember(room, member, entries, update);
+      this.#parts.outlet.broadcast(room.name, update);
+    }
+  }
+
+  #toUpdate(room: Room, entries: readonly Entry[]): Update {
+    const update: Update = { topic: room.name, at: new Date().toISOString(), ...toLists(entries) };
+    if (room.viewersChanged) update.viewers = this.#viewersOf(room).length;
+    if (room.totals !== null) update.totals = room.totals;
+    if (room.beginsAnew) update.snapshot = true;
+    room.viewersChanged = false;
+    room.totals = null;
+    room.beginsAnew = false;
+    return update;
+  }
+
+  /** Decides who gets the frame from the broadcast, and for whom it is kept. */
+  #placeMember(room: Room, member: Member, entries: readonly Entry[], update: Update): void {
+    if (member.mode === "level") {
+      if (this.#parts.outlet.bufferedBytes(member.subscriber.id) <= SLOW_BYTES) {
+        this.#parts.metrics.deliveries.inc();
+        return;
+      }
+      this.#parts.outlet.leave(member.subscriber.id, room.name);
+      this.#parts.metrics.slowSockets.inc();
+      room.setMode(member, "alone");
+      member.stuckSince = performance.now();
+    }
+    keepFor(member, entries);
+    if (update.snapshot) member.lost = true;
+  }
+
+  #serveAlone(room: Room, member: Member): void {
+    const { outlet, metrics } = this.#parts;
+    const { id } = member.subscriber;
+    if (outlet.bufferedBytes(id) > SLOW_BYTES / 2) {
+      member.stuckSince ??= performance.now();
+      if (performance.now() - member.stuckSince > STUCK_MS) outlet.disconnect(id, "slow_consumer");
+      return;
+    }
+    if (member.stuckSince !== null) metrics.slowSockets.dec();
+    member.stuckSince = null;
+    if (member.lost) {
+      void this.#sendSnapshot(room, member); // never rejects
+      return;
+    }
+    if (member.backlog.size > 0) {
+      outlet.send(id, { topic: room.name, at: new Date().toISOString(), ...toLists(member.backlog.take()) });
+      metrics.deliveries.inc();
+    }
+    if (member.backlog.size > 0) return;
+    room.setMode(member, "level");
+    outlet.join(id, room.name);
+  }
+
+  /** For a member that lost too much to be told key by key. */
+  async #sendSnapshot(room: Room, member: Member): Promise<void> {
+    room.setMode(member, "holding");
+    member.lost = false;
+    member.backlog.clear();
+    try {
+      const update = await this.#snapshot(room, member);
+      if (room.members.get(member.subscriber.id) !== member) return;
+      this.#parts.outlet.send(member.subscriber.id, { ...update, snapshot: true });
+    } catch (error) {
+      this.#parts.logger.warn({ err: error, topic: room.name }, "a snapshot could not be read");
+      member.lost = true;
+    }
+    room.setMode(member, "alone");
+    this.#wakeAt(performance.now() + this.#options.frameIntervalMs);
+  }
+}

@@ -1,0 +1,144 @@
+import { createRequire } from "node:module";
+import type { Subscriber } from "pg-listen";
+import type { Logger } from "../logger.ts";
+import type { Metrics } from "../ops/metrics.ts";
+
+/*
+ * LISTEN, for as long as the process lives. The connection proves itself: every second it sends itself a notification,
+ * and one that hears nothing for three seconds is given up and replaced, whatever TCP believes.
+ *
+ *   connecting ──▶ listening ──(error, silence)──▶ connecting …      stop() ends it from anywhere
+ *
+ * A notification that was sent while nobody listened is lost: `onListening` reads again what is shown.
+ */
+
+// pg-listen is CommonJS with a `default` of its own, which loaders disagree about.
+const { default: createSubscriber } = createRequire(import.meta.url)("pg-listen") as typeof import("pg-listen");
+
+const PROOF_CHANNEL = "playhead_proof";
+const PROOF_INTERVAL_MS = 1000;
+const SILENCE_MS = 3000;
+const RECONNECT_MS = 500;
+const CONNECT_TIMEOUT_MS = 5000;
+
+export interface NotificationListenerParts {
+  connectionString: string;
+  /** Payloads by channel. */
+  handlers: Record<string, (payload: string) => void>;
+  /** After every LISTEN that may have come after a gap; the first one too. */
+  onListening: () => void;
+  metrics: Metrics;
+  logger: Logger;
+}
+
+export class NotificationListener {
+  readonly #parts: NotificationListenerParts;
+  #subscriber: Subscriber | null = null;
+  #proof: NodeJS.Timeout | null = null;
+  #reconnect: NodeJS.Timeout | null = null;
+  #heardAt = 0;
+  #listening = false;
+  #stopped = false;
+  #listeningOnce: (() => void)[] = [];
+
+  constructor(parts: NotificationListenerParts) {
+    this.#parts = parts;
+  }
+
+  /** Whether notifications arrive now. */
+  get listening(): boolean {
+    return this.#listening;
+  }
+
+  /** Resolves when it listens for the first time; goes on trying until then. */
+  async start(): Promise<void> {
+    const first = new Promise<void>((resolve) => this.#listeningOnce.push(resolve));
+    void this.#connect(); // never rejects: a failure leads to another try
+    await first;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    if (this.#reconnect !== null) clearTimeout(this.#reconnect);
+    await this.#close();
+  }
+
+  async #connect(): Promise<void> {
+    const subscriber = createSubscriber(
+      {
+        connectionString: this.#parts.connectionString,
+        application_name: "playhead-listener",
+        connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+      },
+      // Reconnecting is ours: pg-listen gives up for good after 3 s, and when a LISTEN fails after a reconnect.
+      { retryLimit: 1, retryTimeout: 1, paranoidChecking: false, parse: (text: string) => text, serialize: (text: string) => text },
+    );
+    this.#subscriber = subscriber;
+    subscriber.events.on("error", (error: Error) => this.#restart(subscriber, error));
+    subscriber.events.on("reconnect", () => this.#restart(subscriber, new Error("the connection ended")));
+    for (const [channel, handler] of Object.entries(this.#parts.handlers)) {
+      subscriber.notifications.on(channel, (payload: string) => this.#handle(channel, () => handler(payload)));
+    }
+    subscriber.notifications.on(PROOF_CHANNEL, (payload: string) => this.#onProof(payload));
+    try {
+      await subscriber.connect();
+      for (const channel of [PROOF_CHANNEL, ...Object.keys(this.#parts.handlers)]) await subscriber.listenTo(channel);
+    } catch (error) {
+      this.#restart(subscriber, error);
+      return;
+    }
+    if (this.#subscriber === subscriber && !this.#stopped) this.#onListening(subscriber);
+  }
+
+  #onListening(subscriber: Subscriber): void {
+    this.#listening = true;
+    this.#heardAt = performance.now();
+    this.#proof = setInterval(() => this.#prove(subscriber), PROOF_INTERVAL_MS).unref();
+    this.#parts.logger.info("listening for notifications");
+    this.#parts.onListening();
+    for (const resolve of this.#listeningOnce.splice(0)) resolve();
+  }
+
+  #prove(subscriber: Subscriber): void {
+    if (performance.now() - this.#heardAt > SILENCE_MS) {
+      this.#restart(subscriber, new Error(`heard nothing for ${SILENCE_MS} ms`));
+      return;
+    }
+    // Other processes on this database prove themselves on the same channel: the payload names the sender.
+    const payload = `${process.pid}:${performance.now()}`;
+    Promise.resolve(subscriber.notify(PROOF_CHANNEL, payload)).catch((error: unknown) => this.#restart(subscriber, error));
+  }
+
+  #onProof(payload: string): void {
+    const [sender, sentAt] = payload.split(":");
+    if (sender !== String(process.pid)) return;
+    this.#heardAt = performance.now();
+    this.#parts.metrics.relayLagSeconds.set((this.#heardAt - Number(sentAt)) / 1000);
+  }
+
+  #handle(channel: string, work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#parts.logger.error({ err: error, channel }, "a notification could not be handled");
+    }
+  }
+
+  #restart(subscriber: Subscriber, error: unknown): void {
+    if (this.#subscriber !== subscriber) return;
+    this.#parts.logger.warn({ err: error }, "the listener lost its connection");
+    void this.#close(); // never rejects
+    if (!this.#stopped) this.#reconnect = setTimeout(() => void this.#connect(), RECONNECT_MS);
+  }
+
+  async #close(): Promise<void> {
+    const subscriber = this.#subscriber;
+    this.#subscriber = null;
+    this.#listening = false;
+    if (this.#proof !== null) clearInterval(this.#proof);
+    this.#proof = null;
+    // A dead connection may never answer its end.
+    const closed = Promise.resolve(subscriber?.close()).catch(() => undefined);
+    await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, 1000).unref())]);
+  }
+}

@@ -1,0 +1,85 @@
+import type { Present } from "../protocol/dashboard.ts";
+import type { PresenceReport } from "./bus.ts";
+
+/*
+ * Who is there now. A lease, renewed by every heartbeat: when it ends the viewer is gone, at the last reported
+ * position. Never stored, nothing extrapolated.
+ */
+
+interface Viewer {
+  report: PresenceReport;
+  reportedAt: number;
+  leaseUntil: number;
+}
+
+/** Who left: its lease ended. */
+export type OnGone = (report: PresenceReport) => void;
+
+const SWEEP_MS = 1000;
+
+export class Presence {
+  readonly #courses = new Map<string, Map<string, Viewer>>();
+  readonly #onGone: OnGone;
+  #sweep: NodeJS.Timeout | null = null;
+
+  constructor(onGone: OnGone) {
+    this.#onGone = onGone;
+  }
+
+  start(): void {
+    this.#sweep = setInterval(() => this.#expire(performance.now()), SWEEP_MS).unref();
+  }
+
+  stop(): void {
+    if (this.#sweep !== null) clearInterval(this.#sweep);
+  }
+
+  /** Takes a report. @returns false where a newer position is known already */
+  apply(report: PresenceReport): boolean {
+    const now = performance.now();
+    const viewers = this.#courses.get(report.courseId) ?? new Map<string, Viewer>();
+    this.#courses.set(report.courseId, viewers);
+    const key = keyOf(report);
+    const known = viewers.get(key);
+    if (known !== undefined && known.reportedAt - known.report.ageMs > now - report.ageMs) return false;
+    viewers.set(key, { report, reportedAt: now, leaseUntil: now + report.leaseMs });
+    return true;
+  }
+
+  /** Everybody in a course, or in any where it is null, whom the filter lets through. */
+  viewersOf(courseId: string | null, matches: (report: PresenceReport) => boolean): Present[] {
+    const now = performance.now();
+    const courses = courseId === null ? this.#courses.values() : [this.#courses.get(courseId) ?? new Map<string, Viewer>()];
+    const present: Present[] = [];
+    for (const viewers of courses) {
+      for (const viewer of viewers.values()) if (matches(viewer.report)) present.push(toPresent(viewer, now));
+    }
+    return present;
+  }
+
+  /** Null where nobody of this key is there. */
+  find(report: PresenceReport): Present | null {
+    const viewer = this.#courses.get(report.courseId)?.get(keyOf(report));
+    return viewer === undefined ? null : toPresent(viewer, performance.now());
+  }
+
+  #expire(now: number): void {
+    for (const [courseId, viewers] of this.#courses) {
+      for (const [key, viewer] of viewers) {
+        if (viewer.leaseUntil > now) continue;
+        viewers.delete(key);
+        this.#onGone(viewer.report);
+      }
+      if (viewers.size === 0) this.#courses.delete(courseId);
+    }
+  }
+}
+
+function keyOf(report: PresenceReport): string {
+  return `${report.userId}\u0000${report.fileId}`;
+}
+
+function toPresent({ report, reportedAt }: Viewer, now: number): Present {
+  const { userId, fileId, position, state, rate } = report;
+  return { userId, fileId, position, state, rate, ageMs: Math.round(now - reportedAt + report.ageMs) };
+}

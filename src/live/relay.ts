@@ -1,0 +1,31 @@
+import { z } from "zod";
+import { type Bus, type ChangedKey, channels } from "./bus.ts";
+
+/*
+ * Turns notifications of the database into messages on the bus. A notification names keys, never state; where too
+ * many rows changed at once it names only their course.
+ */
+
+const Payload = z.union([
+  z.object({ keys: z.array(z.tuple([z.string(), z.string(), z.string(), z.string(), z.number()])) }),
+  z.object({ again: z.string() }),
+]);
+
+/** Handles a payload of the channel `progress`. @throws ZodError for what the triggers would never send */
+export function relayProgress(bus: Bus, payload: string): void {
+  const parsed = Payload.parse(JSON.parse(payload));
+  if ("again" in parsed) {
+    bus.publish(channels.course(parsed.again), { type: "again" });
+    bus.publish(channels.users, { type: "again" });
+    return;
+  }
+  const byCourse = new Map<string, ChangedKey[]>();
+  for (const [courseId, lessonId, fileId, userId, version] of parsed.keys) {
+    const key = { courseId, lessonId, fileId, userId, version };
+    const keys = byCourse.get(courseId);
+    if (keys === undefined) byCourse.set(courseId, [key]);
+    else keys.push(key);
+    bus.publish(channels.user(userId), { type: "changed", keys: [key] });
+  }
+  for (const [courseId, keys] of byCourse) bus.publish(channels.course(courseId), { type: "changed", keys });
+}

@@ -1,0 +1,100 @@
+import type { Topic, TopicTotals } from "../protocol/dashboard.ts";
+import { Backlog, type Entry } from "./backlog.ts";
+import type { ChangedKey } from "./bus.ts";
+
+/** A connection that watches topics. What it is made of is the gateway's business. */
+export interface Subscriber {
+  readonly id: string;
+}
+
+/**
+ * How a subscriber is served in a room.
+ *
+ *   holding ── its snapshot was sent ──▶ alone ── nothing left, buffer low ──▶ level
+ *                                          ▲                                     │
+ *                                          └───────── its buffer is too full ────┘
+ *
+ * `level` members get the room's frames, published once for all. While `alone` (and `holding`) the newest state per
+ * key is kept for the subscriber; it is sent when its buffer has emptied.
+ */
+export interface Member {
+  subscriber: Subscriber;
+  mode: "holding" | "alone" | "level";
+  backlog: Backlog;
+  /** More waited than is worth keeping: it gets a whole snapshot instead. */
+  lost: boolean;
+  /** Since when its buffer has not emptied; null while it does. */
+  stuckSince: number | null;
+}
+
+/** Past this many entries a member's backlog is given up for a snapshot: memory stays bounded. */
+const MAX_MEMBER_BACKLOG = 1000;
+
+/** One topic that somebody watches here. */
+export class Room {
+  readonly name: string;
+  readonly topic: Topic;
+  /** The course whose changes and viewers concern the topic; null where it may be any. */
+  readonly courseId: string | null;
+  readonly members = new Map<string, Member>();
+  /** Those that the broadcast does not reach now. */
+  readonly alone = new Set<Member>();
+  /** Rows that changed and are to be read. */
+  changes = new Map<string, ChangedKey>();
+  /** Everything is to be read again. */
+  again = false;
+  readonly backlog = new Backlog();
+  /** The viewers' count is to be sent. */
+  viewersChanged = false;
+  totalsChanged = false;
+  totals: TopicTotals | null = null;
+  totalsDueAt = 0;
+  /** The frame under way begins a new snapshot. */
+  beginsAnew = false;
+  lastFrameAt = Number.NEGATIVE_INFINITY;
+  /** Ends the room's subscriptions to the bus. */
+  leaveBus: (() => void)[] = [];
+
+  constructor(name: string, topic: Topic, courseId: string | null) {
+    this.name = name;
+    this.topic = topic;
+    this.courseId = courseId;
+  }
+
+  get dirty(): boolean {
+    return this.changes.size > 0 || this.again || this.backlog.size > 0 || this.viewersChanged || this.totalsChanged;
+  }
+
+  add(subscriber: Subscriber): Member {
+    const member: Member = { subscriber, mode: "holding", backlog: new Backlog(), lost: false, stuckSince: null };
+    this.members.set(subscriber.id, member);
+    this.alone.add(member);
+    return member;
+  }
+
+  setMode(member: Member, mode: Member["mode"]): void {
+    member.mode = mode;
+    if (mode === "level") this.alone.delete(member);
+    else this.alone.add(member);
+  }
+
+  remove(member: Member): void {
+    this.members.delete(member.subscriber.id);
+    this.alone.delete(member);
+  }
+
+  change(keys: readonly ChangedKey[]): void {
+    for (const key of keys) this.changes.set(`${key.userId}\u0000${key.fileId}`, key);
+    this.totalsChanged = true;
+  }
+}
+
+/** Keeps entries for a member that cannot take them now. */
+export function keepFor(member: Member, entries: readonly Entry[]): void {
+  if (member.lost) return;
+  for (const entry of entries) member.backlog.put(entry);
+  if (member.backlog.size > MAX_MEMBER_BACKLOG) {
+    member.backlog.clear();
+    member.lost = true;
+  }
+}

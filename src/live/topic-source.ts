@@ -1,0 +1,20 @@
+import type { TopicTotals } from "../protocol/dashboard.ts";
+import type { CourseProgressRow, FileProgress, LessonProgress } from "../protocol/progress.ts";
+
+type Pair = readonly [userId: string, id: string];
+
+/** Where the hub reads what its topics show. The newest that is committed, each time. */
+export interface TopicSource {
+  files(keys: readonly Pair[]): Promise<FileProgress[]>;
+  lessons(keys: readonly Pair[]): Promise<LessonProgress[]>;
+  courses(keys: readonly Pair[]): Promise<CourseProgressRow[]>;
+  latestInCourse(courseId: string): Promise<CourseProgressRow[]>;
+  latestInLesson(lessonId: string): Promise<LessonProgress[]>;
+  latestInFile(fileId: string): Promise<FileProgress[]>;
+  /** All of one user, or of one user in one course. */
+  ofUser(userId: string, courseId: string | null): Promise<{ files: FileProgress[]; lessons: LessonProgress[]; courses: CourseProgressRow[] }>;
+  courseTotals(courseId: string): Promise<TopicTotals>;
+  lessonTotals(lessonId: string): Promise<TopicTotals>;
+  fileTotals(fileId: string): Promise<TopicTotals>;
+}
+

@@ -1,0 +1,98 @@
+import type { Topic, TopicTotals, Update } from "../protocol/dashboard.ts";
+import type { FileProgress, FileProgressRow } from "../protocol/progress.ts";
+import type { Entry } from "./backlog.ts";
+import type { ChangedKey } from "./bus.ts";
+import type { TopicSource } from "./topic-source.ts";
+
+/*
+ * What each kind of topic shows: which changes concern it, which rows it carries, who is present in it.
+ */
+
+/** Rows of one frame, read for all rooms together. */
+export interface Rows {
+  files: Map<string, FileProgress>;
+  lessons: Map<string, Entry & { field: "lessons" }>;
+  courses: Map<string, Entry & { field: "courses" }>;
+}
+
+export function pairKey(userId: string, id: string): string {
+  return `${userId}\u0000${id}`;
+}
+
+/** Whether a change, or a viewer, of this key shows in the topic. */
+export function concerns(topic: Topic, key: { courseId: string; lessonId: string; fileId: string; userId: string }): boolean {
+  switch (topic.kind) {
+    case "user":
+      return key.userId === topic.userId;
+    case "course":
+      return key.courseId === topic.courseId;
+    case "learner":
+      return key.courseId === topic.courseId && key.userId === topic.userId;
+    case "lesson":
+      return key.lessonId === topic.lessonId;
+    case "file":
+      return key.fileId === topic.fileId;
+    case "stream":
+    case "streams":
+      return false;
+  }
+}
+
+/** What a change means for a topic: the file's row, and the sums that follow from it. */
+export function entriesOf(topic: Topic, key: ChangedKey, rows: Rows): Entry[] {
+  const { userId, fileId, lessonId, courseId, version } = key;
+  const entries: Entry[] = [];
+  const file = rows.files.get(pairKey(userId, fileId));
+  entries.push(
+    file === undefined
+      ? { field: "removed", value: { kind: "progress", userId, fileId, version } }
+      : { field: "progress", value: isShared(topic) ? withoutRanges(file) : file },
+  );
+  if (topic.kind === "file") return entries;
+  entries.push(
+    rows.lessons.get(pairKey(userId, lessonId)) ?? { field: "removed", value: { kind: "lesson", userId, lessonId, version } },
+  );
+  if (topic.kind === "lesson") return entries;
+  entries.push(
+    rows.courses.get(pairKey(userId, courseId)) ?? { field: "removed", value: { kind: "course", userId, courseId, version } },
+  );
+  return entries;
+}
+
+/** Topics of many learners carry no ranges. */
+function isShared(topic: Topic): boolean {
+  return topic.kind === "course" || topic.kind === "lesson" || topic.kind === "file";
+}
+
+function withoutRanges(file: FileProgress): FileProgressRow {
+  const { watched: _ranges, ...row } = file;
+  return row;
+}
+
+/** All that a snapshot carries but presence. */
+export async function readSnapshot(topic: Topic, source: TopicSource): Promise<Pick<Update, "progress" | "lessons" | "courses">> {
+  switch (topic.kind) {
+    case "user":
+    case "learner": {
+      const own = await source.ofUser(topic.userId, topic.kind === "learner" ? topic.courseId : null);
+      return { progress: own.files, lessons: own.lessons, courses: own.courses };
+    }
+    case "course":
+      return { courses: await source.latestInCourse(topic.courseId) };
+    case "lesson":
+      return { lessons: await source.latestInLesson(topic.lessonId) };
+    case "file":
+      return { progress: (await source.latestInFile(topic.fileId)).map(withoutRanges) };
+    case "stream":
+    case "streams":
+      return {};
+  }
+}
+
+/** The sums over all learners, where the topic has many. */
+export async function readTotals(topic: Topic, source: TopicSource): Promise<TopicTotals | null> {
+  if (topic.kind === "course") return source.courseTotals(topic.courseId);
+  if (topic.kind === "lesson") return source.lessonTotals(topic.lessonId);
+  if (topic.kind === "file") return source.fileTotals(topic.fileId);
+  return null;
+}

@@ -1,0 +1,205 @@
+import type { CatalogueCache } from "../catalogue/catalogue-cache.ts";
+import type { FileFacts } from "../catalogue/catalogue.ts";
+import { isTransient } from "../db/sqlstate.ts";
+import { AppError, type ErrorCode, toWireError } from "../errors.ts";
+import type { Logger } from "../logger.ts";
+import type { Metrics } from "../ops/metrics.ts";
+import { type Ack, parseWire } from "../protocol/ack.ts";
+import { Heartbeat } from "../protocol/heartbeat.ts";
+import { type HeartbeatBuffer, progressOf } from "./heartbeat-buffer.ts";
+import { type Observation, toPendingBeat } from "./pending-beat.ts";
+import type { ProgressOperations } from "./progress-operations.ts";
+import { type ProgressReader, unknownFile } from "./progress-reader.ts";
+import type { BeatSource, HeartbeatResult, LegacyReport, ProgressService } from "./progress-service.ts";
+import type { Range } from "./watched-ranges.ts";
+import type { WatchBudget } from "./watch-budget.ts";
+
+/*
+ * The path of a heartbeat up to the buffer: which file, is it possible, how much of it may be credited. What the
+ * stored row decides is decided in the database.
+ */
+
+/** A heartbeat that was accepted, before it is durable: what presence is made of. */
+export interface AcceptedBeat {
+  userId: string;
+  connectionId: string;
+  file: FileFacts;
+  beat: Heartbeat;
+}
+
+export interface ProgressServiceParts {
+  /** One a writer; a user's heartbeats always go to the same. */
+  buffers: HeartbeatBuffer[];
+  budget: WatchBudget;
+  catalogue: CatalogueCache;
+  reader: ProgressReader;
+  operations: ProgressOperations;
+  metrics: Metrics;
+  logger: Logger;
+  onAccepted: (accepted: AcceptedBeat) => void;
+}
+
+/** The largest cadence asked of players under load, as a multiple of the usual one. */
+const MAX_SLOWDOWN = 6;
+/** Encoders disagree about a file's length: so far past its end a position is clamped. */
+const MIN_TOLERANCE_MS = 5000;
+const TOLERANCE_SHARE = 0.01;
+
+export function createProgressService(parts: ProgressServiceParts, options: { beatIntervalMs: number }): ProgressService {
+  const { buffers, budget, catalogue, reader, operations, metrics } = parts;
+
+  function bufferOf(userId: string): HeartbeatBuffer {
+    return buffers[buffers.length === 1 ? 0 : hash(userId) % buffers.length] as HeartbeatBuffer;
+  }
+
+  function nextBeatMs(buffer: HeartbeatBuffer): number {
+    return Math.round(options.beatIntervalMs * (1 + (MAX_SLOWDOWN - 1) * Math.min(1, buffer.load)));
+  }
+
+  /** What validation needs; awaited only where it is not at hand. */
+  async function prepare(userId: string, fileId: string): Promise<FileFacts> {
+    try {
+      const file = catalogue.peekFile(fileId) ?? (await catalogue.findFile(fileId));
+      if (file === null) throw unknownFile(fileId);
+      if (!budget.knows(userId)) await budget.contact(userId);
+      return file;
+    } catch (error) {
+      if (!isTransient(error)) throw error;
+      throw new AppError("unavailable", "The database is away; send it again later.", { retryAfterMs: 2000, cause: error });
+    }
+  }
+
+  function submit(observation: Observation): Promise<HeartbeatResult> {
+    const charge = budget.charge(observation.userId, observation.played);
+    if (charge.cutMs > 0) metrics.budgetCutMs.inc(charge.cutMs);
+    const buffer = bufferOf(observation.userId);
+    return new Promise((resolve, reject) => {
+      buffer.add(toPendingBeat({ ...observation, played: charge.played }), (result) => {
+        if (result.type !== "written") budget.refund(observation.userId, charge.chargedMs);
+        if (result.type === "unknown_file") catalogue.forgetCourse(observation.courseId);
+        try {
+          resolve({ progress: progressOf(result), nextBeatMs: nextBeatMs(buffer) });
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
+  }
+
+  async function heartbeat(source: BeatSource, beat: Heartbeat): Promise<HeartbeatResult> {
+    const arrivedAt = performance.now();
+    try {
+      const file = await prepare(source.userId, beat.fileId);
+      const observation = {
+        userId: source.userId,
+        fileId: beat.fileId,
+        courseId: file.courseId,
+        epoch: beat.epoch,
+        positionMs: clampPosition(toMs(beat.position), file.durationMs),
+        observedAtMs: arrivedAt - (beat.ageMs ?? 0),
+        session: beat.sessionId ?? source.connectionId,
+        seq: beat.seq,
+        played: clampPlayed(beat.played ?? [], file.durationMs),
+      };
+      parts.onAccepted({ ...source, file, beat });
+      const result = await submit(observation);
+      metrics.heartbeats.inc({ outcome: "ok" });
+      metrics.ackSeconds.observe((performance.now() - arrivedAt) / 1000);
+      return result;
+    } catch (error) {
+      const outcome: ErrorCode = error instanceof AppError ? error.code : "internal";
+      metrics.heartbeats.inc({ outcome });
+      throw error;
+    }
+  }
+
+  return {
+    heartbeat,
+
+    heartbeats: (source, beats) =>
+      Promise.all(
+        beats.map(async (given): Promise<Ack<HeartbeatResult>> => {
+          try {
+            return { ok: true, ...(await heartbeat(source, parseWire(Heartbeat, given))) };
+          } catch (error) {
+            if (!(error instanceof AppError)) parts.logger.error({ err: error }, "a heartbeat of a batch failed");
+            return { ok: false, error: toWireError(error) };
+          }
+        }),
+      ),
+
+    async report(source: BeatSource, report: LegacyReport) {
+      const file = await prepare(source.userId, report.fileId);
+      const course = await catalogue.findCourse(file.courseId);
+      const positionMs = clampPosition(toMs(report.progressSeconds), file.durationMs);
+      const believed = course?.acceptReported === true;
+      await submit({
+        userId: source.userId,
+        fileId: report.fileId,
+        courseId: file.courseId,
+        positionMs,
+        observedAtMs: performance.now(),
+        session: source.connectionId,
+        played: [],
+        reportedBp: believed ? reportedBp(report, positionMs, file.durationMs) : 0,
+        reportedDone: believed && report.completed === true,
+      });
+      return reader.readLegacy(source.userId, report.fileId);
+    },
+
+    readFile: reader.readFile,
+    readCourse: reader.readCourse,
+    readCourseRow: reader.readCourseRow,
+    readLegacy: reader.readLegacy,
+    learners: reader.learners,
+    reset: operations.reset,
+    complete: operations.complete,
+    uncomplete: operations.uncomplete,
+  };
+}
+
+function toMs(seconds: number): number {
+  return Math.round(seconds * 1000);
+}
+
+function limitOf(durationMs: number): number {
+  return durationMs + Math.max(MIN_TOLERANCE_MS, durationMs * TOLERANCE_SHARE);
+}
+
+/** @throws AppError `bad_request` for a position that is too far past the end */
+function clampPosition(positionMs: number, durationMs: number | null): number {
+  if (durationMs === null || positionMs <= durationMs) return positionMs;
+  if (positionMs > limitOf(durationMs)) throw pastTheEnd("position", positionMs, durationMs);
+  return durationMs;
+}
+
+/** @throws AppError `bad_request` for a range that ends too far past the end */
+function clampPlayed(played: readonly (readonly [number, number])[], durationMs: number | null): Range[] {
+  const ranges: Range[] = [];
+  for (let i = 0; i < played.length; i++) {
+    const [from, to] = played[i] as readonly [number, number];
+    const range: Range = [toMs(from), toMs(to)];
+    if (durationMs === null || range[1] <= durationMs) ranges.push(range);
+    else if (range[1] > limitOf(durationMs)) throw pastTheEnd(`played.${i}`, range[1], durationMs);
+    else ranges.push([Math.min(range[0], durationMs), durationMs]);
+  }
+  return ranges.filter(([from, to]) => from < to);
+}
+
+function pastTheEnd(path: string, gotMs: number, durationMs: number): AppError {
+  const message = `${path}: got ${gotMs / 1000} s, but the file is ${durationMs / 1000} s long`;
+  return new AppError("bad_request", message, { issues: [{ path, message: `expected at most ${durationMs / 1000}` }] });
+}
+
+/** In hundredths of a percent. A legacy client that sends no percentage means its position by it. */
+function reportedBp(report: LegacyReport, positionMs: number, durationMs: number | null): number {
+  if (report.progressPercentage !== undefined) return Math.floor(report.progressPercentage * 100);
+  return durationMs === null ? 0 : Math.floor((positionMs * 10_000) / durationMs);
+}
+
+/** FNV-1a: which writer a user belongs to. */
+function hash(text: string): number {
+  let value = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) value = Math.imul(value ^ text.charCodeAt(i), 0x01000193) >>> 0;
+  return value;
+}

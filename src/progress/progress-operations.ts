@@ -1,0 +1,109 @@
+import { type Pool, type PoolClient, withTransaction } from "../db/pool.ts";
+import { isTransient } from "../db/sqlstate.ts";
+import { AppError } from "../errors.ts";
+import type { ProgressTarget } from "../protocol/progress.ts";
+import { unknownFile } from "./progress-reader.ts";
+
+/*
+ * What a person does to progress, one at a time: reset, complete by hand, un-complete. Under the same locks as a
+ * batch; the row trigger fills in what follows from the catalogue. Each leaves an entry in the activity log.
+ */
+
+export interface ProgressOperations {
+  reset(userId: string, target: ProgressTarget, by: string): Promise<void>;
+  complete(userId: string, target: ProgressTarget, how: { source: "manual" | "waived"; by: string }): Promise<void>;
+  uncomplete(userId: string, target: ProgressTarget, by: string): Promise<void>;
+}
+
+interface Operation {
+  userId: string;
+  target: ProgressTarget;
+  by: string;
+  activity: string;
+  /** $1 is the user, $2 the files; more follow. */
+  sql: string;
+  parameters?: unknown[];
+  /** Whether files that do not count, optional or retired, are meant as well when a whole course is. */
+  everyFile: boolean;
+}
+
+const MAX_TRIES = 5;
+
+export function createProgressOperations({ pool }: { pool: Pool }): ProgressOperations {
+  async function run(operation: Operation): Promise<void> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await withTransaction(pool, (client) => operate(client, operation));
+      } catch (error) {
+        if (!isTransient(error)) throw error;
+        if (tries >= MAX_TRIES) {
+          throw new AppError("unavailable", "The database is away; try again later.", { retryAfterMs: 2000, cause: error });
+        }
+      }
+    }
+  }
+
+  return {
+    reset: (userId, target, by) => run({ userId, target, by, activity: "reset", sql: RESET, everyFile: true }),
+    complete: (userId, target, { source, by }) =>
+      run({ userId, target, by, activity: source, sql: COMPLETE, parameters: [source], everyFile: false }),
+    uncomplete: (userId, target, by) =>
+      run({ userId, target, by, activity: "uncompleted", sql: UNCOMPLETE, everyFile: true }),
+  };
+}
+
+/** The row stays, or is made: a heartbeat of before the reset must meet it. */
+const RESET = `
+INSERT INTO user_progress AS t (user_id, file_id, lesson_id, course_id, epoch, reset_at)
+SELECT $1, f.id, f.lesson_id, f.course_id, 1, clock_timestamp() FROM files AS f WHERE f.id = ANY($2::text[]) ORDER BY f.id
+ON CONFLICT (user_id, file_id) DO UPDATE SET position_ms = 0, watched = '{}', watch_time_ms = 0, reported_bp = 0,
+  completed = false, completion_source = NULL, epoch = t.epoch + 1, reset_at = excluded.reset_at, last_watched = NULL,
+  position_session = NULL, position_seq = NULL, writer_session = NULL, writer_seq = NULL`;
+
+const COMPLETE = `
+INSERT INTO user_progress AS t (user_id, file_id, lesson_id, course_id, completed, completion_source)
+SELECT $1, f.id, f.lesson_id, f.course_id, true, $3 FROM files AS f WHERE f.id = ANY($2::text[]) ORDER BY f.id
+ON CONFLICT (user_id, file_id) DO UPDATE SET completed = true, completion_source = excluded.completion_source WHERE NOT t.completed`;
+
+const UNCOMPLETE = `
+UPDATE user_progress SET completed = false, completion_source = NULL
+WHERE user_id = $1 AND file_id = ANY($2::text[]) AND completed`;
+
+async function operate(client: PoolClient, operation: Operation): Promise<void> {
+  const { userId, target, by } = operation;
+  const courseId = await findCourse(client, target);
+  await client.query("SELECT lock_writers('operation', ARRAY[$1::text], ARRAY[$2::text])", [userId, courseId]);
+  const files = await findFiles(client, operation, courseId);
+  await client.query("INSERT INTO users (id) VALUES ($1) ON CONFLICT DO NOTHING", [userId]);
+  await client.query(operation.sql, [userId, files.map((file) => file.id), ...(operation.parameters ?? [])]);
+  const entry = {
+    user_id: userId,
+    course_id: courseId,
+    activity_type: operation.activity,
+    actor_id: by,
+    ...("fileId" in target ? { file_id: target.fileId, lesson_id: files[0]?.lessonId } : {}),
+  };
+  await client.query("SELECT log_activity($1)", [JSON.stringify([entry])]);
+}
+
+async function findCourse(client: PoolClient, target: ProgressTarget): Promise<string> {
+  const { rows } =
+    "fileId" in target
+      ? await client.query<{ id: string }>("SELECT course_id AS id FROM files WHERE id = $1", [target.fileId])
+      : await client.query<{ id: string }>("SELECT id FROM courses WHERE id = $1", [target.courseId]);
+  const [course] = rows;
+  if (course !== undefined) return course.id;
+  throw "fileId" in target
+    ? unknownFile(target.fileId)
+    : new AppError("not_found", `There is no course ${JSON.stringify(target.courseId)}.`);
+}
+
+/** Read under the lock: the catalogue may have changed while it was awaited. */
+async function findFiles(client: PoolClient, operation: Operation, courseId: string): Promise<{ id: string; lessonId: string }[]> {
+  const { target, everyFile } = operation;
+  const { rows } = await client.query<{ id: string; lessonId: string }>(
+    `SELECT id, lesson_id AS "lessonId" FROM files WHERE course_id = $1 AND ($2::text IS NULL OR id = $2) AND ($3 OR counted OR id = $2)`,
+    [courseId, "fileId" in target ? target.fileId : null, everyFile],
+  );
+  return rows;
+}

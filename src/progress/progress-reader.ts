@@ -1,0 +1,118 @@
+import type { Pool } from "../db/pool.ts";
+import { AppError } from "../errors.ts";
+import type { CourseProgress, CourseProgressRow, FileProgress, LessonProgress } from "../protocol/progress.ts";
+import { type ProgressRow, toFileProgress } from "./progress-rows.ts";
+import type { LegacyFileProgress, LearnersPage } from "./progress-service.ts";
+
+/*
+ * One user's progress as clients read it. What was never watched reads as zeros, version 0.
+ */
+
+/** A row of user_progress `p` beside its file `f`, for `FROM files AS f LEFT JOIN user_progress AS p`. */
+export const FILE_COLUMNS = `f.id AS "fileId", f.lesson_id AS "lessonId", f.course_id AS "courseId", f.duration_ms AS "durationMs",
+  coalesce(f.credits_at_ms, f.duration_ms) AS "endMs", coalesce(p.position_ms, 0) AS "positionMs",
+  coalesce(p.watched, '{}')::text AS watched, coalesce(p.watched_ms, 0) AS "watchedMs", coalesce(p.watch_time_ms, 0) AS "watchTimeMs",
+  coalesce(p.completed, false) AS completed, (extract(epoch FROM p.last_watched) * 1000)::float8 AS "lastWatchedMs",
+  coalesce(p.epoch, 0) AS epoch, coalesce(p.version, 0) AS version`;
+
+/** For `FROM lessons AS t LEFT JOIN lesson_progress AS l`. */
+export const LESSON_COLUMNS = `t.id AS "lessonId", t.course_id AS "courseId", coalesce(l.total_files, t.total_files) AS "totalFiles",
+  coalesce(l.completed_files, 0) AS "completedFiles", coalesce(l.progress_percentage, 0)::float8 AS percentage,
+  l.last_updated AS "lastUpdated", coalesce(l.version, 0) AS version`;
+
+/** For `FROM courses AS t LEFT JOIN course_progress AS c`. */
+export const COURSE_COLUMNS = `t.id AS "courseId", coalesce(c.total_files, t.total_files) AS "totalFiles",
+  coalesce(c.completed_files, 0) AS "completedFiles", (coalesce(c.total_ms, t.total_ms) / 1000.0)::float8 AS "totalDuration",
+  (coalesce(c.watched_ms, 0) / 1000.0)::float8 AS "watchedDuration", coalesce(c.progress_percentage, 0)::float8 AS percentage,
+  c.last_updated AS "lastUpdated", coalesce(c.version, 0) AS version`;
+
+/** `lastUpdated` comes from the database as Date. */
+type Raw<T> = Omit<T, "lastUpdated"> & { lastUpdated: Date | null };
+
+export function toWire<T extends { lastUpdated: string | null }>(row: Raw<T>): T {
+  return { ...row, lastUpdated: row.lastUpdated?.toISOString() ?? null } as T;
+}
+
+export interface ProgressReader {
+  readFile(userId: string, fileId: string): Promise<FileProgress>;
+  readCourse(userId: string, courseId: string): Promise<CourseProgress>;
+  readCourseRow(userId: string, courseId: string): Promise<CourseProgressRow>;
+  learners(courseId: string, page: { limit: number; after?: string }): Promise<LearnersPage>;
+  readLegacy(userId: string, fileId: string): Promise<LegacyFileProgress>;
+}
+
+export function createProgressReader({ pool }: { pool: Pool }): ProgressReader {
+  async function readCourseRow(userId: string, courseId: string): Promise<CourseProgressRow> {
+    const { rows } = await pool.query<Raw<CourseProgressRow>>(
+      `SELECT $1::text AS "userId", ${COURSE_COLUMNS}
+       FROM courses AS t LEFT JOIN course_progress AS c ON c.course_id = t.id AND c.user_id = $1 WHERE t.id = $2`,
+      [userId, courseId],
+    );
+    const [row] = rows;
+    if (row === undefined) throw new AppError("not_found", `There is no course ${JSON.stringify(courseId)}.`);
+    return toWire<CourseProgressRow>(row);
+  }
+
+  return {
+    readCourseRow,
+
+    async readFile(userId, fileId) {
+      const { rows } = await pool.query<ProgressRow>(
+        `SELECT $1::text AS "userId", ${FILE_COLUMNS}
+         FROM files AS f LEFT JOIN user_progress AS p ON p.file_id = f.id AND p.user_id = $1 WHERE f.id = $2`,
+        [userId, fileId],
+      );
+      const [row] = rows;
+      if (row === undefined) throw unknownFile(fileId);
+      return toFileProgress(row);
+    },
+
+    async readCourse(userId, courseId) {
+      const [course, lessons, files] = await Promise.all([
+        readCourseRow(userId, courseId),
+        pool.query<Raw<LessonProgress>>(
+          `SELECT $1::text AS "userId", ${LESSON_COLUMNS}
+           FROM lessons AS t LEFT JOIN lesson_progress AS l ON l.lesson_id = t.id AND l.user_id = $1
+           WHERE t.course_id = $2 AND t.retired_at IS NULL ORDER BY t.position, t.id`,
+          [userId, courseId],
+        ),
+        pool.query<ProgressRow>(
+          `SELECT $1::text AS "userId", ${FILE_COLUMNS}
+           FROM files AS f LEFT JOIN user_progress AS p ON p.file_id = f.id AND p.user_id = $1
+           WHERE f.course_id = $2 AND f.retired_at IS NULL ORDER BY f.position, f.id`,
+          [userId, courseId],
+        ),
+      ]);
+      return { ...course, lessons: lessons.rows.map((row) => toWire<LessonProgress>(row)), files: files.rows.map(toFileProgress) };
+    },
+
+    async learners(courseId, { limit, after }) {
+      const { rows } = await pool.query<Raw<CourseProgressRow>>(
+        `SELECT c.user_id AS "userId", ${COURSE_COLUMNS}
+         FROM course_progress AS c JOIN courses AS t ON t.id = c.course_id
+         WHERE c.course_id = $1 AND ($3::text IS NULL OR c.user_id > $3) ORDER BY c.user_id LIMIT $2`,
+        [courseId, limit + 1, after ?? null],
+      );
+      const learners = rows.slice(0, limit).map((row) => toWire<CourseProgressRow>(row));
+      const last = learners.at(-1);
+      return rows.length > limit && last !== undefined ? { learners, next: last.userId } : { learners };
+    },
+
+    async readLegacy(userId, fileId) {
+      const { rows } = await pool.query<Omit<LegacyFileProgress, "lastWatched"> & { lastWatched: Date | null }>(
+        `SELECT $1::text AS "userId", f.id AS "fileId", coalesce(p.progress_seconds, 0) AS "progressSeconds",
+           coalesce(p.progress_percentage, 0)::float8 AS "progressPercentage", coalesce(p.completed, false) AS completed,
+           p.last_watched AS "lastWatched"
+         FROM files AS f LEFT JOIN user_progress AS p ON p.file_id = f.id AND p.user_id = $1 WHERE f.id = $2`,
+        [userId, fileId],
+      );
+      const [row] = rows;
+      if (row === undefined) throw unknownFile(fileId);
+      return { ...row, lastWatched: row.lastWatched?.toISOString() ?? null };
+    },
+  };
+}
+
+export function unknownFile(fileId: string): AppError {
+  return new AppError("unknown_file", `The catalogue knows no file ${JSON.stringify(fileId)}.`);
+}

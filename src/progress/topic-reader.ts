@@ -1,0 +1,80 @@
+import type { Pool } from "../db/pool.ts";
+import type { TopicTotals } from "../protocol/dashboard.ts";
+import type { CourseProgressRow, FileProgress, LessonProgress } from "../protocol/progress.ts";
+import { COURSE_COLUMNS, FILE_COLUMNS, LESSON_COLUMNS, toWire } from "./progress-reader.ts";
+import { type ProgressRow, toFileProgress } from "./progress-rows.ts";
+
+/*
+ * What topics show: the rows behind changed keys, for all topics of a frame in one query a table; and for a snapshot
+ * the learners who moved last.
+ */
+
+/** A snapshot holds so many learners; the rest is read page by page. */
+export const SNAPSHOT_LEARNERS = 200;
+
+type Pair = readonly [userId: string, id: string];
+
+const FILES = `SELECT p.user_id AS "userId", ${FILE_COLUMNS} FROM user_progress AS p JOIN files AS f ON f.id = p.file_id`;
+const LESSONS = `SELECT l.user_id AS "userId", ${LESSON_COLUMNS} FROM lesson_progress AS l JOIN lessons AS t ON t.id = l.lesson_id`;
+const COURSES = `SELECT c.user_id AS "userId", ${COURSE_COLUMNS} FROM course_progress AS c JOIN courses AS t ON t.id = c.course_id`;
+const KEYS = "unnest($1::text[], $2::text[]) AS k (user_id, id)";
+
+export function createTopicReader({ pool }: { pool: Pool }) {
+  async function files(sql: string, parameters: unknown[]): Promise<FileProgress[]> {
+    return (await pool.query<ProgressRow>(sql, parameters)).rows.map(toFileProgress);
+  }
+  async function lessons(sql: string, parameters: unknown[]): Promise<LessonProgress[]> {
+    return (await pool.query<LessonProgress & { lastUpdated: never }>(sql, parameters)).rows.map((row) => toWire<LessonProgress>(row));
+  }
+  async function courses(sql: string, parameters: unknown[]): Promise<CourseProgressRow[]> {
+    return (await pool.query<CourseProgressRow & { lastUpdated: never }>(sql, parameters)).rows.map((row) => toWire<CourseProgressRow>(row));
+  }
+  async function totals(sql: string, id: string): Promise<TopicTotals> {
+    const [row] = (await pool.query<TopicTotals>(sql, [id])).rows;
+    return row ?? { learners: 0, completed: 0, percentage: 0 };
+  }
+
+  return {
+    files: (keys: readonly Pair[]) => (keys.length === 0 ? none() : files(`${FILES} JOIN ${KEYS} ON k.user_id = p.user_id AND k.id = p.file_id`, columns(keys))),
+    lessons: (keys: readonly Pair[]) =>
+      keys.length === 0 ? none() : lessons(`${LESSONS} JOIN ${KEYS} ON k.user_id = l.user_id AND k.id = l.lesson_id`, columns(keys)),
+    courses: (keys: readonly Pair[]) =>
+      keys.length === 0 ? none() : courses(`${COURSES} JOIN ${KEYS} ON k.user_id = c.user_id AND k.id = c.course_id`, columns(keys)),
+    latestInCourse: (courseId: string) =>
+      courses(`${COURSES} WHERE c.course_id = $1 ORDER BY c.last_updated DESC LIMIT ${SNAPSHOT_LEARNERS}`, [courseId]),
+    latestInLesson: (lessonId: string) =>
+      lessons(`${LESSONS} WHERE l.lesson_id = $1 ORDER BY l.last_updated DESC LIMIT ${SNAPSHOT_LEARNERS}`, [lessonId]),
+    latestInFile: (fileId: string) =>
+      files(`${FILES} WHERE p.file_id = $1 ORDER BY p.updated_at DESC LIMIT ${SNAPSHOT_LEARNERS}`, [fileId]),
+    async ofUser(userId: string, courseId: string | null) {
+      const [f, l, c] = await Promise.all([
+        files(`${FILES} WHERE p.user_id = $1 AND ($2::text IS NULL OR p.course_id = $2) ORDER BY p.updated_at DESC`, [userId, courseId]),
+        lessons(`${LESSONS} WHERE l.user_id = $1 AND ($2::text IS NULL OR l.course_id = $2)`, [userId, courseId]),
+        courses(`${COURSES} WHERE c.user_id = $1 AND ($2::text IS NULL OR c.course_id = $2)`, [userId, courseId]),
+      ]);
+      return { files: f, lessons: l, courses: c };
+    },
+    courseTotals: (courseId: string) => totals(totalsOf("course_progress", "course_id"), courseId),
+    lessonTotals: (lessonId: string) => totals(totalsOf("lesson_progress", "lesson_id"), lessonId),
+    fileTotals: (fileId: string) =>
+      totals(
+        `SELECT count(*) AS learners, count(*) FILTER (WHERE completed) AS completed,
+           coalesce(round(avg(CASE WHEN duration_ms > 0 THEN least(100, watched_ms * 100.0 / duration_ms) ELSE 0 END), 2), 0)::float8 AS percentage
+         FROM user_progress WHERE file_id = $1`,
+        fileId,
+      ),
+  };
+}
+
+function totalsOf(table: string, column: string): string {
+  return `SELECT count(*) AS learners, count(*) FILTER (WHERE total_files > 0 AND completed_files >= total_files) AS completed,
+    coalesce(round(avg(progress_percentage), 2), 0)::float8 AS percentage FROM ${table} WHERE ${column} = $1`;
+}
+
+function columns(keys: readonly Pair[]): [string[], string[]] {
+  return [keys.map(([userId]) => userId), keys.map(([, id]) => id)];
+}
+
+async function none(): Promise<never[]> {
+  return [];
+}
