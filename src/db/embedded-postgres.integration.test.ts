@@ -150,7 +150,7 @@ describe("the embedded PostgreSQL", () => {
     const { pid } = postgres;
     process.kill(pid, "SIGKILL");
     await waitFor(() => query(postgres.url, "select 1"), { what: "PostgreSQL to be back", timeoutMs: 20_000 });
-    expect(postgres.pid).not.toBe(pid);
+    await waitFor(() => postgres.pid !== pid, { what: "its owner to know the new process" });
   });
 
   it("says how to go on when the password is gone", async () => {
