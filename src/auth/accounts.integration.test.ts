@@ -148,7 +148,10 @@ describe("login", () => {
       ...Array(10).fill("unauthenticated"),
     ]);
     const right = { username: account.username, password: PASSWORD };
-    expect(await failure(accounts.login(right, "10.0.0.5"))).toMatchObject({ code: "rate_limited", retryAfterMs: expect.any(Number) });
+    expect(await failure(accounts.login(right, "10.0.0.5"))).toMatchObject({
+      code: "rate_limited",
+      retryAfterMs: expect.any(Number),
+    });
     await expect(accounts.login(right, "10.0.0.6")).resolves.toBeTruthy();
   });
 
@@ -160,7 +163,9 @@ describe("login", () => {
       for (let i = 0; i < 8; i += 1) {
         await failure(accounts.login({ username: account.username, password: "a wrong guess" }, "10.0.0.7"));
       }
-      await expect(accounts.login({ username: account.username, password: PASSWORD }, "10.0.0.7")).resolves.toBeTruthy();
+      await expect(
+        accounts.login({ username: account.username, password: PASSWORD }, "10.0.0.7"),
+      ).resolves.toBeTruthy();
     }
   });
 
@@ -168,7 +173,9 @@ describe("login", () => {
     const accounts = open();
     const codes: (string | undefined)[] = [];
     for (let i = 0; i < 110; i += 1) {
-      codes.push((await failure(accounts.login({ username: `user${i}`, password: "a wrong guess" }, "10.0.0.8")))?.code);
+      codes.push(
+        (await failure(accounts.login({ username: `user${i}`, password: "a wrong guess" }, "10.0.0.8")))?.code,
+      );
     }
     expect(codes.filter((code) => code === "rate_limited")).toHaveLength(10);
   });

@@ -103,5 +103,7 @@ function toConflict(error: unknown): unknown {
   const { code, constraint } = error as { code?: string; constraint?: string };
   if (code !== UNIQUE_VIOLATION) return error;
   const taken = constraint === "users_email_key" ? "e-mail address" : "username";
-  return new AppError("conflict", `There is an account of this ${taken} already; sign in, or choose another.`, { cause: error });
+  return new AppError("conflict", `There is an account of this ${taken} already; sign in, or choose another.`, {
+    cause: error,
+  });
 }

@@ -14,12 +14,15 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-const load = (dataDir = folder) => loadAuthSecret({ config: { embedded: true, PLAYHEAD_DATA_DIR: dataDir }, pool: null });
+const load = (dataDir = folder) =>
+  loadAuthSecret({ config: { embedded: true, PLAYHEAD_DATA_DIR: dataDir }, pool: null });
 
 describe("the secret of built-in tokens", () => {
   it("is AUTH_SECRET where that is set, and nothing is written", async () => {
     const AUTH_SECRET = "x".repeat(32);
-    expect(await loadAuthSecret({ config: { AUTH_SECRET, embedded: true, PLAYHEAD_DATA_DIR: folder }, pool: null })).toBe(AUTH_SECRET);
+    expect(
+      await loadAuthSecret({ config: { AUTH_SECRET, embedded: true, PLAYHEAD_DATA_DIR: folder }, pool: null }),
+    ).toBe(AUTH_SECRET);
     expect(await readdir(folder)).toEqual([]);
   });
 
@@ -44,6 +47,8 @@ describe("the secret of built-in tokens", () => {
   });
 
   it("needs a database where nothing is embedded", async () => {
-    await expect(loadAuthSecret({ config: { embedded: false, PLAYHEAD_DATA_DIR: folder }, pool: null })).rejects.toThrow(/AUTH_SECRET/);
+    await expect(
+      loadAuthSecret({ config: { embedded: false, PLAYHEAD_DATA_DIR: folder }, pool: null }),
+    ).rejects.toThrow(/AUTH_SECRET/);
   });
 });

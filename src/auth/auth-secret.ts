@@ -25,7 +25,8 @@ export interface AuthSecretSources {
 export async function loadAuthSecret({ config, pool }: AuthSecretSources): Promise<string> {
   if (config.AUTH_SECRET !== undefined) return config.AUTH_SECRET;
   if (config.embedded) return loadFromFolder(config.PLAYHEAD_DATA_DIR);
-  if (pool === null) throw new Error("The secret of built-in tokens is kept in the database: set AUTH_SECRET, or DATABASE_URL.");
+  if (pool === null)
+    throw new Error("The secret of built-in tokens is kept in the database: set AUTH_SECRET, or DATABASE_URL.");
   return loadFromDatabase(pool);
 }
 
@@ -48,7 +49,10 @@ async function loadFromFolder(folder: string): Promise<string> {
 }
 
 async function loadFromDatabase(pool: pg.Pool): Promise<string> {
-  await pool.query("insert into settings (name, value) values ($1, $2) on conflict (name) do nothing", [SETTING_NAME, makeSecret()]);
+  await pool.query("insert into settings (name, value) values ($1, $2) on conflict (name) do nothing", [
+    SETTING_NAME,
+    makeSecret(),
+  ]);
   const { rows } = await pool.query<{ value: string }>("select value from settings where name = $1", [SETTING_NAME]);
   return assertLongEnough(rows[0]?.value ?? "", `the row "${SETTING_NAME}" of the table settings`);
 }

@@ -6,7 +6,10 @@ const SECRET = "a secret of at least thirty-two characters";
 const key = new TextEncoder().encode(SECRET);
 const tokens = createBuiltinTokens({ secret: SECRET, ttlSeconds: 60 });
 
-function signed(payload: Record<string, unknown>, { alg = "HS256", with: withKey = key }: { alg?: string; with?: Uint8Array } = {}) {
+function signed(
+  payload: Record<string, unknown>,
+  { alg = "HS256", with: withKey = key }: { alg?: string; with?: Uint8Array } = {},
+) {
   return new SignJWT(payload).setProtectedHeader({ alg }).sign(withKey);
 }
 
@@ -53,7 +56,8 @@ describe("built-in tokens", () => {
     ["another HMAC algorithm under the right key", () => signed(claims(), { alg: "HS512" }), /not signed with HS256/],
     [
       "an asymmetric algorithm",
-      async () => new SignJWT(claims()).setProtectedHeader({ alg: "ES256" }).sign((await generateKeyPair("ES256")).privateKey),
+      async () =>
+        new SignJWT(claims()).setProtectedHeader({ alg: "ES256" }).sign((await generateKeyPair("ES256")).privateKey),
       /not signed with HS256/,
     ],
     ["a forged signature", () => signed(claims(), { with: new TextEncoder().encode("x".repeat(40)) }), /signature/],
@@ -83,7 +87,10 @@ describe("built-in tokens", () => {
   });
 
   it("never repeats the token in the error", async () => {
-    const token = await signed({ ...claims(), sub: "secret-subject" }, { with: new TextEncoder().encode("x".repeat(40)) });
+    const token = await signed(
+      { ...claims(), sub: "secret-subject" },
+      { with: new TextEncoder().encode("x".repeat(40)) },
+    );
     const error = await tokens.verify(token).then(
       () => null,
       (thrown: Error) => thrown,

@@ -46,14 +46,17 @@ export function createBuiltinTokens({ secret, ttlSeconds }: { secret: string; tt
         throw toAppError(error);
       });
       if (!Id.safeParse(payload.sub).success) {
-        throw new AppError("unauthenticated", `The token's subject is no user id of 1 to 128 characters; ${GET_ANOTHER}.`);
+        throw new AppError(
+          "unauthenticated",
+          `The token's subject is no user id of 1 to 128 characters; ${GET_ANOTHER}.`,
+        );
       }
-      if (!isRole(payload["role"])) {
+      if (!isRole(payload.role)) {
         throw new AppError("unauthenticated", `The token's role is none of ${ROLES.join(", ")}; ${GET_ANOTHER}.`);
       }
       return {
         userId: payload.sub as string,
-        role: payload["role"],
+        role: payload.role,
         expiresAt: new Date((payload.exp as number) * 1000),
       };
     },
@@ -72,7 +75,8 @@ function toAppError(cause: unknown): unknown {
 
 function explain(error: errors.JOSEError): string {
   if (error instanceof errors.JWTExpired) return "The token has expired";
-  if (error instanceof errors.JWTClaimValidationFailed) return `The token's \`${error.claim}\` is missing or not Playhead's`;
+  if (error instanceof errors.JWTClaimValidationFailed)
+    return `The token's \`${error.claim}\` is missing or not Playhead's`;
   if (error instanceof errors.JOSEAlgNotAllowed) return `The token is not signed with ${ALGORITHM}`;
   if (error instanceof errors.JWSSignatureVerificationFailed) return "The token's signature is not this server's";
   return "The token is malformed";

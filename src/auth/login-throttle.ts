@@ -48,6 +48,8 @@ async function consume(limiter: RateLimiterMemory, key: string): Promise<void> {
   } catch (refused) {
     if (!(refused instanceof RateLimiterRes)) throw refused;
     const minutes = Math.ceil(refused.msBeforeNext / 60_000);
-    throw new AppError("rate_limited", `Too many failed logins; try again in ${minutes} min.`, { retryAfterMs: refused.msBeforeNext });
+    throw new AppError("rate_limited", `Too many failed logins; try again in ${minutes} min.`, {
+      retryAfterMs: refused.msBeforeNext,
+    });
   }
 }

@@ -69,7 +69,9 @@ export function createPasswordHash({ cost = COST }: { cost?: number } = {}): Pas
 
   function run(request: { password: string; cost?: number; hash?: string }): Promise<unknown> {
     if (waiting.size >= MAX_WAITING) {
-      throw new AppError("rate_limited", "Too many people sign in at this moment; try again.", { retryAfterMs: RETRY_AFTER_MS });
+      throw new AppError("rate_limited", "Too many people sign in at this moment; try again.", {
+        retryAfterMs: RETRY_AFTER_MS,
+      });
     }
     worker ??= start();
     worker.ref();

@@ -1,16 +1,22 @@
-import { ERRORS, type ErrorCode, type Issue, toWireError } from "../errors.ts";
-import { AppError } from "../errors.ts";
+import { HTTPException } from "hono/http-exception";
+import { z } from "zod";
+import { isTransient } from "../db/sqlstate.ts";
+import { AppError, ERRORS, type ErrorCode, toWireError } from "../errors.ts";
+
+/** How long to wait before a call that met an absent database is repeated. */
+const DATABASE_RETRY_MS = 1000;
 
 /** An error as HTTP says it: RFC 9457, with the code that the sockets use. */
-export interface Problem {
-  type: string;
-  title: string;
-  status: number;
-  detail: string;
-  code: ErrorCode;
-  retryAfterMs?: number;
-  issues?: Issue[];
-}
+export const Problem = z.object({
+  type: z.string(),
+  title: z.string(),
+  status: z.number(),
+  detail: z.string(),
+  code: z.enum(Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]]),
+  retryAfterMs: z.number().optional(),
+  issues: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
+});
+export type Problem = z.infer<typeof Problem>;
 
 /** Turns whatever was thrown into a problem document, as little telling as the socket's error. */
 export function toProblem(error: unknown): Problem {
@@ -22,4 +28,31 @@ export function toProblem(error: unknown): Problem {
     detail: message,
     ...wire,
   };
+}
+
+/** The problem as a response, with the headers that its status asks for. */
+export function toProblemResponse(error: unknown, headers: Record<string, string> = {}): Response {
+  const problem = toProblem(error);
+  const all = new Headers({ "content-type": "application/problem+json", "cache-control": "no-store", ...headers });
+  if (problem.status === 401) all.set("www-authenticate", 'Bearer realm="playhead"');
+  if (problem.retryAfterMs !== undefined) all.set("retry-after", String(Math.ceil(problem.retryAfterMs / 1000)));
+  return new Response(JSON.stringify(problem), { status: problem.status, headers: all });
+}
+
+/** Gives what Hono and the database driver throw the code it has here; everything else stays what it is. */
+export function toAppError(error: unknown): unknown {
+  if (error instanceof HTTPException) {
+    const message =
+      error.status === 415
+        ? "The body is not of a type this call takes: send JSON, with `content-type: application/json`."
+        : `${error.message}.`;
+    return new AppError("bad_request", message, { status: error.status, cause: error });
+  }
+  if (isTransient(error)) {
+    return new AppError("unavailable", "The database is away; try again.", {
+      retryAfterMs: DATABASE_RETRY_MS,
+      cause: error,
+    });
+  }
+  return error;
 }

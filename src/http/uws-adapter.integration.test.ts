@@ -1,15 +1,17 @@
 import { once } from "node:events";
-import { request as httpRequest, Agent } from "node:http";
+import { Agent, request as httpRequest } from "node:http";
 import { createRequire } from "node:module";
 import { connect, type Socket } from "node:net";
 import { setImmediate as turn } from "node:timers/promises";
 import { pino } from "pino";
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import type { TemplatedApp, us_listen_socket } from "uws-node20";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { type Fetch, serveHono } from "./uws-adapter.ts";
 
 const MAX_BODY_BYTES = 100_000;
-const uws = createRequire(import.meta.url)(Number(process.versions.node.split(".")[0]) < 24 ? "uws-node20" : "uws-node24") as {
+const uws = createRequire(import.meta.url)(
+  Number(process.versions.node.split(".")[0]) < 24 ? "uws-node20" : "uws-node24",
+) as {
   App(): TemplatedApp;
   us_socket_local_port(socket: us_listen_socket): number;
 };
@@ -80,7 +82,11 @@ describe("requests", () => {
         body: await request.text(),
         address: env.remoteAddress,
       });
-    const response = await fetch(url("/a%20b/%C3%BC?q=1&r=%2F"), { method: "PUT", headers: { "x-test": "yes" }, body: "hällo" });
+    const response = await fetch(url("/a%20b/%C3%BC?q=1&r=%2F"), {
+      method: "PUT",
+      headers: { "x-test": "yes" },
+      body: "hällo",
+    });
     expect(await response.json()).toEqual({
       method: "PUT",
       url: url("/a%20b/%C3%BC?q=1&r=%2F"),
@@ -131,10 +137,13 @@ describe("requests", () => {
     const ports = new Set<number | undefined>();
     for (let i = 0; i < 20; i += 1) {
       const body = await new Promise<string>((resolve, reject) => {
-        const outgoing = httpRequest({ port, agent, path: `/${i}`, method: i % 2 ? "POST" : "GET" }, async (incoming) => {
-          ports.add(incoming.socket.localPort);
-          resolve((await incoming.toArray()).join(""));
-        });
+        const outgoing = httpRequest(
+          { port, agent, path: `/${i}`, method: i % 2 ? "POST" : "GET" },
+          async (incoming) => {
+            ports.add(incoming.socket.localPort);
+            resolve((await incoming.toArray()).join(""));
+          },
+        );
         outgoing.on("error", reject);
         outgoing.end(i % 2 ? "x".repeat(5000) : undefined);
       });
@@ -188,7 +197,10 @@ describe("bodies that are too long", () => {
     socket.write(`POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${MAX_BODY_BYTES + 1}\r\n\r\n`);
     const answer = await hear(socket);
     expect(answer).toMatch(/^HTTP\/1\.1 413 Payload Too Large/);
-    expect(JSON.parse(answer.slice(answer.indexOf("\r\n\r\n") + 4))).toMatchObject({ code: "bad_request", status: 413 });
+    expect(JSON.parse(answer.slice(answer.indexOf("\r\n\r\n") + 4))).toMatchObject({
+      code: "bad_request",
+      status: 413,
+    });
     expect(called).not.toHaveBeenCalled();
   });
 
@@ -426,7 +438,10 @@ describe("clients that leave", () => {
         }),
       );
     }
-    await vi.waitFor(() => expect(sources.every((source) => source.cancelled() || source.made() === total)).toBe(true), 5000);
+    await vi.waitFor(
+      () => expect(sources.every((source) => source.cancelled() || source.made() === total)).toBe(true),
+      5000,
+    );
     expect(sources.filter((source) => source.cancelled()).length).toBeGreaterThan(sources.length / 2);
   });
 });

@@ -36,49 +36,51 @@ const BODYLESS_METHODS = new Set(["GET", "HEAD"]);
 
 /** Routes everything on `app` that no more specific route takes (Socket.IO's has its own) to `fetch`. */
 export function serveHono(app: TemplatedApp, fetch: Fetch, options: ServeOptions): void {
-  app.any("/*", (res, req) => handle(res, req, fetch, options));
+  const serving = { ...options, fetch };
+  app.any("/*", (res, req) => handle(res, req, serving));
 }
 
-function handle(res: HttpResponse, req: HttpRequest, fetch: Fetch, options: ServeOptions): void {
+interface Serving extends ServeOptions {
+  fetch: Fetch;
+}
+
+function handle(res: HttpResponse, req: HttpRequest, serving: Serving): void {
   const body = new BodyStream();
-  const exchange = new Exchange(res, () => body.fail(new AppError("bad_request", "The client left before it was answered.", { status: 499 })));
+  const exchange = new Exchange(res, () => body.fail(new AppError("bad_request", "The client left.", { status: 499 })));
   try {
     const method = req.getCaseSensitiveMethod();
-    const announced = Number(req.getHeader("content-length") || 0);
-    if (announced > options.maxBodyBytes) {
-      refuse(exchange, tooLarge(options), options);
-      return;
-    }
+    if (Number(req.getHeader("content-length") || 0) > serving.maxBodyBytes) throw tooLarge(serving);
     const env = { remoteAddress: toAddress(res.getRemoteAddressAsText()) };
     const request = toRequest(req, method, BODYLESS_METHODS.has(method) ? null : body.stream);
-    if (request.body !== null) readBody(exchange, body, options);
-    void answer(exchange, request, env, fetch, options);
+    if (request.body !== null) readBody(exchange, body, serving);
+    void answer(exchange, { request, env }, serving);
   } catch (error) {
-    refuse(exchange, error, options);
+    refuse(exchange, error, serving);
   }
 }
 
 /** Never rejects: this is where a request ends. */
-async function answer(exchange: Exchange, request: Request, env: HttpEnv, fetch: Fetch, options: ServeOptions): Promise<void> {
+async function answer(exchange: Exchange, call: { request: Request; env: HttpEnv }, serving: Serving): Promise<void> {
+  const { request, env } = call;
   try {
-    const response = await fetch(request, env);
+    const response = await serving.fetch(request, env);
     const outcome = await exchange.send(response, { head: request.method === "HEAD" });
     if (outcome === "sent") return;
-    count(options, outcome);
-    if (outcome === "broken") options.logger.error({ url: request.url }, "a response's body failed half way");
+    count(serving, outcome);
+    if (outcome === "broken") serving.logger.error({ url: request.url }, "a response's body failed half way");
   } catch (error) {
-    refuse(exchange, error, options);
+    refuse(exchange, error, serving);
   }
 }
 
 /** Copies the body's chunks: uWebSockets.js takes each back when its callback returns. */
-function readBody(exchange: Exchange, body: BodyStream, options: ServeOptions): void {
+function readBody(exchange: Exchange, body: BodyStream, serving: Serving): void {
   let received = 0;
   exchange.onData((chunk, isLast) => {
     received += chunk.byteLength;
-    if (received > options.maxBodyBytes) {
-      const error = tooLarge(options);
-      refuse(exchange, error, options);
+    if (received > serving.maxBodyBytes) {
+      const error = tooLarge(serving);
+      refuse(exchange, error, serving);
       body.fail(error);
       return;
     }
@@ -87,19 +89,19 @@ function readBody(exchange: Exchange, body: BodyStream, options: ServeOptions): 
 }
 
 /** Answers with a problem document, and closes the connection: what else comes in on it is not looked at. */
-function refuse(exchange: Exchange, error: unknown, options: ServeOptions): void {
+function refuse(exchange: Exchange, error: unknown, serving: Serving): void {
   if (exchange.closed) return;
-  if (!(error instanceof AppError)) options.logger.error({ err: error }, "a request failed outside its handler");
+  if (!(error instanceof AppError)) serving.logger.error({ err: error }, "a request failed outside its handler");
   const problem = toProblem(error);
-  count(options, String(problem.status));
+  count(serving, String(problem.status));
   exchange.endWith(problem.status, { "content-type": "application/problem+json" }, JSON.stringify(problem), true);
 }
 
-function count({ metrics }: ServeOptions, status: string): void {
+function count({ metrics }: Serving, status: string): void {
   metrics?.httpRequests.inc({ method: "", route: "(connection)", status });
 }
 
-function tooLarge({ maxBodyBytes }: ServeOptions): AppError {
+function tooLarge({ maxBodyBytes }: Serving): AppError {
   return new AppError("bad_request", `The body is longer than ${maxBodyBytes} bytes.`, { status: 413 });
 }
 
@@ -112,7 +114,9 @@ function toRequest(req: HttpRequest, method: string, body: ReadableStream<Uint8A
   const target = query ? `${req.getUrl()}?${query}` : req.getUrl();
   try {
     const headers = new Headers();
-    req.forEach((name, value) => headers.append(name, value));
+    req.forEach((name, value) => {
+      headers.append(name, value);
+    });
     const host = headers.get("host") || "localhost";
     if (!HOST.test(host) || !target.startsWith("/")) throw new TypeError("neither a host nor a path");
     const url = new URL(`http://${host}${target}`);

@@ -1,0 +1,37 @@
+import type { Context } from "hono";
+import { cors } from "hono/cors";
+import { AppError } from "../errors.ts";
+import type { HttpMiddleware, HttpTypes } from "./http-app.ts";
+
+const PREFLIGHT_SECONDS = 600;
+
+/**
+ * Which pages may call. A request without an Origin does not come from another site's page and is judged by its token alone;
+ * one from an origin that is not allowed is refused, not merely kept from reading the answer.
+ */
+export function allowOrigins(options: { allowed: string[]; trustProxy: boolean }): HttpMiddleware {
+  const { allowed, trustProxy } = options;
+
+  function isAllowed(origin: string, c: Context<HttpTypes>): boolean {
+    if (allowed.includes("*") || allowed.includes(origin)) return true;
+    const host = (trustProxy ? c.req.header("x-forwarded-host") : undefined) ?? c.req.header("host");
+    return host !== undefined && URL.canParse(origin) && new URL(origin).host === host.toLowerCase();
+  }
+
+  const withHeaders = cors({
+    // Refused origins do not get here.
+    origin: (origin) => origin || null,
+    allowMethods: ["GET", "HEAD", "POST", "PUT", "DELETE"],
+    allowHeaders: ["Authorization", "Content-Type", "If-Match", "If-None-Match"],
+    exposeHeaders: ["ETag", "Retry-After"],
+    maxAge: PREFLIGHT_SECONDS,
+  });
+
+  return async (c, next) => {
+    const origin = c.req.header("origin");
+    if (origin !== undefined && !isAllowed(origin, c)) {
+      throw new AppError("forbidden", "Pages of this origin may not call here; ALLOWED_ORIGINS lists those that may.");
+    }
+    return withHeaders(c, next);
+  };
+}

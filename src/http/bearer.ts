@@ -1,0 +1,50 @@
+import type { Context } from "hono";
+import type { Caller, VerifyToken } from "../auth/caller.ts";
+import { AppError } from "../errors.ts";
+import type { ClientAddress } from "./client-address.ts";
+import type { HttpMiddleware, HttpTypes } from "./http-app.ts";
+import type { RateLimit } from "./rate-limit.ts";
+
+export interface Bearer {
+  /** Lets a request pass with a valid token, and says whose it is as `c.var.caller`. */
+  required: HttpMiddleware;
+  /** The same for a token that came in another place. @throws AppError `unauthenticated`, `rate_limited` */
+  authenticate(c: Context<HttpTypes>, token: string | undefined): Promise<Caller>;
+}
+
+interface BearerParts {
+  verifyToken: VerifyToken;
+  limitUser: RateLimit;
+  limitAddress: RateLimit;
+  clientAddress: ClientAddress;
+}
+
+/** Calls with a valid token count for its user; those without count for the address they come from. */
+export function createBearer({ verifyToken, limitUser, limitAddress, clientAddress }: BearerParts): Bearer {
+  async function authenticate(c: Context<HttpTypes>, token: string | undefined): Promise<Caller> {
+    try {
+      if (token === undefined) {
+        throw new AppError("unauthenticated", "No token came: send the header `Authorization: Bearer <token>`.");
+      }
+      const caller = await verifyToken(token);
+      await limitUser(caller.userId);
+      return caller;
+    } catch (error) {
+      if (error instanceof AppError && error.code === "unauthenticated") await limitAddress(clientAddress(c));
+      throw error;
+    }
+  }
+
+  return {
+    authenticate,
+    required: async (c, next) => {
+      c.set("caller", await authenticate(c, readBearer(c)));
+      await next();
+    },
+  };
+}
+
+/** The token of the Authorization header, if it has one. */
+export function readBearer(c: Context<HttpTypes>): string | undefined {
+  return /^Bearer +(\S+) *$/i.exec(c.req.header("authorization") ?? "")?.[1];
+}

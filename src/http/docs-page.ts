@@ -1,0 +1,102 @@
+import { html, raw } from "hono/html";
+
+/*
+ * `/docs`: the OpenAPI document as a page to read, made on the server without a script. Whoever wants to click through
+ * calls loads /openapi.json into a client; Swagger UI would add 12 MB to the installation, or the internet to the page.
+ */
+
+type Json = Record<string, unknown>;
+
+interface Operation {
+  summary?: string;
+  description?: string;
+  tags?: string[];
+  security?: unknown[];
+  parameters?: { name: string; in: string; required?: boolean; schema?: Json }[];
+  requestBody?: { required?: boolean; content?: Record<string, { schema?: Json }> };
+  responses?: Record<string, { description?: string; content?: Record<string, { schema?: Json }> }>;
+}
+
+interface OpenApi {
+  info: { title: string; version: string; description?: string };
+  paths?: object;
+  components?: { schemas?: object };
+}
+
+const METHODS = ["get", "post", "put", "delete"] as const;
+
+const STYLE = `
+:root { color-scheme: light dark; --line: light-dark(#d8dbe2, #3a3f4b); --soft: light-dark(#f5f6f8, #22252c) }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 56rem; margin: 2rem auto; padding: 0 1rem }
+h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line) }
+details { border: 1px solid var(--line); border-radius: 6px; margin: .5rem 0; padding: .5rem .75rem }
+summary { cursor: pointer } code, pre { font: 14px/1.45 ui-monospace, monospace }
+pre { background: var(--soft); padding: .6rem .8rem; border-radius: 6px; overflow-x: auto }
+.method { display: inline-block; width: 4.2rem; font-weight: 700 } .what { opacity: .75; margin-left: .5rem }`;
+
+/** The page, with every operation by its tag and every named schema below. */
+export function renderDocs(document: OpenApi) {
+  const operations = Object.entries((document.paths ?? {}) as Record<string, Record<string, Operation>>).flatMap(
+    ([path, item]) => METHODS.flatMap((method) => (item[method] ? [{ method, path, operation: item[method] }] : [])),
+  );
+  const tags = [...new Set(operations.map(({ operation }) => operation.tags?.[0] ?? "Other"))];
+  const schemas = Object.entries((document.components?.schemas ?? {}) as Record<string, Json>);
+  const { title, version, description } = document.info;
+  return html`<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${title} API</title><style>${raw(STYLE)}</style></head>
+<body><h1>${title} API ${version}</h1><p>${description ?? ""} The same for machines: <a href="/openapi.json">/openapi.json</a>.</p>
+${tags.map((tag) => html`<h2>${tag}</h2>${operations.filter(({ operation }) => (operation.tags?.[0] ?? "Other") === tag).map(renderOperation)}`)}
+<h2>Schemas</h2>
+${schemas.map(([name, schema]) => html`<details id="${name}"><summary><code>${name}</code></summary><pre>${toTypeText(schema)}</pre></details>`)}
+</body></html>`;
+}
+
+function renderOperation({ method, path, operation }: { method: string; path: string; operation: Operation }) {
+  const [bodyType, body] = Object.entries(operation.requestBody?.content ?? {})[0] ?? [];
+  return html`<details><summary><code><span class="method">${method.toUpperCase()}</span>${path}</code><span class="what">${operation.summary ?? ""}</span></summary>
+<p>${operation.description ?? ""} ${operation.security ? html`Needs <code>Authorization: Bearer &lt;token&gt;</code>.` : ""}</p>
+${operation.parameters?.length ? html`<pre>${operation.parameters.map((parameter) => `${parameter.in} ${parameter.name}${parameter.required ? "" : "?"}: ${toTypeText(parameter.schema ?? {})}\n`)}</pre>` : ""}
+${body?.schema ? html`<p>Body, ${bodyType}${operation.requestBody?.required ? "" : ", optional"}:</p><pre>${toTypeText(body.schema)}</pre>` : ""}
+${Object.entries(operation.responses ?? {}).map(([status, response]) => {
+  const schema = Object.values(response.content ?? {})[0]?.schema;
+  return html`<p><b>${status}</b> ${response.description ?? ""}</p>${schema ? html`<pre>${toTypeText(schema)}</pre>` : ""}`;
+})}</details>
+`;
+}
+
+/** A JSON schema as a person reads it: the way TypeScript would write the type. */
+export function toTypeText(schema: Json, indent = ""): string {
+  const inner = `${indent}  `;
+  if (typeof schema.$ref === "string") return schema.$ref.replace("#/components/schemas/", "");
+  for (const [key, joint] of [
+    ["anyOf", " | "],
+    ["oneOf", " | "],
+    ["allOf", " & "],
+  ] as const) {
+    if (Array.isArray(schema[key])) return (schema[key] as Json[]).map((part) => toTypeText(part, indent)).join(joint);
+  }
+  if (Array.isArray(schema.enum)) return schema.enum.map((value) => JSON.stringify(value)).join(" | ");
+  if ("const" in schema) return JSON.stringify(schema.const);
+  if (Array.isArray(schema.prefixItems)) {
+    return `[${(schema.prefixItems as Json[]).map((part) => toTypeText(part, indent)).join(", ")}]`;
+  }
+  if (Array.isArray(schema.type)) {
+    return schema.type.map((type) => toTypeText({ ...schema, type }, indent)).join(" | ");
+  }
+  if (schema.type === "array") {
+    const item = toTypeText((schema.items ?? {}) as Json, indent);
+    return / [|&] /.test(item) && !item.startsWith("{") ? `(${item})[]` : `${item}[]`;
+  }
+  if (schema.type === "object" && schema.properties) {
+    const required = new Set((schema.required ?? []) as string[]);
+    const lines = Object.entries(schema.properties as Record<string, Json>).map(
+      ([name, property]) => `${inner}${name}${required.has(name) ? "" : "?"}: ${toTypeText(property, inner)}\n`,
+    );
+    return `{\n${lines.join("")}${indent}}`;
+  }
+  if (schema.type === "object" && typeof schema.additionalProperties === "object") {
+    return `{ [name]: ${toTypeText(schema.additionalProperties as Json, indent)} }`;
+  }
+  return typeof schema.type === "string" ? schema.type : "any";
+}

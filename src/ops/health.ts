@@ -1,0 +1,49 @@
+/*
+ * Whether the process is alive, and whether it can do its work. Alive is the answer itself: a check that looked at
+ * the database there would have the process restarted for an outage that a restart cannot mend.
+ */
+
+const CHECK_TIMEOUT_MS = 2000;
+
+export interface HealthCheck {
+  ok: boolean;
+  /** Shown to whoever asks: no addresses, no texts of errors. */
+  detail?: string;
+}
+
+export interface Health {
+  alive(): { status: "ok"; uptimeSeconds: number };
+  ready(): Promise<{ ok: boolean; checks: Record<string, HealthCheck> }>;
+}
+
+/** Asks every check at once. One that throws, or takes longer than `timeoutMs`, is not ok. */
+export function createHealth(
+  { checks }: { checks: Record<string, () => HealthCheck | Promise<HealthCheck>> },
+  { timeoutMs = CHECK_TIMEOUT_MS }: { timeoutMs?: number } = {},
+): Health {
+  const startedAt = performance.now();
+
+  async function run(check: () => HealthCheck | Promise<HealthCheck>): Promise<HealthCheck> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<HealthCheck>((resolve) => {
+      timer = setTimeout(resolve, timeoutMs, { ok: false, detail: `no answer within ${timeoutMs} ms` });
+    });
+    try {
+      return await Promise.race([check(), late]);
+    } catch {
+      return { ok: false, detail: "the check failed" };
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  return {
+    alive: () => ({ status: "ok", uptimeSeconds: Math.floor((performance.now() - startedAt) / 1000) }),
+    async ready() {
+      const results = await Promise.all(
+        Object.entries(checks).map(async ([name, check]) => [name, await run(check)] as const),
+      );
+      return { ok: results.every(([, result]) => result.ok), checks: Object.fromEntries(results) };
+    },
+  };
+}
