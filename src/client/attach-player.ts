@@ -33,7 +33,7 @@ export function attachPlayer(media: HTMLMediaElement, options: AttachOptions): P
   let hasSought = false;
   let isResuming = false;
   let cancelSample = () => {};
-  let cancelSeekBeat = () => {};
+  let cancelSeekBeat: (() => void) | null = null;
 
   function toState(): PlayerState {
     if (media.seeking) return "seeking";
@@ -41,18 +41,25 @@ export function attachPlayer(media: HTMLMediaElement, options: AttachOptions): P
     return media.paused ? "paused" : "playing";
   }
 
-  function sample(): void {
-    const state = toState();
-    const isStalled = state === "playing" && media.readyState < media.HAVE_FUTURE_DATA;
+  function measure(): void {
     const { currentTime: position, playbackRate: rate } = media;
     // The position jumps as a seek begins, before its event comes.
-    if (state === "seeking") tracker.cut();
-    else tracker.sample({ position, atMs: clock.monotonicMs(), rate, advancing: state === "playing" });
-    if (isTouched) player.report({ position, state, rate: isStalled ? 0 : rate });
+    if (media.seeking) tracker.cut();
+    else tracker.sample({ position, atMs: clock.monotonicMs(), rate, advancing: toState() === "playing" });
+  }
+
+  function measureAndTell(): void {
+    measure();
+    if (!isTouched) return;
+    const state = toState();
+    const isStalled = state === "playing" && media.readyState < media.HAVE_FUTURE_DATA;
+    player.report({ position: media.currentTime, state, rate: isStalled ? 0 : media.playbackRate });
   }
 
   function sampleAgain(): void {
-    sample();
+    // While a drag may still go on, its end is awaited.
+    if (cancelSeekBeat) measure();
+    else measureAndTell();
     cancelSample = clock.after(SAMPLE_MS, sampleAgain);
   }
 
@@ -69,7 +76,8 @@ export function attachPlayer(media: HTMLMediaElement, options: AttachOptions): P
 
   function onSeeking(): void {
     tracker.cut();
-    cancelSeekBeat();
+    cancelSeekBeat?.();
+    cancelSeekBeat = null;
     if (!isResuming) {
       hasSought = true;
       isTouched = true;
@@ -80,27 +88,32 @@ export function attachPlayer(media: HTMLMediaElement, options: AttachOptions): P
     tracker.cut();
     const wasOurs = isResuming;
     isResuming = false;
-    sample();
-    if (!wasOurs) cancelSeekBeat = clock.after(SEEK_SETTLE_MS, () => player.beat());
+    measure();
+    if (wasOurs) return;
+    cancelSeekBeat = clock.after(SEEK_SETTLE_MS, () => {
+      cancelSeekBeat = null;
+      player.beat();
+    });
   }
 
   function onPlay(): void {
     isTouched = true;
-    sample();
+    measureAndTell();
   }
 
   function stop(): void {
     cancelSample();
-    cancelSeekBeat();
+    cancelSeekBeat?.();
     listening.abort();
   }
 
-  const player = createPlayerWith(options, { tracker, onBeforeBeat: sample, onReady: resume, onClose: stop });
+  const player = createPlayerWith(options, { tracker, onBeforeBeat: measureAndTell, onReady: resume, onClose: stop });
   const { signal } = listening;
   media.addEventListener("seeking", onSeeking, { signal });
   media.addEventListener("seeked", onSeeked, { signal });
   media.addEventListener("play", onPlay, { signal });
-  for (const event of ["playing", "pause", "ended", "ratechange"]) media.addEventListener(event, sample, { signal });
+  for (const event of ["playing", "pause", "ended", "ratechange"])
+    media.addEventListener(event, measureAndTell, { signal });
   for (const event of ["emptied", "loadstart"]) media.addEventListener(event, () => tracker.cut(), { signal });
   sampleAgain();
 

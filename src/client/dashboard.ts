@@ -85,9 +85,15 @@ export function createDashboard(options: DashboardOptions): Dashboard {
       topic.early.push(update);
       return;
     }
-    topic.state.apply(update);
+    absorb(topic, update);
     tell(topic);
   });
+
+  /** A frame may be a snapshot too: where the server had to let go of what this socket had not yet read. */
+  function absorb(topic: Followed, update: Update): void {
+    if (update.snapshot) topic.state.replace(update);
+    else topic.state.apply(update);
+  }
 
   function toWatched(topic: Followed): WatchedTopic {
     return { ...topic.state.view(), error: topic.error, stale: !topic.isLive };
@@ -104,7 +110,10 @@ export function createDashboard(options: DashboardOptions): Dashboard {
     if (followed.get(topic.topic) !== topic) return;
     if (answer?.ok) {
       topic.state.replace(answer.snapshot);
-      for (const update of topic.early) topic.state.apply(update);
+      for (const update of topic.early) {
+        if (Date.parse(update.at) >= Date.parse(answer.snapshot.at)) absorb(topic, update);
+        else topic.state.apply(update);
+      }
       topic.early = [];
       topic.isLive = true;
       topic.error = null;

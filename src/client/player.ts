@@ -285,7 +285,9 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
       const isNew = before?.positionMs !== positionMs || (state === "playing" && before.state !== "playing");
       const moment = isNew ? toMoment(clock) : before.seen;
       seen = { positionMs, state, rate, seen: moment };
-      if (state !== before?.state && state !== "seeking" && !isCollecting) beat();
+      // A stall is told by a rate of 0, and its end like a change of state.
+      const isNews = state !== before?.state || (state === "playing" && rate !== before.rate);
+      if (isNews && state !== "seeking" && !isCollecting) beat();
     },
     played: (from, to) => tracker.add(from, to),
     beat,

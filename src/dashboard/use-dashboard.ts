@@ -1,0 +1,24 @@
+import { useEffect, useState } from "preact/hooks";
+import { type ConnectionState, createDashboard, type Dashboard } from "../client/index.ts";
+
+/** A live connection for as long as somebody is signed in, and how it stands. */
+export function useDashboard(token: string | null): {
+  dashboard: Dashboard | null;
+  connection: ConnectionState | null;
+} {
+  const [dashboard, setDashboard] = useState<Dashboard | null>(null);
+  const [connection, setConnection] = useState<ConnectionState | null>(null);
+  useEffect(() => {
+    if (token === null) return;
+    const opened = createDashboard({ token });
+    setDashboard(opened);
+    setConnection(opened.state);
+    opened.onState(setConnection);
+    return () => {
+      opened.close();
+      setDashboard(null);
+      setConnection(null);
+    };
+  }, [token]);
+  return { dashboard, connection };
+}

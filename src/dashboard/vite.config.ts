@@ -1,0 +1,24 @@
+import { fileURLToPath } from "node:url";
+import preact from "@preact/preset-vite";
+import { defineConfig } from "vite";
+
+const SERVER = "http://127.0.0.1:8080";
+
+function toPath(relative: string): string {
+  return fileURLToPath(new URL(relative, import.meta.url));
+}
+
+/** Builds the two pages into dist/dashboard. `npx vite src/dashboard` serves them against a server on port 8080. */
+export default defineConfig({
+  root: toPath("."),
+  plugins: [preact()],
+  server: { proxy: { "/v1": SERVER, "/socket.io": { target: SERVER, ws: true } } },
+  build: {
+    outDir: toPath("../../dist/dashboard"),
+    emptyOutDir: true,
+    // Nothing inline: the server's content security policy allows what it serves itself, and no data: URLs.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    rolldownOptions: { input: { index: toPath("index.html"), watch: toPath("watch.html") } },
+  },
+});

@@ -1,0 +1,121 @@
+import { useEffect, useRef, useState } from "preact/hooks";
+import { attachPlayer, type ConnectionState, type FileProgress, type Player } from "../client/index.ts";
+import type { CourseFile } from "./api.ts";
+import { WatchedBar } from "./bars.tsx";
+import { CLIP_SECONDS, CLIP_URL } from "./clip.ts";
+import { toClock, toPercent } from "./format.ts";
+import { Notice } from "./notice.tsx";
+
+interface WatchPlayerProps {
+  token: string;
+  file: CourseFile;
+  onConnection(state: ConnectionState): void;
+  onProgress(progress: FileProgress): void;
+}
+
+/** What the page shows of the player; read a few times a second, because media elements do not tell. */
+interface Glance {
+  position: number;
+  watched: [number, number][];
+  pending: number;
+}
+
+/** One file: the video, what was watched of it, and whether that is saved. */
+export function WatchPlayer({ token, file, onConnection, onProgress }: WatchPlayerProps) {
+  const video = useRef<HTMLVideoElement>(null);
+  const player = useRef<Player | null>(null);
+  const [progress, setProgress] = useState<FileProgress | null>(null);
+  const [resumedAt, setResumedAt] = useState(0);
+  const [failure, setFailure] = useState<string | null>(null);
+  const [glance, setGlance] = useState<Glance>({ position: 0, watched: [], pending: 0 });
+
+  useEffect(() => {
+    const media = video.current;
+    if (!media) return;
+    const attached = attachPlayer(media, { token, fileId: file.id });
+    player.current = attached;
+    onConnection(attached.state);
+    attached.on("state", onConnection);
+    attached.on("progress", (fresh) => {
+      setProgress(fresh);
+      onProgress(fresh);
+    });
+    attached.on("error", (error) => setFailure(error.message));
+    void attached.ready.then((stored) => setResumedAt(stored?.resumeAt ?? 0));
+    const timer = setInterval(() => {
+      setGlance({ position: media.currentTime, watched: attached.watched, pending: attached.pending });
+    }, 200);
+    return () => {
+      clearInterval(timer);
+      // It sends what is left by itself; nothing waits for it.
+      void attached.close();
+    };
+  }, [token, file.id, onConnection, onProgress]);
+
+  async function startOver(): Promise<void> {
+    const answer = await player.current?.reset();
+    setFailure(answer && !answer.ok ? answer.error.message : null);
+    setResumedAt(0);
+    if (answer?.ok && video.current) video.current.currentTime = 0;
+  }
+
+  const duration = progress?.duration ?? file.durationSeconds ?? CLIP_SECONDS;
+  const watchedSeconds = glance.watched.reduce((sum, [from, to]) => sum + to - from, 0);
+  const percentage = Math.min(100, (watchedSeconds / duration) * 100);
+  return (
+    <section class="card player" aria-labelledby="player-title">
+      {/* biome-ignore lint/a11y/useMediaCaption: the clip has soft notes and no speech */}
+      <video ref={video} src={CLIP_URL} controls playsInline preload="auto" width="640" height="360" />
+      <WatchedBar watched={glance.watched} duration={duration} position={glance.position} />
+      <div class="player-head">
+        <h1 id="player-title">{file.title}</h1>
+        <output class="percentage" aria-label="Watched">
+          {toPercent(progress?.completed ? Math.max(percentage, progress.percentage) : percentage)}
+        </output>
+        {progress?.completed && <span class="badge done">Completed</span>}
+      </div>
+      <p class="muted">
+        {toClock(watchedSeconds)} of {toClock(duration)} watched. Only what really plays counts; dragging the playhead
+        watches nothing.
+        {resumedAt > 0 && ` You resumed at ${toClock(resumedAt)}.`}
+      </p>
+      {failure && <Notice kind="error">{failure}</Notice>}
+      <div class="player-foot">
+        <span class={glance.pending > 0 ? "badge" : "badge done"} role="status">
+          {glance.pending > 0 ? "Saving…" : "Saved"}
+        </span>
+        <StartOver onConfirmed={() => void startOver()} />
+      </div>
+    </section>
+  );
+}
+
+/** Two clicks, because what is forgotten does not come back. */
+function StartOver({ onConfirmed }: { onConfirmed(): void }) {
+  const [isAsking, setAsking] = useState(false);
+  if (!isAsking) {
+    return (
+      <button type="button" class="quiet" onClick={() => setAsking(true)}>
+        Start over
+      </button>
+    );
+  }
+  return (
+    <span class="ask">
+      Forget what you watched of this file?
+      <button
+        type="button"
+        class="danger"
+        onClick={() => {
+          setAsking(false);
+          onConfirmed();
+        }}
+      >
+        Forget it
+      </button>
+      <button type="button" class="quiet" onClick={() => setAsking(false)}>
+        Keep it
+      </button>
+    </span>
+  );
+}
