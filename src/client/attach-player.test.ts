@@ -1,0 +1,158 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { type FakeProgressServer, startFakeProgressServer } from "../../test/helpers/fake-progress-server.ts";
+import type { Heartbeat } from "../protocol/heartbeat.ts";
+import { attachPlayer } from "./attach-player.ts";
+import type { Player } from "./player.ts";
+
+/** A media element as far as the SDK looks at one; it plays in real time. */
+class FakeMedia extends EventTarget {
+  readonly HAVE_METADATA = 1;
+  readonly HAVE_FUTURE_DATA = 3;
+  readyState = 4;
+  paused = true;
+  ended = false;
+  seeking = false;
+  playbackRate = 1;
+  #position = 0;
+  #since = 0;
+
+  get currentTime(): number {
+    if (this.paused || this.seeking || this.readyState < this.HAVE_FUTURE_DATA) return this.#position;
+    return this.#position + ((performance.now() - this.#since) / 1000) * this.playbackRate;
+  }
+  /** Ends its seek a little later, as a browser does. */
+  set currentTime(position: number) {
+    this.#position = position;
+    this.seeking = true;
+    this.dispatchEvent(new Event("seeking"));
+    setTimeout(() => {
+      this.seeking = false;
+      this.#since = performance.now();
+      this.dispatchEvent(new Event("seeked"));
+    }, 20);
+  }
+  play(): void {
+    this.#since = performance.now();
+    this.paused = false;
+    this.dispatchEvent(new Event("play"));
+    this.dispatchEvent(new Event("playing"));
+  }
+  pause(): void {
+    this.#position = this.currentTime;
+    this.paused = true;
+    this.dispatchEvent(new Event("pause"));
+  }
+}
+
+let server: FakeProgressServer;
+let media: FakeMedia;
+let player: Player | null;
+let resumeAt: number;
+
+beforeEach(async () => {
+  server = await startFakeProgressServer();
+  media = new FakeMedia();
+  player = null;
+  resumeAt = 0;
+  const progress = (position: number) => ({ fileId: "f", position, resumeAt, epoch: 0, version: 1, watched: [] });
+  server.handle("progress:get", (_, reply) => reply({ ok: true, progress: progress(0) }));
+  server.handle("heartbeat", (beat: Heartbeat, reply) =>
+    reply({ ok: true, progress: progress(beat.position), nextBeatMs: 10_000 }),
+  );
+});
+
+afterEach(async () => {
+  await player?.close();
+  await server.stop();
+});
+
+async function attach(): Promise<Player> {
+  const options = { url: server.url, token: "t", fileId: "f", storage: null };
+  player = attachPlayer(media as unknown as HTMLMediaElement, options);
+  await player.ready;
+  return player;
+}
+
+function beats(): Heartbeat[] {
+  return server.calls.filter(({ event }) => event === "heartbeat").map(({ payload }) => payload as Heartbeat);
+}
+
+async function waitUntilPosition(seconds: number): Promise<void> {
+  await vi.waitFor(() => expect(media.currentTime).toBeGreaterThan(seconds), { timeout: 5000, interval: 10 });
+}
+
+/** The lengths and places of what was claimed, in seconds. */
+function claimed(): [number, number][] {
+  return beats().flatMap((beat) => beat.played ?? []);
+}
+
+describe("a player attached to a media element", () => {
+  it("resumes where the user left off, and says nothing until the user plays", async () => {
+    resumeAt = 30;
+    await attach();
+    await vi.waitFor(() => expect(media.seeking).toBe(false));
+    expect(media.currentTime).toBe(30);
+    player?.beat();
+    expect(player?.pending).toBe(0);
+    media.play();
+    await vi.waitFor(() => expect(beats()[0]).toMatchObject({ position: expect.closeTo(30, 0), state: "playing" }));
+  });
+
+  it("leaves the user where it sought before the answer came", async () => {
+    resumeAt = 30;
+    const attached = attach();
+    media.currentTime = 5;
+    await attached;
+    await vi.waitFor(() => expect(media.seeking).toBe(false));
+    expect(media.currentTime).toBe(5);
+  });
+
+  it("claims what played until the pause, exactly", async () => {
+    await attach();
+    media.play();
+    await waitUntilPosition(0.7);
+    media.pause();
+    await vi.waitFor(() => expect(beats().at(-1)?.state).toBe("paused"));
+    await vi.waitFor(() => expect(player?.pending).toBe(0));
+    expect(claimed()).toHaveLength(1);
+    expect(claimed()[0]?.[0]).toBeCloseTo(0, 1);
+    expect(claimed()[0]?.[1]).toBeCloseTo(media.currentTime, 2);
+  });
+
+  it("claims nothing for a seek, and tells where it ended", async () => {
+    await attach();
+    media.currentTime = 50;
+    await vi.waitFor(() => expect(beats().at(-1)).toMatchObject({ position: 50, state: "paused", played: [] }));
+    media.play();
+    await waitUntilPosition(50.4);
+    media.currentTime = 10;
+    await waitUntilPosition(0);
+    await vi.waitFor(() => expect(media.currentTime).toBeGreaterThan(10.4), { timeout: 5000 });
+    media.pause();
+    await vi.waitFor(() => expect(player?.pending).toBe(0));
+    const parts = claimed();
+    expect(parts.every(([from, to]) => (from >= 50 && to < 52) || (from >= 10 && to < 12))).toBe(true);
+    expect(parts.some(([from]) => from >= 50)).toBe(true);
+    expect(parts.some(([from]) => from < 12)).toBe(true);
+  });
+
+  it("tells one position at the end of a drag, not one for every step of it", async () => {
+    await attach();
+    media.currentTime = 1;
+    await vi.waitFor(() => expect(beats()).toHaveLength(1));
+    for (let step = 1; step <= 12; step++) {
+      media.currentTime = step * 10;
+      await vi.waitFor(() => expect(media.seeking).toBe(false), { interval: 5 });
+    }
+    await vi.waitFor(() => expect(beats().at(-1)?.position).toBe(120));
+    expect(beats().length).toBeLessThan(6);
+  });
+
+  it("says that it stalls, so that nobody extrapolates", async () => {
+    await attach();
+    media.play();
+    await vi.waitFor(() => expect(beats().at(-1)?.rate).toBe(1));
+    media.readyState = 2;
+    await vi.waitFor(() => expect(beats().at(-1)).toMatchObject({ state: "playing", rate: 0 }));
+  });
+});
