@@ -23,6 +23,7 @@ interface OpenApi {
   components?: { schemas?: object };
 }
 
+const SCHEMAS = "#/components/schemas/";
 const METHODS = ["get", "post", "put", "delete"] as const;
 
 const STYLE = `
@@ -36,39 +37,76 @@ pre { background: var(--soft); padding: .6rem .8rem; border-radius: 6px; overflo
 
 /** The page, with every operation by its tag and every named schema below. */
 export function renderDocs(document: OpenApi) {
+  const schemas = (document.components?.schemas ?? {}) as Record<string, Json>;
   const operations = Object.entries((document.paths ?? {}) as Record<string, Record<string, Operation>>).flatMap(
     ([path, item]) => METHODS.flatMap((method) => (item[method] ? [{ method, path, operation: item[method] }] : [])),
   );
-  const tags = [...new Set(operations.map(({ operation }) => operation.tags?.[0] ?? "Other"))];
-  const schemas = Object.entries((document.components?.schemas ?? {}) as Record<string, Json>);
+  const tags = [...new Set(operations.map(({ operation }) => tagOf(operation)))];
   const { title, version, description } = document.info;
   return html`<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${title} API</title><style>${raw(STYLE)}</style></head>
-<body><h1>${title} API ${version}</h1><p>${description ?? ""} The same for machines: <a href="/openapi.json">/openapi.json</a>.</p>
-${tags.map((tag) => html`<h2>${tag}</h2>${operations.filter(({ operation }) => (operation.tags?.[0] ?? "Other") === tag).map(renderOperation)}`)}
+<body><h1>${title} API ${version}</h1>
+<p>${description ?? ""} The same for machines: <a href="/openapi.json">/openapi.json</a>.</p>
+<p>Every call that fails is answered with a <a href="#Problem"><code>Problem</code></a>, as <code>application/problem+json</code>.</p>
+${tags.map(
+  (tag) => html`<h2>${tag}</h2>
+${operations.filter(({ operation }) => tagOf(operation) === tag).map((call) => renderOperation(call, schemas))}`,
+)}
 <h2>Schemas</h2>
-${schemas.map(([name, schema]) => html`<details id="${name}"><summary><code>${name}</code></summary><pre>${toTypeText(schema)}</pre></details>`)}
-</body></html>`;
+${Object.entries(schemas).map(
+  ([
+    name,
+    schema,
+  ]) => html`<details id="${name}" open><summary><code>${name}</code></summary><pre>${toTypeText(schema)}</pre></details>
+`,
+)}</body></html>`;
 }
 
-function renderOperation({ method, path, operation }: { method: string; path: string; operation: Operation }) {
-  const [bodyType, body] = Object.entries(operation.requestBody?.content ?? {})[0] ?? [];
+function tagOf(operation: Operation): string {
+  return operation.tags?.[0] ?? "Other";
+}
+
+interface Call {
+  method: string;
+  path: string;
+  operation: Operation;
+}
+
+function renderOperation({ method, path, operation }: Call, schemas: Record<string, Json>) {
+  const parameters = (operation.parameters ?? []).map(
+    ({ name, in: place, required, schema }) => `${place} ${name}${required ? "" : "?"}: ${toTypeText(schema ?? {})}\n`,
+  );
+  const types = Object.keys(operation.requestBody?.content ?? {});
+  const body = types[0] === undefined ? undefined : operation.requestBody?.content?.[types[0]]?.schema;
   return html`<details><summary><code><span class="method">${method.toUpperCase()}</span>${path}</code><span class="what">${operation.summary ?? ""}</span></summary>
-<p>${operation.description ?? ""} ${operation.security ? html`Needs <code>Authorization: Bearer &lt;token&gt;</code>.` : ""}</p>
-${operation.parameters?.length ? html`<pre>${operation.parameters.map((parameter) => `${parameter.in} ${parameter.name}${parameter.required ? "" : "?"}: ${toTypeText(parameter.schema ?? {})}\n`)}</pre>` : ""}
-${body?.schema ? html`<p>Body, ${bodyType}${operation.requestBody?.required ? "" : ", optional"}:</p><pre>${toTypeText(body.schema)}</pre>` : ""}
-${Object.entries(operation.responses ?? {}).map(([status, response]) => {
-  const schema = Object.values(response.content ?? {})[0]?.schema;
-  return html`<p><b>${status}</b> ${response.description ?? ""}</p>${schema ? html`<pre>${toTypeText(schema)}</pre>` : ""}`;
-})}</details>
+<p>${withCode(operation.description ?? "")} ${operation.security ? html`Needs <code>Authorization: Bearer &lt;token&gt;</code>.` : ""}</p>
+${parameters.length > 0 ? html`<pre>${parameters}</pre>` : ""}
+${body ? html`<p>Body${operation.requestBody?.required ? "" : " (optional)"}, ${types.join(" or ")}:</p><pre>${toTypeText(resolve(body, schemas))}</pre>` : ""}
+${Object.entries(operation.responses ?? {})
+  // Problems are the same everywhere, and said once.
+  .filter(([status]) => status !== "default")
+  .map(([status, { description, content }]) => {
+    const schema = Object.values(content ?? {})[0]?.schema;
+    return html`<p><b>${status}</b> ${withCode(description ?? "")}</p>${schema ? html`<pre>${toTypeText(resolve(schema, schemas))}</pre>` : ""}`;
+  })}</details>
 `;
+}
+
+/** A named schema's own text; what it names in turn is below. */
+function resolve(schema: Json, schemas: Record<string, Json>): Json {
+  return typeof schema.$ref === "string" ? (schemas[schema.$ref.replace(SCHEMAS, "")] ?? schema) : schema;
+}
+
+/** Text in which backticks mean code, as everywhere else in the documentation. */
+function withCode(text: string) {
+  return text.split("`").map((part, i) => (i % 2 ? html`<code>${part}</code>` : part));
 }
 
 /** A JSON schema as a person reads it: the way TypeScript would write the type. */
 export function toTypeText(schema: Json, indent = ""): string {
   const inner = `${indent}  `;
-  if (typeof schema.$ref === "string") return schema.$ref.replace("#/components/schemas/", "");
+  if (typeof schema.$ref === "string") return schema.$ref.replace(SCHEMAS, "");
   for (const [key, joint] of [
     ["anyOf", " | "],
     ["oneOf", " | "],

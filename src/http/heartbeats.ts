@@ -2,15 +2,24 @@ import { randomUUID } from "node:crypto";
 import { AppError } from "../errors.ts";
 import type { ProgressService } from "../progress/progress-service.ts";
 import { parseWire } from "../protocol/ack.ts";
-import { Heartbeats } from "../protocol/heartbeat.ts";
+import { Heartbeat, Heartbeats, MAX_BEATS } from "../protocol/heartbeat.ts";
 import { type Bearer, readBearer } from "./bearer.ts";
 import { BEARER, createRoute, type HttpApp, jsonContent, PROBLEMS, z } from "./http-app.ts";
 import { FileProgressSchema } from "./progress.ts";
 
-const Beacon = Heartbeats.extend({
-  /** For a beacon, which cannot set headers. */
-  token: z.string().optional(),
-}).meta({ id: "Beacon" });
+/** For a beacon, which cannot set headers. */
+const token = z.string().optional();
+const Beacon = Heartbeats.extend({ token });
+/** The same, as it is described: each beat is validated by itself, and a bad one refused by itself. */
+const DescribedBeacon = z
+  .object({
+    beats: z
+      .array(Heartbeat.meta({ id: "Heartbeat" }))
+      .min(1)
+      .max(MAX_BEATS),
+    token,
+  })
+  .meta({ id: "Beacon" });
 
 const Results = z
   .object({
@@ -33,7 +42,10 @@ const send = createRoute({
     "The same as the socket's `heartbeats`, one result a beat. `navigator.sendBeacon` cannot set headers: the token may come in the body, and the body as text/plain.",
   security: BEARER,
   request: {
-    body: { required: true, content: { "application/json": { schema: Beacon }, "text/plain": { schema: Beacon } } },
+    body: {
+      required: true,
+      content: { "application/json": { schema: DescribedBeacon }, "text/plain": { schema: DescribedBeacon } },
+    },
   },
   responses: { 200: jsonContent(Results, "Every beat's answer, in their order; `ok: true` is durable."), ...PROBLEMS },
 });

@@ -1,20 +1,13 @@
 import { once } from "node:events";
 import { Agent, request as httpRequest } from "node:http";
-import { createRequire } from "node:module";
 import { connect, type Socket } from "node:net";
 import { setImmediate as turn } from "node:timers/promises";
 import { pino } from "pino";
-import type { TemplatedApp, us_listen_socket } from "uws-node20";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { App, type TemplatedApp, type us_listen_socket, us_socket_local_port } from "../gateway/uws.ts";
 import { type Fetch, serveHono } from "./uws-adapter.ts";
 
 const MAX_BODY_BYTES = 100_000;
-const uws = createRequire(import.meta.url)(
-  Number(process.versions.node.split(".")[0]) < 24 ? "uws-node20" : "uws-node24",
-) as {
-  App(): TemplatedApp;
-  us_socket_local_port(socket: us_listen_socket): number;
-};
 
 let app: TemplatedApp;
 let port: number;
@@ -23,7 +16,7 @@ const logged: unknown[] = [];
 const sockets = new Set<Socket>();
 
 beforeAll(async () => {
-  app = uws.App();
+  app = App();
   app.get("/socket.io/", (res) => {
     res.end("Socket.IO's own");
   });
@@ -32,7 +25,7 @@ beforeAll(async () => {
     logger: pino({ level: "warn" }, { write: (line: string) => void logged.push(JSON.parse(line)) }),
   });
   port = await new Promise((resolve) => {
-    app.listen("127.0.0.1", 0, (socket) => resolve(uws.us_socket_local_port(socket as us_listen_socket)));
+    app.listen("127.0.0.1", 0, (socket) => resolve(us_socket_local_port(socket as us_listen_socket)));
   });
 });
 

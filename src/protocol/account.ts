@@ -6,13 +6,16 @@ const MAX_PASSWORD_BYTES = 72;
 const MIN_PASSWORD_CHARACTERS = 8;
 
 /** A name to sign in with. Case does not tell two people apart; without an `@` it is never taken for an e-mail. */
+const USERNAME = /^[\p{L}\p{N}][\p{L}\p{M}\p{N}._-]*$/u;
 const Username = z
   .string()
   .trim()
   .normalize("NFKC")
   .toLowerCase()
   .max(50)
-  .regex(/^[\p{L}\p{N}][\p{L}\p{M}\p{N}._-]*$/u, { error: "expected letters, digits, dots, dashes and underscores" });
+  .min(1)
+  // Not .regex(): JSON schema has no place for its flag.
+  .refine((text) => USERNAME.test(text), { error: "expected letters, digits, dots, dashes and underscores" });
 
 const Email = z.string().trim().toLowerCase().max(255).regex(z.regexes.email, { error: "expected an e-mail address" });
 

@@ -1,0 +1,36 @@
+import { describe, expect, it } from "vitest";
+import { renderDocs, toTypeText } from "./docs-page.ts";
+
+describe("the documentation page", () => {
+  it.each<[Record<string, unknown>, string]>([
+    [{ type: "string" }, "string"],
+    [{ type: ["number", "null"] }, "number | null"],
+    [{ enum: ["a", "b"] }, '"a" | "b"'],
+    [{ const: true }, "true"],
+    [{ type: "array", items: { prefixItems: [{ type: "number" }, { type: "number" }] } }, "[number, number][]"],
+    [{ type: "array", items: { anyOf: [{ type: "string" }, { type: "number" }] } }, "(string | number)[]"],
+    [{ $ref: "#/components/schemas/User" }, "User"],
+    [{ allOf: [{ $ref: "#/components/schemas/User" }, { type: "object" }] }, "User & object"],
+    [{ type: "object", additionalProperties: { type: "number" } }, "{ [name]: number }"],
+    [{}, "any"],
+    [
+      {
+        type: "object",
+        required: ["id"],
+        properties: { id: { type: "string" }, tags: { type: "array", items: { type: "string" } } },
+      },
+      "{\n  id: string\n  tags?: string[]\n}",
+    ],
+  ])("writes %j as TypeScript would", (schema, text) => {
+    expect(toTypeText(schema)).toBe(text);
+  });
+
+  it("escapes what the document says", async () => {
+    const page = await renderDocs({
+      info: { title: "<script>", version: "1" },
+      paths: { "/<b>": { get: { summary: '"><img>', description: "uses `a<b`" } } },
+    });
+    expect(String(page)).not.toMatch(/<script>|<img>|<b>/);
+    expect(String(page)).toContain("<code>a&lt;b</code>");
+  });
+});
