@@ -84,6 +84,8 @@ export interface PlayerHooks {
   onClose?: () => void;
 }
 
+type Sight = Omit<Observation, "epoch" | "fileId">;
+
 /** A player without a media element: say with `report` where it is and with `played` what was played. */
 export function createPlayer(options: PlayerOptions): Player {
   return createPlayerWith(options, { tracker: createPlayedTracker() });
@@ -100,7 +102,9 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
   const { tracker } = hooks;
 
   let shelf: BeatShelf | null = null;
-  let seen: Omit<Observation, "epoch" | "fileId"> | null = null;
+  let seen: Sight | null = null;
+  /** What the newest beat says. */
+  let told: Sight | null = null;
   let progress: FileProgress | null = null;
   let nextBeatMs = DEFAULT_BEAT_MS;
   /** Beats wait: where to resume is not known yet, or a reset is under way. */
@@ -160,10 +164,10 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
   connection.onEvent("progress", (fresh: FileProgress) => learn(fresh, "remote"));
 
   const stopFollowingPage = followPage({
-    onHidden: () => beat(),
+    onHidden: () => collectNews(),
     onClosing() {
       isHeld = false;
-      collect();
+      collectNews();
       sendLast();
     },
     onRestored: () => save(),
@@ -200,8 +204,20 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
     hooks.onBeforeBeat?.();
     isCollecting = false;
     if (!seen || isHeld) return;
+    told = seen;
     queue.push({ ...seen, fileId, epoch: progress?.epoch }, tracker.take());
     save();
+  }
+
+  /** The same, unless the newest beat says it all: a page that closes repeats nothing. */
+  function collectNews(): void {
+    isCollecting = true;
+    hooks.onBeforeBeat?.();
+    isCollecting = false;
+    const isTold = seen?.positionMs === told?.positionMs && seen?.state === told?.state;
+    if (isTold && tracker.peek().length === 0) return;
+    collect();
+    delivery.wake();
   }
 
   function beat(): void {
@@ -309,11 +325,11 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
     async close() {
       if (isClosed) return;
       isHeld = false;
-      beat();
+      collectNews();
       isClosed = true;
       hooks.onClose?.();
       for (const cancel of [cancelBeat, cancelAdopt, cancelRead, stopFollowingPage]) cancel();
-      if (connection.state === "online") await waitForDrain(CLOSE_WITHIN_MS);
+      if (connection.state === "online" || connection.state === "connecting") await waitForDrain(CLOSE_WITHIN_MS);
       delivery.stop();
       save(true);
       connection.close();
