@@ -23,6 +23,7 @@ CREATE TABLE user_progress (
   position_seq bigint,
   writer_session text COLLATE "C",
   writer_seq bigint,
+  beat_at timestamptz,
   duration_ms integer,
   counted boolean NOT NULL DEFAULT true,
   contribution_ms integer GENERATED ALWAYS AS (
@@ -61,6 +62,7 @@ COMMENT ON COLUMN user_progress.epoch IS 'Raised by every reset; a heartbeat of 
 COMMENT ON COLUMN user_progress.reset_at IS 'A heartbeat observed then or before is dropped.';
 COMMENT ON COLUMN user_progress.last_watched IS 'When the position was seen, by the database''s clock. Null in a row that a reset or an instructor made.';
 COMMENT ON COLUMN user_progress.writer_session IS 'The last writer, with writer_seq: watch time grows only for another session or a later seq.';
+COMMENT ON COLUMN user_progress.beat_at IS 'When a heartbeat was last written here: the budget of watching counts from it. Nothing but a heartbeat touches it.';
 COMMENT ON COLUMN user_progress.duration_ms IS 'The catalogue''s duration that the contribution was counted with.';
 COMMENT ON COLUMN user_progress.counted IS 'Whether the file counts in the roll-up: required and not retired.';
 COMMENT ON COLUMN user_progress.contribution_ms IS 'What the row adds to its lesson and course, in ms: all of the duration only when completed.';

@@ -42,6 +42,8 @@ export interface LiveHubOptions {
 
 /** A change that comes alone goes out after so short a while: what comes with it shares its frame. */
 const GATHER_MS = 10;
+/** Presence is known before the progress of the same heartbeat is durable; it waits for it, to share a frame. */
+const PRESENCE_GATHER_MS = 120;
 /** Above it a member is served alone; below half of it, again. */
 const SLOW_BYTES = 128 * 1024;
 /** A buffer that has not emptied for so long belongs to nobody who reads. */
@@ -150,6 +152,11 @@ export class LiveHub {
     if (room.members.size === 0) this.#closeRoom(room);
   }
 
+  /** Which of these topics show the course. */
+  topicsOfCourse(courseId: string, names: Iterable<string>): string[] {
+    return [...names].filter((name) => this.#rooms.get(name)?.courseId === courseId);
+  }
+
   #openRoom(name: string, topic: Topic, courseId: string | null): Room {
     const room = new Room(name, topic, courseId);
     this.#rooms.set(name, room);
@@ -190,7 +197,7 @@ export class LiveHub {
     if (present === null) return;
     room.backlog.put({ field: "present", value: present });
     room.viewersChanged = true;
-    this.#schedule(room);
+    this.#schedule(room, PRESENCE_GATHER_MS);
   }
 
   #showGone(report: PresenceReport): void {
@@ -207,9 +214,9 @@ export class LiveHub {
     return this.presence.viewersOf(room.courseId, (report) => concerns(room.topic, report));
   }
 
-  #schedule(room: Room): void {
+  #schedule(room: Room, gatherMs = GATHER_MS): void {
     this.#active.add(room);
-    this.#wakeAt(Math.max(performance.now() + GATHER_MS, room.lastFrameAt + this.#options.frameIntervalMs));
+    this.#wakeAt(Math.max(performance.now() + gatherMs, room.lastFrameAt + this.#options.frameIntervalMs));
   }
 
   #wakeAt(at: number): void {

@@ -89,7 +89,7 @@ WITH beat AS MATERIALIZED (
 ), written AS (
   INSERT INTO user_progress AS t (id, user_id, file_id, lesson_id, course_id, position_ms, watched, watched_ms, watch_time_ms,
     reported_bp, completed, completion_source, epoch, last_watched, position_session, position_seq, writer_session, writer_seq,
-    duration_ms, counted, version, updated_at)
+    duration_ms, counted, version, updated_at, beat_at)
   SELECT row_id, user_id, file_id, lesson_id, course_id, final_position_ms, watched, watched_ms, old_watch_time_ms + growth_ms,
     best_reported_bp, completed,
     CASE
@@ -100,7 +100,7 @@ WITH beat AS MATERIALIZED (
     row_epoch, final_last_watched,
     CASE WHEN newer THEN session ELSE position_session END, CASE WHEN newer THEN seq ELSE position_seq END,
     last_session, CASE WHEN writer_session = last_session THEN greatest(writer_seq, last_seq) ELSE last_seq END,
-    duration_ms, counted, version, clock_timestamp()
+    duration_ms, counted, version, clock_timestamp(), clock_timestamp()
   FROM versioned WHERE changed ORDER BY user_id, file_id
   ON CONFLICT (user_id, file_id) DO UPDATE SET
     lesson_id = excluded.lesson_id, position_ms = excluded.position_ms, watched = excluded.watched,
@@ -108,7 +108,8 @@ WITH beat AS MATERIALIZED (
     completed = excluded.completed, completion_source = excluded.completion_source, last_watched = excluded.last_watched,
     position_session = excluded.position_session, position_seq = excluded.position_seq,
     writer_session = excluded.writer_session, writer_seq = excluded.writer_seq,
-    duration_ms = excluded.duration_ms, counted = excluded.counted, version = excluded.version, updated_at = excluded.updated_at
+    duration_ms = excluded.duration_ms, counted = excluded.counted, version = excluded.version, updated_at = excluded.updated_at,
+    beat_at = excluded.beat_at
   WHERE t.id = excluded.id
   RETURNING 1
 ), activity AS MATERIALIZED (

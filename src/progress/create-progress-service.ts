@@ -25,6 +25,8 @@ export interface AcceptedBeat {
   connectionId: string;
   file: FileFacts;
   beat: Heartbeat;
+  /** Three beats at the cadence asked for: so long the viewer counts as present. */
+  leaseMs: number;
 }
 
 export interface ProgressServiceParts {
@@ -41,6 +43,8 @@ export interface ProgressServiceParts {
 
 /** The largest cadence asked of players under load, as a multiple of the usual one. */
 const MAX_SLOWDOWN = 6;
+/** A viewer counts as present for so many beats. */
+const LEASE_BEATS = 3;
 /** Encoders disagree about a file's length: so far past its end a position is clamped. */
 const MIN_TOLERANCE_MS = 5000;
 const TOLERANCE_SHARE = 0.01;
@@ -101,7 +105,7 @@ export function createProgressService(parts: ProgressServiceParts, options: { be
         seq: beat.seq,
         played: clampPlayed(beat.played ?? [], file.durationMs),
       };
-      parts.onAccepted({ ...source, file, beat });
+      parts.onAccepted({ ...source, file, beat, leaseMs: LEASE_BEATS * nextBeatMs(bufferOf(source.userId)) });
       const result = await submit(observation);
       metrics.heartbeats.inc({ outcome: "ok" });
       metrics.ackSeconds.observe((performance.now() - arrivedAt) / 1000);
@@ -114,6 +118,12 @@ export function createProgressService(parts: ProgressServiceParts, options: { be
   }
 
   return {
+    contact(userId) {
+      budget.contact(userId).catch((error: unknown) => {
+        parts.logger.warn({ err: error }, "a user's last contact could not be read; the first heartbeat asks again");
+      });
+    },
+
     heartbeat,
 
     heartbeats: (source, beats) =>

@@ -45,6 +45,8 @@ export interface LearnersPage {
 
 /** The heart of the server, as sockets and HTTP use it. */
 export interface ProgressService {
+  /** A player connected: the budget of its watching counts from here. */
+  contact(userId: string): void;
   /** Resolves after COMMIT. @throws AppError `bad_request`, `unknown_file`, `overloaded`, `unavailable` */
   heartbeat(source: BeatSource, beat: Heartbeat): Promise<HeartbeatResult>;
   /** One answer a beat, in their order; a bad beat is refused by itself. Never throws. */

@@ -1,0 +1,115 @@
+import type { Socket } from "socket.io";
+import type { z } from "zod";
+import type { Caller } from "../auth/caller.ts";
+import { AppError, ERRORS, toWireError } from "../errors.ts";
+import type { Logger } from "../logger.ts";
+import type { Metrics } from "../ops/metrics.ts";
+import { type Ack, parseWire } from "../protocol/ack.ts";
+import type { CallLimits } from "./call-limits.ts";
+
+/*
+ * One way in for every call: limits, parse, handler, ack. Whatever goes wrong becomes the error of the ack; what a
+ * client did not do wrong is logged, and its text stays here.
+ */
+
+/** What a connected socket carries. */
+export interface SocketData {
+  caller: Caller;
+  /** Topics it watches; dashboards only. */
+  topics: Set<string>;
+}
+
+export interface CallParts {
+  limits: CallLimits;
+  metrics: Metrics;
+  logger: Logger;
+}
+
+export type AckFunction = (answer: Ack) => void;
+
+export type GatewaySocket = Socket<Record<string, never>, Record<string, (...payload: never[]) => void>, Record<string, never>, SocketData>;
+
+/** Handles an event. The handler's result is the ack; it may name what is to happen once the ack is on its way. */
+export type CallHandler<T> = (payload: T) => Promise<object> | object;
+
+/** Declares what a namespace's sockets may call; anything else is refused as `bad_request`. */
+export class CallTable {
+  readonly #parts: CallParts;
+  readonly #socket: GatewaySocket;
+  readonly #events = new Set<string>();
+
+  constructor(socket: GatewaySocket, parts: CallParts) {
+    this.#socket = socket;
+    this.#parts = parts;
+    socket.onAny((event: string, ...given: unknown[]) => {
+      if (!this.#events.has(event)) this.#refuseUnknown(event, given);
+    });
+  }
+
+  /** `after` runs when the ack has been handed over. */
+  on<S extends z.ZodType>(event: string, schema: S, handler: CallHandler<z.output<S>>, after?: (payload: z.output<S>) => void): void {
+    this.#events.add(event);
+    (this.#socket as Socket).on(event, (...given: unknown[]) => {
+      const ack = given.at(-1);
+      if (typeof ack !== "function") {
+        this.#complain(event, "expected an acknowledgement function as the last argument");
+        return;
+      }
+      void this.#answer(event, schema, handler, given.length > 1 ? given[0] : undefined, ack as AckFunction, after); // never rejects
+    });
+  }
+
+  async #answer<S extends z.ZodType>(
+    event: string,
+    schema: S,
+    handler: CallHandler<z.output<S>>,
+    given: unknown,
+    ack: AckFunction,
+    after: ((payload: z.output<S>) => void) | undefined,
+  ): Promise<void> {
+    const { limits, metrics } = this.#parts;
+    const { caller } = this.#socket.data;
+    try {
+      await limits.take(caller.userId, this.#socket);
+      if (caller.expiresAt.getTime() <= Date.now()) {
+        throw new AppError("unauthenticated", "The token has expired; call token:refresh, or connect again with a new one.");
+      }
+      const payload = parseWire(schema, given);
+      ack({ ok: true, ...(await handler(payload)) });
+      metrics.socketCalls.inc({ namespace: this.#socket.nsp.name, event, outcome: "ok" });
+      after?.(payload);
+    } catch (error) {
+      this.#refuse(event, error, ack);
+    }
+  }
+
+  #refuse(event: string, error: unknown, ack: AckFunction): void {
+    const wire = toWireError(error);
+    const level = ERRORS[wire.code].level;
+    this.#parts.metrics.socketCalls.inc({ namespace: this.#socket.nsp.name, event, outcome: wire.code });
+    this.#parts.logger[level]({ err: error, event, userId: this.#socket.data.caller.userId }, "a call was refused");
+    ack({ ok: false, error: wire });
+  }
+
+  #refuseUnknown(event: string, given: unknown[]): void {
+    const ack = given.at(-1);
+    const message = `There is no call ${JSON.stringify(event.slice(0, 100))} here; the calls are ${[...this.#events].join(", ")}.`;
+    if (typeof ack !== "function") {
+      this.#complain(event, message);
+      return;
+    }
+    this.#parts.limits.take(this.#socket.data.caller.userId, this.#socket).then(
+      () => this.#refuse("unknown", new AppError("bad_request", message), ack as AckFunction),
+      (error: unknown) => this.#refuse("unknown", error, ack as AckFunction),
+    );
+  }
+
+  /** Where no ack can be sent, the client is told by an event, as long as it keeps within its limits. */
+  #complain(event: string, message: string): void {
+    this.#parts.metrics.socketCalls.inc({ namespace: this.#socket.nsp.name, event: "unknown", outcome: "bad_request" });
+    this.#parts.limits.take(this.#socket.data.caller.userId, this.#socket).then(
+      () => (this.#socket as Socket).emit("problem", { event: event.slice(0, 100), error: { code: "bad_request", message } }),
+      () => undefined, // past its limits it is told nothing
+    );
+  }
+}

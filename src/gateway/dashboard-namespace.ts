@@ -1,0 +1,112 @@
+import type { Namespace } from "socket.io";
+import type { Caller } from "../auth/caller.ts";
+import type { Catalogue } from "../catalogue/catalogue.ts";
+import { AppError, toWireError } from "../errors.ts";
+import type { LiveHub } from "../live/live-hub.ts";
+import { parseTopic, Subscribe, type Topic, TOPIC_FORMS } from "../protocol/dashboard.ts";
+import { type CallParts, CallTable, type GatewaySocket } from "./call.ts";
+import type { Handshake } from "./handshake.ts";
+import { keepTokenSession, type TokenSessionParts } from "./token-session.ts";
+import { authorizeTopic } from "./topic-rights.ts";
+
+/** Topics one connection may watch. */
+const MAX_TOPICS = 100;
+
+export interface DashboardNamespaceParts extends CallParts, Pick<TokenSessionParts, "verifyToken"> {
+  handshake: Handshake;
+  hub: LiveHub;
+  catalogue: Pick<Catalogue, "findCourse" | "findLesson" | "findFile">;
+}
+
+export interface Dashboards {
+  /** Rights are checked again: the course changed, perhaps its owner. */
+  recheck(courseId: string): Promise<void>;
+}
+
+/** Whoever watches: subscribe, and frames follow. */
+export function serveDashboards(namespace: Namespace, parts: DashboardNamespaceParts): Dashboards {
+  const { hub, catalogue, metrics } = parts;
+
+  async function subscribe(socket: GatewaySocket, name: string): Promise<object> {
+    const topic = toTopic(name);
+    if (!socket.data.topics.has(name) && socket.data.topics.size >= MAX_TOPICS) {
+      throw new AppError("bad_request", `A connection may watch ${MAX_TOPICS} topics; unsubscribe from one, or open another connection.`);
+    }
+    const courseId = await authorizeTopic(socket.data.caller, topic, catalogue);
+    socket.data.topics.add(name);
+    try {
+      const snapshot = await hub.subscribe(name, topic, courseId, socket);
+      if (!socket.connected) hub.unsubscribe(name, socket.id);
+      return { topic: name, snapshot };
+    } catch (error) {
+      socket.data.topics.delete(name);
+      throw error;
+    }
+  }
+
+  function unsubscribe(socket: GatewaySocket, name: string): void {
+    socket.data.topics.delete(name);
+    hub.unsubscribe(name, socket.id);
+  }
+
+  /** Ends what the caller may watch no more, and says so. */
+  async function recheckSocket(socket: GatewaySocket, names: Iterable<string>): Promise<void> {
+    for (const name of [...names]) {
+      const refusal = await refusalOf(socket.data.caller, toTopic(name), catalogue);
+      if (refusal === null || refusal.code === "internal") continue;
+      unsubscribe(socket, name);
+      socket.emit("unsubscribed", { topic: name, error: refusal } as never);
+    }
+  }
+
+  namespace.use(parts.handshake as never);
+  namespace.on("connection", (raw) => {
+    const socket = raw as unknown as GatewaySocket;
+    const calls = new CallTable(socket, parts);
+    metrics.sockets.inc({ namespace: "/dashboard" });
+    socket.on("disconnect", (reason) => {
+      metrics.sockets.dec({ namespace: "/dashboard" });
+      metrics.disconnects.inc({ reason });
+      for (const name of socket.data.topics) hub.unsubscribe(name, socket.id);
+      socket.data.topics.clear();
+    });
+    keepTokenSession(socket, calls, {
+      verifyToken: parts.verifyToken,
+      onRefreshed: () => recheckSocket(socket, socket.data.topics),
+    });
+    calls.on("subscribe", Subscribe, ({ topic }) => subscribe(socket, topic), ({ topic }) => hub.ready(topic, socket.id));
+    calls.on("unsubscribe", Subscribe, ({ topic }) => {
+      toTopic(topic);
+      unsubscribe(socket, topic);
+      return {};
+    });
+  });
+
+  return {
+    async recheck(courseId) {
+      for (const raw of namespace.sockets.values()) {
+        const socket = raw as unknown as GatewaySocket;
+        const names = hub.topicsOfCourse(courseId, socket.data.topics);
+        if (names.length > 0) await recheckSocket(socket, names);
+      }
+    },
+  };
+}
+
+/** @throws AppError `bad_request` */
+function toTopic(name: string): Topic {
+  const topic = parseTopic(name);
+  if (topic !== null) return topic;
+  throw new AppError("bad_request", `There is no topic of this form; expected ${TOPIC_FORMS}.`, {
+    issues: [{ path: "topic", message: `expected ${TOPIC_FORMS}` }],
+  });
+}
+
+async function refusalOf(caller: Caller, topic: Topic, catalogue: DashboardNamespaceParts["catalogue"]) {
+  try {
+    await authorizeTopic(caller, topic, catalogue);
+    return null;
+  } catch (error) {
+    return toWireError(error);
+  }
+}

@@ -1,0 +1,144 @@
+import { Server } from "socket.io";
+import type { VerifyToken } from "../auth/caller.ts";
+import type { Catalogue } from "../catalogue/catalogue.ts";
+import type { Config } from "../config.ts";
+import type { LiveHub, Outlet } from "../live/live-hub.ts";
+import type { Logger } from "../logger.ts";
+import type { Metrics } from "../ops/metrics.ts";
+import type { ProgressService } from "../progress/progress-service.ts";
+import type { FileProgress } from "../protocol/progress.ts";
+import { createCallLimits } from "./call-limits.ts";
+import { type Dashboards, serveDashboards } from "./dashboard-namespace.ts";
+import { createHandshake } from "./handshake.ts";
+import { isAllowedOrigin } from "./origins.ts";
+import { type DeviceFollower, servePlayers } from "./player-namespace.ts";
+import { textParser } from "./text-parser.ts";
+import type { TemplatedApp, WebSocket } from "./uws.ts";
+
+/*
+ * Socket.IO on uWebSockets.js. Socket.IO patches its adapter for the whole process when it is attached: one gateway a
+ * process.
+ */
+
+/** uWebSockets.js closes a socket that sends a larger frame, without a word; here it is counted. */
+export const MAX_FRAME_BYTES = 64 * 1024;
+/** Longer than 20 s together: a page that stands still for so long is still there. */
+const PING_INTERVAL_MS = 15_000;
+const PING_TIMEOUT_MS = 20_000;
+/** Who upgrades and says nothing. */
+const CONNECT_TIMEOUT_MS = 5000;
+
+export interface GatewayParts {
+  app: TemplatedApp;
+  config: Config;
+  verifyToken: VerifyToken;
+  progress: ProgressService;
+  catalogue: Pick<Catalogue, "findCourse" | "findLesson" | "findFile">;
+  metrics: Metrics;
+  logger: Logger;
+}
+
+export interface Gateway extends Dashboards {
+  outlet: Outlet;
+  tellDevice(socketId: string, progress: FileProgress): void;
+  /** Opens the namespaces; the hub and the followers need the outlet first. */
+  serve(live: { hub: LiveHub; devices: DeviceFollower }): void;
+  /** Open sockets. */
+  connections(): number;
+  /** Tells every client to come back, each after its own share of the time. */
+  drain(): void;
+  stop(): Promise<void>;
+}
+
+export function createGateway(parts: GatewayParts): Gateway {
+  const { config, metrics, logger } = parts;
+  const io = createServer(config);
+  io.attachApp(parts.app, { maxBackpressure: config.MAX_BACKPRESSURE_BYTES } as never);
+  io.engine.on("connection", (connection: { request: unknown }) => {
+    // The handshake's headers are kept for the life of a connection otherwise.
+    setImmediate(() => {
+      connection.request = null;
+    });
+  });
+  const players = io.of("/player");
+  const dashboards = io.of("/dashboard");
+  let draining = false;
+  let served: Dashboards | null = null;
+
+  return {
+    outlet: createOutlet(io, "/dashboard"),
+
+    tellDevice(socketId, progress) {
+      players.sockets.get(socketId)?.emit("progress", progress);
+    },
+
+    serve({ hub, devices }) {
+      const limits = createCallLimits({ burst: config.RATE_LIMIT_BURST, perSecond: config.RATE_LIMIT_PER_SECOND });
+      const { verifyToken } = parts;
+      const handshake = createHandshake({
+        verifyToken,
+        maxConnectionsPerUser: config.MAX_CONNECTIONS_PER_USER,
+        isDraining: () => draining,
+        logger,
+      });
+      const common = { handshake, verifyToken, limits, metrics, logger };
+      servePlayers(players, { ...common, progress: parts.progress, devices });
+      served = serveDashboards(dashboards, { ...common, hub, catalogue: parts.catalogue });
+    },
+
+    recheck: async (courseId) => served?.recheck(courseId),
+
+    connections: () => players.sockets.size + dashboards.sockets.size,
+
+    drain() {
+      draining = true;
+      for (const namespace of [players, dashboards]) namespace.emit("server:draining", { reconnectInMs: config.DRAIN_MS });
+    },
+
+    async stop() {
+      draining = true;
+      await io.close();
+    },
+  };
+}
+
+function createServer(config: Config): Server {
+  return new Server({
+    transports: config.SOCKET_TRANSPORTS,
+    parser: textParser,
+    serveClient: false,
+    perMessageDeflate: false,
+    maxHttpBufferSize: MAX_FRAME_BYTES,
+    pingInterval: PING_INTERVAL_MS,
+    pingTimeout: PING_TIMEOUT_MS,
+    connectTimeout: CONNECT_TIMEOUT_MS,
+    cors: { origin: config.ALLOWED_ORIGINS.includes("*") ? "*" : [...config.ALLOWED_ORIGINS] },
+    allowRequest: (request, decide) => {
+      const allowed = isAllowedOrigin(request.headers.origin, request.headers.host, config.ALLOWED_ORIGINS);
+      decide(allowed ? null : "origin not allowed", allowed);
+    },
+  });
+}
+
+function createOutlet(io: Server, name: string): Outlet {
+  const namespace = io.of(name);
+  return {
+    // To exactly one room, and nobody excepted: only then uWebSockets.js publishes natively.
+    broadcast: (topic, update) => void namespace.to(topic).emit("update", update),
+    send: (id, update) => void namespace.sockets.get(id)?.emit("update", update),
+    join: (id, topic) => void namespace.sockets.get(id)?.join(topic),
+    leave: (id, topic) => void namespace.sockets.get(id)?.leave(topic),
+    bufferedBytes(id) {
+      const socket = namespace.sockets.get(id);
+      if (socket === undefined || !socket.connected || socket.conn.readyState !== "open") return 0;
+      // Not public, and the only way to see what waits: Socket.IO on uWebSockets.js drops in silence past the limit.
+      const { socket: native } = socket.conn.transport as unknown as { socket?: WebSocket<unknown> };
+      return native?.getBufferedAmount?.() ?? 0;
+    },
+    disconnect(id, reason) {
+      const socket = namespace.sockets.get(id);
+      socket?.emit("server:disconnect", { code: reason });
+      socket?.disconnect(true);
+    },
+  };
+}

@@ -1,0 +1,58 @@
+import type { ExtendedError } from "socket.io";
+import { z } from "zod";
+import type { VerifyToken } from "../auth/caller.ts";
+import { AppError, toWireError } from "../errors.ts";
+import type { Logger } from "../logger.ts";
+import { parseWire } from "../protocol/ack.ts";
+import type { GatewaySocket } from "./call.ts";
+
+/*
+ * Who connects. Checked after the upgrade (`io.use`), since uWebSockets.js cannot wait before it; a failure ends in
+ * the client's `connect_error`, whose `data.code` says why.
+ */
+
+const Auth = z.object({ token: z.string().min(1).max(8192) });
+
+export interface HandshakeParts {
+  verifyToken: VerifyToken;
+  maxConnectionsPerUser: number;
+  isDraining: () => boolean;
+  logger: Logger;
+}
+
+export type Handshake = (socket: GatewaySocket, next: (error?: ExtendedError) => void) => void;
+
+export function createHandshake(parts: HandshakeParts): Handshake {
+  const connections = new Map<string, number>();
+
+  async function admit(socket: GatewaySocket): Promise<void> {
+    if (parts.isDraining()) throw new AppError("unavailable", "The server is stopping; connect again.", { retryAfterMs: 1000 });
+    const given = Auth.safeParse(socket.handshake.auth);
+    if (!given.success) throw new AppError("unauthenticated", "The handshake carries no token; pass `auth: { token }`.");
+    const caller = await parts.verifyToken(parseWire(Auth, socket.handshake.auth).token);
+    const open = connections.get(caller.userId) ?? 0;
+    if (open >= parts.maxConnectionsPerUser) {
+      throw new AppError("rate_limited", `A user may have ${parts.maxConnectionsPerUser} connections; close one first.`);
+    }
+    socket.data.caller = caller;
+    socket.data.topics = new Set();
+    connections.set(caller.userId, open + 1);
+    // The connection itself, since one that ends between here and its namespace never tells the socket.
+    socket.conn.once("close", () => {
+      const left = (connections.get(caller.userId) ?? 1) - 1;
+      if (left > 0) connections.set(caller.userId, left);
+      else connections.delete(caller.userId);
+    });
+  }
+
+  return (socket, next) => {
+    admit(socket).then(
+      () => next(),
+      (error: unknown) => {
+        const wire = toWireError(error);
+        if (wire.code === "internal") parts.logger.error({ err: error }, "a handshake failed");
+        next(Object.assign(new Error(wire.message), { data: wire }));
+      },
+    );
+  };
+}

@@ -1,0 +1,28 @@
+import { AppError } from "../errors.ts";
+import { LIBUS_LISTEN_EXCLUSIVE_PORT, type TemplatedApp, type us_listen_socket, us_listen_socket_close, us_socket_local_port } from "./uws.ts";
+
+type ListenOnHost = (host: string, port: number, options: number, opened: (socket: us_listen_socket | false) => void) => void;
+
+/** An open port. */
+export interface Listening {
+  port: number;
+  /** Takes no more connections; those that are open stay. `io.close()` alone leaves the port accepting. */
+  close(): void;
+}
+
+/** @throws AppError `unavailable` where the port is taken or the address is not this machine's */
+export function listen(app: TemplatedApp, { host, port }: { host: string; port: number }): Promise<Listening> {
+  return new Promise((resolve, reject) => {
+    // The typings lack the form with a host and options, which the native code takes.
+    const open = app.listen.bind(app) as unknown as ListenOnHost;
+    open(host, port, LIBUS_LISTEN_EXCLUSIVE_PORT, (socket) => {
+      if (!socket) {
+        reject(
+          new AppError("unavailable", `Cannot listen on ${host}:${port}: another process has the port, or HOST is no address of this machine. Set PORT or HOST.`),
+        );
+        return;
+      }
+      resolve({ port: us_socket_local_port(socket as never), close: () => us_listen_socket_close(socket) });
+    });
+  });
+}

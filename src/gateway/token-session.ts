@@ -1,0 +1,54 @@
+import { z } from "zod";
+import type { Caller, VerifyToken } from "../auth/caller.ts";
+import { AppError } from "../errors.ts";
+import type { CallTable, GatewaySocket } from "./call.ts";
+
+/*
+ * A token ends while its socket lives: the client is told a minute before, may bring a new one of the same subject,
+ * and is disconnected when it does not.
+ */
+
+const WARN_BEFORE_MS = 60_000;
+/** setTimeout takes no more. */
+const MAX_DELAY_MS = 2 ** 31 - 1;
+
+export const TokenRefresh = z.object({ token: z.string().min(1).max(8192) });
+
+export interface TokenSessionParts {
+  verifyToken: VerifyToken;
+  /** Rights may have changed with the token. */
+  onRefreshed: (socket: GatewaySocket) => Promise<void> | void;
+}
+
+/** Watches the end of the socket's token, and takes `token:refresh`. */
+export function keepTokenSession(socket: GatewaySocket, calls: CallTable, parts: TokenSessionParts): void {
+  let timer: NodeJS.Timeout | undefined;
+
+  function schedule(): void {
+    clearTimeout(timer);
+    const leftMs = socket.data.caller.expiresAt.getTime() - Date.now();
+    if (leftMs > WARN_BEFORE_MS) {
+      timer = setTimeout(schedule, Math.min(leftMs - WARN_BEFORE_MS, MAX_DELAY_MS)).unref();
+      return;
+    }
+    socket.emit("session:expiring", { expiresAt: socket.data.caller.expiresAt.toISOString() } as never);
+    timer = setTimeout(() => socket.disconnect(true), Math.max(0, leftMs)).unref();
+  }
+
+  calls.on("token:refresh", TokenRefresh, async ({ token }) => {
+    const caller = await parts.verifyToken(token);
+    assertSameSubject(socket.data.caller, caller);
+    socket.data.caller = caller;
+    schedule();
+    await parts.onRefreshed(socket);
+    return { expiresAt: caller.expiresAt.toISOString() };
+  });
+  socket.on("disconnect", () => clearTimeout(timer));
+  schedule();
+}
+
+function assertSameSubject(before: Caller, now: Caller): void {
+  if (before.userId !== now.userId) {
+    throw new AppError("forbidden", "The new token is another user's; connect anew with it.");
+  }
+}

@@ -1,0 +1,19 @@
+import type { Pool } from "../db/pool.ts";
+import type { Metrics } from "./metrics.ts";
+
+/** Has the figures of the database read when somebody asks for `/metrics`; while it is away they keep their last value. */
+export function collectDatabaseMetrics(metrics: Metrics, pool: Pool): void {
+  Object.assign(metrics.poolConnections, {
+    collect() {
+      metrics.poolConnections.set({ state: "total" }, pool.totalCount);
+      metrics.poolConnections.set({ state: "idle" }, pool.idleCount);
+      metrics.poolConnections.set({ state: "waiting" }, pool.waitingCount);
+    },
+  });
+  Object.assign(metrics.notificationQueue, {
+    async collect() {
+      const usage = await pool.query<{ usage: number }>("SELECT pg_notification_queue_usage() AS usage").catch(() => null);
+      if (usage !== null) metrics.notificationQueue.set(usage.rows[0]?.usage ?? 0);
+    },
+  });
+}

@@ -1,0 +1,67 @@
+import type { CatalogueCache } from "../catalogue/catalogue-cache.ts";
+import type { Config } from "../config.ts";
+import type { Pool } from "../db/pool.ts";
+import type { Logger } from "../logger.ts";
+import type { Metrics } from "../ops/metrics.ts";
+import { type AcceptedBeat, createProgressService } from "./create-progress-service.ts";
+import { HeartbeatBuffer } from "./heartbeat-buffer.ts";
+import { createLastContacts } from "./last-contacts.ts";
+import { createProgressOperations } from "./progress-operations.ts";
+import { createProgressReader } from "./progress-reader.ts";
+import type { ProgressService } from "./progress-service.ts";
+import { ProgressWriter } from "./progress-writer.ts";
+import { WatchBudget } from "./watch-budget.ts";
+
+export interface ProgressParts {
+  config: Pick<Config, "WRITERS" | "FLUSH_INTERVAL_MS" | "MAX_BATCH" | "MAX_PENDING" | "ACK_DEADLINE_MS" | "BEAT_INTERVAL_MS">;
+  database: { pool: Pool; writerPool: Pool };
+  catalogue: CatalogueCache;
+  metrics: Metrics;
+  logger: Logger;
+  onAccepted: (accepted: AcceptedBeat) => void;
+}
+
+export interface Progress {
+  service: ProgressService;
+  /** Flushes what waits; resolves with the number of heartbeats that were refused. */
+  stop(timeoutMs: number): Promise<number>;
+}
+
+/** Builds the heart: buffers and writers, budget, reader, operations. */
+export function createProgress({ config, database, catalogue, metrics, logger, onAccepted }: ProgressParts): Progress {
+  const writer = new ProgressWriter({ pool: database.writerPool, metrics, logger });
+  const buffers = Array.from(
+    { length: config.WRITERS },
+    () =>
+      new HeartbeatBuffer(
+        { write: (entries) => writer.write(entries), metrics, logger },
+        {
+          flushIntervalMs: config.FLUSH_INTERVAL_MS,
+          maxBatch: config.MAX_BATCH,
+          maxPending: Math.ceil(config.MAX_PENDING / config.WRITERS),
+          ackDeadlineMs: config.ACK_DEADLINE_MS,
+        },
+      ),
+  );
+  const { pool } = database;
+  const service = createProgressService(
+    {
+      buffers,
+      budget: new WatchBudget({ loadLastContacts: createLastContacts({ pool }) }),
+      catalogue,
+      reader: createProgressReader({ pool }),
+      operations: createProgressOperations({ pool }),
+      metrics,
+      logger,
+      onAccepted,
+    },
+    { beatIntervalMs: config.BEAT_INTERVAL_MS },
+  );
+  return {
+    service,
+    async stop(timeoutMs) {
+      const refused = await Promise.all(buffers.map((buffer) => buffer.stop(timeoutMs)));
+      return refused.reduce((sum, count) => sum + count, 0);
+    },
+  };
+}

@@ -1,0 +1,241 @@
+import { existsSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { createAccounts } from "./auth/accounts.ts";
+import { loadAuthSecret } from "./auth/auth-secret.ts";
+import { createBuiltinTokens } from "./auth/builtin-tokens.ts";
+import type { Catalogue } from "./catalogue/catalogue.ts";
+import { CatalogueCache } from "./catalogue/catalogue-cache.ts";
+import { createCatalogueStore } from "./catalogue/catalogue-store.ts";
+import { seedDemoCourse } from "./catalogue/demo-course.ts";
+import type { Config } from "./config.ts";
+import { startEmbeddedPostgres } from "./db/embedded-postgres.ts";
+import { migrate, pendingMigrations } from "./db/migrate.ts";
+import { createPool, type Pool } from "./db/pool.ts";
+import { createGateway, type Gateway } from "./gateway/gateway.ts";
+import { listen } from "./gateway/listen.ts";
+import { App } from "./gateway/uws.ts";
+import { createHttpApi, MAX_BODY_BYTES } from "./http/http-api.ts";
+import { serveHono } from "./http/uws-adapter.ts";
+import { type Bus, channels, createMemoryBus } from "./live/bus.ts";
+import { DeviceFollowers } from "./live/device-follower.ts";
+import { LiveHub } from "./live/live-hub.ts";
+import { NotificationListener } from "./live/notification-listener.ts";
+import { relayProgress } from "./live/relay.ts";
+import type { Logger } from "./logger.ts";
+import { collectDatabaseMetrics } from "./ops/database-metrics.ts";
+import { createHealth } from "./ops/health.ts";
+import { createMetrics, type Metrics } from "./ops/metrics.ts";
+import { createProgress, type Progress } from "./progress/create-progress.ts";
+import { createTopicReader } from "./progress/topic-reader.ts";
+
+/*
+ * The composition root: builds the parts, hands one part's functions to another, starts them in order and stops them
+ * in reverse.
+ */
+
+export interface RunningServer {
+  url: string;
+  /** Drains, flushes and stops; resolves with the number of heartbeats that could not be written. */
+  stop(): Promise<number>;
+}
+
+const DAY_MS = 24 * 3600 * 1000;
+const MONTHS_AHEAD = 3;
+
+/** @throws AppError, ConfigError or a database's error where a part does not start; what was started is stopped again */
+export async function startServer(options: { config: Config; logger: Logger }): Promise<RunningServer> {
+  const cleanups: (() => unknown)[] = [];
+  try {
+    return await start(options, cleanups);
+  } catch (error) {
+    for (const clean of cleanups.reverse()) await clean();
+    throw error;
+  }
+}
+
+async function start({ config, logger }: { config: Config; logger: Logger }, cleanups: (() => unknown)[]): Promise<RunningServer> {
+  const metrics = createMetrics();
+  const database = await openDatabase(config, logger, cleanups);
+  const { pool, directUrl } = database;
+  collectDatabaseMetrics(metrics, pool);
+
+  const secret = await loadAuthSecret({ config, pool });
+  const tokens = createBuiltinTokens({ secret, ttlSeconds: config.TOKEN_TTL_SECONDS });
+  const accounts = config.BUILTIN_ACCOUNTS ? createAccounts({ pool, mintToken: tokens.mint }) : null;
+  cleanups.push(() => accounts?.stop());
+
+  const cache = new CatalogueCache({ pool });
+  const catalogue = createCatalogue(pool, cache);
+  if (config.demo) await seedDemoCourse(catalogue);
+
+  const bus = createMemoryBus();
+  let hub: LiveHub | null = null;
+  const progress = createProgress({
+    config,
+    database,
+    catalogue: cache,
+    metrics,
+    logger,
+    onAccepted: ({ file, beat, userId, leaseMs }) => {
+      const { position, state = "playing", rate = 1, ageMs = 0 } = beat;
+      // What an offline player brings later tells nothing of now; a paused one counts its age from the pause.
+      if (ageMs > leaseMs && state !== "paused") return;
+      const { courseId, lessonId, fileId } = file;
+      hub?.report({ courseId, lessonId, fileId, userId, position, state, rate, ageMs, leaseMs });
+    },
+  });
+
+  const app = App();
+  const gateway = createGateway({ app, config, verifyToken: tokens.verify, progress: progress.service, catalogue, metrics, logger });
+  const source = createTopicReader({ pool });
+  hub = new LiveHub({ bus, source, outlet: gateway.outlet, metrics, logger }, { frameIntervalMs: config.FRAME_INTERVAL_MS });
+  const devices = new DeviceFollowers(
+    { bus, source, logger, tell: gateway.tellDevice },
+    { frameIntervalMs: config.FRAME_INTERVAL_MS },
+  );
+  gateway.serve({ hub, devices });
+  hub.start();
+
+  const listener = createListener({ connectionString: directUrl, bus, cache, gateway, metrics, logger });
+  await listener.start();
+  cleanups.push(() => listener.stop());
+
+  let draining = false;
+  const health = createHealth({
+    checks: {
+      database: async () => ({ ok: (await pool.query("SELECT 1")).rowCount === 1 }),
+      listener: () => ({ ok: listener.listening }),
+      migrations: async () => ({ ok: (await pendingMigrations(pool)).length === 0 }),
+      draining: () => ({ ok: !draining }),
+    },
+  });
+  const pages = fileURLToPath(new URL("../dist/dashboard", import.meta.url));
+  const http = createHttpApi({
+    config,
+    version: readVersion(),
+    logger,
+    metrics,
+    verifyToken: tokens.verify,
+    mintToken: tokens.mint,
+    accounts,
+    progress: progress.service,
+    catalogue,
+    health,
+    ...(existsSync(pages) ? { pages } : {}),
+  });
+  serveHono(app, (request, env) => http.fetch(request, env), { maxBodyBytes: MAX_BODY_BYTES, logger });
+  const listening = await listen(app, { host: config.HOST, port: config.PORT });
+  const housekeeping = startHousekeeping(pool, logger);
+
+  return {
+    url: `http://${config.HOST.includes(":") ? `[${config.HOST}]` : config.HOST}:${listening.port}`,
+    async stop() {
+      draining = true;
+      listening.close();
+      gateway.drain();
+      // Clients go by themselves, each at its own moment; what they still send is taken.
+      if (gateway.connections() > 0) await pause(config.DRAIN_MS);
+      const unflushed = await progress.stop(config.SHUTDOWN_TIMEOUT_MS / 2);
+      clearInterval(housekeeping);
+      hub.stop();
+      devices.stop();
+      await gateway.stop();
+      app.close();
+      for (const clean of cleanups.reverse()) await clean();
+      return unflushed;
+    },
+  };
+}
+
+export interface Database {
+  /** For reads and operations. */
+  pool: Pool;
+  /** For heartbeat writers alone: nothing else can keep them waiting. */
+  writerPool: Pool;
+  /** Past any pooler, for LISTEN and session locks. */
+  directUrl: string;
+}
+
+async function openDatabase(config: Config, logger: Logger, cleanups: (() => unknown)[]): Promise<Database> {
+  let url = config.DATABASE_URL;
+  if (url === undefined) {
+    const embedded = await startEmbeddedPostgres({ dataDir: config.PLAYHEAD_DATA_DIR, logger });
+    cleanups.push(() => embedded.stop());
+    url = embedded.url;
+  }
+  const directUrl = config.LISTEN_DATABASE_URL ?? url;
+  await migrate({ connectionString: directUrl, logger });
+  const common = { connectionString: url, queryTimeoutMs: config.QUERY_TIMEOUT_MS, logger };
+  const pool = createPool({ ...common, max: config.DATABASE_POOL_SIZE, applicationName: "playhead" });
+  const writerPool = createPool({ ...common, max: config.WRITERS, applicationName: "playhead-writer" });
+  cleanups.push(() => Promise.all([pool.end(), writerPool.end()]));
+  return { pool, writerPool, directUrl };
+}
+
+function createCatalogue(pool: Pool, cache: CatalogueCache): Catalogue {
+  const store = createCatalogueStore({ pool });
+  return {
+    ...store,
+    findFile: (fileId) => cache.findFile(fileId),
+    findCourse: (courseId) => cache.findCourse(courseId),
+    findLesson: (lessonId) => cache.findLesson(lessonId),
+    // Who changed a course sees the change at once; the others hear of it by notification.
+    async put(courseId, tree, options) {
+      const result = await store.put(courseId, tree, options);
+      cache.forgetCourse(courseId);
+      return result;
+    },
+    async delete(courseId, options) {
+      await store.delete(courseId, options);
+      cache.forgetCourse(courseId);
+    },
+  };
+}
+
+interface ListenerParts {
+  connectionString: string;
+  bus: Bus;
+  cache: CatalogueCache;
+  gateway: Gateway;
+  metrics: Metrics;
+  logger: Logger;
+}
+
+function createListener({ connectionString, bus, cache, gateway, metrics, logger }: ListenerParts): NotificationListener {
+  return new NotificationListener({
+    connectionString,
+    handlers: {
+      progress: (payload) => relayProgress(bus, payload),
+      catalogue(courseId) {
+        cache.forgetCourse(courseId);
+        gateway.recheck(courseId).catch((error: unknown) => logger.error({ err: error }, "rights could not be checked again"));
+      },
+    },
+    onListening() {
+      cache.forgetAll();
+      bus.publish(channels.all, { type: "again" });
+    },
+    metrics,
+    logger,
+  });
+}
+
+/** Months of the activity log are made ahead. */
+function startHousekeeping(pool: Pool, logger: Logger): NodeJS.Timeout {
+  const make = () => {
+    pool.query("SELECT make_activity_partitions($1)", [MONTHS_AHEAD]).catch((error: unknown) => {
+      logger.warn({ err: error }, "partitions of the activity log could not be made; tomorrow again");
+    });
+  };
+  make();
+  return setInterval(make, DAY_MS).unref();
+}
+
+function readVersion(): string {
+  const text = readFileSync(new URL("../package.json", import.meta.url), "utf8");
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
