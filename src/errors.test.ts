@@ -4,10 +4,12 @@ import { AppError, ERRORS, toWireError } from "./errors.ts";
 
 const page = readFileSync(new URL("../docs/errors.md", import.meta.url), "utf8");
 const rows = new Map(
-  [...page.matchAll(/^\| `(\w+)` \| (\d{3}) \| (.+) \| (.+) \|$/gm)].map(([, code, status, meaning, remedy]) => [
-    code as string,
-    { status: Number(status), meaning: meaning as string, remedy: remedy as string },
-  ]),
+  [...page.matchAll(/^\| +`(\w+)` +\| +(\d{3}) +\| +(.+?) +\| +(.+?) +\|$/gm)].map(
+    ([, code, status, meaning, remedy]) => [
+      code as string,
+      { status: Number(status), meaning: meaning as string, remedy: remedy as string },
+    ],
+  ),
 );
 
 describe("docs/errors.md", () => {
@@ -18,10 +20,11 @@ describe("docs/errors.md", () => {
   });
 
   it("names no code that does not exist", () => {
-    const inFinerTable = [...page.matchAll(/^\| \d{3} \| `(\w+)` \|/gm)].map(([, code]) => code as string);
+    const inFinerTable = [...page.matchAll(/^\| +\d{3} +\| +`(\w+)` +\|/gm)].map(([, code]) => code as string);
     const inExamples = [...page.matchAll(/"code": "(\w+)"|urn:playhead:error:(\w+)/g)].map(
       ([, a, b]) => (a ?? b) as string,
     );
+    expect(inFinerTable.length).toBeGreaterThan(2);
     expect(inExamples.length).toBeGreaterThan(2);
     for (const code of [...rows.keys(), ...inFinerTable, ...inExamples]) expect(Object.keys(ERRORS)).toContain(code);
   });

@@ -1,0 +1,196 @@
+import { pino } from "pino";
+import { vi } from "vitest";
+import { createBuiltinTokens } from "../../src/auth/builtin-tokens.ts";
+import type { Role } from "../../src/auth/caller.ts";
+import type { Catalogue, StoredCourse } from "../../src/catalogue/catalogue.ts";
+import { AppError } from "../../src/errors.ts";
+import { createHttpApi, type HttpParts } from "../../src/http/http-api.ts";
+import { createHealth } from "../../src/ops/health.ts";
+import { createMetrics } from "../../src/ops/metrics.ts";
+import type { ProgressService } from "../../src/progress/progress-service.ts";
+import type { CourseTree } from "../../src/protocol/course.ts";
+import type { FileProgress } from "../../src/protocol/progress.ts";
+
+/*
+ * The HTTP API over parts that only remember: for what the routes themselves do. What the parts do is tested with them.
+ */
+
+export const tokens = createBuiltinTokens({ secret: "x".repeat(40), ttlSeconds: 60 });
+export const TREE: CourseTree = {
+  title: "Ocean",
+  lessons: [{ id: "l1", title: "One", files: [{ id: "f1", title: "File" }] }],
+};
+export const FILE: FileProgress = {
+  userId: "alice",
+  fileId: "f1",
+  lessonId: "l1",
+  courseId: "c1",
+  position: 7,
+  resumeAt: 5,
+  duration: 60,
+  watched: [[0, 7]],
+  watchedSeconds: 7,
+  watchTimeSeconds: 7,
+  percentage: 11.66,
+  completed: false,
+  lastWatched: "2026-11-01T10:00:00.000Z",
+  epoch: 0,
+  version: 3,
+};
+export const ROW = {
+  userId: "alice",
+  courseId: "c1",
+  totalFiles: 2,
+  completedFiles: 1,
+  totalDuration: 120,
+  watchedDuration: 67,
+  percentage: 55,
+  lastUpdated: "2026-11-01T10:00:00.000Z",
+  version: 4,
+};
+export const LEGACY = {
+  userId: "alice",
+  fileId: "f1",
+  progressSeconds: 120,
+  progressPercentage: 50,
+  completed: false,
+  lastWatched: "2026-11-01T10:00:00.000Z",
+};
+
+/** A catalogue of what was put into it. */
+function fakeCatalogue(courses: Record<string, CourseTree> = {}): Catalogue {
+  const stored = new Map(Object.entries(courses));
+  const toStored = (courseId: string): StoredCourse => {
+    const tree = stored.get(courseId);
+    if (tree === undefined) throw new AppError("not_found", "no such course");
+    return { courseId, tree, etag: `"${tree.title}"` };
+  };
+  return {
+    async findFile(fileId) {
+      for (const [courseId, tree] of stored) {
+        const lesson = tree.lessons.find(({ files }) => files.some(({ id }) => id === fileId));
+        if (lesson !== undefined) return { fileId, lessonId: lesson.id, courseId, durationMs: null };
+      }
+      return null;
+    },
+    async findCourse(courseId) {
+      const tree = stored.get(courseId);
+      if (tree === undefined) return null;
+      return { courseId, title: tree.title, instructorId: tree.instructorId ?? null, acceptReported: true };
+    },
+    findLesson: async () => null,
+    async put(courseId, tree, options) {
+      if (options?.ifMatch !== undefined && options.ifMatch !== `"${stored.get(courseId)?.title}"`) {
+        throw new AppError("conflict", "changed meanwhile", { status: 412 });
+      }
+      const created = !stored.has(courseId);
+      stored.set(courseId, tree);
+      return { created, course: toStored(courseId) };
+    },
+    get: async (courseId) => toStored(courseId),
+    async delete(courseId) {
+      toStored(courseId);
+      stored.delete(courseId);
+    },
+    async list({ limit, after, instructorId }) {
+      return [...stored]
+        .filter(
+          ([id, tree]) => id > (after ?? "") && (instructorId === undefined || tree.instructorId === instructorId),
+        )
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .slice(0, limit)
+        .map(([id, tree]) => ({
+          id,
+          title: tree.title,
+          instructorId: tree.instructorId ?? null,
+          lessons: 1,
+          files: 1,
+          durationSeconds: 0,
+        }));
+    },
+  };
+}
+
+function fakeProgress() {
+  return {
+    contact: vi.fn(),
+    heartbeat: vi.fn(),
+    heartbeats: vi.fn<ProgressService["heartbeats"]>(async (_, beats) =>
+      beats.map(() => ({ ok: true as const, progress: FILE, nextBeatMs: 10_000 })),
+    ),
+    readFile: vi.fn<ProgressService["readFile"]>(async () => FILE),
+    readCourse: vi.fn<ProgressService["readCourse"]>(async () => ({ ...ROW, lessons: [], files: [FILE] })),
+    readCourseRow: vi.fn<ProgressService["readCourseRow"]>(async () => ROW),
+    learners: vi.fn<ProgressService["learners"]>(async () => ({ learners: [ROW], next: "alice" })),
+    reset: vi.fn<ProgressService["reset"]>(async () => undefined),
+    complete: vi.fn<ProgressService["complete"]>(async () => undefined),
+    uncomplete: vi.fn<ProgressService["uncomplete"]>(async () => undefined),
+    report: vi.fn<ProgressService["report"]>(async () => LEGACY),
+    readLegacy: vi.fn<ProgressService["readLegacy"]>(async () => LEGACY),
+  } satisfies ProgressService;
+}
+
+type Changes = Partial<Omit<HttpParts, "config">> & {
+  config?: Partial<HttpParts["config"]>;
+  courses?: Record<string, CourseTree>;
+};
+
+/** The API, and `call`, which says whose call it is by `as`. */
+export function createApi(changes: Changes = {}) {
+  const progress = fakeProgress();
+  const metrics = createMetrics();
+  const logged: string[] = [];
+  const { courses = { c1: { ...TREE, instructorId: "ines" } }, config, ...parts } = changes;
+  const api = createHttpApi({
+    version: "1.2.3",
+    logger: pino({ level: "debug" }, { write: (line: string) => void logged.push(line) }),
+    metrics,
+    verifyToken: tokens.verify,
+    mintToken: tokens.mint,
+    accounts: null,
+    progress,
+    catalogue: fakeCatalogue(courses),
+    health: createHealth({ checks: { database: () => ({ ok: true }) } }),
+    ...parts,
+    config: {
+      ALLOWED_ORIGINS: [],
+      TRUST_PROXY: false,
+      RATE_LIMIT_BURST: 200,
+      RATE_LIMIT_PER_SECOND: 20,
+      demo: false,
+      ...config,
+    },
+  });
+
+  async function call(
+    path: string,
+    given: { as?: [string, Role]; method?: string; body?: unknown; headers?: Record<string, string> } = {},
+  ) {
+    const { as, method = given.body === undefined ? "GET" : "POST", body, headers = {} } = given;
+    const response = await api.request(
+      `http://playhead.test${path}`,
+      {
+        method,
+        ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
+        headers: {
+          host: "playhead.test",
+          ...(body === undefined ? {} : { "content-type": "application/json" }),
+          ...(as === undefined
+            ? {}
+            : { authorization: `Bearer ${(await tokens.mint({ userId: as[0], role: as[1] })).token}` }),
+          ...headers,
+        },
+      },
+      { remoteAddress: "192.0.2.1" },
+    );
+    const text = await response.text();
+    const isJson = /json/.test(response.headers.get("content-type") ?? "");
+    return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
+  }
+  return { api, call, progress, metrics, logged };
+}
+
+export const LEARNER: [string, Role] = ["alice", "learner"];
+export const INSTRUCTOR: [string, Role] = ["ines", "instructor"];
+export const OTHER: [string, Role] = ["otto", "instructor"];
+export const ADMIN: [string, Role] = ["root", "admin"];
