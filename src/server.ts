@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { createAccounts } from "./auth/accounts.ts";
 import { loadAuthSecret } from "./auth/auth-secret.ts";
@@ -121,9 +121,9 @@ async function start({ config, logger }: { config: Config; logger: Logger }, cle
     progress: progress.service,
     catalogue,
     health,
-    ...(existsSync(pages) ? { pages } : {}),
+    pages,
   });
-  serveHono(app, (request, env) => http.fetch(request, env), { maxBodyBytes: MAX_BODY_BYTES, logger });
+  serveHono(app, (request, env) => http.fetch(request, env), { maxBodyBytes: MAX_BODY_BYTES, logger, metrics });
   const listening = await listen(app, { host: config.HOST, port: config.PORT });
   const housekeeping = startHousekeeping(pool, logger);
 
