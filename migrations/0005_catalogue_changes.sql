@@ -108,6 +108,7 @@ CREATE FUNCTION recount_lessons(course text) RETURNS TABLE (
   SELECT p.user_id, c.lesson_id, course, t.files, t.ms, count(*)::integer,
     (count(*) FILTER (WHERE p.completed AND c.counted))::integer,
     coalesce(sum(CASE
+      WHEN c.duration_ms IS NULL THEN 0
       WHEN p.completed THEN c.duration_ms
       ELSE least(greatest(multirange_ms(p.watched), c.duration_ms::bigint * p.reported_bp / 10000), c.duration_ms::bigint * 999 / 1000)
     END) FILTER (WHERE c.counted), 0)::bigint,
