@@ -129,7 +129,10 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
       drainWaiters = [];
     },
     onProgress(fresh, everyMs) {
-      nextBeatMs = everyMs;
+      if (everyMs !== nextBeatMs) {
+        nextBeatMs = everyMs;
+        scheduleBeat();
+      }
       learn(fresh, "acked");
     },
     onDropped: (error, beat) => listeners.emit("error", error, beat),
@@ -220,10 +223,14 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
     delivery.wake();
   }
 
+  function scheduleBeat(): void {
+    cancelBeat();
+    if (!isClosed) cancelBeat = clock.after(nextBeatMs, beat);
+  }
+
   function beat(): void {
     if (isClosed) return;
-    cancelBeat();
-    cancelBeat = clock.after(nextBeatMs, beat);
+    scheduleBeat();
     collect();
     delivery.wake();
   }

@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
 import { fileURLToPath } from "node:url";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import { build } from "vite";
@@ -48,8 +50,7 @@ afterAll(async () => {
 
 beforeEach(async () => {
   database = await createTestDatabase();
-  const config = loadConfig({ DATABASE_URL: database.url, PORT: "0", DEMO: "true", BEAT_INTERVAL_MS: "1000" });
-  server = await startServer({ config, logger: createLogger({ level: "warn" }) });
+  server = await start(await findFreePort());
   context = await browser.newContext();
   context.setDefaultTimeout(20_000);
   problems = [];
@@ -66,6 +67,20 @@ afterEach(async () => {
   await database.drop();
   expect(problems).toEqual([]);
 });
+
+function start(port: number) {
+  const environment = { DATABASE_URL: database.url, PORT: String(port), DEMO: "true", BEAT_INTERVAL_MS: "1000" };
+  return startServer({ config: loadConfig(environment), logger: createLogger({ level: "error" }) });
+}
+
+/** A port of its own number: uWebSockets.js reopens one that it was given as 0 only after a minute. */
+async function findFreePort(): Promise<number> {
+  const probe = createServer().listen(0, "127.0.0.1");
+  await once(probe, "listening");
+  const { port } = probe.address() as AddressInfo;
+  await once(probe.close(), "close");
+  return port;
+}
 
 async function openWatch(): Promise<Page> {
   const page = await context.newPage();
@@ -197,8 +212,7 @@ it("keeps what is watched while the server is away, and saves it when it is back
   await watch.locator(".connection.offline").waitFor();
   await waitUntilPosition(watch, 5);
   await watch.locator("video").evaluate((video: HTMLVideoElement) => video.pause());
-  const config = loadConfig({ DATABASE_URL: database.url, PORT: new URL(url).port, DEMO: "true" });
-  server = await startServer({ config, logger: createLogger({ level: "warn" }) });
+  server = await start(Number(new URL(url).port));
   await waitUntilLive(watch);
   await watch.locator(".player-foot .badge", { hasText: "Saved" }).waitFor();
   await waitFor(async () => ((await readStored("demo-intro"))?.watched_ms ?? 0) >= 4500, {
