@@ -1,0 +1,47 @@
+/*
+ * Whatever a run starts it ends, in reverse order: at its end, after a failure, at Ctrl-C, and when its time is up.
+ */
+
+const cleanups: (() => unknown)[] = [];
+
+/** Registers what is to be done when the run ends, however it ends. */
+export function onEnd(clean: () => unknown): void {
+  cleanups.push(clean);
+}
+
+async function end(): Promise<void> {
+  for (let clean = cleanups.pop(); clean !== undefined; clean = cleanups.pop()) {
+    try {
+      await clean();
+    } catch (error) {
+      console.error("while cleaning up:", error);
+    }
+  }
+}
+
+/** Runs the work, then ends what it started, and the process. `limitSeconds` bounds the whole. */
+export async function runAndEnd(work: () => Promise<void>, limitSeconds: number): Promise<never> {
+  let ending: Promise<void> | null = null;
+  const endOnce = () => {
+    ending ??= end();
+    return ending;
+  };
+  const giveUp = (reason: string, code: number) => {
+    // A second Ctrl-C does not wait.
+    if (ending !== null) process.exit(code);
+    console.error(`\n${reason}; ending what was started`);
+    void endOnce().then(() => process.exit(code)); // end() never rejects
+  };
+  process.on("SIGINT", () => giveUp("interrupted", 130));
+  process.on("SIGTERM", () => giveUp("terminated", 143));
+  setTimeout(() => giveUp(`not done within ${limitSeconds} s`, 1), limitSeconds * 1000).unref();
+  let code = 0;
+  try {
+    await work();
+  } catch (error) {
+    if (ending === null) console.error(error);
+    code = 1;
+  }
+  await endOnce();
+  process.exit(code);
+}

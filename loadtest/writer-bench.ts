@@ -1,0 +1,176 @@
+import { createCatalogueStore } from "../src/catalogue/catalogue-store.ts";
+import { startEmbeddedPostgres } from "../src/db/embedded-postgres.ts";
+import { migrate } from "../src/db/migrate.ts";
+import { createPool } from "../src/db/pool.ts";
+import { createLogger } from "../src/logger.ts";
+import { createMetrics } from "../src/ops/metrics.ts";
+import { toPendingBeat } from "../src/progress/pending-beat.ts";
+import { byRow, ProgressWriter } from "../src/progress/progress-writer.ts";
+import { COURSE_ID, makeCourseTree } from "./catalogue.ts";
+import { onEnd } from "./cleanup.ts";
+import { explainExecute } from "./explain-batch.ts";
+import { describeMachine } from "./machine.ts";
+import { type BareBatches, openBareBatches } from "./peers/bare-batch.ts";
+import { printTable } from "./table.ts";
+import { makeTemporaryFolder } from "./temporary-folder.ts";
+import { type StatementTimes, timeStatements } from "./timed-pool.ts";
+import { type BenchRow, fragmentedRows, freshRows, sequentialRows } from "./writer-rows.ts";
+
+/*
+ * The ProgressWriter alone, without sockets and without the buffer, against a bare batch of the same rows: for
+ * tuning the SQL. Both write in turn, batch by batch, to the same PostgreSQL.
+ */
+
+export interface WriterBenchOptions {
+  users: number;
+  files: number;
+  batchSize: number;
+  /** The longest a phase may take, both writers together. */
+  seconds: number;
+  /** Prints EXPLAIN ANALYZE of one batch of each phase. */
+  explain: boolean;
+  /** DATABASE_URL of an empty database; without it a temporary PostgreSQL is started. */
+  url?: string;
+}
+
+interface PhaseResult {
+  phase: string;
+  rows: number;
+  oursPerSecond: number;
+  barePerSecond: number;
+  ratio: number;
+  oursMsPerBatch: number;
+  bareMsPerBatch: number;
+  statementsMs: Record<string, number>;
+}
+
+export async function runWriterBench(options: WriterBenchOptions): Promise<PhaseResult[]> {
+  const logger = createLogger({ level: "fatal" });
+  const url = options.url ?? (await startPostgres());
+  await migrate({ connectionString: url, logger });
+  const pool = createPool({
+    connectionString: url,
+    max: 1,
+    queryTimeoutMs: 60_000,
+    applicationName: "loadtest",
+    logger,
+  });
+  onEnd(() => pool.end());
+  await createCatalogueStore({ pool }).put(COURSE_ID, makeCourseTree(options.files));
+  const bare = await openBareBatches(url);
+  onEnd(() => bare.end());
+
+  const writerPool = createPool({
+    connectionString: url,
+    max: 1,
+    queryTimeoutMs: 60_000,
+    applicationName: "loadtest-writer",
+    logger,
+  });
+  onEnd(() => writerPool.end());
+  let explainNext = false;
+  const times = timeStatements(writerPool, {
+    async onQuery(client, query) {
+      if (!explainNext || query.name === undefined) return;
+      explainNext = false;
+      console.log(await explainExecute(client, query));
+    },
+  });
+  const writer = new ProgressWriter({ pool: writerPool, metrics: createMetrics(), logger });
+  const writeOurs = async (rows: BenchRow[]) => {
+    const startedAt = performance.now();
+    const beats = rows
+      .map((row) => toPendingBeat({ ...row, courseId: COURSE_ID, observedAtMs: startedAt }))
+      .sort(byRow);
+    const results = await writer.write(beats);
+    const failed = results.filter((result) => result.type !== "written").length;
+    if (failed > 0) throw new Error(`${failed} rows were not written`);
+    return performance.now() - startedAt;
+  };
+
+  await describeMachine(pool).then(console.log);
+  const results: PhaseResult[] = [];
+  const measure = async (phase: string, batches: Generator<BenchRow[]>, seconds: number) => {
+    // Each phase starts with the dirty pages of the last one written, and with statistics.
+    await pool.query("CHECKPOINT");
+    await pool.query("ANALYZE");
+    if (options.explain) explainNext = true;
+    times.take(1);
+    const result = await runPhase({ phase, batches, seconds, writeOurs, bare, times });
+    results.push(result);
+    console.log(
+      `${phase}: ours ${result.oursPerSecond} rows/s, bare ${result.barePerSecond} rows/s, ratio ${result.ratio};`,
+      `ms a batch: ${formatTimes(result)}`,
+    );
+  };
+  await measure("fresh rows", freshRows(options), options.seconds * 4);
+  await measure("sequential updates", sequentialRows(options), options.seconds);
+  await measure("20 fragments: rows made", fragmentedRows(options, "made"), options.seconds * 2);
+  await measure("20 fragments: updates", fragmentedRows(options, "extended"), options.seconds);
+
+  printTable(
+    ["phase", "rows", "ours rows/s", "bare rows/s", "ours/bare", "ours ms/batch", "bare ms/batch"],
+    results.map((r) => [
+      r.phase,
+      r.rows,
+      r.oursPerSecond,
+      r.barePerSecond,
+      r.ratio,
+      r.oursMsPerBatch.toFixed(1),
+      r.bareMsPerBatch.toFixed(1),
+    ]),
+  );
+  const { rows } = await pool.query("SELECT * FROM playhead_check_course($1) LIMIT 3", [COURSE_ID]);
+  console.log(
+    rows.length === 0 ? "aggregates equal a recount" : `AGGREGATES DIFFER FROM A RECOUNT: ${JSON.stringify(rows)}`,
+  );
+  return results;
+}
+
+async function startPostgres(): Promise<string> {
+  const dataDir = await makeTemporaryFolder();
+  const postgres = await startEmbeddedPostgres({ dataDir, logger: createLogger({ level: "fatal" }) });
+  onEnd(() => postgres.stop());
+  return postgres.url;
+}
+
+interface Phase {
+  phase: string;
+  batches: Generator<BenchRow[]>;
+  seconds: number;
+  writeOurs: (rows: BenchRow[]) => Promise<number>;
+  bare: BareBatches;
+  times: StatementTimes;
+}
+
+async function runPhase({ phase, batches, seconds, writeOurs, bare, times }: Phase): Promise<PhaseResult> {
+  const endAt = performance.now() + seconds * 1000;
+  let [rows, count, oursMs, bareMs] = [0, 0, 0, 0];
+  for (const batch of batches) {
+    oursMs += await writeOurs(batch);
+    const startedAt = performance.now();
+    await bare.write(batch.map((row) => ({ ...row, courseId: COURSE_ID })));
+    bareMs += performance.now() - startedAt;
+    rows += batch.length;
+    count += 1;
+    if (performance.now() > endAt) break;
+  }
+  return {
+    phase,
+    rows,
+    oursPerSecond: Math.round((rows / oursMs) * 1000),
+    barePerSecond: Math.round((rows / bareMs) * 1000),
+    ratio: Number((bareMs / oursMs).toFixed(2)),
+    oursMsPerBatch: oursMs / count,
+    bareMsPerBatch: bareMs / count,
+    statementsMs: times.take(count),
+  };
+}
+
+function formatTimes({ statementsMs, oursMsPerBatch, bareMsPerBatch }: PhaseResult): string {
+  const waited = Object.values(statementsMs).reduce((sum, ms) => sum + ms, 0);
+  const parts = { ...statementsMs, "own JavaScript": oursMsPerBatch - waited };
+  return `${Object.entries(parts)
+    .map(([label, ms]) => `${label} ${ms.toFixed(1)}`)
+    .join(", ")}; bare ${bareMsPerBatch.toFixed(1)}`;
+}
