@@ -60,6 +60,8 @@ export class HeartbeatBuffer {
   /** Since when writing fails; null while it works. */
   #downSince: number | null = null;
   #stopping = false;
+  /** Refused since the stop began. */
+  #refusedAtStop = 0;
 
   constructor(parts: HeartbeatBufferParts, options: HeartbeatBufferOptions) {
     this.#parts = parts;
@@ -103,8 +105,9 @@ export class HeartbeatBuffer {
         retryAfterMs: 2000 + Math.random() * 3000,
       });
     }
-    if (this.#downSince !== null && performance.now() - this.#downSince > this.#options.ackDeadlineMs) return databaseAway();
-    return null;
+    // While a flush goes on trying. Where nothing waits any more, the next heartbeat finds out whether the database is back.
+    if (this.#running === null || this.#downSince === null) return null;
+    return performance.now() - this.#downSince > this.#options.ackDeadlineMs ? databaseAway() : null;
   }
 
   async #run(): Promise<void> {
@@ -183,6 +186,7 @@ export class HeartbeatBuffer {
     if (late.length === 0) return;
     entry.waiters = entry.waiters.filter((waiter) => waiter.deadlineAt > now);
     this.#setPending(this.#pending - late.length);
+    if (this.#stopping) this.#refusedAtStop += late.length;
     const error = databaseAway();
     for (const waiter of late) waiter.settle({ type: "failed", error });
   }
@@ -200,7 +204,7 @@ export class HeartbeatBuffer {
     const left = [...this.#inFlight, ...this.#entries.values()];
     this.#entries.clear();
     this.#inFlight = [];
-    const refused = left.reduce((count, entry) => count + entry.waiters.length, 0);
+    const refused = left.reduce((count, entry) => count + entry.waiters.length, this.#refusedAtStop);
     for (const entry of left) this.#settle(entry, { type: "failed", error: databaseAway() });
     if (this.#deadlines !== null) clearInterval(this.#deadlines);
     return refused;

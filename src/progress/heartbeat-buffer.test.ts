@@ -1,0 +1,309 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { createLogger } from "../logger.ts";
+import { createMetrics } from "../ops/metrics.ts";
+import type { FileProgress } from "../protocol/progress.ts";
+import { HeartbeatBuffer, type HeartbeatBufferOptions } from "./heartbeat-buffer.ts";
+import { type Observation, type PendingBeat, rowKeyOf, toPendingBeat } from "./pending-beat.ts";
+import type { WriteResult } from "./progress-writer.ts";
+
+const AWAY = Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" });
+
+/** A database that answers when it is told to. */
+class FakeWriter {
+  readonly batches: { entries: PendingBeat[]; commit: () => void; fail: (error: unknown) => void }[] = [];
+  /** Answers by itself from now on; with an error while one is set. */
+  automatic = false;
+  error: unknown = null;
+
+  readonly write = (entries: PendingBeat[]): Promise<WriteResult[]> =>
+    new Promise((resolve, reject) => {
+      const copies = entries.map((entry) => structuredClone(entry));
+      const commit = () =>
+        resolve(copies.map((entry): WriteResult => ({ type: "written", progress: toProgress(entry) })));
+      this.batches.push({ entries: copies, commit, fail: reject });
+      if (!this.automatic) return;
+      if (this.error === null) commit();
+      else reject(this.error);
+    });
+
+  get last() {
+    return this.batches.at(-1) as (typeof this.batches)[number];
+  }
+}
+
+function toProgress(entry: PendingBeat): FileProgress {
+  const { userId, fileId, position } = entry;
+  return { userId, fileId, position: position.positionMs } as FileProgress;
+}
+
+describe("HeartbeatBuffer", () => {
+  let writer: FakeWriter;
+  /** Of the beat made last: its position and what it played follow from it. */
+  let seq: number;
+  let answers: WriteResult[];
+
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "performance"] });
+    writer = new FakeWriter();
+    seq = 0;
+    answers = [];
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  function createBuffer(options: Partial<HeartbeatBufferOptions> = {}) {
+    return new HeartbeatBuffer(
+      { write: writer.write, metrics: createMetrics(), logger: createLogger({ level: "silent" }) },
+      { flushIntervalMs: 50, maxBatch: 1000, maxPending: 100, ackDeadlineMs: 8000, ...options },
+    );
+  }
+
+  function beat(given: Partial<Observation> = {}): PendingBeat {
+    seq += 1;
+    return toPendingBeat({
+      userId: "u",
+      fileId: "f",
+      courseId: "c",
+      positionMs: seq,
+      observedAtMs: seq,
+      session: "s",
+      seq,
+      played: [[seq * 10, seq * 10 + 10]],
+      ...given,
+    });
+  }
+
+  function add(buffer: HeartbeatBuffer, given: Partial<Observation> = {}): void {
+    buffer.add(beat(given), (result) => answers.push(result));
+  }
+
+  /** What came back: `ok`, or the code of the refusal. */
+  function outcomes(): string[] {
+    return answers.map((answer) =>
+      answer.type === "failed" ? answer.error.code : answer.type === "written" ? "ok" : answer.type,
+    );
+  }
+
+  /** A first beat, which goes alone and at once: what comes while it is written gathers. */
+  async function occupy(buffer: HeartbeatBuffer): Promise<() => void> {
+    buffer.add(beat({ userId: "first" }), () => undefined);
+    await settle();
+    return writer.last.commit;
+  }
+
+  async function pass(ms: number): Promise<void> {
+    await vi.advanceTimersByTimeAsync(ms);
+  }
+
+  /** Lets what is ready run; no time passes. */
+  const settle = () => pass(0);
+
+  it("answers nothing before the batch is committed", async () => {
+    const buffer = createBuffer();
+    add(buffer);
+    await pass(1000);
+    expect([writer.batches.length, buffer.pending, outcomes()]).toEqual([1, 1, []]);
+    writer.last.commit();
+    await settle();
+    expect([buffer.pending, outcomes()]).toEqual([0, ["ok"]]);
+  });
+
+  it("merges beats of one file while a flush runs, and keeps every ack", async () => {
+    const buffer = createBuffer();
+    const commit = await occupy(buffer);
+    for (let i = 0; i < 5; i++) add(buffer);
+    await pass(1000);
+    expect([writer.batches.length, buffer.pending]).toEqual([1, 6]);
+    commit();
+    await settle();
+    expect(writer.last.entries).toMatchObject([{ position: { positionMs: 6 }, played: [[20, 70]] }]);
+    for (let i = 0; i < 3; i++) add(buffer);
+    writer.last.commit();
+    await pass(50);
+    expect(outcomes()).toEqual(["ok", "ok", "ok", "ok", "ok"]);
+    expect(writer.last.entries).toMatchObject([{ position: { positionMs: 9 }, played: [[70, 100]] }]);
+    writer.last.commit();
+    await settle();
+    expect(answers.map((answer) => answer.type === "written" && answer.progress.position)).toEqual([
+      6, 6, 6, 6, 6, 9, 9, 9,
+    ]);
+  });
+
+  it("puts one entry a row into a batch, in the order in which rows are locked", async () => {
+    const buffer = createBuffer();
+    const commit = await occupy(buffer);
+    for (const given of [
+      { userId: "u2", fileId: "b" },
+      { userId: "u1", fileId: "b" },
+      { userId: "u1", fileId: "a" },
+      { userId: "u1", fileId: "a", epoch: 1 },
+      { userId: "u1", fileId: "a", seq: undefined },
+    ]) {
+      add(buffer, given);
+    }
+    writer.automatic = true;
+    commit();
+    await pass(200);
+    const rows = writer.batches
+      .slice(1)
+      .map(({ entries }) => entries.map((entry) => rowKeyOf(entry).replace("\u0000", "/")));
+    expect(rows).toEqual([["u1/a", "u1/b", "u2/b"], ["u1/a"], ["u1/a"]]);
+    expect(outcomes()).toEqual(["ok", "ok", "ok", "ok", "ok"]);
+  });
+
+  it("writes no more rows at once than a batch may hold, the oldest first", async () => {
+    const buffer = createBuffer({ maxBatch: 2 });
+    const commit = await occupy(buffer);
+    for (const userId of ["e", "d", "c", "b", "a"]) add(buffer, { userId });
+    writer.automatic = true;
+    commit();
+    await pass(200);
+    const users = writer.batches.slice(1).map(({ entries }) => entries.map(({ userId }) => userId));
+    expect(users).toEqual([["d", "e"], ["b", "c"], ["a"]]);
+  });
+
+  it("flushes no sooner again than the interval says", async () => {
+    writer.automatic = true;
+    const buffer = createBuffer({ flushIntervalMs: 50 });
+    add(buffer);
+    await settle();
+    expect(outcomes()).toEqual(["ok"]);
+    add(buffer);
+    await pass(49);
+    expect(outcomes()).toEqual(["ok"]);
+    await pass(1);
+    expect(outcomes()).toEqual(["ok", "ok"]);
+  });
+
+  it("refuses what passes its bound as overloaded, and says when to come again", async () => {
+    const buffer = createBuffer({ maxPending: 3 });
+    for (let i = 0; i < 5; i++) add(buffer);
+    expect(outcomes()).toEqual(["overloaded", "overloaded"]);
+    expect(answers[0]).toMatchObject({ error: { retryAfterMs: expect.any(Number) } });
+    expect([buffer.pending, buffer.load]).toEqual([3, 1]);
+    writer.automatic = true;
+    writer.last.commit();
+    await pass(50);
+    expect(outcomes()).toEqual(["overloaded", "overloaded", "ok", "ok", "ok"]);
+    add(buffer);
+    expect(buffer.pending).toBe(1);
+  });
+
+  it("writes again what failed for a passing reason, until it is written", async () => {
+    writer.automatic = true;
+    writer.error = AWAY;
+    const buffer = createBuffer();
+    add(buffer);
+    await pass(4000);
+    expect([writer.batches.length > 3, outcomes(), buffer.load]).toEqual([true, [], 1]);
+    writer.error = null;
+    await pass(2000);
+    expect(outcomes()).toEqual(["ok"]);
+    expect(new Set(writer.batches.map(({ entries }) => JSON.stringify(entries))).size).toBe(1);
+    expect(buffer.load).toBe(0);
+  });
+
+  it("refuses a batch that fails for good, and goes on with the next", async () => {
+    const buffer = createBuffer();
+    add(buffer);
+    await settle();
+    add(buffer);
+    writer.last.fail(new TypeError("broken"));
+    await pass(50);
+    expect(outcomes()).toEqual(["internal"]);
+    writer.last.commit();
+    await settle();
+    expect(outcomes()).toEqual(["internal", "ok"]);
+  });
+
+  it("refuses as unavailable what waits longer than the deadline, each heartbeat by its own", async () => {
+    writer.automatic = true;
+    writer.error = AWAY;
+    const buffer = createBuffer({ ackDeadlineMs: 3000 });
+    add(buffer);
+    await pass(2000);
+    add(buffer);
+    await pass(1500);
+    expect(outcomes()).toEqual(["unavailable"]);
+    expect(answers[0]).toMatchObject({ error: { retryAfterMs: expect.any(Number) } });
+    writer.error = null;
+    await pass(1500);
+    expect(outcomes()).toEqual(["unavailable", "ok"]);
+    expect(buffer.pending).toBe(0);
+  });
+
+  it("refuses at once while the database has been away for longer than the deadline", async () => {
+    writer.automatic = true;
+    writer.error = AWAY;
+    const buffer = createBuffer({ ackDeadlineMs: 3000 });
+    add(buffer);
+    await pass(2500);
+    add(buffer);
+    await pass(1000);
+    add(buffer);
+    expect(outcomes()).toEqual(["unavailable", "unavailable"]);
+  });
+
+  it("takes heartbeats again after an outage in which everything that waited was refused", async () => {
+    writer.automatic = true;
+    writer.error = AWAY;
+    const buffer = createBuffer({ ackDeadlineMs: 3000 });
+    add(buffer);
+    await pass(60_000);
+    expect([outcomes(), buffer.pending]).toEqual([["unavailable"], 0]);
+    writer.error = null;
+    add(buffer);
+    await pass(2000);
+    expect(outcomes()).toEqual(["unavailable", "ok"]);
+    expect(buffer.load).toBe(0);
+  });
+
+  it("answers once, though a flush that it gave up waiting for is written after all", async () => {
+    const buffer = createBuffer({ ackDeadlineMs: 1000 });
+    add(buffer);
+    await pass(2000);
+    expect(outcomes()).toEqual(["unavailable"]);
+    writer.last.commit();
+    await settle();
+    expect([outcomes(), buffer.pending]).toEqual([["unavailable"], 0]);
+  });
+
+  it("flushes everything that waits when it stops, and takes nothing more", async () => {
+    const buffer = createBuffer({ maxBatch: 1 });
+    add(buffer, { userId: "a" });
+    add(buffer, { userId: "b" });
+    await settle();
+    const stopped = buffer.stop(10_000);
+    add(buffer, { userId: "c" });
+    expect(outcomes()).toEqual(["unavailable"]);
+    writer.automatic = true;
+    writer.last.commit();
+    await settle();
+    expect(await stopped).toBe(0);
+    expect(outcomes()).toEqual(["unavailable", "ok", "ok"]);
+  });
+
+  it("refuses what it cannot write before the stop runs out, and tells how much that was", async () => {
+    writer.automatic = true;
+    writer.error = AWAY;
+    const buffer = createBuffer();
+    for (const userId of ["a", "a", "b"]) add(buffer, { userId });
+    const stopped = buffer.stop(2000);
+    await pass(2000);
+    expect(await stopped).toBe(3);
+    expect(outcomes()).toEqual(["unavailable", "unavailable", "unavailable"]);
+    expect(buffer.pending).toBe(0);
+  });
+
+  it("counts as refused what passes its deadline during the stop", async () => {
+    writer.automatic = true;
+    writer.error = AWAY;
+    const buffer = createBuffer({ ackDeadlineMs: 1000 });
+    add(buffer);
+    const stopped = buffer.stop(20_000);
+    await pass(20_000);
+    expect(outcomes()).toEqual(["unavailable"]);
+    expect(await stopped).toBe(1);
+  });
+});
