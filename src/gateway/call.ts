@@ -41,8 +41,9 @@ export class CallTable {
   constructor(socket: GatewaySocket, parts: CallParts) {
     this.#socket = socket;
     this.#parts = parts;
-    socket.onAny((event: string, ...given: unknown[]) => {
-      if (!this.#events.has(event)) this.#refuseUnknown(event, given);
+    // A client may name an event by a number, too; a throw in here would end the process.
+    socket.onAny((event: string | number, ...given: unknown[]) => {
+      if (!this.#events.has(event as string)) this.#refuseUnknown(String(event), given);
     });
   }
 
@@ -72,7 +73,7 @@ export class CallTable {
     try {
       await limits.take(caller.userId, this.#socket);
       if (caller.expiresAt.getTime() <= Date.now()) {
-        throw new AppError("unauthenticated", "The token has expired; call token:refresh, or connect again with a new one.");
+        throw new AppError("unauthenticated", "The token has expired; connect again with a new one.");
       }
       const payload = parseWire(schema, given);
       ack({ ok: true, ...(await handler(payload)) });

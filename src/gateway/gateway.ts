@@ -2,6 +2,7 @@ import { Server } from "socket.io";
 import type { VerifyToken } from "../auth/caller.ts";
 import type { Catalogue } from "../catalogue/catalogue.ts";
 import type { Config } from "../config.ts";
+import type { WireError } from "../errors.ts";
 import type { LiveHub, Outlet } from "../live/live-hub.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
@@ -62,6 +63,11 @@ export function createGateway(parts: GatewayParts): Gateway {
   });
   const players = io.of("/player");
   const dashboards = io.of("/dashboard");
+  // Socket.IO always opens it, and would keep whoever connects to it, with no token and no limit.
+  io.use((_socket, next) => {
+    const wire: WireError = { code: "not_found", message: "There is nothing here; the namespaces are /player and /dashboard." };
+    next(Object.assign(new Error(wire.message), { data: wire }));
+  });
   let draining = false;
   let served: Dashboards | null = null;
 

@@ -30,6 +30,8 @@ export function createHandshake(parts: HandshakeParts): Handshake {
     const given = Auth.safeParse(socket.handshake.auth);
     if (!given.success) throw new AppError("unauthenticated", "The handshake carries no token; pass `auth: { token }`.");
     const caller = await parts.verifyToken(parseWire(Auth, socket.handshake.auth).token);
+    // It may have closed while its token was checked, and would then be counted for ever.
+    if (socket.conn.readyState !== "open") throw new AppError("unavailable", "The connection is closed.");
     const open = connections.get(caller.userId) ?? 0;
     if (open >= parts.maxConnectionsPerUser) {
       throw new AppError("rate_limited", `A user may have ${parts.maxConnectionsPerUser} connections; close one first.`);
@@ -37,12 +39,19 @@ export function createHandshake(parts: HandshakeParts): Handshake {
     socket.data.caller = caller;
     socket.data.topics = new Set();
     connections.set(caller.userId, open + 1);
-    // The connection itself, since one that ends between here and its namespace never tells the socket.
-    socket.conn.once("close", () => {
+    // A socket may leave its namespace while the connection goes on; one whose connection ends between here and its
+    // namespace never hears of it.
+    let counted = true;
+    const leave = () => {
+      if (!counted) return;
+      counted = false;
+      socket.conn.off("close", leave);
       const left = (connections.get(caller.userId) ?? 1) - 1;
       if (left > 0) connections.set(caller.userId, left);
       else connections.delete(caller.userId);
-    });
+    };
+    socket.once("disconnect", leave);
+    socket.conn.once("close", leave);
   }
 
   return (socket, next) => {
