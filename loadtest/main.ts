@@ -1,34 +1,16 @@
-import { parseArgs } from "node:util";
 import { runAndEnd } from "./cleanup.ts";
+import { parseOptions, TIME_LIMIT_SECONDS, USAGE } from "./options.ts";
 
-/* `npm run loadtest` and `npm run loadtest -- writer`; see README.md here. */
+/* `npm run loadtest` and `npm run loadtest -- writer`; README.md beside this says what the figures mean. */
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    seconds: { type: "string" },
-    users: { type: "string" },
-    files: { type: "string" },
-    explain: { type: "boolean", default: false },
-  },
-});
-
-function numberOf(name: "seconds" | "users" | "files", fallback: number): number {
-  const value = Number(values[name] ?? fallback);
-  if (!Number.isFinite(value) || value <= 0)
-    throw new Error(`--${name}: got ${values[name]}; expected a number above 0`);
-  return value;
-}
-
-async function benchWriter(): Promise<void> {
+const { command, options } = parseOptions(process.argv.slice(2));
+if (command === "server") {
+  const { runServerLoad } = await import("./server-load.ts");
+  await runAndEnd(() => runServerLoad(options), TIME_LIMIT_SECONDS);
+} else if (command === "writer") {
   const { runWriterBench } = await import("./writer-bench.ts");
-  await runWriterBench({
-    users: numberOf("users", 20_000),
-    files: numberOf("files", 20),
-    batchSize: 1000,
-    seconds: numberOf("seconds", 12),
-    explain: values.explain,
-  });
+  await runAndEnd(() => runWriterBench({ ...options, batchSize: 1000 }), TIME_LIMIT_SECONDS);
+} else {
+  console.log(USAGE);
+  process.exitCode = command === "help" ? 0 : 1;
 }
-
-if (positionals[0] === "writer") await runAndEnd(benchWriter, 240);

@@ -6,7 +6,7 @@ import { createLogger } from "../src/logger.ts";
 import { createMetrics } from "../src/ops/metrics.ts";
 import { toPendingBeat } from "../src/progress/pending-beat.ts";
 import { byRow, ProgressWriter } from "../src/progress/progress-writer.ts";
-import { COURSE_ID, makeCourseTree } from "./catalogue.ts";
+import { makeCourseTree, toCourseId } from "./catalogue.ts";
 import { onEnd } from "./cleanup.ts";
 import { explainExecute } from "./explain-batch.ts";
 import { describeMachine } from "./machine.ts";
@@ -33,6 +33,8 @@ export interface WriterBenchOptions {
   url?: string;
 }
 
+const COURSE_ID = toCourseId(0);
+
 interface PhaseResult {
   phase: string;
   rows: number;
@@ -44,7 +46,7 @@ interface PhaseResult {
   statementsMs: Record<string, number>;
 }
 
-export async function runWriterBench(options: WriterBenchOptions): Promise<PhaseResult[]> {
+export async function runWriterBench(options: WriterBenchOptions): Promise<void> {
   const logger = createLogger({ level: "fatal" });
   const url = options.url ?? (await startPostgres());
   await migrate({ connectionString: url, logger });
@@ -56,7 +58,7 @@ export async function runWriterBench(options: WriterBenchOptions): Promise<Phase
     logger,
   });
   onEnd(() => pool.end());
-  await createCatalogueStore({ pool }).put(COURSE_ID, makeCourseTree(options.files));
+  await createCatalogueStore({ pool }).put(COURSE_ID, makeCourseTree(0, options.files));
   const bare = await openBareBatches(url);
   onEnd(() => bare.end());
 
@@ -124,7 +126,6 @@ export async function runWriterBench(options: WriterBenchOptions): Promise<Phase
   console.log(
     rows.length === 0 ? "aggregates equal a recount" : `AGGREGATES DIFFER FROM A RECOUNT: ${JSON.stringify(rows)}`,
   );
-  return results;
 }
 
 async function startPostgres(): Promise<string> {

@@ -62,8 +62,8 @@ export function* fragmentedRows(shape: Shape, part: "made" | "extended"): Genera
 function makeRow(user: number, file: number, seq: number, played: Range[]): BenchRow {
   return {
     userId: toUserId(user),
-    fileId: toFileId(file),
-    lessonId: toLessonId(file),
+    fileId: toFileId(0, file),
+    lessonId: toLessonId(0, file),
     positionMs: played.at(-1)?.[1] ?? 0,
     played,
     session: `session-of-${user}-in-${file}`,

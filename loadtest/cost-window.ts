@@ -1,0 +1,59 @@
+import { setTimeout as pause } from "node:timers/promises";
+import type { PlayheadServer } from "./playhead-server.ts";
+import { readPostgresCpu } from "./process-cpu.ts";
+
+/** What the server and its PostgreSQL did within a window. */
+export interface Cost {
+  heartbeats: number;
+  rows: number;
+  batches: number;
+  serverCpuSeconds: number;
+  postgresCpuSeconds: number | null;
+}
+
+/** Reads the counters after the warm-up and at the end of the window. */
+export async function watchCost(
+  server: PlayheadServer,
+  window: { warmupSeconds: number; seconds: number },
+): Promise<Cost> {
+  await pause(window.warmupSeconds * 1000);
+  const before = await read(server);
+  await pause(window.seconds * 1000);
+  const after = await read(server);
+  return {
+    heartbeats: after.heartbeats - before.heartbeats,
+    rows: after.rows - before.rows,
+    batches: after.batches - before.batches,
+    serverCpuSeconds: after.serverCpuSeconds - before.serverCpuSeconds,
+    postgresCpuSeconds:
+      after.postgresCpuSeconds === null || before.postgresCpuSeconds === null
+        ? null
+        : after.postgresCpuSeconds - before.postgresCpuSeconds,
+  };
+}
+
+async function read(server: PlayheadServer): Promise<Cost> {
+  const [metrics, postgresCpuSeconds] = await Promise.all([server.readMetrics(), readPostgresCpu(server.dataDir)]);
+  return {
+    heartbeats: metrics.get('playhead_heartbeats_total{outcome="ok"}') ?? 0,
+    rows: metrics.get("playhead_batch_size_sum") ?? 0,
+    batches: metrics.get("playhead_batch_size_count") ?? 0,
+    serverCpuSeconds: metrics.get("playhead_process_cpu_seconds_total") ?? 0,
+    postgresCpuSeconds,
+  };
+}
+
+export function sumCosts(costs: Cost[]): Cost {
+  const sum = (pick: (cost: Cost) => number | null) =>
+    costs.reduce<number | null>((total, cost) => {
+      const value = pick(cost);
+      return total === null || value === null ? null : total + value;
+    }, 0);
+  return {
+    heartbeats: sum((cost) => cost.heartbeats) ?? 0,
+    rows: sum((cost) => cost.rows) ?? 0,
+    batches: sum((cost) => cost.batches) ?? 0,
+    serverCpuSeconds: sum((cost) => cost.serverCpuSeconds) ?? 0,
+    postgresCpuSeconds: sum((cost) => cost.postgresCpuSeconds),
+  };
+}

@@ -1,0 +1,39 @@
+import { toCourseId, toFileId, toLessonId } from "../catalogue.ts";
+import { startWorker } from "../worker.ts";
+
+/** The reference design, measured from outside. */
+export interface RecountPeer {
+  load(window: {
+    warmupSeconds: number;
+    seconds: number;
+  }): Promise<{ acked: number; refused: Record<string, number>; latencies: string }>;
+  cpuSeconds(): Promise<number>;
+}
+
+/** Tried on two cores: below 16 commits wait for the disk one by one, above 32 the backends get in each other's way. */
+const POOL_SIZE = 24;
+const CLIENTS = 96;
+
+export async function startRecountPeer(options: {
+  databaseUrl: string;
+  secret: string;
+  users: number;
+  shape: { courses: number; files: number };
+}): Promise<RecountPeer> {
+  const { databaseUrl, secret, users, shape } = options;
+  const server = startWorker("./peers/recount-server.ts");
+  const clients = startWorker("./peers/recount-clients.ts");
+  const files = Array.from({ length: shape.courses }, (_, course) =>
+    Array.from({ length: shape.files }, (_, file) => ({
+      id: toFileId(course, file),
+      lessonId: toLessonId(course, file),
+      courseId: toCourseId(course),
+    })),
+  ).flat();
+  const { port } = await server.call<{ port: number }>("start", { databaseUrl, secret, poolSize: POOL_SIZE, files });
+  await clients.call("connect", { port, secret, connections: Math.min(CLIENTS, users), users, shape });
+  return {
+    load: (window) => clients.call("load", window),
+    cpuSeconds: () => server.call("cpuSeconds"),
+  };
+}

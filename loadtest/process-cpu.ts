@@ -1,0 +1,37 @@
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+
+/*
+ * CPU of processes that are not ours to ask, from /proc. Null where there is none.
+ */
+
+/** USER_HZ, the unit of /proc/<pid>/stat on every Linux that Node runs on. */
+const TICKS_PER_SECOND = 100;
+
+/** Core-seconds of a PostgreSQL, its backends of now and of earlier included. */
+export async function readPostgresCpu(dataDir: string): Promise<number | null> {
+  const text = await readFile(join(dataDir, "postgres", "postmaster.pid"), "utf8").catch(() => null);
+  const postmaster = Number(text?.split("\n")[0]);
+  const own = await readStat(postmaster);
+  if (own === null) return null;
+  let ticks = own.ticks + own.childTicks;
+  for (const name of await readdir("/proc")) {
+    const pid = Number(name);
+    if (!Number.isInteger(pid)) continue;
+    const stat = await readStat(pid);
+    if (stat?.parent === postmaster) ticks += stat.ticks;
+  }
+  return ticks / TICKS_PER_SECOND;
+}
+
+async function readStat(pid: number): Promise<{ parent: number; ticks: number; childTicks: number } | null> {
+  const text = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => null);
+  if (text === null) return null;
+  // The second field is the program's name in brackets, and may itself hold blanks.
+  const fields = text
+    .slice(text.lastIndexOf(")") + 2)
+    .split(" ")
+    .map(Number);
+  const [utime = 0, stime = 0, cutime = 0, cstime = 0] = fields.slice(11, 15);
+  return { parent: fields[1] ?? 0, ticks: utime + stime, childTicks: cutime + cstime };
+}
