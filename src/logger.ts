@@ -8,8 +8,17 @@ export function createLogger(options: { level: string }): Logger {
     {
       level: options.level,
       base: null,
+      serializers: { err: toLoggedError },
       redact: ["token", "*.token", "password", "*.password", "streamKey", "*.streamKey", "secret", "*.secret"],
     },
     pino.destination({ dest: 2, sync: true }),
   );
+}
+
+/** What is said of an error: `pg` hangs its whole client on some, statements and all. */
+function toLoggedError(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const { name, message, stack, cause } = error;
+  const { code, detail } = error as { code?: unknown; detail?: unknown };
+  return { name, message, code, detail, stack, ...(cause === undefined ? {} : { cause: toLoggedError(cause) }) };
 }

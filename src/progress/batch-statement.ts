@@ -1,8 +1,11 @@
 /*
  * The statement that makes a batch of heartbeats durable: every rule of progress that needs the stored row is here,
  * once. It runs in a transaction whose first statement was lock_writers('batch', users, courses), so no other batch
- * writes the same users. Rows written by hand are still possible: existing rows are locked where they are read, and
- * a row that appears in between is left alone (WHERE t.id = excluded.id), which shows in `written`.
+ * writes the same users. Rows written by hand are still possible: a row is updated only where it is the very version
+ * that was read (found again by its ctid, which spares a second look into the index), and inserted only where there is
+ * none. Where somebody was faster, fewer rows are `written` than `changed`, and the batch is tried again.
+ *
+ * `OFFSET 0` keeps the planner from pulling a subquery up, which would evaluate its expressions again at every use.
  */
 
 /** A wider gap between two played ranges stays a gap. A wider bridge would be a way to cheat. */
@@ -12,123 +15,139 @@ export const MAX_FRAGMENTS = 128;
 /** A return to a file after this long is logged as `resumed`. */
 const RESUMED_AFTER = "5 minutes";
 
+/** A beat beside its file and its row. `dropped`: it belongs to before a reset. */
+const SEEN = `
+    SELECT b.ord, b.user_id, b.file_id, b.session, b.seq, b.lead_session, b.lead_seqs, b.lead_claims, b.claim, b.reported_done,
+      coalesce(b.last_session, b.session) AS last_session, coalesce(b.last_seq, b.seq) AS last_seq,
+      least(b.position_ms, f.duration_ms) AS seen_position_ms,
+      (SELECT clock_timestamp()) - b.age_ms * interval '1 millisecond' AS observed_at,
+      CASE WHEN upper(b.played) > f.duration_ms THEN b.played * int4multirange(int4range(0, f.duration_ms)) ELSE b.played END AS played,
+      greatest(p.reported_bp, b.reported_bp) AS reported_bp,
+      f.lesson_id, f.course_id, f.duration_ms, f.counted, f.complete_at_ms, coalesce(f.credits_at_ms, f.duration_ms) AS end_ms,
+      p.ctid AS at, p.id, p.version AS old_version, p.beat_at AS old_beat_at, p.position_ms AS old_position_ms,
+      p.last_watched, p.position_session, p.position_seq, p.writer_session, p.writer_seq, p.reported_bp AS old_reported_bp,
+      coalesce(p.watched, '{}') AS old_watched, coalesce(p.watched_ms, 0) AS old_watched_ms,
+      coalesce(p.watch_time_ms, 0) AS old_watch_time_ms, p.completed IS TRUE AS was_completed, p.completion_source,
+      coalesce(p.epoch, 0) AS epoch, b.epoch < p.epoch AS outdated, p.reset_at,
+      (p.duration_ms, p.counted, p.lesson_id) IS DISTINCT FROM (f.duration_ms, f.counted, f.lesson_id) AS stale
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::float8[], $6::int4multirange[], $7::text[], $8::bigint[],
+        $9::integer[], $10::text[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::bigint[], $16::integer[], $17::boolean[])
+      WITH ORDINALITY AS b (user_id, file_id, course_id, position_ms, age_ms, played, session, seq,
+        epoch, last_session, last_seq, lead_session, lead_seqs, lead_claims, claim, reported_bp, reported_done, ord)
+    JOIN files AS f ON f.id = b.file_id AND f.course_id = b.course_id
+    LEFT JOIN user_progress AS p ON p.user_id = b.user_id AND p.file_id = b.file_id
+    OFFSET 0`;
+
+/** Which position is newer, and the union where it is more than what the row has. */
+const JOINED = `
+    SELECT s.*, (s.last_watched IS NULL OR (s.observed_at, s.session, s.seq) > (s.last_watched, s.position_session, s.position_seq))
+        AND NOT s.dropped AS newer,
+      CASE WHEN NOT (s.dropped OR s.played <@ s.old_watched) THEN s.old_watched + s.played END AS joined
+    FROM (SELECT v.*, (v.outdated OR v.observed_at <= v.reset_at) IS TRUE AS dropped FROM (${SEEN}) AS v OFFSET 0) AS s
+    OFFSET 0`;
+
+/** Nothing new; one range without a gap, as whoever watches from the start has; or several, to be taken apart. */
+const UNION = `
+      SELECT j.old_watched AS watched, j.old_watched_ms AS watched_ms, 0 AS fragments WHERE j.joined IS NULL
+      UNION ALL
+      SELECT j.joined, upper(j.joined) - lower(j.joined), 1 WHERE int4multirange(range_merge(j.joined)) = j.joined
+      UNION ALL
+      SELECT range_agg(int4range(lower(r), upper(r) - ${CLOSED_GAP_MS})), sum(upper(r) - lower(r) - ${CLOSED_GAP_MS})::integer, count(*)
+      FROM unnest((SELECT range_agg(int4range(lower(r), upper(r) + ${CLOSED_GAP_MS})) FROM unnest(j.joined) AS r)) AS r
+      WHERE int4multirange(range_merge(j.joined)) <> j.joined
+      HAVING count(*) > 0`;
+
+/** What the beat earns. `shattered`: too many fragments, and no fewer than before. */
+const EARNED = `
+    SELECT j.*, u.watched_ms - j.old_watched_ms AS union_growth_ms, shattered,
+      CASE WHEN shattered THEN j.old_watched ELSE u.watched END AS watched,
+      CASE WHEN shattered THEN j.old_watched_ms ELSE u.watched_ms END AS watched_ms
+    FROM (${JOINED}) AS j
+    CROSS JOIN LATERAL (${UNION}) AS u
+    CROSS JOIN LATERAL (
+      SELECT u.fragments > ${MAX_FRAGMENTS} AND u.fragments >= (SELECT count(*) FROM unnest(j.old_watched)) AS shattered
+    ) AS f
+    OFFSET 0`;
+
+/** Time spent: once a (session, seq); without a number as much as the union grew. */
+const COUNTED = `
+    SELECT e.*, e.was_completed OR (NOT e.dropped AND (e.reported_done OR (e.watched_ms >= e.complete_at_ms) IS TRUE)) AS completed,
+      e.old_watch_time_ms + CASE
+        WHEN e.dropped OR e.shattered THEN 0
+        WHEN e.seq < 0 THEN e.union_growth_ms
+        WHEN e.lead_seqs IS NULL THEN CASE WHEN e.writer_session = e.session AND e.writer_seq >= e.seq THEN 0 ELSE e.claim END
+        ELSE e.claim + (
+          SELECT coalesce(sum(length), 0) FROM unnest(e.lead_seqs::bigint[], e.lead_claims::bigint[]) AS l (seq, length)
+          WHERE e.writer_session IS DISTINCT FROM e.lead_session OR l.seq > e.writer_seq)::bigint
+      END AS watch_time_ms
+    FROM (${EARNED}) AS e
+    OFFSET 0`;
+
 /**
  * One row a heartbeat, as parallel arrays. `ord` is the index of the entry that it answers.
  * An entry whose file is no longer in the expected course is not among the rows returned.
  */
 export const BATCH_STATEMENT = `
-WITH beat AS MATERIALIZED (
-  SELECT b.ord, b.user_id, b.file_id, f.lesson_id, f.course_id, f.duration_ms, f.counted, f.complete_at_ms,
-    coalesce(f.credits_at_ms, f.duration_ms) AS end_ms,
-    least(b.position_ms, f.duration_ms) AS position_ms,
-    (SELECT clock_timestamp()) - b.age_ms * interval '1 millisecond' AS observed_at,
-    CASE WHEN upper(b.played) > f.duration_ms THEN b.played * int4multirange(int4range(0, f.duration_ms)) ELSE b.played END AS played,
-    b.session COLLATE "C" AS session, b.seq, b.epoch, b.last_session COLLATE "C" AS last_session, b.last_seq,
-    b.lead_session COLLATE "C" AS lead_session, b.lead_seqs, b.lead_claims, b.more_claims, b.reported_bp, b.reported_done
-  FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::float8[], $6::int4multirange[], $7::text[], $8::bigint[],
-      $9::integer[], $10::text[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::bigint[], $16::integer[], $17::boolean[])
-    WITH ORDINALITY AS b (user_id, file_id, course_id, position_ms, age_ms, played, session, seq,
-      epoch, last_session, last_seq, lead_session, lead_seqs, lead_claims, more_claims, reported_bp, reported_done, ord)
-  JOIN files AS f ON f.id = b.file_id AND f.course_id = b.course_id
-), stored AS MATERIALIZED (
-  SELECT b.*, p.id, p.position_ms AS old_position_ms, coalesce(p.watched, '{}') AS old_watched, coalesce(p.watched_ms, 0) AS old_watched_ms,
-    coalesce(p.watch_time_ms, 0) AS old_watch_time_ms, coalesce(p.reported_bp, 0) AS old_reported_bp,
-    coalesce(p.completed, false) AS was_completed, p.completion_source, coalesce(p.epoch, 0) AS row_epoch, p.last_watched,
-    p.position_session, p.position_seq, p.writer_session, p.writer_seq, p.duration_ms AS old_duration_ms, p.counted AS old_counted,
-    p.lesson_id AS old_lesson_id, p.version AS old_version, p.updated_at,
-    p.id IS NOT NULL AND (b.epoch < p.epoch OR b.observed_at <= p.reset_at) IS TRUE AS dropped,
-    (p.last_watched IS NULL OR (b.observed_at, b.session, b.seq) > (p.last_watched, p.position_session, p.position_seq)) AS newer
-  FROM beat AS b
-  LEFT JOIN LATERAL (
-    SELECT * FROM user_progress AS p WHERE p.user_id = b.user_id AND p.file_id = b.file_id FOR UPDATE
-  ) AS p ON true
-), unions AS MATERIALIZED (
-  SELECT s.*, u.watched AS new_watched, u.watched_ms AS new_watched_ms,
-    u.fragments > ${MAX_FRAGMENTS} AND u.fragments >= (SELECT count(*) FROM unnest(s.old_watched)) AS shattered
-  FROM stored AS s
-  CROSS JOIN LATERAL (
-    SELECT s.old_watched AS watched, s.old_watched_ms AS watched_ms, 0 AS fragments
-    WHERE s.dropped OR s.played <@ s.old_watched
-    UNION ALL
-    SELECT range_agg(int4range(lower(r), upper(r) - ${CLOSED_GAP_MS})), sum(upper(r) - lower(r) - ${CLOSED_GAP_MS})::integer, count(*)
-    FROM unnest((
-      SELECT range_agg(int4range(lower(r), upper(r) + ${CLOSED_GAP_MS})) FROM unnest(s.old_watched + s.played) AS r
-    )) AS r
-    WHERE NOT (s.dropped OR s.played <@ s.old_watched)
-    HAVING count(*) > 0
-  ) AS u
-), earned AS MATERIALIZED (
-  SELECT u.*,
-    CASE WHEN shattered THEN old_watched ELSE new_watched END AS watched,
-    CASE WHEN shattered THEN old_watched_ms ELSE new_watched_ms END AS watched_ms,
-    (CASE
-      WHEN dropped OR shattered THEN 0
-      WHEN lead_seqs IS NULL THEN new_watched_ms - old_watched_ms
-      ELSE more_claims + CASE
-        WHEN writer_session IS DISTINCT FROM lead_session THEN (SELECT coalesce(sum(c), 0) FROM unnest(lead_claims::bigint[]) AS c)
-        ELSE (SELECT coalesce(sum(c), 0) FROM unnest(lead_seqs::bigint[], lead_claims::bigint[]) AS l (q, c) WHERE q > coalesce(writer_seq, -1))
-      END
-    END)::bigint AS growth_ms,
-    greatest(old_reported_bp, reported_bp) AS best_reported_bp
-  FROM unions AS u
-), merged AS MATERIALIZED (
-  SELECT e.*,
-    CASE WHEN dropped OR NOT newer THEN coalesce(old_position_ms, position_ms) ELSE position_ms END AS final_position_ms,
-    CASE WHEN newer AND NOT dropped THEN observed_at ELSE last_watched END AS final_last_watched,
-    was_completed OR (NOT dropped AND (coalesce(watched_ms >= complete_at_ms, false) OR reported_done)) AS completed,
-    NOT dropped AND (id IS NULL OR newer OR watched_ms <> old_watched_ms OR growth_ms > 0
-      OR best_reported_bp <> old_reported_bp OR (NOT was_completed AND (coalesce(watched_ms >= complete_at_ms, false) OR reported_done))
-      OR (old_duration_ms, old_counted, old_lesson_id) IS DISTINCT FROM (duration_ms, counted, lesson_id)) AS changed
-  FROM earned AS e
-), versioned AS MATERIALIZED (
-  SELECT m.*, CASE WHEN changed THEN nextval('progress_version') ELSE old_version END AS version,
-    CASE WHEN id IS NULL THEN nextval('user_progress_id_seq') ELSE id END AS row_id
-  FROM merged AS m
+WITH merged AS MATERIALIZED (
+  SELECT m.*, CASE WHEN changed THEN nextval('progress_version') ELSE old_version END AS version
+  FROM (
+    SELECT c.ord, c.user_id, c.file_id, c.lesson_id, c.course_id, c.duration_ms, c.counted, c.end_ms, c.id, c.at, c.old_version,
+      c.old_beat_at, c.was_completed, c.epoch, c.dropped, c.watched, c.watched_ms, c.watch_time_ms, c.reported_bp, c.completed,
+      CASE WHEN c.newer OR c.id IS NULL THEN c.seen_position_ms ELSE c.old_position_ms END AS position_ms,
+      CASE WHEN c.newer THEN c.observed_at ELSE c.last_watched END AS last_watched,
+      CASE WHEN c.newer THEN c.session ELSE c.position_session END AS position_session,
+      CASE WHEN c.newer THEN c.seq ELSE c.position_seq END AS position_seq,
+      c.last_session AS writer_session,
+      CASE WHEN c.writer_session = c.last_session THEN greatest(c.writer_seq, c.last_seq) ELSE c.last_seq END AS writer_seq,
+      CASE
+        WHEN c.completion_source IS NOT NULL THEN c.completion_source
+        WHEN c.watched_ms >= c.complete_at_ms THEN 'auto'
+        WHEN c.completed THEN 'reported'
+      END AS completion_source,
+      NOT c.dropped AND (c.id IS NULL OR c.newer OR c.stale OR c.watched_ms <> c.old_watched_ms OR c.watch_time_ms <> c.old_watch_time_ms
+        OR c.completed <> c.was_completed OR c.reported_bp <> c.old_reported_bp) AS changed
+    FROM (${COUNTED}) AS c
+    OFFSET 0
+  ) AS m
+), updated AS (
+  UPDATE user_progress AS t SET lesson_id = m.lesson_id, position_ms = m.position_ms, watched = m.watched, watched_ms = m.watched_ms,
+    watch_time_ms = m.watch_time_ms, reported_bp = m.reported_bp, completed = m.completed, completion_source = m.completion_source,
+    last_watched = m.last_watched, position_session = m.position_session, position_seq = m.position_seq,
+    writer_session = m.writer_session, writer_seq = m.writer_seq, duration_ms = m.duration_ms, counted = m.counted,
+    version = m.version, updated_at = now, beat_at = now
+  FROM merged AS m CROSS JOIN (SELECT clock_timestamp() AS now OFFSET 0) AS clock
+  WHERE m.changed AND t.ctid = m.at AND t.version = m.old_version
+  RETURNING 1
 ), new_users AS (
-  INSERT INTO users (id) SELECT DISTINCT user_id FROM versioned WHERE id IS NULL ORDER BY user_id ON CONFLICT DO NOTHING
-), written AS (
-  INSERT INTO user_progress AS t (id, user_id, file_id, lesson_id, course_id, position_ms, watched, watched_ms, watch_time_ms,
-    reported_bp, completed, completion_source, epoch, last_watched, position_session, position_seq, writer_session, writer_seq,
-    duration_ms, counted, version, updated_at, beat_at)
-  SELECT row_id, user_id, file_id, lesson_id, course_id, final_position_ms, watched, watched_ms, old_watch_time_ms + growth_ms,
-    best_reported_bp, completed,
-    CASE
-      WHEN completion_source IS NOT NULL THEN completion_source
-      WHEN watched_ms >= complete_at_ms THEN 'auto'
-      WHEN completed THEN 'reported'
-    END,
-    row_epoch, final_last_watched,
-    CASE WHEN newer THEN session ELSE position_session END, CASE WHEN newer THEN seq ELSE position_seq END,
-    last_session, CASE WHEN writer_session = last_session THEN greatest(writer_seq, last_seq) ELSE last_seq END,
-    duration_ms, counted, version, clock_timestamp(), clock_timestamp()
-  FROM versioned WHERE changed ORDER BY user_id, file_id
-  ON CONFLICT (user_id, file_id) DO UPDATE SET
-    lesson_id = excluded.lesson_id, position_ms = excluded.position_ms, watched = excluded.watched,
-    watched_ms = excluded.watched_ms, watch_time_ms = excluded.watch_time_ms, reported_bp = excluded.reported_bp,
-    completed = excluded.completed, completion_source = excluded.completion_source, last_watched = excluded.last_watched,
-    position_session = excluded.position_session, position_seq = excluded.position_seq,
-    writer_session = excluded.writer_session, writer_seq = excluded.writer_seq,
-    duration_ms = excluded.duration_ms, counted = excluded.counted, version = excluded.version, updated_at = excluded.updated_at,
-    beat_at = excluded.beat_at
-  WHERE t.id = excluded.id
+  INSERT INTO users (id) SELECT DISTINCT user_id FROM merged WHERE id IS NULL ORDER BY user_id ON CONFLICT DO NOTHING
+), inserted AS (
+  INSERT INTO user_progress (user_id, file_id, lesson_id, course_id, position_ms, watched, watched_ms, watch_time_ms, reported_bp,
+    completed, completion_source, last_watched, position_session, position_seq, writer_session, writer_seq, duration_ms, counted,
+    version, updated_at, beat_at)
+  SELECT user_id, file_id, lesson_id, course_id, position_ms, watched, watched_ms, watch_time_ms, reported_bp,
+    completed, completion_source, last_watched, position_session, position_seq, writer_session, writer_seq, duration_ms, counted,
+    version, clock_timestamp(), clock_timestamp()
+  FROM merged WHERE id IS NULL ORDER BY user_id, file_id
+  ON CONFLICT (user_id, file_id) DO NOTHING
   RETURNING 1
 ), activity AS MATERIALIZED (
   SELECT log_activity(jsonb_agg(jsonb_build_object('user_id', user_id, 'file_id', file_id, 'lesson_id', lesson_id,
-    'course_id', course_id, 'activity_type', kind, 'duration_seconds', (old_watch_time_ms + growth_ms) / 1000)))
+    'course_id', course_id, 'activity_type', kind, 'duration_seconds', watch_time_ms / 1000)))
   FROM (
-    SELECT v.*, CASE
+    SELECT m.*, CASE
       WHEN id IS NULL THEN 'started'
-      WHEN updated_at < clock_timestamp() - interval '${RESUMED_AFTER}' THEN 'resumed'
-    END AS kind FROM versioned AS v WHERE changed
+      WHEN old_beat_at < clock_timestamp() - interval '${RESUMED_AFTER}' THEN 'resumed'
+    END AS kind FROM merged AS m WHERE changed
     UNION ALL
-    SELECT v.*, 'completed' FROM versioned AS v WHERE changed AND completed AND NOT was_completed
+    SELECT m.*, 'completed' FROM merged AS m WHERE changed AND completed AND NOT was_completed
   ) AS entries
   WHERE kind IS NOT NULL
   HAVING count(*) > 0
 )
-SELECT ord::integer, lesson_id AS "lessonId", duration_ms AS "durationMs", end_ms AS "endMs", final_position_ms AS "positionMs",
-  watched::text, watched_ms AS "watchedMs", old_watch_time_ms + growth_ms AS "watchTimeMs", completed,
-  (extract(epoch FROM final_last_watched) * 1000)::float8 AS "lastWatchedMs", row_epoch AS epoch, version, dropped, changed,
-  (SELECT count(*) FROM written)::integer AS written, (SELECT count(*) FROM activity)::integer AS logged
-FROM versioned
+SELECT ord::integer, lesson_id AS "lessonId", duration_ms AS "durationMs", end_ms AS "endMs", position_ms AS "positionMs",
+  watched::text, watched_ms AS "watchedMs", watch_time_ms AS "watchTimeMs", completed,
+  (extract(epoch FROM last_watched) * 1000)::float8 AS "lastWatchedMs", epoch, version, dropped, changed,
+  ((SELECT count(*) FROM updated) + (SELECT count(*) FROM inserted))::integer AS written,
+  (SELECT count(*) FROM activity)::integer AS logged
+FROM merged
 `;

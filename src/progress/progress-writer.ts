@@ -175,7 +175,7 @@ export function byRow(a: PendingBeat, b: PendingBeat): number {
 function toParameters(entries: PendingBeat[], now: number): unknown[] {
   const columns: unknown[][] = Array.from({ length: 17 }, () => new Array(entries.length));
   entries.forEach((entry, i) => {
-    const { position, claims } = entry;
+    const { position } = entry;
     const values = [
       entry.userId,
       entry.fileId,
@@ -186,16 +186,22 @@ function toParameters(entries: PendingBeat[], now: number): unknown[] {
       position.session,
       position.seq,
       entry.epoch,
-      entry.lastSession,
-      entry.lastSeq,
-      claims === null ? null : claims.session,
-      claims === null ? null : `{${claims.seqs.join(",")}}`,
-      claims === null ? null : `{${claims.lengthsMs.join(",")}}`,
-      claims === null ? 0 : claims.moreMs,
+      ...toWriterColumns(entry),
       entry.reportedBp,
       entry.reportedDone,
     ];
     for (let column = 0; column < values.length; column++) (columns[column] as unknown[])[i] = values[column];
   });
   return columns;
+}
+
+/** last_session, last_seq, lead_session, lead_seqs, lead_claims, claim: nulls where a single beat says it all. */
+function toWriterColumns({ position, claims, lastSession, lastSeq }: PendingBeat): unknown[] {
+  const isLast = lastSession === position.session && lastSeq === position.seq;
+  const last = isLast ? [null, null] : [lastSession, lastSeq];
+  if (claims === null) return [...last, null, null, null, 0];
+  const { session, seqs, lengthsMs, moreMs } = claims;
+  const isAlone = seqs.length === 1 && moreMs === 0 && session === position.session && seqs[0] === position.seq;
+  if (isAlone) return [...last, null, null, null, lengthsMs[0]];
+  return [...last, session, `{${seqs.join(",")}}`, `{${lengthsMs.join(",")}}`, moreMs];
 }
