@@ -75,10 +75,14 @@ export const VARIABLES = {
     .min(1)
     .max(16)
     .default(1)
-    .describe("Heartbeat writers, each with a connection and a share of the users. Few writers with big batches are fastest."),
+    .describe(
+      "Heartbeat writers, each with a connection and a share of the users. Few writers with big batches are fastest.",
+    ),
   FLUSH_INTERVAL_MS: Millis.default(50).describe("The shortest time between two flushes of one writer, in ms."),
   MAX_BATCH: Count.default(1000).describe("Heartbeats in one statement at the most."),
-  MAX_PENDING: Count.default(50_000).describe("Heartbeats that may wait in one process; past it they are refused as `overloaded`."),
+  MAX_PENDING: Count.default(50_000).describe(
+    "Heartbeats that may wait in one process; past it they are refused as `overloaded`.",
+  ),
   ACK_DEADLINE_MS: Millis.default(8000).describe(
     "How long a heartbeat may wait for the database before it is refused as `unavailable`, in ms.",
   ),
@@ -104,10 +108,14 @@ export const VARIABLES = {
     .max(67_108_864)
     .default(1_048_576)
     .describe("What may wait for one slow socket before it is disconnected, in bytes."),
-  RATE_LIMIT_BURST: Count.default(200).describe("Calls a user may make at once, over all its connections to a process."),
+  RATE_LIMIT_BURST: Count.default(200).describe(
+    "Calls a user may make at once, over all its connections to a process.",
+  ),
   RATE_LIMIT_PER_SECOND: Count.default(20).describe("Calls a user may go on making, per second."),
   MAX_CONNECTIONS_PER_USER: Count.default(50).describe("Sockets a user may have open to one process."),
-  SHUTDOWN_TIMEOUT_MS: Millis.default(25_000).describe("How long a stop may take before the process exits all the same, in ms."),
+  SHUTDOWN_TIMEOUT_MS: Millis.default(25_000).describe(
+    "How long a stop may take before the process exits all the same, in ms.",
+  ),
   DRAIN_MS: Millis.default(1000).describe(
     "Over how long clients are told to spread their reconnects when the server stops, in ms.",
   ),

@@ -25,7 +25,8 @@ import type { Logger } from "./logger.ts";
 import { collectDatabaseMetrics } from "./ops/database-metrics.ts";
 import { createHealth } from "./ops/health.ts";
 import { createMetrics, type Metrics } from "./ops/metrics.ts";
-import { createProgress, type Progress } from "./progress/create-progress.ts";
+import { createProgress } from "./progress/create-progress.ts";
+import type { AcceptedBeat } from "./progress/create-progress-service.ts";
 import { createTopicReader } from "./progress/topic-reader.ts";
 
 /*
@@ -39,6 +40,8 @@ export interface RunningServer {
   stop(): Promise<number>;
 }
 
+/** The same distance from src and from dist. */
+const PAGES = fileURLToPath(new URL("../dist/dashboard", import.meta.url));
 const DAY_MS = 24 * 3600 * 1000;
 const MONTHS_AHEAD = 3;
 
@@ -53,50 +56,40 @@ export async function startServer(options: { config: Config; logger: Logger }): 
   }
 }
 
-async function start({ config, logger }: { config: Config; logger: Logger }, cleanups: (() => unknown)[]): Promise<RunningServer> {
+async function start(
+  { config, logger }: { config: Config; logger: Logger },
+  cleanups: (() => unknown)[],
+): Promise<RunningServer> {
   const metrics = createMetrics();
   const database = await openDatabase(config, logger, cleanups);
-  const { pool, directUrl } = database;
+  const { pool } = database;
   collectDatabaseMetrics(metrics, pool);
-
-  const secret = await loadAuthSecret({ config, pool });
-  const tokens = createBuiltinTokens({ secret, ttlSeconds: config.TOKEN_TTL_SECONDS });
-  const accounts = config.BUILTIN_ACCOUNTS ? createAccounts({ pool, mintToken: tokens.mint }) : null;
-  cleanups.push(() => accounts?.stop());
-
+  const { tokens, accounts } = await createIdentity(config, pool, cleanups);
   const cache = new CatalogueCache({ pool });
   const catalogue = createCatalogue(pool, cache);
   if (config.demo) await seedDemoCourse(catalogue);
 
-  const bus = createMemoryBus();
-  let hub: LiveHub | null = null;
+  const app = App();
   const progress = createProgress({
     config,
     database,
     catalogue: cache,
     metrics,
     logger,
-    onAccepted: ({ file, beat, userId, leaseMs }) => {
-      const { position, state = "playing", rate = 1, ageMs = 0 } = beat;
-      // What an offline player brings later tells nothing of now; a paused one counts its age from the pause.
-      if (ageMs > leaseMs && state !== "paused") return;
-      const { courseId, lessonId, fileId } = file;
-      hub?.report({ courseId, lessonId, fileId, userId, position, state, rate, ageMs, leaseMs });
-    },
+    onAccepted: (beat) => reportPresence(live.hub, beat),
   });
-
-  const app = App();
-  const gateway = createGateway({ app, config, verifyToken: tokens.verify, progress: progress.service, catalogue, metrics, logger });
-  const source = createTopicReader({ pool });
-  hub = new LiveHub({ bus, source, outlet: gateway.outlet, metrics, logger }, { frameIntervalMs: config.FRAME_INTERVAL_MS });
-  const devices = new DeviceFollowers(
-    { bus, source, logger, tell: gateway.tellDevice },
-    { frameIntervalMs: config.FRAME_INTERVAL_MS },
-  );
-  gateway.serve({ hub, devices });
-  hub.start();
-
-  const listener = createListener({ connectionString: directUrl, bus, cache, gateway, metrics, logger });
+  const common = { app, config, verifyToken: tokens.verify, progress: progress.service, catalogue, metrics, logger };
+  const gateway = createGateway(common);
+  const live = createLive({ config, pool, gateway, metrics, logger });
+  gateway.serve(live);
+  const listener = createListener({
+    connectionString: database.directUrl,
+    bus: live.bus,
+    cache,
+    gateway,
+    metrics,
+    logger,
+  });
   await listener.start();
   cleanups.push(() => listener.stop());
 
@@ -109,42 +102,78 @@ async function start({ config, logger }: { config: Config; logger: Logger }, cle
       draining: () => ({ ok: !draining }),
     },
   });
-  const pages = fileURLToPath(new URL("../dist/dashboard", import.meta.url));
   const http = createHttpApi({
-    config,
+    ...common,
     version: readVersion(),
-    logger,
-    metrics,
-    verifyToken: tokens.verify,
     mintToken: tokens.mint,
     accounts,
-    progress: progress.service,
-    catalogue,
     health,
-    pages,
+    pages: PAGES,
   });
   serveHono(app, (request, env) => http.fetch(request, env), { maxBodyBytes: MAX_BODY_BYTES, logger, metrics });
   const listening = await listen(app, { host: config.HOST, port: config.PORT });
   const housekeeping = startHousekeeping(pool, logger);
 
+  async function stop(): Promise<number> {
+    draining = true;
+    listening.close();
+    gateway.drain();
+    // Clients go by themselves, each at its own moment; what they still send is taken.
+    if (gateway.connections() > 0) await pause(config.DRAIN_MS);
+    const unflushed = await progress.stop(config.SHUTDOWN_TIMEOUT_MS / 2);
+    clearInterval(housekeeping);
+    live.hub.stop();
+    live.devices.stop();
+    await gateway.stop();
+    app.close();
+    for (const clean of cleanups.reverse()) await clean();
+    return unflushed;
+  }
+  let stopping: Promise<number> | null = null;
   return {
     url: `http://${config.HOST.includes(":") ? `[${config.HOST}]` : config.HOST}:${listening.port}`,
-    async stop() {
-      draining = true;
-      listening.close();
-      gateway.drain();
-      // Clients go by themselves, each at its own moment; what they still send is taken.
-      if (gateway.connections() > 0) await pause(config.DRAIN_MS);
-      const unflushed = await progress.stop(config.SHUTDOWN_TIMEOUT_MS / 2);
-      clearInterval(housekeeping);
-      hub.stop();
-      devices.stop();
-      await gateway.stop();
-      app.close();
-      for (const clean of cleanups.reverse()) await clean();
-      return unflushed;
+    stop() {
+      stopping ??= stop();
+      return stopping;
     },
   };
+}
+
+/** Tokens and accounts of the built-in kind. */
+async function createIdentity(config: Config, pool: Pool, cleanups: (() => unknown)[]) {
+  const secret = await loadAuthSecret({ config, pool });
+  const tokens = createBuiltinTokens({ secret, ttlSeconds: config.TOKEN_TTL_SECONDS });
+  const accounts = config.BUILTIN_ACCOUNTS ? createAccounts({ pool, mintToken: tokens.mint }) : null;
+  cleanups.push(() => accounts?.stop());
+  return { tokens, accounts };
+}
+
+interface LiveParts {
+  config: Config;
+  pool: Pool;
+  gateway: Gateway;
+  metrics: Metrics;
+  logger: Logger;
+}
+
+/** The way out: what changed is read from `pool` and leaves by the gateway's outlet. */
+function createLive({ config, pool, gateway, metrics, logger }: LiveParts) {
+  const bus = createMemoryBus();
+  const source = createTopicReader({ pool });
+  const options = { frameIntervalMs: config.FRAME_INTERVAL_MS };
+  const hub = new LiveHub({ bus, source, outlet: gateway.outlet, metrics, logger }, options);
+  const devices = new DeviceFollowers({ bus, source, logger, tell: gateway.tellDevice }, options);
+  hub.start();
+  return { bus, hub, devices };
+}
+
+/** A heartbeat that was accepted tells who is there, before it is durable and whether or not it will be. */
+function reportPresence(hub: LiveHub, { file, beat, userId, leaseMs }: AcceptedBeat): void {
+  const { position, state = "playing", rate = 1, ageMs = 0 } = beat;
+  // What an offline player brings later tells nothing of now; a paused one counts its age from the pause.
+  if (ageMs > leaseMs && state !== "paused") return;
+  const { courseId, lessonId, fileId } = file;
+  hub.report({ courseId, lessonId, fileId, userId, position, state, rate, ageMs, leaseMs });
 }
 
 export interface Database {
@@ -201,14 +230,23 @@ interface ListenerParts {
   logger: Logger;
 }
 
-function createListener({ connectionString, bus, cache, gateway, metrics, logger }: ListenerParts): NotificationListener {
+function createListener({
+  connectionString,
+  bus,
+  cache,
+  gateway,
+  metrics,
+  logger,
+}: ListenerParts): NotificationListener {
   return new NotificationListener({
     connectionString,
     handlers: {
       progress: (payload) => relayProgress(bus, payload),
       catalogue(courseId) {
         cache.forgetCourse(courseId);
-        gateway.recheck(courseId).catch((error: unknown) => logger.error({ err: error }, "rights could not be checked again"));
+        gateway
+          .recheck(courseId)
+          .catch((error: unknown) => logger.error({ err: error }, "rights could not be checked again"));
       },
     },
     onListening() {

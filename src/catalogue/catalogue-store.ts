@@ -138,14 +138,14 @@ async function writeTree(client: PoolClient, courseId: string, tree: CourseTree)
       files.map((file) => toMs(file.creditsAtSeconds)),
     ],
   );
-  await client.query("UPDATE files SET retired_at = now() WHERE course_id = $1 AND retired_at IS NULL AND id <> ALL($2::text[])", [
-    courseId,
-    files.map((file) => file.id),
-  ]);
-  await client.query("UPDATE lessons SET retired_at = now() WHERE course_id = $1 AND retired_at IS NULL AND id <> ALL($2::text[])", [
-    courseId,
-    tree.lessons.map((lesson) => lesson.id),
-  ]);
+  await client.query(
+    "UPDATE files SET retired_at = now() WHERE course_id = $1 AND retired_at IS NULL AND id <> ALL($2::text[])",
+    [courseId, files.map((file) => file.id)],
+  );
+  await client.query(
+    "UPDATE lessons SET retired_at = now() WHERE course_id = $1 AND retired_at IS NULL AND id <> ALL($2::text[])",
+    [courseId, tree.lessons.map((lesson) => lesson.id)],
+  );
   await client.query("SELECT apply_catalogue($1)", [courseId]);
 }
 
@@ -168,7 +168,11 @@ async function findCourse(client: PoolClient, courseId: string): Promise<StoredC
     [courseId],
   );
   const tree = toTree(course, lessons.rows, files.rows);
-  return { courseId, tree, etag: `"${createHash("sha256").update(JSON.stringify(tree)).digest("base64url").slice(0, 22)}"` };
+  return {
+    courseId,
+    tree,
+    etag: `"${createHash("sha256").update(JSON.stringify(tree)).digest("base64url").slice(0, 22)}"`,
+  };
 }
 
 function toTree(course: CourseRow, lessons: { id: string; title: string }[], files: FileRow[]): CourseTree {

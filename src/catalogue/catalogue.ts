@@ -43,7 +43,11 @@ export interface Catalogue {
    * Makes the course what the tree says, in one transaction; what the tree no longer names is retired.
    * @throws AppError `conflict` for an id of another course, and (status 412) where `ifMatch` is not the stored tag.
    */
-  put(courseId: string, tree: CourseTree, options?: { ifMatch?: string }): Promise<{ created: boolean; course: StoredCourse }>;
+  put(
+    courseId: string,
+    tree: CourseTree,
+    options?: { ifMatch?: string },
+  ): Promise<{ created: boolean; course: StoredCourse }>;
   /** @throws AppError `not_found` */
   get(courseId: string): Promise<StoredCourse>;
   /** Deletes the course, its lessons, files and all progress in it. @throws AppError `not_found`, `conflict` (412) */

@@ -34,14 +34,21 @@ export class Presence {
     if (this.#sweep !== null) clearInterval(this.#sweep);
   }
 
-  /** Takes a report. @returns false where a newer position is known already */
+  /**
+   * Takes a report. A paused player repeats where it stopped, and the network makes it look a little older now and
+   * then: it is still there. @returns false where a newer position is known already
+   */
   apply(report: PresenceReport): boolean {
     const now = performance.now();
     const viewers = this.#courses.get(report.courseId) ?? new Map<string, Viewer>();
     this.#courses.set(report.courseId, viewers);
     const key = keyOf(report);
     const known = viewers.get(key);
-    if (known !== undefined && known.reportedAt - known.report.ageMs > now - report.ageMs) return false;
+    if (known !== undefined && known.reportedAt - known.report.ageMs > now - report.ageMs) {
+      // The same position once more, as a paused player's is, or an older one: the viewer is there all the same.
+      known.leaseUntil = Math.max(known.leaseUntil, now + report.leaseMs);
+      return false;
+    }
     viewers.set(key, { report, reportedAt: now, leaseUntil: now + report.leaseMs });
     return true;
   }

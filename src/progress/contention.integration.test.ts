@@ -73,7 +73,13 @@ describe("writers side by side", () => {
       entries.set(
         `${userId} ${fileId}`,
         toPendingBeat({
-          userId, fileId, courseId, positionMs: from, observedAtMs: performance.now(), session: `s${random(3)}`, seq: round,
+          userId,
+          fileId,
+          courseId,
+          positionMs: from,
+          observedAtMs: performance.now(),
+          session: `s${random(3)}`,
+          seq: round,
           played: [[from, from + 10_000]],
         }),
       );
@@ -111,7 +117,9 @@ describe("writers side by side", () => {
 
   async function deadlocks(): Promise<number> {
     // A backend reports its counters when it is idle for a moment.
-    const [row] = await database.query<{ deadlocks: number }>("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()");
+    const [row] = await database.query<{ deadlocks: number }>(
+      "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()",
+    );
     return row?.deadlocks ?? 0;
   }
 
@@ -141,7 +149,8 @@ describe("writers side by side", () => {
 
   it("keeps aggregates exact while a user, a file, a lesson and a course are deleted", async () => {
     const outcomes = await underLoad(["a", "b", "gone"], async () => {
-      const written = async () => (await database.query("SELECT FROM user_progress WHERE course_id = 'gone' LIMIT 1")).length > 0;
+      const written = async () =>
+        (await database.query("SELECT FROM user_progress WHERE course_id = 'gone' LIMIT 1")).length > 0;
       await waitFor(written, { what: "progress in the course that will be deleted" });
       await database.query("DELETE FROM users WHERE id = 'user-1'");
       await database.query("DELETE FROM files WHERE id = 'a-l1-f1'");
@@ -152,6 +161,8 @@ describe("writers side by side", () => {
     expect(new Set(outcomes)).toEqual(new Set(["written", "unknown_file"]));
     await expectExact();
     expect(await database.query("SELECT FROM course_progress WHERE course_id IN ('gone', 'a')")).toEqual([]);
-    expect(await database.query("SELECT FROM user_progress WHERE file_id = 'a-l1-f1' OR lesson_id = 'b-l2'")).toEqual([]);
+    expect(await database.query("SELECT FROM user_progress WHERE file_id = 'a-l1-f1' OR lesson_id = 'b-l2'")).toEqual(
+      [],
+    );
   });
 });

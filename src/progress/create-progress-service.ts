@@ -1,5 +1,5 @@
-import type { CatalogueCache } from "../catalogue/catalogue-cache.ts";
 import type { FileFacts } from "../catalogue/catalogue.ts";
+import type { CatalogueCache } from "../catalogue/catalogue-cache.ts";
 import { isTransient } from "../db/sqlstate.ts";
 import { AppError, type ErrorCode, toWireError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
@@ -11,8 +11,8 @@ import { type Observation, toPendingBeat } from "./pending-beat.ts";
 import type { ProgressOperations } from "./progress-operations.ts";
 import { type ProgressReader, unknownFile } from "./progress-reader.ts";
 import type { BeatSource, HeartbeatResult, LegacyReport, ProgressService } from "./progress-service.ts";
-import type { Range } from "./watched-ranges.ts";
 import type { WatchBudget } from "./watch-budget.ts";
+import type { Range } from "./watched-ranges.ts";
 
 /*
  * The path of a heartbeat up to the buffer: which file, is it possible, how much of it may be credited. What the
@@ -49,7 +49,10 @@ const LEASE_BEATS = 3;
 const MIN_TOLERANCE_MS = 5000;
 const TOLERANCE_SHARE = 0.01;
 
-export function createProgressService(parts: ProgressServiceParts, options: { beatIntervalMs: number }): ProgressService {
+export function createProgressService(
+  parts: ProgressServiceParts,
+  options: { beatIntervalMs: number },
+): ProgressService {
   const { buffers, budget, catalogue, reader, operations, metrics } = parts;
 
   function bufferOf(userId: string): HeartbeatBuffer {
@@ -69,7 +72,10 @@ export function createProgressService(parts: ProgressServiceParts, options: { be
       return file;
     } catch (error) {
       if (!isTransient(error)) throw error;
-      throw new AppError("unavailable", "The database is away; send it again later.", { retryAfterMs: 2000, cause: error });
+      throw new AppError("unavailable", "The database is away; send it again later.", {
+        retryAfterMs: 2000,
+        cause: error,
+      });
     }
   }
 

@@ -13,7 +13,10 @@ import { ProgressWriter } from "./progress-writer.ts";
 import { WatchBudget } from "./watch-budget.ts";
 
 export interface ProgressParts {
-  config: Pick<Config, "WRITERS" | "FLUSH_INTERVAL_MS" | "MAX_BATCH" | "MAX_PENDING" | "ACK_DEADLINE_MS" | "BEAT_INTERVAL_MS">;
+  config: Pick<
+    Config,
+    "WRITERS" | "FLUSH_INTERVAL_MS" | "MAX_BATCH" | "MAX_PENDING" | "ACK_DEADLINE_MS" | "BEAT_INTERVAL_MS"
+  >;
   database: { pool: Pool; writerPool: Pool };
   catalogue: CatalogueCache;
   metrics: Metrics;

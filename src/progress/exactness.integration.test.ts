@@ -38,7 +38,12 @@ function toTree(shape: Shape): CourseTree {
     const duration = shape.durations[i];
     if (duration === undefined) return [];
     const inFirst = i === 0 ? !shape.moved : i < 3;
-    const file = { id, title: id, required: shape.optional !== i, ...(duration === null ? {} : { durationSeconds: duration / 1000 }) };
+    const file = {
+      id,
+      title: id,
+      required: shape.optional !== i,
+      ...(duration === null ? {} : { durationSeconds: duration / 1000 }),
+    };
     return [{ inFirst, file }];
   });
   return {
@@ -52,7 +57,9 @@ function toTree(shape: Shape): CourseTree {
   };
 }
 
-const range = fc.tuple(fc.nat(60), fc.integer({ min: 1, max: 30 })).map(([from, length]) => [from * 1000, (from + length) * 1000] as const);
+const range = fc
+  .tuple(fc.nat(60), fc.integer({ min: 1, max: 30 }))
+  .map(([from, length]) => [from * 1000, (from + length) * 1000] as const);
 
 const beatOf = fc.record({
   type: fc.constant("beat" as const),
@@ -83,7 +90,13 @@ const operation = fc.oneof(
       type: fc.constant("catalogue" as const),
       shape: fc.record({
         durations: fc.tuple(
-          ...FILES.map(() => fc.oneof(fc.integer({ min: 10, max: 90 }).map((seconds) => seconds * 1000), fc.constant(null), fc.constant(undefined))),
+          ...FILES.map(() =>
+            fc.oneof(
+              fc.integer({ min: 10, max: 90 }).map((seconds) => seconds * 1000),
+              fc.constant(null),
+              fc.constant(undefined),
+            ),
+          ),
         ),
         optional: fc.nat(6),
         moved: fc.boolean(),
@@ -179,7 +192,8 @@ describe("exactness", () => {
       default: {
         const target = step.file === undefined ? { courseId: "c" } : { fileId: step.file };
         if (step.type === "reset") await operations.reset(step.user, target, "tester");
-        else if (step.type === "complete") await operations.complete(step.user, target, { source: "manual", by: "tester" });
+        else if (step.type === "complete")
+          await operations.complete(step.user, target, { source: "manual", by: "tester" });
         else await operations.uncomplete(step.user, target, "tester");
       }
     }
@@ -246,7 +260,8 @@ describe("exactness", () => {
         const key = `${beat.user} ${beat.file}`;
         const known = entries.get(key);
         if (known === undefined) entries.set(key, pending);
-        else if (known.epoch === pending.epoch && (known.claims === null) === (pending.claims === null)) mergeInto(known, pending);
+        else if (known.epoch === pending.epoch && (known.claims === null) === (pending.claims === null))
+          mergeInto(known, pending);
         else await untilDone(() => (writers[0] as ProgressWriter).write([pending]));
       }
       await untilDone(() => (writers[0] as ProgressWriter).write([...entries.values()].sort(byRow)));

@@ -99,7 +99,8 @@ export class HeartbeatBuffer {
   }
 
   #refusal(): AppError | null {
-    if (this.#stopping) return new AppError("unavailable", "The server is stopping; connect again.", { retryAfterMs: 1000 });
+    if (this.#stopping)
+      return new AppError("unavailable", "The server is stopping; connect again.", { retryAfterMs: 1000 });
     if (this.#pending >= this.#options.maxPending) {
       return new AppError("overloaded", "More heartbeats are waiting than the server holds; send it again later.", {
         retryAfterMs: 2000 + Math.random() * 3000,
@@ -146,7 +147,7 @@ export class HeartbeatBuffer {
         const results = await this.#parts.write(batch.map((entry) => entry.beat));
         this.#downSince = null;
         this.#inFlight = [];
-        batch.forEach((entry, i) => this.#settle(entry, results[i] as WriteResult));
+        for (const [i, entry] of batch.entries()) this.#settle(entry, results[i] as WriteResult);
       } catch (error) {
         if (!isWorthRetrying(error)) {
           this.#parts.logger.error({ err: error }, "a batch of heartbeats could not be written");
@@ -212,7 +213,9 @@ export class HeartbeatBuffer {
 }
 
 function databaseAway(): AppError {
-  return new AppError("unavailable", "The database is away; send it again later.", { retryAfterMs: 1000 + Math.random() * 2000 });
+  return new AppError("unavailable", "The database is away; send it again later.", {
+    retryAfterMs: 1000 + Math.random() * 2000,
+  });
 }
 
 function pause(ms: number): Promise<void> {

@@ -37,7 +37,10 @@ export function createProgressOperations({ pool }: { pool: Pool }): ProgressOper
       } catch (error) {
         if (!isTransient(error)) throw error;
         if (tries >= MAX_TRIES) {
-          throw new AppError("unavailable", "The database is away; try again later.", { retryAfterMs: 2000, cause: error });
+          throw new AppError("unavailable", "The database is away; try again later.", {
+            retryAfterMs: 2000,
+            cause: error,
+          });
         }
       }
     }
@@ -99,7 +102,11 @@ async function findCourse(client: PoolClient, target: ProgressTarget): Promise<s
 }
 
 /** Read under the lock: the catalogue may have changed while it was awaited. */
-async function findFiles(client: PoolClient, operation: Operation, courseId: string): Promise<{ id: string; lessonId: string }[]> {
+async function findFiles(
+  client: PoolClient,
+  operation: Operation,
+  courseId: string,
+): Promise<{ id: string; lessonId: string }[]> {
   const { target, everyFile } = operation;
   const { rows } = await client.query<{ id: string; lessonId: string }>(
     `SELECT id, lesson_id AS "lessonId" FROM files WHERE course_id = $1 AND ($2::text IS NULL OR id = $2) AND ($3 OR counted OR id = $2)`,

@@ -2,7 +2,7 @@ import type { Pool } from "../db/pool.ts";
 import { AppError } from "../errors.ts";
 import type { CourseProgress, CourseProgressRow, FileProgress, LessonProgress } from "../protocol/progress.ts";
 import { type ProgressRow, toFileProgress } from "./progress-rows.ts";
-import type { LegacyFileProgress, LearnersPage } from "./progress-service.ts";
+import type { LearnersPage, LegacyFileProgress } from "./progress-service.ts";
 
 /*
  * One user's progress as clients read it. What was never watched reads as zeros, version 0.
@@ -83,7 +83,11 @@ export function createProgressReader({ pool }: { pool: Pool }): ProgressReader {
           [userId, courseId],
         ),
       ]);
-      return { ...course, lessons: lessons.rows.map((row) => toWire<LessonProgress>(row)), files: files.rows.map(toFileProgress) };
+      return {
+        ...course,
+        lessons: lessons.rows.map((row) => toWire<LessonProgress>(row)),
+        files: files.rows.map(toFileProgress),
+      };
     },
 
     async learners(courseId, { limit, after }) {

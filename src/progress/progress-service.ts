@@ -1,5 +1,5 @@
-import type { Heartbeat } from "../protocol/heartbeat.ts";
 import type { Ack } from "../protocol/ack.ts";
+import type { Heartbeat } from "../protocol/heartbeat.ts";
 import type { CourseProgress, CourseProgressRow, FileProgress, ProgressTarget } from "../protocol/progress.ts";
 
 /** Who sends a heartbeat. The connection stands for the session where the player names none. */

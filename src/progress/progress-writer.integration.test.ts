@@ -18,19 +18,44 @@ describe("ProgressWriter", () => {
     await catalogue.put("course", {
       title: "Course",
       lessons: [
-        { id: "lesson", title: "Lesson", files: [{ id: "file", title: "File", durationSeconds: 100 }, { id: "other", title: "Other", durationSeconds: 100 }] },
-        { id: "extra", title: "Extra", files: [{ id: "unknown-length", title: "Unknown" }, { id: "optional", title: "Optional", durationSeconds: 50, required: false }] },
+        {
+          id: "lesson",
+          title: "Lesson",
+          files: [
+            { id: "file", title: "File", durationSeconds: 100 },
+            { id: "other", title: "Other", durationSeconds: 100 },
+          ],
+        },
+        {
+          id: "extra",
+          title: "Extra",
+          files: [
+            { id: "unknown-length", title: "Unknown" },
+            { id: "optional", title: "Optional", durationSeconds: 50, required: false },
+          ],
+        },
       ],
     });
-    writer = new ProgressWriter({ pool: database.pool, metrics: createMetrics(), logger: createLogger({ level: process.env.TEST_LOG ?? "silent" }) });
+    writer = new ProgressWriter({
+      pool: database.pool,
+      metrics: createMetrics(),
+      logger: createLogger({ level: process.env.TEST_LOG ?? "silent" }),
+    });
   });
   afterAll(() => database.drop());
 
   function beat(given: Partial<Observation> & { agoMs?: number }) {
     const { agoMs = 0, ...rest } = given;
     return toPendingBeat({
-      userId: `user-${user}`, fileId: "file", courseId: "course", positionMs: 0, observedAtMs: performance.now() - agoMs,
-      session: "session", seq: 0, played: [], ...rest,
+      userId: `user-${user}`,
+      fileId: "file",
+      courseId: "course",
+      positionMs: 0,
+      observedAtMs: performance.now() - agoMs,
+      session: "session",
+      seq: 0,
+      played: [],
+      ...rest,
     });
   }
 
@@ -52,21 +77,55 @@ describe("ProgressWriter", () => {
     await newUser();
     const progress = await write({ positionMs: 30_000, played: [[0, 30_000]], seq: 1 });
     expect(progress).toMatchObject({
-      position: 30, resumeAt: 28, duration: 100, watched: [[0, 30]], watchedSeconds: 30, watchTimeSeconds: 30, percentage: 30,
-      completed: false, epoch: 0, lessonId: "lesson", courseId: "course",
+      position: 30,
+      resumeAt: 28,
+      duration: 100,
+      watched: [[0, 30]],
+      watchedSeconds: 30,
+      watchTimeSeconds: 30,
+      percentage: 30,
+      completed: false,
+      epoch: 0,
+      lessonId: "lesson",
+      courseId: "course",
     });
     expect(progress.version).toBeGreaterThan(0);
     const [course] = await database.query("SELECT * FROM course_progress WHERE user_id = $1", [`user-${user}`]);
-    expect(course).toMatchObject({ total_files: 3, completed_files: 0, total_duration: 200, watched_duration: 30, progress_percentage: "15.00" });
+    expect(course).toMatchObject({
+      total_files: 3,
+      completed_files: 0,
+      total_duration: 200,
+      watched_duration: 30,
+      progress_percentage: "15.00",
+    });
     expect(await problems()).toEqual([]);
   });
 
   it("closes gaps of 250 ms and keeps wider ones", async () => {
     await newUser();
-    await write({ seq: 1, played: [[0, 1000], [2000, 3000]] });
-    const progress = await write({ seq: 2, played: [[1250, 1749], [5000, 6000]] });
-    expect(progress.watched).toEqual([[0, 1.749], [2, 3], [5, 6]]);
-    expect((await write({ seq: 3, played: [[1749, 1750]] })).watched).toEqual([[0, 3], [5, 6]]);
+    await write({
+      seq: 1,
+      played: [
+        [0, 1000],
+        [2000, 3000],
+      ],
+    });
+    const progress = await write({
+      seq: 2,
+      played: [
+        [1250, 1749],
+        [5000, 6000],
+      ],
+    });
+    expect(progress.watched).toEqual([
+      [0, 1.749],
+      [2, 3],
+      [5, 6],
+    ]);
+    expect((await write({ seq: 3, played: [[1749, 1750]] })).watched).toEqual([
+      [0, 3],
+      [5, 6],
+    ]);
   });
 
   it("counts watch time once a sequence number, and again for another session", async () => {
@@ -89,16 +148,24 @@ describe("ProgressWriter", () => {
     await newUser();
     expect((await write({ seq: 1, played: [[0, 89_999]] })).completed).toBe(false);
     expect((await write({ seq: 2, played: [[89_000, 90_000]] })).completed).toBe(true);
-    const [row] = await database.query("SELECT completion_source FROM user_progress WHERE user_id = $1", [`user-${user}`]);
+    const [row] = await database.query("SELECT completion_source FROM user_progress WHERE user_id = $1", [
+      `user-${user}`,
+    ]);
     expect(row?.completion_source).toBe("auto");
-    const log = await database.query("SELECT activity_type FROM user_activity_log WHERE user_id = $1 ORDER BY id", [`user-${user}`]);
+    const log = await database.query("SELECT activity_type FROM user_activity_log WHERE user_id = $1 ORDER BY id", [
+      `user-${user}`,
+    ]);
     expect(log.map((entry) => entry.activity_type)).toEqual(["started", "completed"]);
     expect(await problems()).toEqual([]);
   });
 
   it("answers for a file that left the catalogue without holding the others back", async () => {
     await newUser();
-    const results = await writer.write([beat({ seq: 1 }), beat({ fileId: "gone", seq: 1 }), beat({ fileId: "other", seq: 1 })]);
+    const results = await writer.write([
+      beat({ seq: 1 }),
+      beat({ fileId: "gone", seq: 1 }),
+      beat({ fileId: "other", seq: 1 }),
+    ]);
     expect(results.map((result) => result.type)).toEqual(["written", "unknown_file", "written"]);
   });
 
@@ -106,7 +173,11 @@ describe("ProgressWriter", () => {
     await newUser();
     const bad = beat({ fileId: "other", seq: 1 });
     bad.position.positionMs = -5;
-    const results = await writer.write([beat({ seq: 1 }), bad, beat({ fileId: "optional", seq: 1, played: [[0, 50_000]] })]);
+    const results = await writer.write([
+      beat({ seq: 1 }),
+      bad,
+      beat({ fileId: "optional", seq: 1, played: [[0, 50_000]] }),
+    ]);
     expect(results.map((result) => result.type)).toEqual(["written", "failed", "written"]);
     expect(await problems()).toEqual([]);
   });

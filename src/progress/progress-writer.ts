@@ -90,10 +90,19 @@ export class ProgressWriter {
     if (state === FOREIGN_KEY_VIOLATION) return { type: "unknown_file" };
     if (state === LOCK_NOT_AVAILABLE || state === QUERY_CANCELED) {
       const message = "The progress of this file is locked in the database; send it again later.";
-      return { type: "failed", error: new AppError("unavailable", message, { retryAfterMs: LOCKED_RETRY_MS, cause: error }) };
+      return {
+        type: "failed",
+        error: new AppError("unavailable", message, { retryAfterMs: LOCKED_RETRY_MS, cause: error }),
+      };
     }
-    this.#parts.logger.error({ err: error, userId: entry.userId, fileId: entry.fileId }, "a heartbeat could not be written");
-    return { type: "failed", error: new AppError("internal", "This heartbeat could not be written.", { cause: error }) };
+    this.#parts.logger.error(
+      { err: error, userId: entry.userId, fileId: entry.fileId },
+      "a heartbeat could not be written",
+    );
+    return {
+      type: "failed",
+      error: new AppError("internal", "This heartbeat could not be written.", { cause: error }),
+    };
   }
 
   async #writeOnce(entries: PendingBeat[]): Promise<WriteResult[]> {
@@ -122,7 +131,9 @@ export class ProgressWriter {
       await client.query(LOCK_STATEMENT, [users, courses]);
     } catch (error) {
       // Somebody changes a course, or another node writes these users: nothing in the batch is at fault.
-      throw sqlStateOf(error) === LOCK_NOT_AVAILABLE ? new LocksBusy("the batch's locks are taken", { cause: error }) : error;
+      throw sqlStateOf(error) === LOCK_NOT_AVAILABLE
+        ? new LocksBusy("the batch's locks are taken", { cause: error })
+        : error;
     }
     const { rows } = await client.query<BatchRow>({
       name: "write-batch",

@@ -24,10 +24,14 @@ export function createTopicReader({ pool }: { pool: Pool }) {
     return (await pool.query<ProgressRow>(sql, parameters)).rows.map(toFileProgress);
   }
   async function lessons(sql: string, parameters: unknown[]): Promise<LessonProgress[]> {
-    return (await pool.query<LessonProgress & { lastUpdated: never }>(sql, parameters)).rows.map((row) => toWire<LessonProgress>(row));
+    return (await pool.query<LessonProgress & { lastUpdated: never }>(sql, parameters)).rows.map((row) =>
+      toWire<LessonProgress>(row),
+    );
   }
   async function courses(sql: string, parameters: unknown[]): Promise<CourseProgressRow[]> {
-    return (await pool.query<CourseProgressRow & { lastUpdated: never }>(sql, parameters)).rows.map((row) => toWire<CourseProgressRow>(row));
+    return (await pool.query<CourseProgressRow & { lastUpdated: never }>(sql, parameters)).rows.map((row) =>
+      toWire<CourseProgressRow>(row),
+    );
   }
   async function totals(sql: string, id: string): Promise<TopicTotals> {
     const [row] = (await pool.query<TopicTotals>(sql, [id])).rows;
@@ -35,11 +39,18 @@ export function createTopicReader({ pool }: { pool: Pool }) {
   }
 
   return {
-    files: (keys: readonly Pair[]) => (keys.length === 0 ? none() : files(`${FILES} JOIN ${KEYS} ON k.user_id = p.user_id AND k.id = p.file_id`, columns(keys))),
+    files: (keys: readonly Pair[]) =>
+      keys.length === 0
+        ? none()
+        : files(`${FILES} JOIN ${KEYS} ON k.user_id = p.user_id AND k.id = p.file_id`, columns(keys)),
     lessons: (keys: readonly Pair[]) =>
-      keys.length === 0 ? none() : lessons(`${LESSONS} JOIN ${KEYS} ON k.user_id = l.user_id AND k.id = l.lesson_id`, columns(keys)),
+      keys.length === 0
+        ? none()
+        : lessons(`${LESSONS} JOIN ${KEYS} ON k.user_id = l.user_id AND k.id = l.lesson_id`, columns(keys)),
     courses: (keys: readonly Pair[]) =>
-      keys.length === 0 ? none() : courses(`${COURSES} JOIN ${KEYS} ON k.user_id = c.user_id AND k.id = c.course_id`, columns(keys)),
+      keys.length === 0
+        ? none()
+        : courses(`${COURSES} JOIN ${KEYS} ON k.user_id = c.user_id AND k.id = c.course_id`, columns(keys)),
     latestInCourse: (courseId: string) =>
       courses(`${COURSES} WHERE c.course_id = $1 ORDER BY c.last_updated DESC LIMIT ${SNAPSHOT_LEARNERS}`, [courseId]),
     latestInLesson: (lessonId: string) =>
@@ -48,7 +59,10 @@ export function createTopicReader({ pool }: { pool: Pool }) {
       files(`${FILES} WHERE p.file_id = $1 ORDER BY p.updated_at DESC LIMIT ${SNAPSHOT_LEARNERS}`, [fileId]),
     async ofUser(userId: string, courseId: string | null) {
       const [f, l, c] = await Promise.all([
-        files(`${FILES} WHERE p.user_id = $1 AND ($2::text IS NULL OR p.course_id = $2) ORDER BY p.updated_at DESC`, [userId, courseId]),
+        files(`${FILES} WHERE p.user_id = $1 AND ($2::text IS NULL OR p.course_id = $2) ORDER BY p.updated_at DESC`, [
+          userId,
+          courseId,
+        ]),
         lessons(`${LESSONS} WHERE l.user_id = $1 AND ($2::text IS NULL OR l.course_id = $2)`, [userId, courseId]),
         courses(`${COURSES} WHERE c.user_id = $1 AND ($2::text IS NULL OR c.course_id = $2)`, [userId, courseId]),
       ]);

@@ -9,7 +9,9 @@ function isStorableText(text: string): boolean {
 }
 
 function isWithinLength(text: string): boolean {
-  return text.length <= MAX_ID_CHARACTERS || (text.length <= 2 * MAX_ID_CHARACTERS && [...text].length <= MAX_ID_CHARACTERS);
+  return (
+    text.length <= MAX_ID_CHARACTERS || (text.length <= 2 * MAX_ID_CHARACTERS && [...text].length <= MAX_ID_CHARACTERS)
+  );
 }
 
 /** An id of a user, file, lesson, course or session: 1 to 128 characters without U+0000 or lone surrogates. */

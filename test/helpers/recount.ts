@@ -64,7 +64,9 @@ function aggregate(rows: Row[], files: FileRow[]): Aggregate {
 }
 
 /** Recounted and stored aggregates, each as `kind/user/id → sums`, from one snapshot of the database. */
-export async function recount(database: TestDatabase): Promise<{ recounted: Record<string, Aggregate>; stored: Record<string, Aggregate> }> {
+export async function recount(
+  database: TestDatabase,
+): Promise<{ recounted: Record<string, Aggregate>; stored: Record<string, Aggregate> }> {
   const client = await database.pool.connect();
   try {
     await client.query("BEGIN ISOLATION LEVEL REPEATABLE READ");
@@ -76,7 +78,9 @@ export async function recount(database: TestDatabase): Promise<{ recounted: Reco
     const { rows: stored } = await client.query<Aggregate & { key: string }>(
       ["lesson", "course"]
         .map(
-          (kind) => `SELECT '${kind}/' || user_id || '/' || ${kind}_id AS key, total_files AS "totalFiles", completed_files AS "completedFiles",
+          (
+            kind,
+          ) => `SELECT '${kind}/' || user_id || '/' || ${kind}_id AS key, total_files AS "totalFiles", completed_files AS "completedFiles",
             total_ms AS "totalMs", watched_ms AS "watchedMs", contribution_ms AS "contributionMs", progress_percentage::float8 AS percentage
             FROM ${kind}_progress`,
         )
