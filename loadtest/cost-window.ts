@@ -1,6 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { PlayheadServer } from "./playhead-server.ts";
-import { readPostgresCpu } from "./process-cpu.ts";
+import { readMachineCpu, readPostgresCpu } from "./process-cpu.ts";
 
 /** What the server and its PostgreSQL did within a window. */
 export interface Cost {
@@ -9,6 +9,8 @@ export interface Cost {
   batches: number;
   serverCpuSeconds: number;
   postgresCpuSeconds: number | null;
+  /** All processes of the machine. */
+  machineCpuSeconds: number | null;
 }
 
 /** Reads the counters after the warm-up and at the end of the window. */
@@ -25,21 +27,28 @@ export async function watchCost(
     rows: after.rows - before.rows,
     batches: after.batches - before.batches,
     serverCpuSeconds: after.serverCpuSeconds - before.serverCpuSeconds,
-    postgresCpuSeconds:
-      after.postgresCpuSeconds === null || before.postgresCpuSeconds === null
-        ? null
-        : after.postgresCpuSeconds - before.postgresCpuSeconds,
+    postgresCpuSeconds: difference(after.postgresCpuSeconds, before.postgresCpuSeconds),
+    machineCpuSeconds: difference(after.machineCpuSeconds, before.machineCpuSeconds),
   };
 }
 
+function difference(after: number | null, before: number | null): number | null {
+  return after === null || before === null ? null : after - before;
+}
+
 async function read(server: PlayheadServer): Promise<Cost> {
-  const [metrics, postgresCpuSeconds] = await Promise.all([server.readMetrics(), readPostgresCpu(server.dataDir)]);
+  const [metrics, postgresCpuSeconds, machineCpuSeconds] = await Promise.all([
+    server.readMetrics(),
+    readPostgresCpu(server.dataDir),
+    readMachineCpu(),
+  ]);
   return {
     heartbeats: metrics.get('playhead_heartbeats_total{outcome="ok"}') ?? 0,
     rows: metrics.get("playhead_batch_size_sum") ?? 0,
     batches: metrics.get("playhead_batch_size_count") ?? 0,
     serverCpuSeconds: metrics.get("playhead_process_cpu_seconds_total") ?? 0,
     postgresCpuSeconds,
+    machineCpuSeconds,
   };
 }
 
@@ -55,5 +64,6 @@ export function sumCosts(costs: Cost[]): Cost {
     batches: sum((cost) => cost.batches) ?? 0,
     serverCpuSeconds: sum((cost) => cost.serverCpuSeconds) ?? 0,
     postgresCpuSeconds: sum((cost) => cost.postgresCpuSeconds),
+    machineCpuSeconds: sum((cost) => cost.machineCpuSeconds),
   };
 }

@@ -4,6 +4,8 @@ import type { LatencySummary } from "./latency.ts";
 /** All that a run measured: what --json writes. */
 export interface Figures {
   machine: string;
+  /** Cores that processes which have nothing to do with the run took while the server was at saturation. */
+  foreignCores: number | null;
   connections: number;
   courses: number;
   writers: number;

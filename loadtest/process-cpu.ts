@@ -24,6 +24,15 @@ export async function readPostgresCpu(dataDir: string): Promise<number | null> {
   return ticks / TICKS_PER_SECOND;
 }
 
+/** Core-seconds that the whole machine was busy since it started. */
+export async function readMachineCpu(): Promise<number | null> {
+  const text = await readFile("/proc/stat", "utf8").catch(() => null);
+  const fields = text?.split("\n")[0]?.trim().split(/\s+/).slice(1).map(Number);
+  if (fields === undefined) return null;
+  const [user = 0, nice = 0, system = 0, _idle, _iowait, irq = 0, softirq = 0] = fields;
+  return (user + nice + system + irq + softirq) / TICKS_PER_SECOND;
+}
+
 async function readStat(pid: number): Promise<{ parent: number; ticks: number; childTicks: number } | null> {
   const text = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => null);
   if (text === null) return null;

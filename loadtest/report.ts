@@ -6,6 +6,8 @@ const ACK_P99_AIM_MS = 150;
 const BARE_AIM = 0.5;
 const RECOUNT_AIM = 10;
 const MEMORY_AIM_KB = 14;
+/** The kernel's own work and this process come to less. */
+const BUSY_CORES = 0.3;
 
 /** The figures beside each other, and beside what they should be. */
 export function printReport(figures: Figures): void {
@@ -75,8 +77,13 @@ export function printReport(figures: Figures): void {
   printRemarks(figures);
 }
 
-function printRemarks({ ours, half, recount, after }: Figures): void {
+function printRemarks({ ours, half, recount, after, foreignCores }: Figures): void {
   const { cost } = ours;
+  if (foreignCores !== null) {
+    console.log(
+      `Other processes took ${foreignCores.toFixed(2)} cores meanwhile${foreignCores > BUSY_CORES ? ": THE MACHINE WAS BUSY, measure again" : ""}.`,
+    );
+  }
   console.log(
     `Rows a heartbeat ${(cost.rows / cost.heartbeats).toFixed(2)}, rows a batch ${whole(cost.rows / cost.batches)}.`,
   );

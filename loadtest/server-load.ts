@@ -44,6 +44,7 @@ export async function runServerLoad(options: LoadOptions): Promise<void> {
   const { machine, ...after } = await readAfter(server, options);
   const figures: Figures = {
     machine,
+    foreignCores: toForeignCores(saturation.ours, options.seconds),
     connections: options.connections,
     courses: options.courses,
     writers: options.writers,
@@ -134,6 +135,12 @@ async function measureSaturation(server: PlayheadServer, players: Worker[], opti
       refused: merge(rounds.map((round) => round.recount.refused)),
     },
   };
+}
+
+function toForeignCores({ cost, generatorCpuSeconds }: Figures["ours"], seconds: number): number | null {
+  if (cost.machineCpuSeconds === null || cost.postgresCpuSeconds === null) return null;
+  const ours = cost.serverCpuSeconds + cost.postgresCpuSeconds + generatorCpuSeconds;
+  return Math.max(0, cost.machineCpuSeconds - ours) / seconds;
 }
 
 interface Window {
