@@ -85,7 +85,7 @@ export function createProgressService(
     const buffer = bufferOf(observation.userId);
     return new Promise((resolve, reject) => {
       buffer.add(toPendingBeat({ ...observation, played: charge.played }), (result) => {
-        if (result.type !== "written") budget.refund(observation.userId, charge.chargedMs);
+        if (result.type !== "written" || result.dropped) budget.refund(observation.userId, charge.chargedMs);
         if (result.type === "unknown_file") catalogue.forgetCourse(observation.courseId);
         try {
           resolve({ progress: progressOf(result), nextBeatMs: nextBeatMs(buffer) });

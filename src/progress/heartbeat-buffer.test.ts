@@ -19,7 +19,7 @@ class FakeWriter {
     new Promise((resolve, reject) => {
       const copies = entries.map((entry) => structuredClone(entry));
       const commit = () =>
-        resolve(copies.map((entry): WriteResult => ({ type: "written", progress: toProgress(entry) })));
+        resolve(copies.map((entry): WriteResult => ({ type: "written", dropped: false, progress: toProgress(entry) })));
       this.batches.push({ entries: copies, commit, fail: reject });
       if (!this.automatic) return;
       if (this.error === null) commit();
@@ -43,7 +43,9 @@ describe("HeartbeatBuffer", () => {
   let answers: WriteResult[];
 
   beforeEach(() => {
-    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "performance"] });
+    vi.useFakeTimers({
+      toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "setImmediate", "performance"],
+    });
     writer = new FakeWriter();
     seq = 0;
     answers = [];
@@ -183,7 +185,6 @@ describe("HeartbeatBuffer", () => {
     expect(answers[0]).toMatchObject({ error: { retryAfterMs: expect.any(Number) } });
     expect([buffer.pending, buffer.load]).toEqual([3, 1]);
     writer.automatic = true;
-    writer.last.commit();
     await pass(50);
     expect(outcomes()).toEqual(["overloaded", "overloaded", "ok", "ok", "ok"]);
     add(buffer);

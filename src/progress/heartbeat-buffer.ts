@@ -115,6 +115,8 @@ export class HeartbeatBuffer {
     while (this.#entries.size > 0) {
       const waitMs = this.#lastFlushAt + this.#options.flushIntervalMs - performance.now();
       if (waitMs > 0 && !this.#stopping) await pause(waitMs);
+      // What came in the same turn, as the beats of one call do, goes into one batch.
+      else await new Promise((resolve) => setImmediate(resolve));
       this.#lastFlushAt = performance.now();
       this.#inFlight = this.#takeBatch();
       await this.#flush();

@@ -16,7 +16,8 @@ import { toMultirange } from "./watched-ranges.ts";
 
 /** What became of one entry of a batch. */
 export type WriteResult =
-  | { type: "written"; progress: FileProgress }
+  /** `dropped`: a reset came after it was observed; nothing was credited, and there is nothing to send again. */
+  | { type: "written"; progress: FileProgress; dropped: boolean }
   /** The file left the catalogue, or moved to another course, after the entry was accepted. */
   | { type: "unknown_file" }
   | { type: "failed"; error: AppError };
@@ -153,6 +154,7 @@ export class ProgressWriter {
       if (row.dropped) this.#parts.metrics.droppedBeats.inc();
       results[row.ord - 1] = {
         type: "written",
+        dropped: row.dropped,
         progress: toFileProgress({ ...row, userId: entry.userId, fileId: entry.fileId, courseId: entry.courseId }),
       };
     }

@@ -1,0 +1,281 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createTestDatabase, type TestDatabase } from "../../test/helpers/database.ts";
+import { CatalogueCache } from "../catalogue/catalogue-cache.ts";
+import { createCatalogueStore } from "../catalogue/catalogue-store.ts";
+import { loadConfig } from "../config.ts";
+import { createLogger } from "../logger.ts";
+import { createMetrics } from "../ops/metrics.ts";
+import { createProgress, type Progress } from "./create-progress.ts";
+import type { ProgressService } from "./progress-service.ts";
+
+describe("the progress service", () => {
+  let database: TestDatabase;
+  let progress: Progress;
+  let service: ProgressService;
+  const accepted: unknown[] = [];
+  let users = 0;
+
+  beforeAll(async () => {
+    database = await createTestDatabase();
+    const { pool } = database;
+    const file = (id: string, durationSeconds: number) => ({ id, title: id, durationSeconds });
+    const store = createCatalogueStore({ pool });
+    await store.put("c", {
+      title: "Course",
+      lessons: [{ id: "l", title: "Lesson", files: [file("short", 60), file("long", 3600)] }],
+    });
+    await store.put("strict", {
+      title: "Strict",
+      acceptReported: false,
+      lessons: [{ id: "ls", title: "Lesson", files: [file("strict", 60)] }],
+    });
+    const logger = createLogger({ level: "silent" });
+    progress = createProgress({
+      config: { ...loadConfig({}), FLUSH_INTERVAL_MS: 5 },
+      database: { pool, writerPool: pool },
+      catalogue: new CatalogueCache({ pool }),
+      metrics: createMetrics(),
+      logger,
+      onAccepted: (beat) => accepted.push(beat),
+    });
+    service = progress.service;
+  });
+  afterAll(async () => {
+    expect(await progress.stop(1000)).toBe(0);
+    await database.drop();
+  });
+
+  function newUser() {
+    users += 1;
+    return { userId: `user-${users}`, connectionId: `connection-${users}` };
+  }
+
+  it("clamps a position and a range that pass the end a little, and refuses what passes it by more", async () => {
+    const user = newUser();
+    const { progress: kept } = await service.heartbeat(user, { fileId: "short", position: 64, played: [[58, 64.9]] });
+    expect(kept).toMatchObject({ position: 60, watched: [[58, 60]], resumeAt: 0 });
+    await expect(service.heartbeat(user, { fileId: "short", position: 65.1 })).rejects.toMatchObject({
+      code: "bad_request",
+    });
+    await expect(service.heartbeat(user, { fileId: "short", position: 1, played: [[0, 66]] })).rejects.toMatchObject({
+      code: "bad_request",
+    });
+    // One percent of an hour is 36 s.
+    expect((await service.heartbeat(user, { fileId: "long", position: 3636 })).progress.position).toBe(3600);
+    await expect(service.heartbeat(user, { fileId: "long", position: 3637 })).rejects.toMatchObject({
+      code: "bad_request",
+    });
+  });
+
+  it("credits no more than the time that passed allows, and moves the position all the same", async () => {
+    const user = newUser();
+    const { progress: cut } = await service.heartbeat(user, { fileId: "long", position: 3000, played: [[0, 3000]] });
+    expect(cut.position).toBe(3000);
+    expect(cut.watchedSeconds).toBeGreaterThan(9);
+    expect(cut.watchedSeconds).toBeLessThan(12);
+  });
+
+  it("lets an hour offline be uploaded after an hour", async () => {
+    const user = newUser();
+    await service.heartbeat(user, { fileId: "short", position: 1 });
+    await database.query("UPDATE user_progress SET beat_at = beat_at - interval '1 hour' WHERE user_id = $1", [
+      user.userId,
+    ]);
+    // Another node has not seen the user yet; it reads the last contact from the database.
+    const other = createProgress({
+      config: { ...loadConfig({}), FLUSH_INTERVAL_MS: 5 },
+      database: { pool: database.pool, writerPool: database.pool },
+      catalogue: new CatalogueCache({ pool: database.pool }),
+      metrics: createMetrics(),
+      logger: createLogger({ level: "silent" }),
+      onAccepted: () => undefined,
+    });
+    const { progress: uploaded } = await other.service.heartbeat(user, {
+      fileId: "long",
+      position: 3500,
+      played: [[0, 3500]],
+    });
+    expect(uploaded).toMatchObject({ watchedSeconds: 3500, completed: true });
+    await other.stop(1000);
+  });
+
+  it("answers every beat of a batch by itself", async () => {
+    const user = newUser();
+    const results = await service.heartbeats(user, [
+      { fileId: "short", position: 3, played: [[0, 3]], seq: 1 },
+      { fileId: "nowhere", position: 1 },
+      { position: 1 },
+      "beat",
+      { fileId: "short", position: 5, played: [[3, 5]], seq: 2 },
+    ]);
+    expect(results.map((result) => (result.ok ? result.progress.watchedSeconds : result.error.code))).toEqual([
+      5,
+      "unknown_file",
+      "bad_request",
+      "bad_request",
+      5,
+    ]);
+    const [row] = await database.query("SELECT watch_time_ms FROM user_progress WHERE user_id = $1", [user.userId]);
+    expect(row).toEqual({ watch_time_ms: 5000 });
+  });
+
+  it("zeroes on reset, raises the epoch, and drops what was observed before", async () => {
+    const user = newUser();
+    await service.heartbeat(user, { fileId: "short", position: 8, played: [[0, 8]], seq: 1 });
+    await service.reset(user.userId, { courseId: "c" }, user.userId);
+    expect(await service.readFile(user.userId, "short")).toMatchObject({
+      position: 0,
+      watched: [],
+      epoch: 1,
+      lastWatched: null,
+    });
+    expect(await service.readFile(user.userId, "long")).toMatchObject({ epoch: 1 });
+    const late = await service.heartbeat(user, {
+      fileId: "short",
+      position: 9,
+      played: [[8, 9]],
+      seq: 2,
+      ageMs: 60_000,
+    });
+    expect(late.progress).toMatchObject({ position: 0, watched: [], epoch: 1 });
+    const ofOldEpoch = await service.heartbeat(user, {
+      fileId: "short",
+      position: 9,
+      played: [[8, 9]],
+      seq: 3,
+      epoch: 0,
+    });
+    expect(ofOldEpoch.progress).toMatchObject({ position: 0, watched: [] });
+    const fresh = await service.heartbeat(user, { fileId: "short", position: 1, played: [[0, 1]], seq: 4, epoch: 1 });
+    expect(fresh.progress).toMatchObject({ position: 1, watched: [[0, 1]], epoch: 1 });
+  });
+
+  it("believes a legacy client about its own row, apart from what was watched", async () => {
+    const user = newUser();
+    expect(
+      await service.report(user, { fileId: "short", progressSeconds: 30, progressPercentage: 50, completed: false }),
+    ).toEqual({
+      userId: user.userId,
+      fileId: "short",
+      progressSeconds: 30,
+      progressPercentage: 50,
+      completed: false,
+      lastWatched: expect.any(String),
+    });
+    expect(await service.readFile(user.userId, "short")).toMatchObject({
+      watchedSeconds: 0,
+      percentage: 0,
+      position: 30,
+    });
+    await service.report(user, { fileId: "short", progressSeconds: 60, progressPercentage: 100, completed: true });
+    const [row] = await database.query(
+      "SELECT completed, completion_source, watched_ms FROM user_progress WHERE user_id = $1",
+      [user.userId],
+    );
+    expect(row).toEqual({ completed: true, completion_source: "reported", watched_ms: 0 });
+    const [course] = await database.query(
+      "SELECT contribution_ms, completed_files FROM course_progress WHERE user_id = $1",
+      [user.userId],
+    );
+    expect(course).toEqual({ contribution_ms: 60_000, completed_files: 1 });
+  });
+
+  it("believes no report where the course does not", async () => {
+    const user = newUser();
+    const row = await service.report(user, {
+      fileId: "strict",
+      progressSeconds: 30,
+      progressPercentage: 100,
+      completed: true,
+    });
+    expect(row).toMatchObject({ progressSeconds: 30, progressPercentage: 0, completed: false });
+  });
+
+  it("completes and un-completes by hand, and logs who did it", async () => {
+    const user = newUser();
+    await service.complete(user.userId, { fileId: "short" }, { source: "waived", by: "teacher" });
+    expect(await service.readFile(user.userId, "short")).toMatchObject({ completed: true, watchedSeconds: 0 });
+    await service.uncomplete(user.userId, { fileId: "short" }, "teacher");
+    expect(await service.readFile(user.userId, "short")).toMatchObject({ completed: false });
+    await service.complete(user.userId, { courseId: "c" }, { source: "manual", by: "teacher" });
+    expect(await service.readCourseRow(user.userId, "c")).toMatchObject({ completedFiles: 2, percentage: 100 });
+    const log = await database.query(
+      "SELECT activity_type, actor_id, file_id FROM user_activity_log WHERE user_id = $1 ORDER BY id",
+      [user.userId],
+    );
+    expect(log).toEqual([
+      { activity_type: "waived", actor_id: "teacher", file_id: "short" },
+      { activity_type: "uncompleted", actor_id: "teacher", file_id: "short" },
+      { activity_type: "manual", actor_id: "teacher", file_id: null },
+    ]);
+  });
+
+  it("earns nothing for a beat that leaves too many fragments, and moves the position", async () => {
+    const user = newUser();
+    const fragments = Array.from({ length: 128 }, (_, i) => `[${i * 2000},${i * 2000 + 1000})`).join(",");
+    await service.heartbeat(user, { fileId: "long", position: 1 });
+    await database.query("UPDATE user_progress SET watched = $2 WHERE user_id = $1", [user.userId, `{${fragments}}`]);
+    const refused = await service.heartbeat(user, { fileId: "long", position: 600, played: [[600, 601]], seq: 1 });
+    expect(refused.progress).toMatchObject({ position: 600, watchedSeconds: 128, watchTimeSeconds: 0 });
+    const joining = await service.heartbeat(user, { fileId: "long", position: 2, played: [[0.5, 2.5]], seq: 2 });
+    expect(joining.progress).toMatchObject({ watchedSeconds: 129, watchTimeSeconds: 2 });
+    expect(joining.progress.watched).toHaveLength(127);
+  });
+
+  it("reads what was never watched as zeros, version 0", async () => {
+    const user = newUser();
+    expect(await service.readFile(user.userId, "long")).toEqual({
+      userId: user.userId,
+      fileId: "long",
+      lessonId: "l",
+      courseId: "c",
+      position: 0,
+      resumeAt: 0,
+      duration: 3600,
+      watched: [],
+      watchedSeconds: 0,
+      watchTimeSeconds: 0,
+      percentage: 0,
+      completed: false,
+      lastWatched: null,
+      epoch: 0,
+      version: 0,
+    });
+    expect(await service.readCourse(user.userId, "c")).toMatchObject({
+      totalFiles: 2,
+      completedFiles: 0,
+      totalDuration: 3660,
+      percentage: 0,
+      version: 0,
+      lessons: [{}],
+      files: [{}, {}],
+    });
+    await expect(service.readFile(user.userId, "nowhere")).rejects.toMatchObject({ code: "unknown_file" });
+    await expect(service.readCourse(user.userId, "nowhere")).rejects.toMatchObject({ code: "not_found" });
+  });
+
+  it("tells of every beat that it accepts, and of none that it refuses", async () => {
+    const user = newUser();
+    accepted.length = 0;
+    await service.heartbeat(user, { fileId: "short", position: 2, state: "paused" });
+    await expect(service.heartbeat(user, { fileId: "short", position: 2000 })).rejects.toMatchObject({
+      code: "bad_request",
+    });
+    expect(accepted).toEqual([
+      {
+        ...user,
+        file: { fileId: "short", lessonId: "l", courseId: "c", durationMs: 60_000 },
+        beat: { fileId: "short", position: 2, state: "paused" },
+        leaseMs: 30_000,
+      },
+    ]);
+  });
+
+  it("turns the pages of a course's learners by user id", async () => {
+    const all = await service.learners("c", { limit: 500 });
+    const first = await service.learners("c", { limit: 3 });
+    const second = await service.learners("c", { limit: 500, after: first.next as string });
+    expect([...first.learners, ...second.learners]).toEqual(all.learners);
+    expect(all).not.toHaveProperty("next");
+  });
+});
