@@ -90,3 +90,13 @@ it("merges rows that came another way by their version", async () => {
     ["b", 3],
   ]);
 });
+
+it("says when a topic may be watched no more", async () => {
+  const error = { code: "forbidden" as const, message: "the course is another instructor's now" };
+  server.handle("subscribe", (_, reply, socket) => {
+    reply({ ok: true, topic: "course:c", snapshot: frame(1) });
+    socket.emit("unsubscribed", { topic: "course:c", error });
+  });
+  subscribe();
+  await vi.waitFor(() => expect(seen.at(-1)).toMatchObject({ error, stale: true }));
+});

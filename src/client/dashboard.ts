@@ -89,6 +89,15 @@ export function createDashboard(options: DashboardOptions): Dashboard {
     tell(topic);
   });
 
+  // The course changed hands, or the new token may see less: no more frames come.
+  connection.onEvent("unsubscribed", ({ topic: name, error }: { topic: string; error: WireError }) => {
+    const topic = followed.get(name);
+    if (!topic) return;
+    topic.isLive = false;
+    topic.error = error;
+    tell(topic);
+  });
+
   /** A frame may be a snapshot too: where the server had to let go of what this socket had not yet read. */
   function absorb(topic: Followed, update: Update): void {
     if (update.snapshot) topic.state.replace(update);
