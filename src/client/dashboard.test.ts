@@ -93,10 +93,13 @@ it("merges rows that came another way by their version", async () => {
 
 it("says when a topic may be watched no more", async () => {
   const error = { code: "forbidden" as const, message: "the course is another instructor's now" };
+  let end = () => {};
   server.handle("subscribe", (_, reply, socket) => {
+    end = () => socket.emit("unsubscribed", { topic: "course:c", error });
     reply({ ok: true, topic: "course:c", snapshot: frame(1) });
-    socket.emit("unsubscribed", { topic: "course:c", error });
   });
   subscribe();
+  await vi.waitFor(() => expect(newest()).toEqual({ version: 1, stale: false }));
+  end();
   await vi.waitFor(() => expect(seen.at(-1)).toMatchObject({ error, stale: true }));
 });
