@@ -83,7 +83,7 @@ export async function startPlayhead(options: StartOptions): Promise<PlayheadServ
 /** The source as it is now, compiled beside what it reads at run time. */
 async function buildServer(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "playhead-loadtest-build-"));
-  onEnd(() => rm(folder, { recursive: true, force: true }));
+  onEnd(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
   const tsc = join(ROOT, "node_modules/.bin/tsc");
   const main = join(folder, "dist/main.js");
   const { status, stdout } = spawnSync(tsc, ["-p", "tsconfig.build.json", "--outDir", join(folder, "dist")], {

@@ -8,6 +8,6 @@ export async function makeTemporaryFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "playhead-loadtest-"));
   // The user `postgres` has to pass.
   await chmod(folder, 0o711);
-  onEnd(() => rm(folder, { recursive: true, force: true }));
+  onEnd(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
   return folder;
 }
