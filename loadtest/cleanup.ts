@@ -3,6 +3,12 @@
  */
 
 const cleanups: (() => unknown)[] = [];
+let ending = false;
+
+/** Before anything is started. @throws Error when the run is ending already */
+export function assertRunning(): void {
+  if (ending) throw new Error("the run is ending");
+}
 
 /** Registers what is to be done when the run ends, however it ends. */
 export function onEnd(clean: () => unknown): void {
@@ -10,6 +16,7 @@ export function onEnd(clean: () => unknown): void {
 }
 
 async function end(): Promise<void> {
+  ending = true;
   for (let clean = cleanups.pop(); clean !== undefined; clean = cleanups.pop()) {
     try {
       await clean();
@@ -21,14 +28,14 @@ async function end(): Promise<void> {
 
 /** Runs the work, then ends what it started, and the process. `limitSeconds` bounds the whole. */
 export async function runAndEnd(work: () => Promise<void>, limitSeconds: number): Promise<never> {
-  let ending: Promise<void> | null = null;
+  let ended: Promise<void> | null = null;
   const endOnce = () => {
-    ending ??= end();
-    return ending;
+    ended ??= end();
+    return ended;
   };
   const giveUp = (reason: string, code: number) => {
     // A second Ctrl-C does not wait.
-    if (ending !== null) process.exit(code);
+    if (ending) process.exit(code);
     console.error(`\n${reason}; ending what was started`);
     void endOnce().then(() => process.exit(code)); // end() never rejects
   };
@@ -39,7 +46,7 @@ export async function runAndEnd(work: () => Promise<void>, limitSeconds: number)
   try {
     await work();
   } catch (error) {
-    if (ending === null) console.error(error);
+    if (!ending) console.error(error);
     code = 1;
   }
   await endOnce();

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { findRunningEmbeddedPostgres } from "../src/db/embedded-postgres.ts";
-import { onEnd } from "./cleanup.ts";
+import { assertRunning, onEnd } from "./cleanup.ts";
 import { makeTemporaryFolder } from "./temporary-folder.ts";
 
 /*
@@ -44,6 +44,7 @@ export async function startPlayhead(options: StartOptions): Promise<PlayheadServ
     await mkdir(options.profile, { recursive: true });
     flags.push("--cpu-prof", `--cpu-prof-dir=${options.profile}`);
   }
+  assertRunning();
   const child = spawn(process.execPath, [...flags, main, "serve"], {
     cwd: dataDir,
     // A group of its own: Ctrl-C reaches this process alone, which stops the server when its load has ended.

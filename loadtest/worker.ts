@@ -1,6 +1,6 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { onEnd } from "./cleanup.ts";
+import { assertRunning, onEnd } from "./cleanup.ts";
 
 /*
  * Processes of the load test and the calls between them: one command, one answer.
@@ -21,6 +21,7 @@ export interface Worker {
 
 /** Starts a TypeScript file beside this one as a process; it ends with the run. */
 export function startWorker(file: string): Worker {
+  assertRunning();
   const child = fork(fileURLToPath(new URL(file, import.meta.url)), [], {
     execArgv: ["--import", "tsx"],
     serialization: "advanced",
