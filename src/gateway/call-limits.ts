@@ -38,7 +38,9 @@ export function createCallLimits({ burst, perSecond }: CallLimitOptions): CallLi
         if (rejection instanceof Error) throw rejection;
         const retryAfterMs = (rejection as RateLimiterRes).msBeforeNext;
         await refusals.consume(connection.id).catch(() => connection.disconnect(true));
-        throw new AppError("rate_limited", `A user may make ${burst} calls in ${duration} s; wait before the next.`, { retryAfterMs });
+        throw new AppError("rate_limited", `A user may make ${burst} calls in ${duration} s; wait before the next.`, {
+          retryAfterMs,
+        });
       }
     },
   };

@@ -27,7 +27,12 @@ export interface CallParts {
 
 export type AckFunction = (answer: Ack) => void;
 
-export type GatewaySocket = Socket<Record<string, never>, Record<string, (...payload: never[]) => void>, Record<string, never>, SocketData>;
+export type GatewaySocket = Socket<
+  Record<string, never>,
+  Record<string, (...payload: never[]) => void>,
+  Record<string, never>,
+  SocketData
+>;
 
 /** Handles an event. The handler's result is the ack; it may name what is to happen once the ack is on its way. */
 export type CallHandler<T> = (payload: T) => Promise<object> | object;
@@ -48,7 +53,12 @@ export class CallTable {
   }
 
   /** `after` runs when the ack has been handed over. */
-  on<S extends z.ZodType>(event: string, schema: S, handler: CallHandler<z.output<S>>, after?: (payload: z.output<S>) => void): void {
+  on<S extends z.ZodType>(
+    event: string,
+    schema: S,
+    handler: CallHandler<z.output<S>>,
+    after?: (payload: z.output<S>) => void,
+  ): void {
     this.#events.add(event);
     (this.#socket as Socket).on(event, (...given: unknown[]) => {
       const ack = given.at(-1);
@@ -109,7 +119,11 @@ export class CallTable {
   #complain(event: string, message: string): void {
     this.#parts.metrics.socketCalls.inc({ namespace: this.#socket.nsp.name, event: "unknown", outcome: "bad_request" });
     this.#parts.limits.take(this.#socket.data.caller.userId, this.#socket).then(
-      () => (this.#socket as Socket).emit("problem", { event: event.slice(0, 100), error: { code: "bad_request", message } }),
+      () =>
+        (this.#socket as Socket).emit("problem", {
+          event: event.slice(0, 100),
+          error: { code: "bad_request", message },
+        }),
       () => undefined, // past its limits it is told nothing
     );
   }

@@ -3,7 +3,7 @@ import type { Caller } from "../auth/caller.ts";
 import type { Catalogue } from "../catalogue/catalogue.ts";
 import { AppError, toWireError } from "../errors.ts";
 import type { LiveHub } from "../live/live-hub.ts";
-import { parseTopic, Subscribe, type Topic, TOPIC_FORMS } from "../protocol/dashboard.ts";
+import { parseTopic, Subscribe, TOPIC_FORMS, type Topic } from "../protocol/dashboard.ts";
 import { type CallParts, CallTable, type GatewaySocket } from "./call.ts";
 import type { Handshake } from "./handshake.ts";
 import { keepTokenSession, type TokenSessionParts } from "./token-session.ts";
@@ -30,7 +30,10 @@ export function serveDashboards(namespace: Namespace, parts: DashboardNamespaceP
   async function subscribe(socket: GatewaySocket, name: string): Promise<object> {
     const topic = toTopic(name);
     if (!socket.data.topics.has(name) && socket.data.topics.size >= MAX_TOPICS) {
-      throw new AppError("bad_request", `A connection may watch ${MAX_TOPICS} topics; unsubscribe from one, or open another connection.`);
+      throw new AppError(
+        "bad_request",
+        `A connection may watch ${MAX_TOPICS} topics; unsubscribe from one, or open another connection.`,
+      );
     }
     const courseId = await authorizeTopic(socket.data.caller, topic, catalogue);
     socket.data.topics.add(name);
@@ -74,7 +77,12 @@ export function serveDashboards(namespace: Namespace, parts: DashboardNamespaceP
       verifyToken: parts.verifyToken,
       onRefreshed: () => recheckSocket(socket, socket.data.topics),
     });
-    calls.on("subscribe", Subscribe, ({ topic }) => subscribe(socket, topic), ({ topic }) => hub.ready(topic, socket.id));
+    calls.on(
+      "subscribe",
+      Subscribe,
+      ({ topic }) => subscribe(socket, topic),
+      ({ topic }) => hub.ready(topic, socket.id),
+    );
     calls.on("unsubscribe", Subscribe, ({ topic }) => {
       toTopic(topic);
       unsubscribe(socket, topic);
@@ -82,15 +90,21 @@ export function serveDashboards(namespace: Namespace, parts: DashboardNamespaceP
     });
   });
 
-  return {
-    async recheck(courseId) {
-      for (const raw of namespace.sockets.values()) {
-        const socket = raw as unknown as GatewaySocket;
-        const names = hub.topicsOfCourse(courseId, socket.data.topics);
-        if (names.length > 0) await recheckSocket(socket, names);
-      }
-    },
+  async function recheckAll(topicsOf: (socket: GatewaySocket) => Iterable<string>): Promise<void> {
+    for (const raw of namespace.sockets.values()) {
+      const socket = raw as unknown as GatewaySocket;
+      await recheckSocket(socket, topicsOf(socket));
+    }
+  }
+
+  // A course may have changed hands while nobody listened.
+  hub.onResync = () => {
+    recheckAll((socket) => socket.data.topics).catch((error: unknown) => {
+      parts.logger.error({ err: error }, "rights could not be checked again");
+    });
   };
+
+  return { recheck: (courseId) => recheckAll((socket) => hub.topicsOfCourse(courseId, socket.data.topics)) };
 }
 
 /** @throws AppError `bad_request` */

@@ -65,7 +65,10 @@ export function createGateway(parts: GatewayParts): Gateway {
   const dashboards = io.of("/dashboard");
   // Socket.IO always opens it, and would keep whoever connects to it, with no token and no limit.
   io.use((_socket, next) => {
-    const wire: WireError = { code: "not_found", message: "There is nothing here; the namespaces are /player and /dashboard." };
+    const wire: WireError = {
+      code: "not_found",
+      message: "There is nothing here; the namespaces are /player and /dashboard.",
+    };
     next(Object.assign(new Error(wire.message), { data: wire }));
   });
   let draining = false;
@@ -98,7 +101,8 @@ export function createGateway(parts: GatewayParts): Gateway {
 
     drain() {
       draining = true;
-      for (const namespace of [players, dashboards]) namespace.emit("server:draining", { reconnectInMs: config.DRAIN_MS });
+      for (const namespace of [players, dashboards])
+        namespace.emit("server:draining", { reconnectInMs: config.DRAIN_MS });
     },
 
     async stop() {

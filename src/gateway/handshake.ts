@@ -26,15 +26,20 @@ export function createHandshake(parts: HandshakeParts): Handshake {
   const connections = new Map<string, number>();
 
   async function admit(socket: GatewaySocket): Promise<void> {
-    if (parts.isDraining()) throw new AppError("unavailable", "The server is stopping; connect again.", { retryAfterMs: 1000 });
+    if (parts.isDraining())
+      throw new AppError("unavailable", "The server is stopping; connect again.", { retryAfterMs: 1000 });
     const given = Auth.safeParse(socket.handshake.auth);
-    if (!given.success) throw new AppError("unauthenticated", "The handshake carries no token; pass `auth: { token }`.");
+    if (!given.success)
+      throw new AppError("unauthenticated", "The handshake carries no token; pass `auth: { token }`.");
     const caller = await parts.verifyToken(parseWire(Auth, socket.handshake.auth).token);
     // It may have closed while its token was checked, and would then be counted for ever.
     if (socket.conn.readyState !== "open") throw new AppError("unavailable", "The connection is closed.");
     const open = connections.get(caller.userId) ?? 0;
     if (open >= parts.maxConnectionsPerUser) {
-      throw new AppError("rate_limited", `A user may have ${parts.maxConnectionsPerUser} connections; close one first.`);
+      throw new AppError(
+        "rate_limited",
+        `A user may have ${parts.maxConnectionsPerUser} connections; close one first.`,
+      );
     }
     socket.data.caller = caller;
     socket.data.topics = new Set();

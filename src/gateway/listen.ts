@@ -1,7 +1,18 @@
 import { AppError } from "../errors.ts";
-import { LIBUS_LISTEN_EXCLUSIVE_PORT, type TemplatedApp, type us_listen_socket, us_listen_socket_close, us_socket_local_port } from "./uws.ts";
+import {
+  LIBUS_LISTEN_EXCLUSIVE_PORT,
+  type TemplatedApp,
+  type us_listen_socket,
+  us_listen_socket_close,
+  us_socket_local_port,
+} from "./uws.ts";
 
-type ListenOnHost = (host: string, port: number, options: number, opened: (socket: us_listen_socket | false) => void) => void;
+type ListenOnHost = (
+  host: string,
+  port: number,
+  options: number,
+  opened: (socket: us_listen_socket | false) => void,
+) => void;
 
 /** An open port. */
 export interface Listening {
@@ -18,7 +29,10 @@ export function listen(app: TemplatedApp, { host, port }: { host: string; port: 
     open(host, port, LIBUS_LISTEN_EXCLUSIVE_PORT, (socket) => {
       if (!socket) {
         reject(
-          new AppError("unavailable", `Cannot listen on ${host}:${port}: another process has the port, or HOST is no address of this machine. Set PORT or HOST.`),
+          new AppError(
+            "unavailable",
+            `Cannot listen on ${host}:${port}: another process has the port, or HOST is no address of this machine. Set PORT or HOST.`,
+          ),
         );
         return;
       }

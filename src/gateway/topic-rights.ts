@@ -45,5 +45,8 @@ async function authorizeCourse(caller: Caller, courseId: string | null, catalogu
 }
 
 function forbidden(): AppError {
-  return new AppError("forbidden", "This topic is not yours: a learner watches its own, an instructor its own courses.");
+  return new AppError(
+    "forbidden",
+    "This topic is not yours: a learner watches its own, an instructor its own courses.",
+  );
 }

@@ -75,4 +75,5 @@ export const us_listen_socket_close: (listenSocket: us_listen_socket) => void = 
 export const us_socket_local_port: (socket: us_socket) => number = uws.us_socket_local_port;
 export const DISABLED: Uws["DISABLED"] = uws.DISABLED;
 /** Refuses a port that another process listens on, instead of sharing it. */
-export const LIBUS_LISTEN_EXCLUSIVE_PORT: number = (uws as Uws & { LIBUS_LISTEN_EXCLUSIVE_PORT: number }).LIBUS_LISTEN_EXCLUSIVE_PORT;
+export const LIBUS_LISTEN_EXCLUSIVE_PORT: number = (uws as Uws & { LIBUS_LISTEN_EXCLUSIVE_PORT: number })
+  .LIBUS_LISTEN_EXCLUSIVE_PORT;

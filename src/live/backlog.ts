@@ -6,17 +6,24 @@ import type { CourseProgressRow, FileProgress, FileProgressRow, LessonProgress }
  * waits for the one after.
  */
 
-/** A frame's size. One key more may fit in: the entry that fills it. */
+/** What the entries of a frame may take; the rest of its 64 KB is for what is around them. */
 export const MAX_FRAME_BYTES = 60_000;
 
 export type Entry =
   | { field: "progress"; value: FileProgress | FileProgressRow }
   | { field: "lessons"; value: LessonProgress }
   | { field: "courses"; value: CourseProgressRow }
-  | { field: "present"; value: Present }
+  /** `seenAt`: when the position was seen, by the process's monotonic clock. How long ago that is, a frame says anew. */
+  | { field: "present"; value: Present; seenAt: number }
   | { field: "removed"; value: Removed };
 
 type Lists = Pick<Update, "progress" | "lessons" | "courses" | "present" | "removed">;
+
+/** What one frame takes. */
+export interface Batch {
+  entries: Entry[];
+  bytes: number;
+}
 
 export class Backlog {
   readonly #entries = new Map<string, Entry>();
@@ -34,17 +41,23 @@ export class Backlog {
     this.#entries.clear();
   }
 
-  /** Takes what fits into one frame, oldest first. */
-  take(): Entry[] {
-    const taken: Entry[] = [];
+  /** Everything that waits, oldest first. */
+  entries(): Iterable<Entry> {
+    return this.#entries.values();
+  }
+
+  /** Takes what fits into one frame, oldest first; one entry at least. */
+  take(): Batch {
+    const entries: Entry[] = [];
     let bytes = 0;
     for (const [key, entry] of this.#entries) {
-      taken.push(entry);
+      const size = Buffer.byteLength(JSON.stringify(entry.value)) + 1;
+      if (bytes > 0 && bytes + size > MAX_FRAME_BYTES) break;
+      entries.push(entry);
       this.#entries.delete(key);
-      bytes += Buffer.byteLength(JSON.stringify(entry.value)) + 1;
-      if (bytes >= MAX_FRAME_BYTES) break;
+      bytes += size;
     }
-    return taken;
+    return { entries, bytes };
   }
 }
 
@@ -69,7 +82,10 @@ function keyOf({ field, value }: Entry): string {
 /** The lists of an update; empty ones are left out. */
 export function toLists(entries: readonly Entry[]): Lists {
   const lists: Record<string, unknown[]> = {};
-  for (const { field, value } of entries) {
+  for (const entry of entries) {
+    const { field } = entry;
+    const value =
+      field === "present" ? { ...entry.value, ageMs: Math.round(performance.now() - entry.seenAt) } : entry.value;
     const list = lists[field];
     if (list === undefined) lists[field] = [value];
     else list.push(value);

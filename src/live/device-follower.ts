@@ -17,6 +17,19 @@ export interface DeviceFollowerParts {
   tell: (socketId: string, progress: FileProgress) => void;
 }
 
+/**
+ * A version that some socket may lack. The device that played knows it from its ack, which may come after the
+ * notification: so each version waits for an interval by itself, and not for what is left of an earlier one's.
+ */
+interface Lacking {
+  userId: string;
+  fileId: string;
+  version: number;
+  dueAt: number;
+  /** What was heard since. */
+  later: { version: number; dueAt: number } | null;
+}
+
 interface Follower {
   /** The newest version each socket has, by file. */
   sockets: Map<string, Map<string, number>>;
@@ -27,8 +40,7 @@ export class DeviceFollowers {
   readonly #parts: DeviceFollowerParts;
   readonly #intervalMs: number;
   readonly #users = new Map<string, Follower>();
-  /** Versions that some socket may lack, by user and file. */
-  #lacking = new Map<string, { userId: string; fileId: string; version: number }>();
+  readonly #lacking = new Map<string, Lacking>();
   #timer: NodeJS.Timeout | null = null;
 
   constructor(parts: DeviceFollowerParts, options: { frameIntervalMs: number }) {
@@ -69,9 +81,18 @@ export class DeviceFollowers {
     if (message.type !== "changed") return;
     for (const { fileId, version } of message.keys) {
       if (this.#socketsLacking(userId, fileId, version).length === 0) continue;
-      this.#lacking.set(pairKey(userId, fileId), { userId, fileId, version });
+      const heard = { version, dueAt: performance.now() + this.#intervalMs };
+      const known = this.#lacking.get(pairKey(userId, fileId));
+      if (known === undefined) this.#lacking.set(pairKey(userId, fileId), { userId, fileId, ...heard, later: null });
+      else known.later = heard;
     }
-    if (this.#lacking.size > 0) this.#timer ??= setTimeout(() => void this.#tellAll(), this.#intervalMs); // never rejects
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    const [first] = this.#lacking.values();
+    if (first === undefined) return;
+    this.#timer ??= setTimeout(() => void this.#tellDue(), Math.max(0, first.dueAt - performance.now())); // never rejects
   }
 
   #socketsLacking(userId: string, fileId: string, version: number): [string, Map<string, number>][] {
@@ -79,21 +100,38 @@ export class DeviceFollowers {
     return [...sockets].filter(([, versions]) => (versions.get(fileId) ?? 0) < version);
   }
 
-  async #tellAll(): Promise<void> {
+  #takeDue(): Lacking[] {
+    const now = performance.now();
+    const due = [...this.#lacking].filter(([, { dueAt }]) => dueAt <= now + 1);
+    for (const [key, lacking] of due) {
+      this.#lacking.delete(key);
+      if (lacking.later !== null) this.#lacking.set(key, { ...lacking, ...lacking.later, later: null });
+    }
+    return due.map(([, lacking]) => lacking);
+  }
+
+  async #tellDue(): Promise<void> {
     this.#timer = null;
-    // By now the device that played has its ack, and most of the time nobody lacks anything.
-    const keys = [...this.#lacking.values()].filter((key) => this.#socketsLacking(key.userId, key.fileId, key.version).length > 0);
-    this.#lacking = new Map();
+    // Most of the time nobody lacks anything.
+    const due = new Map(
+      this.#takeDue()
+        .filter(({ userId, fileId, version }) => this.#socketsLacking(userId, fileId, version).length > 0)
+        .map((lacking) => [pairKey(lacking.userId, lacking.fileId), lacking]),
+    );
+    this.#schedule();
     try {
-      const rows = await this.#parts.source.files(keys.map((key) => [key.userId, key.fileId] as const));
-      for (const row of rows) this.#tell(row);
+      const rows = await this.#parts.source.files(
+        [...due.values()].map(({ userId, fileId }) => [userId, fileId] as const),
+      );
+      for (const row of rows) this.#tell(row, due.get(pairKey(row.userId, row.fileId))?.version ?? row.version);
     } catch (error) {
       this.#parts.logger.warn({ err: error }, "what other devices do could not be read");
     }
   }
 
-  #tell(row: FileProgress): void {
-    for (const [socketId, versions] of this.#socketsLacking(row.userId, row.fileId, row.version)) {
+  /** To whoever lacks the version heard of; the row may be newer already, and then who made it so has no ack yet. */
+  #tell(row: FileProgress, version: number): void {
+    for (const [socketId, versions] of this.#socketsLacking(row.userId, row.fileId, version)) {
       versions.set(row.fileId, row.version);
       this.#parts.tell(socketId, row);
     }

@@ -1,10 +1,10 @@
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import type { Present, Topic, Update } from "../protocol/dashboard.ts";
-import { type Entry, toLists } from "./backlog.ts";
+import { type Batch, type Entry, toLists } from "./backlog.ts";
 import { type Bus, type BusMessage, channels, type PresenceReport } from "./bus.ts";
 import { Presence } from "./presence.ts";
-import { keepFor, type Member, Room, type Subscriber } from "./room.ts";
+import { beginAnew, keepFor, type Member, Room, type Subscriber } from "./room.ts";
 import type { TopicSource } from "./topic-source.ts";
 import { concerns, entriesOf, pairKey, type Rows, readSnapshot, readTotals } from "./topic-view.ts";
 
@@ -46,6 +46,8 @@ const GATHER_MS = 10;
 const PRESENCE_GATHER_MS = 120;
 /** Above it a member is served alone; below half of it, again. */
 const SLOW_BYTES = 128 * 1024;
+/** A member's own frame that follows the room's so closely is one with it. */
+const TOGETHER_MS = 20;
 /** A buffer that has not emptied for so long belongs to nobody who reads. */
 const STUCK_MS = 30_000;
 /** Sums over all learners are read again at most so often, and never for more than a twentieth of the time. */
@@ -63,6 +65,8 @@ export class LiveHub {
   #timer: NodeJS.Timeout | null = null;
   #dueAt = Number.POSITIVE_INFINITY;
   #ticking = false;
+  /** Bytes published in this turn, by subscriber: they show in its buffer only when the turn is over. */
+  readonly #handed = new Map<string, number>();
   #leaveBus: () => void = () => undefined;
 
   constructor(parts: LiveHubParts, options: LiveHubOptions) {
@@ -84,9 +88,13 @@ export class LiveHub {
     this.#dueAt = Number.NEGATIVE_INFINITY; // nothing is scheduled any more
   }
 
+  /** Set by whoever decides from the catalogue who may watch: it has to decide again. */
+  onResync: () => void = () => undefined;
+
   /** Notifications may have been lost: every room reads again what it shows. */
   resync(): void {
     this.#parts.metrics.resyncs.inc();
+    this.onResync();
     for (const room of this.#rooms.values()) this.#readAgain(room);
   }
 
@@ -195,7 +203,7 @@ export class LiveHub {
     this.presence.apply(report);
     const present = this.presence.find(report);
     if (present === null) return;
-    room.backlog.put({ field: "present", value: present });
+    room.backlog.put(toEntry(present));
     room.viewersChanged = true;
     this.#schedule(room, PRESENCE_GATHER_MS);
   }
@@ -223,10 +231,13 @@ export class LiveHub {
     if (at >= this.#dueAt) return;
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#dueAt = at;
-    this.#timer = setTimeout(() => {
-      this.#dueAt = Number.POSITIVE_INFINITY;
-      void this.#tick(); // never rejects
-    }, Math.max(0, at - performance.now()));
+    this.#timer = setTimeout(
+      () => {
+        this.#dueAt = Number.POSITIVE_INFINITY;
+        void this.#tick(); // never rejects
+      },
+      Math.max(0, at - performance.now()),
+    );
   }
 
   async #tick(): Promise<void> {
@@ -243,6 +254,7 @@ export class LiveHub {
       this.#parts.logger.warn({ err: error }, "what dashboards show could not be read");
       for (const room of due) room.again = true;
     }
+    this.#handed.clear();
     for (const room of due) this.#frame(room);
     for (const room of this.#active) {
       for (const member of room.alone) if (member.mode === "alone") this.#serveAlone(room, member);
@@ -304,13 +316,8 @@ export class LiveHub {
 
   async #readAll(room: Room): Promise<void> {
     room.again = false;
-    const rows = await readSnapshot(room.topic, this.#parts.source);
-    for (const [field, values] of Object.entries(rows)) {
-      for (const value of values) room.backlog.put({ field, value } as Entry);
-    }
-    for (const present of this.#viewersOf(room)) {
-      room.backlog.put({ field: "present", value: present });
-    }
+    for (const entry of toEntries(await readSnapshot(room.topic, this.#parts.source))) room.backlog.put(entry);
+    for (const present of this.#viewersOf(room)) room.backlog.put(toEntry(present));
     room.beginsAnew = true;
     room.viewersChanged = true;
     room.totalsChanged = true;
@@ -325,80 +332,112 @@ export class LiveHub {
   }
 
   #frame(room: Room): void {
-    const entries = room.backlog.take();
-    if (entries.length > 0 || room.viewersChanged || room.totals !== null) {
-      const update = this.#toUpdate(room, entries);
+    const batch = room.backlog.take();
+    if (batch.entries.length > 0 || room.viewersChanged || room.totals !== null) {
+      const update = this.#toUpdate(room, room, batch.entries);
       room.lastFrameAt = performance.now();
       this.#parts.metrics.frames.inc();
-      for (const member of room.members.values()) this.#placeMember(room, member, entries, update);
+      for (const member of room.members.values()) this.#placeMember(room, member, batch, update);
       this.#parts.outlet.broadcast(room.name, update);
     }
   }
 
-  #toUpdate(room: Room, entries: readonly Entry[]): Update {
+  /** Builds a frame from what a room, or a member that is served alone, is owed. */
+  #toUpdate(
+    room: Room,
+    owed: Pick<Room, "viewersChanged" | "totals" | "beginsAnew">,
+    entries: readonly Entry[],
+  ): Update {
     const update: Update = { topic: room.name, at: new Date().toISOString(), ...toLists(entries) };
-    if (room.viewersChanged) update.viewers = this.#viewersOf(room).length;
-    if (room.totals !== null) update.totals = room.totals;
-    if (room.beginsAnew) update.snapshot = true;
-    room.viewersChanged = false;
-    room.totals = null;
-    room.beginsAnew = false;
+    if (owed.viewersChanged) update.viewers = this.#viewersOf(room).length;
+    if (owed.totals !== null) update.totals = owed.totals;
+    if (owed.beginsAnew) update.snapshot = true;
+    owed.viewersChanged = false;
+    owed.totals = null;
+    owed.beginsAnew = false;
     return update;
   }
 
   /** Decides who gets the frame from the broadcast, and for whom it is kept. */
-  #placeMember(room: Room, member: Member, entries: readonly Entry[], update: Update): void {
+  #placeMember(room: Room, member: Member, batch: Batch, update: Update): void {
+    const { outlet, metrics } = this.#parts;
+    const { id } = member.subscriber;
     if (member.mode === "level") {
-      if (this.#parts.outlet.bufferedBytes(member.subscriber.id) <= SLOW_BYTES) {
-        this.#parts.metrics.deliveries.inc();
+      const handed = this.#handed.get(id) ?? 0;
+      if (outlet.bufferedBytes(id) + handed <= SLOW_BYTES) {
+        this.#handed.set(id, handed + batch.bytes);
+        metrics.deliveries.inc();
         return;
       }
-      this.#parts.outlet.leave(member.subscriber.id, room.name);
-      this.#parts.metrics.slowSockets.inc();
+      outlet.leave(id, room.name);
       room.setMode(member, "alone");
-      member.stuckSince = performance.now();
+      this.#markStuck(member);
     }
-    keepFor(member, entries);
-    if (update.snapshot) member.lost = true;
+    keepFor(member, batch.entries, update);
+  }
+
+  #markStuck(member: Member): void {
+    if (member.stuckSince !== null) return;
+    member.stuckSince = performance.now();
+    this.#parts.metrics.slowSockets.inc();
   }
 
   #serveAlone(room: Room, member: Member): void {
     const { outlet, metrics } = this.#parts;
     const { id } = member.subscriber;
+    const now = performance.now();
     if (outlet.bufferedBytes(id) > SLOW_BYTES / 2) {
-      member.stuckSince ??= performance.now();
-      if (performance.now() - member.stuckSince > STUCK_MS) outlet.disconnect(id, "slow_consumer");
+      this.#markStuck(member);
+      if (now - (member.stuckSince ?? now) > STUCK_MS) outlet.disconnect(id, "slow_consumer");
       return;
     }
     if (member.stuckSince !== null) metrics.slowSockets.dec();
     member.stuckSince = null;
     if (member.lost) {
-      void this.#sendSnapshot(room, member); // never rejects
+      void this.#readAlone(room, member); // never rejects
       return;
     }
-    if (member.backlog.size > 0) {
-      outlet.send(id, { topic: room.name, at: new Date().toISOString(), ...toLists(member.backlog.take()) });
+    if (now < member.nextFrameAt) return;
+    if (member.backlog.size > 0 || member.viewersChanged || member.totals !== null || member.beginsAnew) {
+      outlet.send(id, this.#toUpdate(room, member, member.backlog.take().entries));
       metrics.deliveries.inc();
+      // With the room's frame, where it is going out now: the member may join the room at once.
+      const withRoom = now - room.lastFrameAt < TOGETHER_MS;
+      member.nextFrameAt = (withRoom ? room.lastFrameAt : now) + this.#options.frameIntervalMs;
     }
     if (member.backlog.size > 0) return;
+    // Joined any earlier, it would get the room's next frame too soon after its own.
+    if (now < member.nextFrameAt && room.lastFrameAt + this.#options.frameIntervalMs < member.nextFrameAt) return;
     room.setMode(member, "level");
     outlet.join(id, room.name);
   }
 
   /** For a member that lost too much to be told key by key. */
-  async #sendSnapshot(room: Room, member: Member): Promise<void> {
+  async #readAlone(room: Room, member: Member): Promise<void> {
     room.setMode(member, "holding");
     member.lost = false;
     member.backlog.clear();
+    let failed = false;
     try {
-      const update = await this.#snapshot(room, member);
-      if (room.members.get(member.subscriber.id) !== member) return;
-      this.#parts.outlet.send(member.subscriber.id, { ...update, snapshot: true });
+      const { source } = this.#parts;
+      const [rows, totals] = await Promise.all([readSnapshot(room.topic, source), readTotals(room.topic, source)]);
+      beginAnew(member, [...toEntries(rows), ...this.#viewersOf(room).map(toEntry)], totals);
     } catch (error) {
       this.#parts.logger.warn({ err: error, topic: room.name }, "a snapshot could not be read");
-      member.lost = true;
+      failed = true;
     }
+    if (room.members.get(member.subscriber.id) !== member) return;
+    member.lost ||= failed;
     room.setMode(member, "alone");
-    this.#wakeAt(performance.now() + this.#options.frameIntervalMs);
+    this.#active.add(room);
+    this.#wakeAt(performance.now() + (failed ? READ_RETRY_MS : 0));
   }
+}
+
+function toEntries(rows: Pick<Update, "progress" | "lessons" | "courses">): Entry[] {
+  return Object.entries(rows).flatMap(([field, values]) => values.map((value) => ({ field, value }) as Entry));
+}
+
+function toEntry(present: Present): Entry {
+  return { field: "present", value: present, seenAt: performance.now() - present.ageMs };
 }

@@ -71,7 +71,13 @@ export class NotificationListener {
         connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       },
       // Reconnecting is ours: pg-listen gives up for good after 3 s, and when a LISTEN fails after a reconnect.
-      { retryLimit: 1, retryTimeout: 1, paranoidChecking: false, parse: (text: string) => text, serialize: (text: string) => text },
+      {
+        retryLimit: 1,
+        retryTimeout: 1,
+        paranoidChecking: false,
+        parse: (text: string) => text,
+        serialize: (text: string) => text,
+      },
     );
     this.#subscriber = subscriber;
     subscriber.events.on("error", (error: Error) => this.#restart(subscriber, error));
@@ -106,7 +112,9 @@ export class NotificationListener {
     }
     // Other processes on this database prove themselves on the same channel: the payload names the sender.
     const payload = `${process.pid}:${performance.now()}`;
-    Promise.resolve(subscriber.notify(PROOF_CHANNEL, payload)).catch((error: unknown) => this.#restart(subscriber, error));
+    Promise.resolve(subscriber.notify(PROOF_CHANNEL, payload)).catch((error: unknown) =>
+      this.#restart(subscriber, error),
+    );
   }
 
   #onProof(payload: string): void {

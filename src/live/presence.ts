@@ -44,10 +44,11 @@ export class Presence {
     this.#courses.set(report.courseId, viewers);
     const key = keyOf(report);
     const known = viewers.get(key);
-    if (known !== undefined && known.reportedAt - known.report.ageMs > now - report.ageMs) {
-      // The same position once more, as a paused player's is, or an older one: the viewer is there all the same.
+    if (known !== undefined && known.leaseUntil > now && known.reportedAt - known.report.ageMs > now - report.ageMs) {
+      // An older one of another device may not keep alive the device that has left.
+      if (known.report.position !== report.position || known.report.state !== report.state) return false;
       known.leaseUntil = Math.max(known.leaseUntil, now + report.leaseMs);
-      return false;
+      return true; // other nodes have to hear of it
     }
     viewers.set(key, { report, reportedAt: now, leaseUntil: now + report.leaseMs });
     return true;
@@ -56,7 +57,8 @@ export class Presence {
   /** Everybody in a course, or in any where it is null, whom the filter lets through. */
   viewersOf(courseId: string | null, matches: (report: PresenceReport) => boolean): Present[] {
     const now = performance.now();
-    const courses = courseId === null ? this.#courses.values() : [this.#courses.get(courseId) ?? new Map<string, Viewer>()];
+    const courses =
+      courseId === null ? this.#courses.values() : [this.#courses.get(courseId) ?? new Map<string, Viewer>()];
     const present: Present[] = [];
     for (const viewers of courses) {
       for (const viewer of viewers.values()) if (matches(viewer.report)) present.push(toPresent(viewer, now));

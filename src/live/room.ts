@@ -1,4 +1,4 @@
-import type { Topic, TopicTotals } from "../protocol/dashboard.ts";
+import type { Topic, TopicTotals, Update } from "../protocol/dashboard.ts";
 import { Backlog, type Entry } from "./backlog.ts";
 import type { ChangedKey } from "./bus.ts";
 
@@ -21,14 +21,23 @@ export interface Member {
   subscriber: Subscriber;
   mode: "holding" | "alone" | "level";
   backlog: Backlog;
-  /** More waited than is worth keeping: it gets a whole snapshot instead. */
+  /** So many entries are worth keeping for it. */
+  capacity: number;
+  /** More waited than that: it gets a whole snapshot instead. */
   lost: boolean;
+  /** Its next frame begins a new snapshot. */
+  beginsAnew: boolean;
+  /** Of the frames it did not get: whether the viewers' count changed, and the newest sums. */
+  viewersChanged: boolean;
+  totals: TopicTotals | null;
+  /** It gets no frame of its own before. */
+  nextFrameAt: number;
   /** Since when its buffer has not emptied; null while it does. */
   stuckSince: number | null;
 }
 
-/** Past this many entries a member's backlog is given up for a snapshot: memory stays bounded. */
-const MAX_MEMBER_BACKLOG = 1000;
+/** Past this many entries, or twice a snapshot's, a member's backlog is given up for a snapshot: memory stays bounded. */
+const MEMBER_BACKLOG = 1000;
 
 /** One topic that somebody watches here. */
 export class Room {
@@ -66,7 +75,18 @@ export class Room {
   }
 
   add(subscriber: Subscriber): Member {
-    const member: Member = { subscriber, mode: "holding", backlog: new Backlog(), lost: false, stuckSince: null };
+    const member: Member = {
+      subscriber,
+      mode: "holding",
+      backlog: new Backlog(),
+      capacity: MEMBER_BACKLOG,
+      lost: false,
+      beginsAnew: false,
+      viewersChanged: false,
+      totals: null,
+      nextFrameAt: Number.NEGATIVE_INFINITY,
+      stuckSince: null,
+    };
     this.members.set(subscriber.id, member);
     this.alone.add(member);
     return member;
@@ -89,12 +109,30 @@ export class Room {
   }
 }
 
-/** Keeps entries for a member that cannot take them now. */
-export function keepFor(member: Member, entries: readonly Entry[]): void {
-  if (member.lost) return;
-  for (const entry of entries) member.backlog.put(entry);
-  if (member.backlog.size > MAX_MEMBER_BACKLOG) {
+/** Keeps a frame for a member that cannot take it now. */
+export function keepFor(
+  member: Member,
+  entries: readonly Entry[],
+  frame: Pick<Update, "viewers" | "totals" | "snapshot">,
+): void {
+  if (frame.snapshot) member.lost = true;
+  if (frame.viewers !== undefined) member.viewersChanged = true;
+  if (frame.totals !== undefined) member.totals = frame.totals;
+  if (!member.lost) for (const entry of entries) member.backlog.put(entry);
+  if (member.lost || member.backlog.size > member.capacity) {
     member.backlog.clear();
     member.lost = true;
   }
+}
+
+/** Gives a member that lost too much the whole state in place of its backlog. What came meanwhile is newer. */
+export function beginAnew(member: Member, snapshot: readonly Entry[], totals: TopicTotals | null): void {
+  const newer = [...member.backlog.entries()];
+  member.backlog.clear();
+  for (const entry of snapshot) member.backlog.put(entry);
+  for (const entry of newer) member.backlog.put(entry);
+  member.capacity = Math.max(MEMBER_BACKLOG, 2 * member.backlog.size);
+  member.beginsAnew = true;
+  member.viewersChanged = true;
+  member.totals ??= totals;
 }

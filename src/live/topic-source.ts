@@ -12,9 +12,11 @@ export interface TopicSource {
   latestInLesson(lessonId: string): Promise<LessonProgress[]>;
   latestInFile(fileId: string): Promise<FileProgress[]>;
   /** All of one user, or of one user in one course. */
-  ofUser(userId: string, courseId: string | null): Promise<{ files: FileProgress[]; lessons: LessonProgress[]; courses: CourseProgressRow[] }>;
+  ofUser(
+    userId: string,
+    courseId: string | null,
+  ): Promise<{ files: FileProgress[]; lessons: LessonProgress[]; courses: CourseProgressRow[] }>;
   courseTotals(courseId: string): Promise<TopicTotals>;
   lessonTotals(lessonId: string): Promise<TopicTotals>;
   fileTotals(fileId: string): Promise<TopicTotals>;
 }
-

@@ -20,7 +20,10 @@ export function pairKey(userId: string, id: string): string {
 }
 
 /** Whether a change, or a viewer, of this key shows in the topic. */
-export function concerns(topic: Topic, key: { courseId: string; lessonId: string; fileId: string; userId: string }): boolean {
+export function concerns(
+  topic: Topic,
+  key: { courseId: string; lessonId: string; fileId: string; userId: string },
+): boolean {
   switch (topic.kind) {
     case "user":
       return key.userId === topic.userId;
@@ -50,11 +53,17 @@ export function entriesOf(topic: Topic, key: ChangedKey, rows: Rows): Entry[] {
   );
   if (topic.kind === "file") return entries;
   entries.push(
-    rows.lessons.get(pairKey(userId, lessonId)) ?? { field: "removed", value: { kind: "lesson", userId, lessonId, version } },
+    rows.lessons.get(pairKey(userId, lessonId)) ?? {
+      field: "removed",
+      value: { kind: "lesson", userId, lessonId, version },
+    },
   );
   if (topic.kind === "lesson") return entries;
   entries.push(
-    rows.courses.get(pairKey(userId, courseId)) ?? { field: "removed", value: { kind: "course", userId, courseId, version } },
+    rows.courses.get(pairKey(userId, courseId)) ?? {
+      field: "removed",
+      value: { kind: "course", userId, courseId, version },
+    },
   );
   return entries;
 }
@@ -70,7 +79,10 @@ function withoutRanges(file: FileProgress): FileProgressRow {
 }
 
 /** All that a snapshot carries but presence. */
-export async function readSnapshot(topic: Topic, source: TopicSource): Promise<Pick<Update, "progress" | "lessons" | "courses">> {
+export async function readSnapshot(
+  topic: Topic,
+  source: TopicSource,
+): Promise<Pick<Update, "progress" | "lessons" | "courses">> {
   switch (topic.kind) {
     case "user":
     case "learner": {

@@ -1,0 +1,96 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { PresenceReport } from "./bus.ts";
+import { Presence } from "./presence.ts";
+
+const LEASE_MS = 30_000;
+const everyone = () => true;
+
+let gone: string[];
+let presence: Presence;
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "performance"] });
+  gone = [];
+  presence = new Presence((report) => gone.push(`${report.userId} ${report.fileId}`));
+  presence.start();
+});
+afterEach(() => {
+  presence.stop();
+  vi.useRealTimers();
+});
+
+function toReport(change: Partial<PresenceReport> = {}): PresenceReport {
+  return {
+    courseId: "c1",
+    lessonId: "l1",
+    fileId: "f1",
+    userId: "alice",
+    position: 10,
+    state: "playing",
+    rate: 1,
+    ageMs: 0,
+    leaseMs: LEASE_MS,
+    ...change,
+  };
+}
+
+describe("a viewer", () => {
+  it("is there for its lease, and gone after it, at the last reported position", () => {
+    presence.apply(toReport());
+    vi.advanceTimersByTime(LEASE_MS - 1000);
+    expect(presence.viewersOf("c1", everyone)).toEqual([
+      { userId: "alice", fileId: "f1", position: 10, state: "playing", rate: 1, ageMs: LEASE_MS - 1000 },
+    ]);
+    expect(gone).toEqual([]);
+    vi.advanceTimersByTime(2000);
+    expect(presence.viewersOf("c1", everyone)).toEqual([]);
+    expect(presence.find(toReport())).toBeNull();
+    expect(gone).toEqual(["alice f1"]);
+  });
+
+  it("stays as long as its reports come", () => {
+    for (let i = 0; i < 10; i++) {
+      presence.apply(toReport({ position: i }));
+      vi.advanceTimersByTime(LEASE_MS - 1000);
+    }
+    expect(gone).toEqual([]);
+    expect(presence.find(toReport())?.position).toBe(9);
+  });
+
+  it("that is paused stays with every keep-alive, though the network makes these look a little older", () => {
+    // The first took 500 ms on its way, those after it 20.
+    vi.advanceTimersByTime(500);
+    presence.apply(toReport({ state: "paused" }));
+    vi.advanceTimersByTime(-480 + 10_000);
+    for (let i = 1; i <= 9; i++) {
+      expect(presence.apply(toReport({ state: "paused", ageMs: i * 10_000 }))).toBe(true);
+      vi.advanceTimersByTime(10_000);
+    }
+    expect(gone).toEqual([]);
+    expect(presence.viewersOf("c1", everyone)).toMatchObject([{ position: 10, state: "paused" }]);
+  });
+
+  it("is not moved back by another device that saw it earlier", () => {
+    presence.apply(toReport({ position: 50 }));
+    vi.advanceTimersByTime(1000);
+    expect(presence.apply(toReport({ position: 5, state: "paused", ageMs: 60_000 }))).toBe(false);
+    expect(presence.find(toReport())).toMatchObject({ position: 50, ageMs: 1000 });
+  });
+
+  it("is where the device that is left says, once the other's lease is over", () => {
+    presence.apply(toReport({ position: 50 }));
+    vi.advanceTimersByTime(LEASE_MS);
+    expect(presence.apply(toReport({ position: 5, state: "paused", ageMs: 90_000 }))).toBe(true);
+    expect(presence.find(toReport())).toMatchObject({ position: 5, state: "paused" });
+  });
+
+  it("is counted in its own course, once a file", () => {
+    presence.apply(toReport());
+    presence.apply(toReport({ fileId: "f2" }));
+    presence.apply(toReport({ userId: "bob" }));
+    presence.apply(toReport({ courseId: "c2", fileId: "f9" }));
+    expect(presence.viewersOf("c1", everyone)).toHaveLength(3);
+    expect(presence.viewersOf("c2", everyone)).toHaveLength(1);
+    expect(presence.viewersOf("c3", everyone)).toEqual([]);
+    expect(presence.viewersOf(null, (report) => report.userId === "alice")).toHaveLength(3);
+  });
+});
