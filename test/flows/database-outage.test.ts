@@ -1,0 +1,219 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import {
+  COURSE_ID,
+  FILE_IDS,
+  findFreePort,
+  mintToken,
+  putCourse,
+  queryOf,
+  startFlowServer,
+  users,
+} from "../helpers/flow-server.ts";
+import { type Load, startLoad } from "../helpers/load-players.ts";
+import { findBrokenPromises, findCuts, type Query } from "../helpers/oracle.ts";
+import { startTestPostgres, type TestPostgres } from "../helpers/postgres.ts";
+import type { ServerProcess } from "../helpers/server-process.ts";
+import { waitFor } from "../helpers/wait-for.ts";
+import { type WatchingDashboard, watchTopics } from "../helpers/watching-dashboard.ts";
+
+/*
+ * The database goes away in several ways, and comes back. The server stays, heals by itself, and nobody has to
+ * reconnect: not the players, not the dashboards.
+ */
+
+const PLAYERS = 40;
+const COURSE_TOPIC = `course:${COURSE_ID}`;
+const LESSON_TOPIC = "lesson:lesson-1";
+const FILE_TOPIC = `file:${FILE_IDS[0]}`;
+const LEARNER_TOPIC = `course:${COURSE_ID}/user:learner-0`;
+
+/** Short, so that an outage of seconds shows what one of minutes does. */
+const ENVIRONMENT = { ACK_DEADLINE_MS: "1500", QUERY_TIMEOUT_MS: "1500" };
+
+describe("an outage of the database", () => {
+  let postgres: TestPostgres;
+  let query: Query;
+  let server: ServerProcess;
+  let load: Load;
+  let dashboard: WatchingDashboard;
+
+  beforeEach(async () => {
+    postgres = await startTestPostgres();
+    query = queryOf(postgres.url);
+    server = await startFlowServer({ ...ENVIRONMENT, PORT: await findFreePort(), DATABASE_URL: postgres.url });
+    await putCourse(server.url);
+    dashboard = await watchTopics({
+      url: server.url,
+      token: await mintToken("root", "admin"),
+      topics: [COURSE_TOPIC, LESSON_TOPIC, FILE_TOPIC, LEARNER_TOPIC],
+    });
+    load = await startLoad({ url: server.url, users: users(PLAYERS), fileIds: FILE_IDS, mintToken });
+    await load.ackedMore(PLAYERS);
+  });
+  afterEach(async () => {
+    load?.stop();
+    dashboard?.close();
+    await server?.kill();
+    await postgres?.stop();
+  });
+
+  async function readyStatus(): Promise<number> {
+    return (await fetch(`${server.url}/readyz`)).status;
+  }
+
+  async function expectReady(status: 200 | 503): Promise<void> {
+    await waitFor(async () => (await readyStatus()) === status, {
+      what: `/readyz to say ${status}`,
+      timeoutMs: 20_000,
+    });
+  }
+
+  /** The server's backends: writers, pool and listener. */
+  async function findBackends(name = "playhead%"): Promise<number[]> {
+    const rows = await query<{ pid: number }>("SELECT pid FROM pg_stat_activity WHERE application_name LIKE $1", [
+      name,
+    ]);
+    return rows.map((row) => row.pid);
+  }
+
+  async function expectOneListener(): Promise<void> {
+    await waitFor(async () => (await findBackends("playhead-listener")).length === 1, { what: "exactly one listener" });
+  }
+
+  /** All that was made is acked, stored and shown, by the same process over the same dashboard connection. */
+  async function expectHealed(): Promise<void> {
+    await load.settle();
+    expect(await findBrokenPromises(load, query, COURSE_ID)).toEqual([]);
+    expect(findCuts(load)).toEqual([]);
+    await expectReady(200);
+    await expectOneListener();
+    await expectShown();
+    expect(dashboard.disconnects()).toBe(0);
+    expect(server.process.child.exitCode).toBeNull();
+  }
+
+  /** What the dashboard shows is what is stored, row for row and version for version. */
+  async function expectShown(): Promise<void> {
+    const courses = await query<object>(
+      `SELECT user_id AS "userId", watched_ms / 1000.0::float8 AS watched, version FROM course_progress ORDER BY user_id COLLATE "C"`,
+    );
+    const lessons = await query<object>(
+      `SELECT user_id AS "userId", version FROM lesson_progress WHERE lesson_id = 'lesson-1' ORDER BY user_id COLLATE "C"`,
+    );
+    const files = await query<object>(
+      `SELECT user_id AS "userId", position_ms / 1000.0::float8 AS position, version FROM user_progress WHERE file_id = $1 ORDER BY user_id COLLATE "C"`,
+      [FILE_IDS[0]],
+    );
+    const own = await query<object>(
+      `SELECT file_id AS "fileId", version FROM user_progress WHERE user_id = 'learner-0' ORDER BY file_id COLLATE "C"`,
+    );
+    expect(courses).toHaveLength(PLAYERS);
+    await expect
+      .poll(
+        () =>
+          byUser(dashboard.view(COURSE_TOPIC).courses.map((row) => ({ ...pick(row), watched: row.watchedDuration }))),
+        POLL,
+      )
+      .toEqual(courses);
+    await expect.poll(() => byUser(dashboard.view(LESSON_TOPIC).lessons.map(pick)), POLL).toEqual(lessons);
+    await expect
+      .poll(
+        () => byUser(dashboard.view(FILE_TOPIC).progress.map((row) => ({ ...pick(row), position: row.position }))),
+        POLL,
+      )
+      .toEqual(files);
+    await expect
+      .poll(
+        () =>
+          dashboard
+            .view(LEARNER_TOPIC)
+            .progress.map(({ fileId, version }) => ({ fileId, version }))
+            .sort((a, b) => (a.fileId < b.fileId ? -1 : 1)),
+        POLL,
+      )
+      .toEqual(own);
+  }
+
+  it("loses nothing when every connection is cut again and again under load", async () => {
+    for (let round = 0; round < 10; round++) {
+      await load.ackedMore(1 + Math.floor(Math.random() * 2 * PLAYERS));
+      await query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'playhead%'");
+    }
+    await load.ackedMore(PLAYERS);
+    await expectHealed();
+  });
+
+  it("loses nothing when PostgreSQL crashes and comes back, and tells waiting players when to come again", async () => {
+    const refused = load.refused(({ code }) => code === "unavailable");
+    await postgres.killImmediately();
+    await expectReady(503);
+    expect(await refused).toMatchObject({ code: "unavailable", retryAfterMs: expect.any(Number) });
+    // Everybody was refused by now, some more than once: nothing waits inside the server any more.
+    for (let i = 0; i < 2 * load.streams.length; i++) await load.refused(() => true);
+    expect((await fetch(`${server.url}/healthz`)).status).toBe(200);
+    await postgres.startAgain();
+    await load.ackedMore(PLAYERS);
+    await expectHealed();
+    expect(
+      load.refusals.filter(({ code, retryAfterMs }) => code !== "unavailable" || retryAfterMs === undefined),
+    ).toEqual([]);
+  });
+
+  it("takes the first heartbeat after an outage in which everybody was refused and gave up", async () => {
+    await postgres.killImmediately();
+    await load.refused(({ code }) => code === "unavailable");
+    load.hold();
+    await waitFor(async () => /^playhead_heartbeats_pending 0$/m.test(await metrics()), { what: "nothing to wait" });
+    await postgres.startAgain();
+    await expectReady(200);
+    load.reopen();
+    await load.ackedMore(load.streams.length);
+    await expectHealed();
+  });
+
+  it("goes on over new connections when the old ones freeze while nothing is being written", async () => {
+    await load.settle();
+    const frozen = await findBackends();
+    for (const pid of frozen) process.kill(pid, "SIGSTOP");
+    try {
+      load.resume();
+      await load.ackedMore(2 * load.streams.length);
+      await waitFor(async () => (await findBackends("playhead-listener")).some((pid) => !frozen.includes(pid)), {
+        what: "a listener that is not frozen",
+      });
+      await expectReady(200);
+    } finally {
+      for (const pid of frozen) process.kill(pid, "SIGCONT");
+    }
+    await expectHealed();
+  });
+
+  it("heals when backends that froze in the middle of their work go on", async () => {
+    for (let round = 0; round < 3; round++) {
+      await load.ackedMore(1 + Math.floor(Math.random() * PLAYERS));
+      const frozen = await findBackends();
+      const refused = load.refused(({ code }) => code === "unavailable");
+      const acked = load.ackedMore(2 * load.streams.length);
+      for (const pid of frozen) process.kill(pid, "SIGSTOP");
+      // Frozen with its locks it keeps the others waiting, until they are refused; without, they go on.
+      await Promise.race([refused, acked]);
+      for (const pid of frozen) process.kill(pid, "SIGCONT");
+    }
+    await load.ackedMore(PLAYERS);
+    await expectHealed();
+  });
+
+  async function metrics(): Promise<string> {
+    return (await fetch(`${server.url}/metrics`)).text();
+  }
+});
+
+const POLL = { timeout: 15_000, interval: 50 };
+
+function pick({ userId, version }: { userId: string; version: number }) {
+  return { userId, version };
+}
+
+function byUser<Row extends { userId: string }>(rows: Row[]): Row[] {
+  return rows.sort((a, b) => (a.userId < b.userId ? -1 : 1));
+}

@@ -1,0 +1,78 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import {
+  COURSE_ID,
+  embeddedUrl,
+  FILE_IDS,
+  mintToken,
+  putCourse,
+  queryOf,
+  removeDataFolder,
+  startFlowServer,
+  users,
+} from "../helpers/flow-server.ts";
+import { type Load, startLoad } from "../helpers/load-players.ts";
+import { findBrokenPromises, type Query } from "../helpers/oracle.ts";
+import { runPlayhead } from "../helpers/run-playhead.ts";
+import type { ServerProcess } from "../helpers/server-process.ts";
+import { makeTemporaryFolder } from "../helpers/temporary-folder.ts";
+
+/*
+ * The doctor beside a server that goes on working: it finds what differs from a recount, and mends it when asked.
+ */
+
+describe("the doctor", () => {
+  let dataDir: string;
+  let server: ServerProcess;
+  let load: Load;
+  let query: Query;
+
+  beforeAll(async () => {
+    dataDir = await makeTemporaryFolder();
+    server = await startFlowServer({ PLAYHEAD_DATA_DIR: dataDir });
+    await putCourse(server.url);
+    query = queryOf(await embeddedUrl(dataDir));
+    load = await startLoad({ url: server.url, users: users(10), fileIds: FILE_IDS, mintToken });
+    await load.ackedMore(30);
+  });
+  afterAll(async () => {
+    load?.stop();
+    await server?.stop();
+    await removeDataFolder(dataDir);
+  });
+
+  function doctor(...args: string[]) {
+    return runPlayhead(["doctor", ...args], { cwd: dataDir, env: { PLAYHEAD_DATA_DIR: dataDir } });
+  }
+
+  it("finds an installation healthy while heartbeats come in", async () => {
+    const { code, stdout, stderr } = await doctor();
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).not.toMatch(/^(wrong|skipped)/m);
+    expect(stdout).toContain("ok  aggregates: equal to a recount in 1 course");
+  });
+
+  it("finds corrupted sums and changes nothing, then mends them under load when asked", async () => {
+    await query(
+      "UPDATE lesson_progress SET watched_ms = watched_ms + 7 WHERE user_id = 'learner-3' AND lesson_id = 'lesson-1'",
+    );
+    await query("UPDATE course_progress SET completed_files = 2 WHERE user_id = 'learner-4'");
+    await query("DELETE FROM course_progress WHERE user_id = 'learner-5'");
+    const found = await doctor();
+    expect(found.code).toBe(1);
+    expect(found.stdout).toContain(
+      "wrong  aggregates: 3 rows differ from a recount (`playhead doctor --repair` mends them)",
+    );
+    expect(found.stdout).toContain(`course ${COURSE_ID}: lesson lesson-1 of user learner-3 is `);
+    expect(found.stdout).toContain(`course ${COURSE_ID}: course ${COURSE_ID} of user learner-4 is `);
+    expect(found.stdout).toContain(`course ${COURSE_ID}: course ${COURSE_ID} of user learner-5 `);
+    expect((await query("SELECT * FROM playhead_check_course($1)", [COURSE_ID])).length).toBeGreaterThan(0);
+
+    const mended = await doctor("--repair");
+    expect(mended).toMatchObject({ code: 0, stderr: "" });
+    expect(mended.stdout).toMatch(/^ok {2}aggregates: equal to a recount in 1 course; 3 rows repaired$/m);
+    expect(await doctor()).toMatchObject({ code: 0 });
+    await load.ackedMore(30);
+    await load.settle();
+    expect(await findBrokenPromises(load, query, COURSE_ID)).toEqual([]);
+  });
+});

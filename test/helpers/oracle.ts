@@ -1,0 +1,68 @@
+import { parseWatchedSeconds } from "../../src/progress/watched-ranges.ts";
+import { covers, type Load, WINDOW_MS } from "./load-players.ts";
+
+/*
+ * Holds a database to what players were told: what was acked is there, and nothing else.
+ */
+
+/** Runs a query on the database that is looked at. */
+export type Query = <Row extends object>(sql: string, params?: unknown[]) => Promise<Row[]>;
+
+interface StoredRow {
+  user_id: string;
+  file_id: string;
+  position_ms: number;
+  watched: string;
+  position_seq: number;
+}
+
+/** What is wrong, a line each; nothing where every promise was kept. Call it when the load has settled. */
+export async function findBrokenPromises(load: Load, query: Query, courseId: string): Promise<string[]> {
+  const rows = await query<StoredRow>(
+    "SELECT user_id, file_id, position_ms, watched::text, position_seq FROM user_progress WHERE course_id = $1",
+    [courseId],
+  );
+  const stored = new Map(rows.map((row) => [`${row.user_id}/${row.file_id}`, row]));
+  const problems: string[] = [];
+  for (const stream of load.streams) {
+    const name = `${stream.userId}/${stream.fileId}`;
+    const say = (what: string) => problems.push(`${name}: ${what}`);
+    const row = stored.get(name);
+    stored.delete(name);
+    for (const fault of stream.faults) say(fault);
+    if (row === undefined) {
+      if (stream.acked.length > 0) say(`${stream.acked.length} beats were acked, and there is no row`);
+      continue;
+    }
+    const watched = parseWatchedSeconds(row.watched).map(([from, to]): [number, number] => [
+      Math.round(from * 1000),
+      Math.round(to * 1000),
+    ]);
+    for (const { seq, played } of stream.acked) {
+      if (!covers(watched, played)) say(`beat ${seq} was acked, but ${played} is not in ${row.watched}`);
+    }
+    for (const range of stream.watchedAtAck) {
+      if (!covers(watched, range)) say(`the last ack held ${range}, which is not in ${row.watched}`);
+    }
+    // Everything that was made is acked by now, so the last of it is where the player is.
+    if (row.position_ms !== stream.lastMadePositionMs) {
+      say(
+        `is at ${row.position_ms} (beat ${row.position_seq}), but was last seen at ${stream.lastMadePositionMs} (beat ${stream.acked.length})`,
+      );
+    }
+    const windowToMs = stream.windowFromMs + WINDOW_MS;
+    const foreign = [[row.position_ms, row.position_ms] as const, ...watched].filter(
+      ([from, to]) => from < stream.windowFromMs || to >= windowToMs,
+    );
+    if (foreign.length > 0) say(`holds another's data: ${JSON.stringify(foreign)}`);
+  }
+  for (const name of stored.keys()) problems.push(`${name}: nobody sent that`);
+  const wrong = await query("SELECT * FROM playhead_check_course($1)", [courseId]);
+  problems.push(...wrong.map((row) => `an aggregate is wrong: ${JSON.stringify(row)}`));
+  return problems;
+}
+
+/** What the budget cut, over all players: they claim so little that it is nothing. */
+export function findCuts(load: Load): string[] {
+  return load.streams.flatMap(({ userId, fileId, cut }) => cut.map((range) => `${userId}/${fileId}: ${range}`));
+}
