@@ -74,9 +74,9 @@ export const VARIABLES = {
     .int()
     .min(1)
     .max(16)
-    .default(1)
+    .default(2)
     .describe(
-      "Heartbeat writers, each with a connection and a share of the users. Few writers with big batches are fastest.",
+      "Heartbeat writers, each with a connection and a share of the users. Two let one batch be prepared while another is written; more writers make smaller batches.",
     ),
   FLUSH_INTERVAL_MS: Millis.default(50).describe("The shortest time between two flushes of one writer, in ms."),
   MAX_BATCH: Count.default(1000).describe("Heartbeats in one statement at the most."),

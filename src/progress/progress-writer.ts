@@ -1,3 +1,4 @@
+import { toPlainArray, toTextArray } from "../db/array-literal.ts";
 import type { Pool, PoolClient } from "../db/pool.ts";
 import { isConnectionError, isTransient, sqlStateOf } from "../db/sqlstate.ts";
 import { AppError } from "../errors.ts";
@@ -155,11 +156,15 @@ export class ProgressWriter {
       results[row.ord - 1] = {
         type: "written",
         dropped: row.dropped,
-        progress: toFileProgress({ ...row, userId: entry.userId, fileId: entry.fileId, courseId: entry.courseId }),
+        progress: toFileProgress(Object.assign(row, toIds(entry))),
       };
     }
     return results;
   }
+}
+
+function toIds({ userId, fileId, courseId }: PendingBeat) {
+  return { userId, fileId, courseId };
 }
 
 /** The locks of a batch were held by another for too long; the batch waits, and is not split. */
@@ -185,36 +190,60 @@ export function byRow(a: PendingBeat, b: PendingBeat): number {
 }
 
 /** The arrays of BATCH_STATEMENT. The age is computed last: it includes the time waited here. */
-function toParameters(entries: PendingBeat[], now: number): unknown[] {
-  const columns: unknown[][] = Array.from({ length: 17 }, () => new Array(entries.length));
-  entries.forEach((entry, i) => {
-    const { position } = entry;
-    const values = [
-      entry.userId,
-      entry.fileId,
-      entry.courseId,
-      position.positionMs,
-      Math.max(0, now - position.observedAtMs),
-      toMultirange(entry.played),
-      position.session,
-      position.seq,
-      entry.epoch,
-      ...toWriterColumns(entry),
-      entry.reportedBp,
-      entry.reportedDone,
-    ];
-    for (let column = 0; column < values.length; column++) (columns[column] as unknown[])[i] = values[column];
-  });
-  return columns;
+function toParameters(entries: PendingBeat[], now: number): string[] {
+  const writers = entries.map(toWriterColumns);
+  return [
+    toTextArray(entries.map((entry) => entry.userId)),
+    toTextArray(entries.map((entry) => entry.fileId)),
+    toTextArray(entries.map((entry) => entry.courseId)),
+    toPlainArray(entries.map((entry) => entry.position.positionMs)),
+    toPlainArray(entries.map((entry) => Math.max(0, now - entry.position.observedAtMs))),
+    toTextArray(entries.map((entry) => toMultirange(entry.played))),
+    toTextArray(entries.map((entry) => entry.position.session)),
+    toPlainArray(entries.map((entry) => entry.position.seq)),
+    toPlainArray(entries.map((entry) => entry.epoch)),
+    toTextArray(writers.map((columns) => columns.lastSession)),
+    toPlainArray(writers.map((columns) => columns.lastSeq)),
+    toTextArray(writers.map((columns) => columns.leadSession)),
+    toTextArray(writers.map((columns) => columns.leadSeqs)),
+    toTextArray(writers.map((columns) => columns.leadClaims)),
+    toPlainArray(writers.map((columns) => columns.claim)),
+    toPlainArray(entries.map((entry) => entry.reportedBp)),
+    toPlainArray(entries.map((entry) => entry.reportedDone)),
+  ];
 }
 
-/** last_session, last_seq, lead_session, lead_seqs, lead_claims, claim: nulls where a single beat says it all. */
-function toWriterColumns({ position, claims, lastSession, lastSeq }: PendingBeat): unknown[] {
+interface WriterColumns {
+  lastSession: string | null;
+  lastSeq: number | null;
+  leadSession: string | null;
+  leadSeqs: string | null;
+  leadClaims: string | null;
+  claim: number;
+}
+
+const NO_CLAIM: WriterColumns = {
+  lastSession: null,
+  lastSeq: null,
+  leadSession: null,
+  leadSeqs: null,
+  leadClaims: null,
+  claim: 0,
+};
+
+/** What the row's last writer becomes, and what is judged against the one before: nulls where a single beat says it all. */
+function toWriterColumns({ position, claims, lastSession, lastSeq }: PendingBeat): WriterColumns {
   const isLast = lastSession === position.session && lastSeq === position.seq;
-  const last = isLast ? [null, null] : [lastSession, lastSeq];
-  if (claims === null) return [...last, null, null, null, 0];
+  const last = isLast ? NO_CLAIM : { ...NO_CLAIM, lastSession, lastSeq };
+  if (claims === null) return last;
   const { session, seqs, lengthsMs, moreMs } = claims;
   const isAlone = seqs.length === 1 && moreMs === 0 && session === position.session && seqs[0] === position.seq;
-  if (isAlone) return [...last, null, null, null, lengthsMs[0]];
-  return [...last, session, `{${seqs.join(",")}}`, `{${lengthsMs.join(",")}}`, moreMs];
+  if (isAlone) return { ...last, claim: lengthsMs[0] ?? 0 };
+  return {
+    ...last,
+    leadSession: session,
+    leadSeqs: toPlainArray(seqs),
+    leadClaims: toPlainArray(lengthsMs),
+    claim: moreMs,
+  };
 }

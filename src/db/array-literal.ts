@@ -1,0 +1,27 @@
+/*
+ * PostgreSQL's text form of an array, for statements that take thousands of values at once: `pg` builds the same, but
+ * looks anew at what every single value is. https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO
+ */
+
+/** Texts, or null. */
+export function toTextArray(values: readonly (string | null)[]): string {
+  let literal = "{";
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i] as string | null;
+    if (i > 0) literal += ",";
+    literal += value === null ? "NULL" : quote(value);
+  }
+  return `${literal}}`;
+}
+
+/** Values whose text needs no quoting: numbers and booleans. */
+export function toPlainArray(values: readonly (number | boolean | null)[]): string {
+  let literal = "{";
+  for (let i = 0; i < values.length; i++) literal += `${i > 0 ? "," : ""}${values[i] ?? "NULL"}`;
+  return `${literal}}`;
+}
+
+function quote(text: string): string {
+  if (!text.includes('"') && !text.includes("\\")) return `"${text}"`;
+  return `"${text.replace(/["\\]/g, "\\$&")}"`;
+}
