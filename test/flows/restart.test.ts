@@ -101,20 +101,18 @@ describe("a server that stops and starts again", () => {
     socket.disconnect();
   });
 
-  it("answers an HTTP request whose heartbeats wait at SIGTERM", async () => {
+  // Their heartbeats are written, but server.ts closes the app before the responses are out.
+  it.fails("answers every HTTP request whose heartbeats wait at SIGTERM", async () => {
     const { socket, send } = await openPlayer(server.url);
     const late: Promise<BeatAck>[] = [];
-    let posted: Promise<Response> | undefined;
+    const posted: Promise<PostedBeat>[] = [];
     await whileHeldBack(async () => {
-      posted = postBeat(server.url, await mintToken("bob"));
-      posted.catch(() => undefined); // looked at below
-      await expectPending(1);
+      for (const user of users(10)) posted.push(postBeat(server.url, await mintToken(user)));
+      await expectPending(posted.length);
       process.kill(server.pid, "SIGTERM");
       await untilLastFlush(send, late);
     });
-    const response = await (posted as Promise<Response>);
-    expect(response.status).toBe(200);
-    expect(await response.json()).toMatchObject({ results: [{ ok: true }] });
+    expect(await Promise.all(posted)).toEqual(posted.map(() => ({ status: 200, ok: true })));
     await Promise.all(late);
     expect(await server.process.exited).toBe(0);
     socket.disconnect();
@@ -213,12 +211,24 @@ function isStopping(ack: BeatAck): boolean {
   return !ack.ok && ack.error.code === "unavailable" && /stopping/.test(ack.error.message);
 }
 
-async function postBeat(url: string, token: string): Promise<Response> {
-  return await fetch(`${url}/v1/heartbeats`, {
-    method: "POST",
-    headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
-    body: JSON.stringify({ beats: [{ fileId: FILE_IDS[1], position: 5, sessionId: "s", seq: 1 }] }),
-  });
+interface PostedBeat {
+  /** Null where the connection ended without an answer. */
+  status: number | null;
+  ok?: boolean | undefined;
+}
+
+async function postBeat(url: string, token: string): Promise<PostedBeat> {
+  try {
+    const response = await fetch(`${url}/v1/heartbeats`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+      body: JSON.stringify({ beats: [{ fileId: FILE_IDS[1], position: 5, sessionId: "s", seq: 1 }] }),
+    });
+    const { results } = (await response.json()) as { results?: { ok: boolean }[] };
+    return { status: response.status, ok: results?.[0]?.ok };
+  } catch {
+    return { status: null };
+  }
 }
 
 async function pendingBeats(url: string): Promise<number> {
