@@ -69,6 +69,8 @@ export class NotificationListener {
         connectionString: this.#parts.connectionString,
         application_name: "playhead-listener",
         connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+        // Until it listens nothing proves the connection: a LISTEN that is never answered must not wait for ever.
+        query_timeout: SILENCE_MS,
       },
       // Reconnecting is ours: pg-listen gives up for good after 3 s, and when a LISTEN fails after a reconnect.
       {

@@ -1,4 +1,9 @@
+import { once } from "node:events";
+import { type AddressInfo, createServer, type Socket } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { NotificationListener } from "../../src/live/notification-listener.ts";
+import { createLogger } from "../../src/logger.ts";
+import { createMetrics } from "../../src/ops/metrics.ts";
 import {
   COURSE_ID,
   FILE_IDS,
@@ -220,6 +225,36 @@ describe("an outage of the database", () => {
   async function metrics(): Promise<string> {
     return (await fetch(`${server.url}/metrics`)).text();
   }
+});
+
+describe("a listener whose LISTEN is never answered", () => {
+  it("gives the connection up, and tries another", async () => {
+    // As a host behind a broken network: it lets in whoever comes, and then says nothing.
+    const authenticationOk = Buffer.from([0x52, 0, 0, 0, 8, 0, 0, 0, 0]);
+    const readyForQuery = Buffer.from([0x5a, 0, 0, 0, 5, 0x49]);
+    const opened: Socket[] = [];
+    const silent = createServer((socket) => {
+      opened.push(socket);
+      socket.on("error", () => undefined); // the listener hangs up
+      socket.once("data", () => socket.write(Buffer.concat([authenticationOk, readyForQuery])));
+      socket.resume();
+    }).listen(0, "127.0.0.1");
+    await once(silent, "listening");
+    const { port } = silent.address() as AddressInfo;
+    const listener = new NotificationListener({
+      connectionString: `postgres://u:p@127.0.0.1:${port}/d`,
+      handlers: {},
+      onListening: () => undefined,
+      metrics: createMetrics(),
+      logger: createLogger({ level: "silent" }),
+    });
+    void listener.start(); // never listens
+    await waitFor(() => opened.length > 1, { what: "a second connection", timeoutMs: 20_000 });
+    expect(listener.listening).toBe(false);
+    await listener.stop();
+    for (const socket of opened) socket.destroy();
+    silent.close();
+  });
 });
 
 const POLL = { timeout: 15_000, interval: 50 };
