@@ -46,7 +46,7 @@ const GATHER_MS = 10;
 const PRESENCE_GATHER_MS = 120;
 /** Above it a member is served alone; below half of it, again. */
 const SLOW_BYTES = 128 * 1024;
-/** A member's own frame that follows the room's so closely is one with it. */
+/** A member's own frame that follows the room's so closely counts as one with it. */
 const TOGETHER_MS = 20;
 /** A buffer that has not emptied for so long belongs to nobody who reads. */
 const STUCK_MS = 30_000;
@@ -401,9 +401,9 @@ export class LiveHub {
     if (member.backlog.size > 0 || member.viewersChanged || member.totals !== null || member.beginsAnew) {
       outlet.send(id, this.#toUpdate(room, member, member.backlog.take().entries));
       metrics.deliveries.inc();
-      // With the room's frame, where it is going out now: the member may join the room at once.
-      const withRoom = now - room.lastFrameAt < TOGETHER_MS;
-      member.nextFrameAt = (withRoom ? room.lastFrameAt : now) + this.#options.frameIntervalMs;
+      // Together with the room's frame the member may join the room at once: the next one comes late enough for it.
+      if (now - room.lastFrameAt < TOGETHER_MS) room.lastFrameAt = now;
+      member.nextFrameAt = now + this.#options.frameIntervalMs;
     }
     if (member.backlog.size > 0) return;
     // Joined any earlier, it would get the room's next frame too soon after its own.

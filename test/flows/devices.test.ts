@@ -109,6 +109,10 @@ describe("where to resume", () => {
       const keepAlive = { state: "paused", sessionId: "tv", seq: 1 + i, ageMs: 5000 + i * 10_000 };
       expect(await beat(tv, 10, keepAlive)).toMatchObject({ position: 50, resumeAt: 48 });
     }
+    const late = await connect(server.url, "/dashboard", await mintToken("root", "admin"));
+    open.push(late);
+    const snapshot = await late.call("subscribe", { topic: `user:${userId}` });
+    expect(snapshot).toMatchObject({ ok: true, snapshot: { present: [{ position: 50, state: "playing" }] } });
     await beat(phone, 51, { state: "playing", sessionId: "phone", seq: 2 });
     await dashboard.hear<Update>("update", ({ progress = [] }) => progress.some(at(51) as never));
     const seen = dashboard

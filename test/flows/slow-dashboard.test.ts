@@ -1,0 +1,157 @@
+import { afterAll, beforeAll, expect, it } from "vitest";
+import type { Update } from "../../src/protocol/dashboard.ts";
+import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
+import { type ObservedServer, observeServer } from "../helpers/observed-server-process.ts";
+import { connectRawTo, type RawClient } from "../helpers/socket-client.ts";
+import { mintToken, putCourse, readMetric, serverEnv } from "../helpers/test-server.ts";
+import { waitFor } from "../helpers/wait-for.ts";
+
+/*
+ * Socket.IO on uWebSockets.js drops in silence what a slow socket cannot take. A dashboard that does not read for 20 s
+ * while 20,000 rows change must cost little, and be right in the end.
+ */
+
+const STALL_MS = 20_000;
+const UPDATES = 20_000;
+const LEARNERS = 200;
+const FILES = Array.from({ length: 10 }, (_, i) => `f${i}`);
+const TOPICS = ["course:c1", "lesson:l0", "lesson:l1", ...FILES.map((id) => `file:${id}`)];
+const FRAME_INTERVAL_MS = 250;
+const MEGABYTE = 2 ** 20;
+
+let database: TestDatabase;
+let server: ObservedServer;
+beforeAll(async () => {
+  database = await createTestDatabase();
+  server = await observeServer(serverEnv(database));
+  await putCourse(server.url, "c1", {
+    title: "Course",
+    instructorId: "ines",
+    lessons: [0, 1].map((n) => ({
+      id: `l${n}`,
+      title: `Lesson ${n}`,
+      files: FILES.filter((_, i) => i % 2 === n).map((id) => ({ id, title: id, durationSeconds: 100_000 })),
+    })),
+  });
+  await database.query("insert into users (id) select 'learner-' || n from generate_series(1, $1) as n", [LEARNERS]);
+  await database.query(
+    `insert into user_progress (user_id, file_id, lesson_id, course_id)
+     select 'learner-' || n, f.id, f.lesson_id, f.course_id from generate_series(1, $1) as n cross join files as f`,
+    [LEARNERS],
+  );
+});
+afterAll(async () => {
+  expect(await server.stop()).toBe(0);
+  expect(server.stderr()).toBe("");
+  await database.drop();
+});
+
+async function watch(): Promise<RawClient> {
+  const client = await connectRawTo(server.url, "/dashboard", await mintToken("ines", "instructor"));
+  for (const topic of TOPICS) {
+    expect(await client.callRaw("/dashboard", JSON.stringify(["subscribe", { topic }]))).toMatchObject({ ok: true });
+  }
+  return client;
+}
+
+const PREFIX = '42/dashboard,["update",';
+const updateFrames = (client: RawClient) => client.frames.filter((frame) => frame.startsWith(PREFIX));
+
+/** What the client shows of a topic after its snapshot and every frame: versions and positions by key. */
+function shownBy(client: RawClient, topic: string): Map<string, string> {
+  const shown = new Map<string, { version: number; text: string }>();
+  const show = (update: Update) => {
+    if (update.topic !== topic) return;
+    if (update.snapshot) shown.clear();
+    for (const row of update.progress ?? []) put(`${row.userId} ${row.fileId}`, row.version, `at ${row.position}`);
+    for (const row of update.lessons ?? []) put(`${row.userId} ${row.lessonId}`, row.version, "");
+    for (const row of update.courses ?? []) put(`${row.userId} ${row.courseId}`, row.version, "");
+  };
+  const put = (key: string, version: number, more: string) => {
+    if ((shown.get(key)?.version ?? 0) <= version) shown.set(key, { version, text: `${version} ${more}` });
+  };
+  for (const frame of client.frames) {
+    if (frame.startsWith(PREFIX)) show(JSON.parse(frame.slice(PREFIX.length, -1)));
+    else if (/^43\/dashboard,\d+\[/.test(frame))
+      show({ ...JSON.parse(frame.slice(frame.indexOf("[")))[0].snapshot, snapshot: true });
+  }
+  return new Map([...shown].map(([key, { text }]) => [key, text]));
+}
+
+async function stored(): Promise<Map<string, string>> {
+  const rows = await database.query<{ key: string; text: string }>(
+    `select user_id || ' ' || file_id as key, version || ' at ' || position_ms / 1000 as text from user_progress
+     union all select user_id || ' ' || lesson_id, version || ' ' from lesson_progress
+     union all select user_id || ' ' || course_id, version || ' ' from course_progress`,
+  );
+  return new Map(rows.map(({ key, text }) => [key, text]));
+}
+
+/** Every row that the client shows is the stored one, and no learner of a file is missing. */
+async function expectLevel(client: RawClient): Promise<void> {
+  const truth = await stored();
+  await waitFor(
+    () => {
+      for (const topic of TOPICS) {
+        const shown = shownBy(client, topic);
+        for (const [key, text] of shown) expect(`${topic} ${key} ${text}`).toBe(`${topic} ${key} ${truth.get(key)}`);
+        if (topic.startsWith("file:")) expect(shown.size).toBe(LEARNERS);
+      }
+      return true;
+    },
+    { what: "the dashboard to be level", timeoutMs: 30_000 },
+  );
+}
+
+it("a dashboard that stops reading costs bounded memory and ends with the newest state; the others notice nothing", async () => {
+  const slow = await watch();
+  const healthy = await watch();
+  await database.query("update user_progress set position_ms = 1000");
+  await expectLevel(slow);
+  await expectLevel(healthy);
+  const before = await server.observe();
+
+  slow.ws.pause();
+  const framesBefore = slow.frames.length;
+  const since = Date.now();
+  let updates = 0;
+  let slowest = 0;
+  while (updates < UPDATES || Date.now() - since < STALL_MS) {
+    const seen = healthy.frames.length;
+    const rows = await database.query(
+      "update user_progress set position_ms = position_ms + 1000 where file_id = any($1) returning 1",
+      [FILES.slice((updates / 1000) % 2 === 0 ? 0 : 5).slice(0, 5)],
+    );
+    updates += rows.length;
+    await waitFor(() => healthy.frames.length > seen, { what: "the healthy dashboard to get a frame" });
+    slowest = Math.max(slowest, await readMetric(server.url, "playhead_slow_sockets"));
+  }
+  expect(slow.frames.length).toBe(framesBefore);
+  // Otherwise the kernel's buffers took it all, and nothing was shown here.
+  expect(slowest).toBeGreaterThan(0);
+  const during = await server.observe();
+  expect(during.mostBufferedBytes).toBeLessThan(MEGABYTE / 4);
+  expect(during.heapBytes - before.heapBytes).toBeLessThan(16 * MEGABYTE);
+  expect(during.rssBytes - before.rssBytes).toBeLessThan(96 * MEGABYTE);
+  await expectLevel(healthy);
+
+  slow.ws.resume();
+  await expectLevel(slow);
+  await waitFor(async () => (await readMetric(server.url, "playhead_slow_sockets")) === 0, {
+    what: "nobody to be slow",
+  });
+  await database.query("update user_progress set position_ms = 7000 where user_id = 'learner-1'");
+  for (const client of [slow, healthy]) await expectLevel(client);
+
+  for (const client of [slow, healthy]) {
+    const lastAt = new Map<string, number>();
+    for (const frame of updateFrames(client)) {
+      expect(Buffer.byteLength(frame)).toBeLessThanOrEqual(65_536);
+      const { topic, at } = JSON.parse(frame.slice(PREFIX.length, -1)) as Update;
+      // By the server's own clock: what the network does between two frames is not its doing.
+      expect(Date.parse(at) - (lastAt.get(topic) ?? 0)).toBeGreaterThanOrEqual(FRAME_INTERVAL_MS - 5);
+      lastAt.set(topic, Date.parse(at));
+    }
+    client.close();
+  }
+});
