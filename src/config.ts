@@ -107,7 +107,9 @@ export const VARIABLES = {
     .min(65_536)
     .max(67_108_864)
     .default(1_048_576)
-    .describe("What may wait for one slow socket before it is disconnected, in bytes."),
+    .describe(
+      "What may wait for one slow socket, in bytes. Past it uWebSockets.js drops messages; dashboards are served so that it is never reached.",
+    ),
   RATE_LIMIT_BURST: Count.default(200).describe(
     "Calls a user may make at once, over all its connections to a process.",
   ),

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import type pg from "pg";
 import { type Pool, type PoolClient, withTransaction } from "../db/pool.ts";
 import { AppError } from "../errors.ts";
 import type { CourseFile, CourseLesson, CourseTree } from "../protocol/course.ts";
@@ -8,6 +9,9 @@ import type { Catalogue, CourseSummary, StoredCourse } from "./catalogue.ts";
  * Courses as a tree, put whole. What a tree no longer names is retired: it counts no more, its progress stays, and
  * counts again when it is named again. apply_catalogue (migrations) brings all that is derived in line.
  */
+
+/** How long a statement of a catalogue change may take. */
+const CHANGE_TIMEOUT_MS = 300_000;
 
 type CatalogueStore = Pick<Catalogue, "put" | "get" | "delete" | "list">;
 
@@ -56,8 +60,8 @@ export function createCatalogueStore({ pool }: { pool: Pool }): CatalogueStore {
         const before = await findCourse(client, courseId);
         if (before === null) throw noSuchCourse(courseId);
         assertTag(options.ifMatch, before);
-        await client.query("DELETE FROM courses WHERE id = $1", [courseId]);
-        await client.query("SELECT apply_catalogue($1)", [courseId]);
+        await client.query(changeQuery("DELETE FROM courses WHERE id = $1", [courseId]));
+        await client.query(changeQuery("SELECT apply_catalogue($1)", [courseId]));
       }),
 
     async list({ limit, after, instructorId }) {
@@ -80,7 +84,15 @@ function noSuchCourse(courseId: string): AppError {
 
 /** Nobody writes progress of the course meanwhile, and the triggers apply the change once, at its end. */
 async function lockForChange(client: PoolClient, courseId: string): Promise<void> {
-  await client.query("SELECT lock_catalogue($1), set_config('playhead.catalogue', 'changing', true)", [courseId]);
+  await client.query(
+    "SELECT set_config('statement_timeout', $2, true), lock_catalogue($1), set_config('playhead.catalogue', 'changing', true)",
+    [courseId, `${CHANGE_TIMEOUT_MS}ms`],
+  );
+}
+
+/** A change of a course with a million learners recounts them all; the pool's own limit is meant for reads. */
+function changeQuery(text: string, values: unknown[]): pg.QueryConfig {
+  return { text, values, query_timeout: CHANGE_TIMEOUT_MS } as pg.QueryConfig;
 }
 
 function assertTag(ifMatch: string | undefined, course: StoredCourse | null): void {
@@ -146,7 +158,7 @@ async function writeTree(client: PoolClient, courseId: string, tree: CourseTree)
     "UPDATE lessons SET retired_at = now() WHERE course_id = $1 AND retired_at IS NULL AND id <> ALL($2::text[])",
     [courseId, tree.lessons.map((lesson) => lesson.id)],
   );
-  await client.query("SELECT apply_catalogue($1)", [courseId]);
+  await client.query(changeQuery("SELECT apply_catalogue($1)", [courseId]));
 }
 
 async function findCourse(client: PoolClient, courseId: string): Promise<StoredCourse | null> {

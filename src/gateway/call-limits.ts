@@ -27,7 +27,7 @@ export interface CallLimits {
 const IGNORED_BURSTS = 10;
 
 export function createCallLimits({ burst, perSecond }: CallLimitOptions): CallLimits {
-  const duration = Math.max(1, Math.round(burst / perSecond));
+  const duration = Math.ceil(burst / perSecond);
   const users = new RateLimiterMemory({ points: burst, duration, keyPrefix: "user" });
   const refusals = new RateLimiterMemory({ points: burst * IGNORED_BURSTS, duration, keyPrefix: "refused" });
   return {

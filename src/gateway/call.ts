@@ -1,6 +1,7 @@
 import type { Socket } from "socket.io";
 import type { z } from "zod";
 import type { Caller } from "../auth/caller.ts";
+import { toUnavailable } from "../db/unavailable.ts";
 import { AppError, ERRORS, toWireError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
@@ -94,7 +95,8 @@ export class CallTable {
     }
   }
 
-  #refuse(event: string, error: unknown, ack: AckFunction): void {
+  #refuse(event: string, thrown: unknown, ack: AckFunction): void {
+    const error = toUnavailable(thrown);
     const wire = toWireError(error);
     const level = ERRORS[wire.code].level;
     this.#parts.metrics.socketCalls.inc({ namespace: this.#socket.nsp.name, event, outcome: wire.code });

@@ -1,5 +1,6 @@
 import { Server } from "socket.io";
 import type { VerifyToken } from "../auth/caller.ts";
+import { isAllowedOrigin } from "../auth/origins.ts";
 import type { Catalogue } from "../catalogue/catalogue.ts";
 import type { Config } from "../config.ts";
 import type { WireError } from "../errors.ts";
@@ -11,7 +12,6 @@ import type { FileProgress } from "../protocol/progress.ts";
 import { createCallLimits } from "./call-limits.ts";
 import { type Dashboards, serveDashboards } from "./dashboard-namespace.ts";
 import { createHandshake } from "./handshake.ts";
-import { isAllowedOrigin } from "./origins.ts";
 import { type DeviceFollower, servePlayers } from "./player-namespace.ts";
 import { textParser } from "./text-parser.ts";
 import type { TemplatedApp, WebSocket } from "./uws.ts";
@@ -124,7 +124,9 @@ function createServer(config: Config): Server {
     connectTimeout: CONNECT_TIMEOUT_MS,
     cors: { origin: config.ALLOWED_ORIGINS.includes("*") ? "*" : [...config.ALLOWED_ORIGINS] },
     allowRequest: (request, decide) => {
-      const allowed = isAllowedOrigin(request.headers.origin, request.headers.host, config.ALLOWED_ORIGINS);
+      const { origin, host, "x-forwarded-host": forwarded } = request.headers;
+      const asked = config.TRUST_PROXY && typeof forwarded === "string" ? forwarded : host;
+      const allowed = isAllowedOrigin(origin, asked, config.ALLOWED_ORIGINS);
       decide(allowed ? null : "origin not allowed", allowed);
     },
   });

@@ -47,7 +47,7 @@ export function explainMissing(cause: unknown, node: { version: string; platform
   } else {
     lines.push(
       `Its binary ${binary} is not installed: npm leaves it out when it runs under another Node, or with --omit=optional.`,
-      "Run `npm install` again with this Node. Supported: glibc Linux, macOS and Windows on x64 and arm64.",
+      "Run `npm install` again with this Node. Supported: glibc Linux and macOS on x64 and arm64, Windows on x64.",
     );
   }
   return `${lines.join("\n")}\n(${reason.trim().split("\n").at(-1)})`;

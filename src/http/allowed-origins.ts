@@ -1,5 +1,6 @@
 import type { Context } from "hono";
 import { cors } from "hono/cors";
+import { isAllowedOrigin } from "../auth/origins.ts";
 import { AppError } from "../errors.ts";
 import type { HttpMiddleware, HttpTypes } from "./http-app.ts";
 
@@ -13,9 +14,8 @@ export function allowOrigins(options: { allowed: string[]; trustProxy: boolean }
   const { allowed, trustProxy } = options;
 
   function isAllowed(origin: string, c: Context<HttpTypes>): boolean {
-    if (allowed.includes("*") || allowed.includes(origin)) return true;
     const host = (trustProxy ? c.req.header("x-forwarded-host") : undefined) ?? c.req.header("host");
-    return host !== undefined && URL.canParse(origin) && new URL(origin).host === host.toLowerCase();
+    return isAllowedOrigin(origin, host, allowed);
   }
 
   const withHeaders = cors({

@@ -1,10 +1,7 @@
 import { HTTPException } from "hono/http-exception";
 import { z } from "zod";
-import { isTransient } from "../db/sqlstate.ts";
+import { toUnavailable } from "../db/unavailable.ts";
 import { AppError, ERRORS, type ErrorCode, toWireError } from "../errors.ts";
-
-/** How long to wait before a call that met an absent database is repeated. */
-const DATABASE_RETRY_MS = 1000;
 
 /** An error as HTTP says it: RFC 9457, with the code that the sockets use. */
 export const Problem = z.object({
@@ -48,11 +45,5 @@ export function toAppError(error: unknown): unknown {
         : `${error.message}.`;
     return new AppError("bad_request", message, { status: error.status, cause: error });
   }
-  if (isTransient(error)) {
-    return new AppError("unavailable", "The database is away; try again.", {
-      retryAfterMs: DATABASE_RETRY_MS,
-      cause: error,
-    });
-  }
-  return error;
+  return toUnavailable(error);
 }

@@ -100,6 +100,7 @@ export class NotificationListener {
 
   #onListening(subscriber: Subscriber): void {
     this.#listening = true;
+    this.#parts.metrics.relayActive.set(1);
     this.#heardAt = performance.now();
     this.#proof = setInterval(() => this.#prove(subscriber), PROOF_INTERVAL_MS).unref();
     this.#parts.logger.info("listening for notifications");
@@ -145,6 +146,7 @@ export class NotificationListener {
     const subscriber = this.#subscriber;
     this.#subscriber = null;
     this.#listening = false;
+    this.#parts.metrics.relayActive.set(0);
     if (this.#proof !== null) clearInterval(this.#proof);
     this.#proof = null;
     // A dead connection may never answer its end.

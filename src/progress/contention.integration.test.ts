@@ -94,10 +94,12 @@ describe("writers side by side", () => {
       const random = createRandom(index + 1);
       for (let round = 0; round < BATCHES; round++) {
         const entries = batch(random, round, courses);
-        for (let written = false; !written; ) {
+        for (let left = entries; left.length > 0; ) {
           try {
-            outcomes.push(...(await writer.write(entries)).map((result) => result.type));
-            written = true;
+            const results = await writer.write(left);
+            const isBusy = (i: number) => results[i]?.type === "failed" && results[i].error.code === "unavailable";
+            outcomes.push(...results.filter((_, i) => !isBusy(i)).map((result) => result.type));
+            left = left.filter((_, i) => isBusy(i));
           } catch (error) {
             if (!isWorthRetrying(error)) throw error;
             retried.push(error);
@@ -130,6 +132,21 @@ describe("writers side by side", () => {
     expect(retried).toEqual([]);
     await database.query("SELECT pg_stat_force_next_flush()");
     expect(await deadlocks()).toBe(0);
+  });
+
+  it("writes the other courses while one is locked by a change that takes its time", async () => {
+    const entries = batch(createRandom(7), 0, ["a", "b"]);
+    const change = await database.pool.connect();
+    await change.query("BEGIN");
+    await change.query("SELECT lock_catalogue('a')");
+    const results = await (writers[0] as ProgressWriter).write(entries);
+    await change.query("ROLLBACK");
+    change.release();
+    const outcomes = entries.map((entry, i) => {
+      const result = results[i];
+      return [entry.courseId, result?.type === "failed" ? result.error.code : result?.type];
+    });
+    expect(new Set(outcomes.map(String))).toEqual(new Set(["a,unavailable", "b,written"]));
   });
 
   it("keeps aggregates exact while the catalogue changes beside waiting batches", async () => {

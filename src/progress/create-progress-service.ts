@@ -1,6 +1,6 @@
 import type { FileFacts } from "../catalogue/catalogue.ts";
 import type { CatalogueCache } from "../catalogue/catalogue-cache.ts";
-import { isTransient } from "../db/sqlstate.ts";
+import { toUnavailable } from "../db/unavailable.ts";
 import { AppError, type ErrorCode, toWireError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
@@ -71,11 +71,7 @@ export function createProgressService(
       if (!budget.knows(userId)) await budget.contact(userId);
       return file;
     } catch (error) {
-      if (!isTransient(error)) throw error;
-      throw new AppError("unavailable", "The database is away; send it again later.", {
-        retryAfterMs: 2000,
-        cause: error,
-      });
+      throw toUnavailable(error);
     }
   }
 

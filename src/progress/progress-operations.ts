@@ -1,5 +1,6 @@
 import { type Pool, type PoolClient, withTransaction } from "../db/pool.ts";
 import { isTransient } from "../db/sqlstate.ts";
+import { toUnavailable } from "../db/unavailable.ts";
 import { AppError } from "../errors.ts";
 import type { ProgressTarget } from "../protocol/progress.ts";
 import { unknownFile } from "./progress-reader.ts";
@@ -27,21 +28,18 @@ interface Operation {
   everyFile: boolean;
 }
 
-const MAX_TRIES = 5;
+/** A caller waits so long at the most: then it is told, and tries again itself. */
+const DEADLINE_MS = 6000;
+const LOCK_TIMEOUT_MS = 2000;
 
 export function createProgressOperations({ pool }: { pool: Pool }): ProgressOperations {
   async function run(operation: Operation): Promise<void> {
-    for (let tries = 1; ; tries++) {
+    const deadlineAt = performance.now() + DEADLINE_MS;
+    for (;;) {
       try {
         return await withTransaction(pool, (client) => operate(client, operation));
       } catch (error) {
-        if (!isTransient(error)) throw error;
-        if (tries >= MAX_TRIES) {
-          throw new AppError("unavailable", "The database is away; try again later.", {
-            retryAfterMs: 2000,
-            cause: error,
-          });
-        }
+        if (!isTransient(error) || performance.now() > deadlineAt) throw toUnavailable(error);
       }
     }
   }
@@ -74,6 +72,7 @@ WHERE user_id = $1 AND file_id = ANY($2::text[]) AND completed`;
 
 async function operate(client: PoolClient, operation: Operation): Promise<void> {
   const { userId, target, by } = operation;
+  await client.query("SELECT set_config('lock_timeout', $1, true)", [`${LOCK_TIMEOUT_MS}ms`]);
   const courseId = await findCourse(client, target);
   await client.query("SELECT lock_writers('operation', ARRAY[$1::text], ARRAY[$2::text])", [userId, courseId]);
   const files = await findFiles(client, operation, courseId);

@@ -23,8 +23,10 @@ export type WriteResult =
   | { type: "unknown_file" }
   | { type: "failed"; error: AppError };
 
-/** A locked row makes its batch wait this long, then the batch is split around it. */
-const LOCK_TIMEOUT_MS = 1000;
+/** Locks that others hold make a batch wait this long, then it is split around them. */
+const LOCK_TIMEOUT_MS = 2000;
+/** A batch whose locks were busy for so long is tried again course by course, without waiting. */
+const BUSY_LOCK_TIMEOUT_MS = 50;
 const SPLIT_INTO = 8;
 /** A row that somebody holds locked: worth another try by the client. */
 const LOCKED_RETRY_MS = 2000;
@@ -73,8 +75,9 @@ export class ProgressWriter {
 
   async #writeOrSplit(entries: PendingBeat[]): Promise<WriteResult[]> {
     try {
-      return await this.#writeOnce(entries);
+      return await this.#writeOnce(entries, LOCK_TIMEOUT_MS);
     } catch (error) {
+      if (error instanceof LocksBusy) return this.#writeByCourse(entries);
       if (!shouldSplit(error)) throw error;
       if (entries.length === 1) return [this.#toFailure(error, entries[0] as PendingBeat)];
       this.#parts.metrics.flushRetries.inc({ sqlstate: sqlStateOf(error) ?? "none" });
@@ -85,6 +88,20 @@ export class ProgressWriter {
       }
       return results;
     }
+  }
+
+  /** One course's lock is held, by a change of it that takes its time: the others do not wait with it. */
+  async #writeByCourse(entries: PendingBeat[]): Promise<WriteResult[]> {
+    const results = new Map<PendingBeat, WriteResult>();
+    for (const courseId of new Set(entries.map((entry) => entry.courseId))) {
+      const group = entries.filter((entry) => entry.courseId === courseId);
+      const written = await this.#writeOnce(group, BUSY_LOCK_TIMEOUT_MS).catch((error: unknown) => {
+        if (!(error instanceof LocksBusy)) throw error;
+        return group.map((): WriteResult => ({ type: "failed", error: courseBusy(error) }));
+      });
+      for (const [i, entry] of group.entries()) results.set(entry, written[i] as WriteResult);
+    }
+    return entries.map((entry) => results.get(entry) as WriteResult);
   }
 
   #toFailure(error: unknown, entry: PendingBeat): WriteResult {
@@ -107,11 +124,11 @@ export class ProgressWriter {
     };
   }
 
-  async #writeOnce(entries: PendingBeat[]): Promise<WriteResult[]> {
+  async #writeOnce(entries: PendingBeat[], lockTimeoutMs: number): Promise<WriteResult[]> {
     const client = await this.#parts.pool.connect();
     let broken: Error | undefined;
     try {
-      return await this.#transact(client, entries);
+      return await this.#transact(client, entries, lockTimeoutMs);
     } catch (error) {
       if (isConnectionError(error)) broken = error as Error;
       else {
@@ -125,12 +142,12 @@ export class ProgressWriter {
     }
   }
 
-  async #transact(client: PoolClient, entries: PendingBeat[]): Promise<WriteResult[]> {
+  async #transact(client: PoolClient, entries: PendingBeat[], lockTimeoutMs: number): Promise<WriteResult[]> {
     const users = entries.map((entry) => entry.userId);
     const courses = [...new Set(entries.map((entry) => entry.courseId))];
     await client.query("BEGIN");
     try {
-      await client.query(LOCK_STATEMENT, [users, courses]);
+      await client.query(LOCK_STATEMENT, [users, courses, `${lockTimeoutMs}ms`]);
     } catch (error) {
       // Somebody changes a course, or another node writes these users: nothing in the batch is at fault.
       throw sqlStateOf(error) === LOCK_NOT_AVAILABLE
@@ -167,13 +184,18 @@ function toIds({ userId, fileId, courseId }: PendingBeat) {
   return { userId, fileId, courseId };
 }
 
-/** The locks of a batch were held by another for too long; the batch waits, and is not split. */
-export class LocksBusy extends Error {}
+/** The locks of a batch were held by another for too long: no row of it is at fault. */
+class LocksBusy extends Error {}
 
-const LOCK_STATEMENT = `SELECT set_config('lock_timeout', '${LOCK_TIMEOUT_MS}ms', true), lock_writers('batch', $1::text[], $2::text[])`;
+function courseBusy(cause: LocksBusy): AppError {
+  const message = "The course is being changed; send it again later.";
+  return new AppError("unavailable", message, { retryAfterMs: LOCKED_RETRY_MS, cause });
+}
+
+const LOCK_STATEMENT = "SELECT set_config('lock_timeout', $3, true), lock_writers('batch', $1::text[], $2::text[])";
 
 function shouldSplit(error: unknown): boolean {
-  if (error instanceof LocksBusy || error instanceof RowRaced) return false;
+  if (error instanceof RowRaced) return false;
   const state = sqlStateOf(error);
   if (state === LOCK_NOT_AVAILABLE || state === QUERY_CANCELED) return true;
   return state !== undefined && !isTransient(error);
@@ -181,7 +203,7 @@ function shouldSplit(error: unknown): boolean {
 
 /** Whether a failed `write` may be tried again as it is. */
 export function isWorthRetrying(error: unknown): boolean {
-  return error instanceof LocksBusy || error instanceof RowRaced || isTransient(error);
+  return error instanceof RowRaced || isTransient(error);
 }
 
 /** Orders entries as rows are locked everywhere: by user, then file. */
