@@ -12,6 +12,7 @@ import type { FileProgress } from "../protocol/progress.ts";
 import { createCallLimits } from "./call-limits.ts";
 import { type Dashboards, serveDashboards } from "./dashboard-namespace.ts";
 import { createHandshake } from "./handshake.ts";
+import { countOversizedFrames } from "./oversized-frames.ts";
 import { type DeviceFollower, servePlayers } from "./player-namespace.ts";
 import { textParser } from "./text-parser.ts";
 import type { TemplatedApp, WebSocket } from "./uws.ts";
@@ -54,6 +55,7 @@ export interface Gateway extends Dashboards {
 export function createGateway(parts: GatewayParts): Gateway {
   const { config, metrics, logger } = parts;
   const io = createServer(config);
+  countOversizedFrames(parts.app, metrics.oversizedFrames);
   io.attachApp(parts.app, { maxBackpressure: config.MAX_BACKPRESSURE_BYTES } as never);
   io.engine.on("connection", (connection: { request: unknown }) => {
     // The handshake's headers are kept for the life of a connection otherwise.

@@ -12,7 +12,9 @@ export function collectDatabaseMetrics(metrics: Metrics, pool: Pool): void {
   });
   Object.assign(metrics.notificationQueue, {
     async collect() {
-      const usage = await pool.query<{ usage: number }>("SELECT pg_notification_queue_usage() AS usage").catch(() => null);
+      const usage = await pool
+        .query<{ usage: number }>("SELECT pg_notification_queue_usage() AS usage")
+        .catch(() => null);
       if (usage !== null) metrics.notificationQueue.set(usage.rows[0]?.usage ?? 0);
     },
   });

@@ -28,7 +28,11 @@ export function createMetrics() {
       help: "Milliseconds of claimed watching that passed the user's budget and were cut.",
       registers,
     }),
-    pending: new Gauge({ name: "playhead_heartbeats_pending", help: "Heartbeats that wait for the database.", registers }),
+    pending: new Gauge({
+      name: "playhead_heartbeats_pending",
+      help: "Heartbeats that wait for the database.",
+      registers,
+    }),
     batchSize: new Histogram({
       name: "playhead_batch_size",
       help: "Rows in one flush.",
@@ -81,11 +85,28 @@ export function createMetrics() {
       labelNames: ["reason"],
       registers,
     }),
+    oversizedFrames: new Counter({
+      name: "playhead_oversized_frames_total",
+      help: "Sockets closed for a frame over 64 KB.",
+      registers,
+    }),
     topics: new Gauge({ name: "playhead_topics", help: "Topics that somebody watches here.", registers }),
-    frames: new Counter({ name: "playhead_frames_total", help: "Frames built, each once for all its receivers.", registers }),
+    frames: new Counter({
+      name: "playhead_frames_total",
+      help: "Frames built, each once for all its receivers.",
+      registers,
+    }),
     deliveries: new Counter({ name: "playhead_deliveries_total", help: "Frames handed to sockets.", registers }),
-    slowSockets: new Gauge({ name: "playhead_slow_sockets", help: "Dashboards that are behind and served alone.", registers }),
-    relayActive: new Gauge({ name: "playhead_relay_active", help: "1 while this process relays notifications.", registers }),
+    slowSockets: new Gauge({
+      name: "playhead_slow_sockets",
+      help: "Dashboards that are behind and served alone.",
+      registers,
+    }),
+    relayActive: new Gauge({
+      name: "playhead_relay_active",
+      help: "1 while this process relays notifications.",
+      registers,
+    }),
     relayLagSeconds: new Gauge({
       name: "playhead_relay_lag_seconds",
       help: "How long the relay's last notification to itself was under way, in seconds.",

@@ -300,11 +300,11 @@ describe("what is no packet of ours", () => {
   it("a frame over 64 KB closes its socket without a word; it is counted, and nobody else notices", async () => {
     const other = await raw("/player");
     const client = await raw("/player");
-    const before = await readMetric(server.url, "playhead_disconnects_total");
+    const before = await readMetric(server.url, "playhead_oversized_frames_total");
     client.send(`42/player,1${JSON.stringify(["heartbeat", { ...GOOD, padding: "x".repeat(65_536) }])}`);
     expect(await client.closed).toBe(1006);
-    await waitFor(async () => (await readMetric(server.url, "playhead_disconnects_total")) === before + 1, {
-      what: "the disconnect to be counted",
+    await waitFor(async () => (await readMetric(server.url, "playhead_oversized_frames_total")) === before + 1, {
+      what: "the frame to be counted",
     });
     expect(await other.callRaw("/player", JSON.stringify(["heartbeat", GOOD]))).toMatchObject({ ok: true });
   });
