@@ -1,12 +1,13 @@
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import type { Present, Topic, Update } from "../protocol/dashboard.ts";
-import { type Batch, type Entry, toLists } from "./backlog.ts";
+import type { Batch } from "./backlog.ts";
 import { type Bus, type BusMessage, channels, type PresenceReport } from "./bus.ts";
+import { toEntries, toEntry, toFrame } from "./frame.ts";
 import { Presence } from "./presence.ts";
 import { beginAnew, keepFor, type Member, Room, type Subscriber } from "./room.ts";
 import type { TopicSource } from "./topic-source.ts";
-import { concerns, entriesOf, pairKey, type Rows, readSnapshot, readTotals } from "./topic-view.ts";
+import { concerns, entriesOf, readRows, readSnapshot, readTotals } from "./topic-view.ts";
 
 /*
  * Shows topics to whoever watches them. Changes are conflated: a room reads what changed at most once a frame
@@ -283,7 +284,10 @@ export class LiveHub {
       return { room, changes };
     });
     try {
-      const rows = await this.#readRows(taken.flatMap(({ changes }) => changes));
+      const rows = await readRows(
+        taken.flatMap(({ changes }) => changes),
+        this.#parts.source,
+      );
       for (const { room, changes } of taken) {
         for (const key of changes) for (const entry of entriesOf(room.topic, key, rows)) room.backlog.put(entry);
       }
@@ -295,23 +299,6 @@ export class LiveHub {
       if (room.again) await this.#readAll(room);
       if (room.totalsChanged && performance.now() >= room.totalsDueAt) await this.#readTotals(room);
     }
-  }
-
-  async #readRows(keys: { userId: string; fileId: string; lessonId: string; courseId: string }[]): Promise<Rows> {
-    const { source } = this.#parts;
-    const pairs = (id: (key: (typeof keys)[number]) => string) => [
-      ...new Map(keys.map((key) => [pairKey(key.userId, id(key)), [key.userId, id(key)] as const])).values(),
-    ];
-    const [files, lessons, courses] = await Promise.all([
-      source.files(pairs((key) => key.fileId)),
-      source.lessons(pairs((key) => key.lessonId)),
-      source.courses(pairs((key) => key.courseId)),
-    ]);
-    return {
-      files: new Map(files.map((row) => [pairKey(row.userId, row.fileId), row])),
-      lessons: new Map(lessons.map((row) => [pairKey(row.userId, row.lessonId), { field: "lessons", value: row }])),
-      courses: new Map(courses.map((row) => [pairKey(row.userId, row.courseId), { field: "courses", value: row }])),
-    };
   }
 
   async #readAll(room: Room): Promise<void> {
@@ -334,28 +321,12 @@ export class LiveHub {
   #frame(room: Room): void {
     const batch = room.backlog.take();
     if (batch.entries.length > 0 || room.viewersChanged || room.totals !== null) {
-      const update = this.#toUpdate(room, room, batch.entries);
+      const update = toFrame(room, room, batch.entries, () => this.#viewersOf(room).length);
       room.lastFrameAt = performance.now();
       this.#parts.metrics.frames.inc();
       for (const member of room.members.values()) this.#placeMember(room, member, batch, update);
       this.#parts.outlet.broadcast(room.name, update);
     }
-  }
-
-  /** Builds a frame from what a room, or a member that is served alone, is owed. */
-  #toUpdate(
-    room: Room,
-    owed: Pick<Room, "viewersChanged" | "totals" | "beginsAnew">,
-    entries: readonly Entry[],
-  ): Update {
-    const update: Update = { topic: room.name, at: new Date().toISOString(), ...toLists(entries) };
-    if (owed.viewersChanged) update.viewers = this.#viewersOf(room).length;
-    if (owed.totals !== null) update.totals = owed.totals;
-    if (owed.beginsAnew) update.snapshot = true;
-    owed.viewersChanged = false;
-    owed.totals = null;
-    owed.beginsAnew = false;
-    return update;
   }
 
   /** Decides who gets the frame from the broadcast, and for whom it is kept. */
@@ -399,7 +370,10 @@ export class LiveHub {
     }
     if (now < member.nextFrameAt) return;
     if (member.backlog.size > 0 || member.viewersChanged || member.totals !== null || member.beginsAnew) {
-      outlet.send(id, this.#toUpdate(room, member, member.backlog.take().entries));
+      outlet.send(
+        id,
+        toFrame(room, member, member.backlog.take().entries, () => this.#viewersOf(room).length),
+      );
       metrics.deliveries.inc();
       // Together with the room's frame the member may join the room at once: the next one comes late enough for it.
       if (now - room.lastFrameAt < TOGETHER_MS) room.lastFrameAt = now;
@@ -432,12 +406,4 @@ export class LiveHub {
     this.#active.add(room);
     this.#wakeAt(performance.now() + (failed ? READ_RETRY_MS : 0));
   }
-}
-
-function toEntries(rows: Pick<Update, "progress" | "lessons" | "courses">): Entry[] {
-  return Object.entries(rows).flatMap(([field, values]) => values.map((value) => ({ field, value }) as Entry));
-}
-
-function toEntry(present: Present): Entry {
-  return { field: "present", value: present, seenAt: performance.now() - present.ageMs };
 }

@@ -108,3 +108,20 @@ export async function readTotals(topic: Topic, source: TopicSource): Promise<Top
   if (topic.kind === "file") return source.fileTotals(topic.fileId);
   return null;
 }
+
+/** The rows behind changed keys, in one query a table for all rooms together. */
+export async function readRows(keys: readonly ChangedKey[], source: TopicSource): Promise<Rows> {
+  const pairs = (id: (key: ChangedKey) => string) => [
+    ...new Map(keys.map((key) => [pairKey(key.userId, id(key)), [key.userId, id(key)] as const])).values(),
+  ];
+  const [files, lessons, courses] = await Promise.all([
+    source.files(pairs((key) => key.fileId)),
+    source.lessons(pairs((key) => key.lessonId)),
+    source.courses(pairs((key) => key.courseId)),
+  ]);
+  return {
+    files: new Map(files.map((row) => [pairKey(row.userId, row.fileId), row])),
+    lessons: new Map(lessons.map((row) => [pairKey(row.userId, row.lessonId), { field: "lessons", value: row }])),
+    courses: new Map(courses.map((row) => [pairKey(row.userId, row.courseId), { field: "courses", value: row }])),
+  };
+}
