@@ -4,6 +4,7 @@ import type { Present, Topic, Update } from "../protocol/dashboard.ts";
 import type { Batch } from "./backlog.ts";
 import { type Bus, type BusMessage, channels, type PresenceReport } from "./bus.ts";
 import { toEntries, toEntry, toFrame } from "./frame.ts";
+import type { Outlet } from "./outlet.ts";
 import { Presence } from "./presence.ts";
 import { beginAnew, keepFor, type Member, Room, type Subscriber } from "./room.ts";
 import type { TopicSource } from "./topic-source.ts";
@@ -14,19 +15,6 @@ import { concerns, entriesOf, readRows, readSnapshot, readTotals } from "./topic
  * interval, for all rooms in one query a table, and sends the newest state per key. Nobody's queue grows: a member
  * that is slow is served alone, from a backlog that keeps one state a key, until it is level again.
  */
-
-/** How frames leave the process; the gateway's part. */
-export interface Outlet {
-  /** To every member that has joined the topic, serialised once. */
-  broadcast(topic: string, update: Update): void;
-  send(subscriberId: string, update: Update): void;
-  join(subscriberId: string, topic: string): void;
-  leave(subscriberId: string, topic: string): void;
-  /** Bytes that still wait to go out to this subscriber. */
-  bufferedBytes(subscriberId: string): number;
-  /** Ends a connection that takes nothing any more. */
-  disconnect(subscriberId: string, reason: string): void;
-}
 
 export interface LiveHubParts {
   bus: Bus;
