@@ -104,7 +104,7 @@ export const VARIABLES = {
   MAX_BACKPRESSURE_BYTES: z.coerce
     .number()
     .int()
-    .min(65_536)
+    .min(262_144)
     .max(67_108_864)
     .default(1_048_576)
     .describe(

@@ -9,6 +9,8 @@ import type { Handshake } from "./handshake.ts";
 import { keepTokenSession, type TokenSessionParts } from "./token-session.ts";
 import { authorizeTopic } from "./topic-rights.ts";
 
+/** When rights that could not be checked are checked again. */
+const RECHECK_MS = 2000;
 /** Topics one connection may watch. */
 const MAX_TOPICS = 100;
 
@@ -40,9 +42,11 @@ export function serveDashboards(namespace: Namespace, parts: DashboardNamespaceP
     try {
       const snapshot = await hub.subscribe(name, topic, courseId, socket);
       if (!socket.connected) hub.unsubscribe(name, socket.id);
+      // The course may have changed hands while its state was read.
+      await authorizeTopic(socket.data.caller, topic, catalogue);
       return { topic: name, snapshot };
     } catch (error) {
-      socket.data.topics.delete(name);
+      unsubscribe(socket, name);
       throw error;
     }
   }
@@ -52,14 +56,20 @@ export function serveDashboards(namespace: Namespace, parts: DashboardNamespaceP
     hub.unsubscribe(name, socket.id);
   }
 
-  /** Ends what the caller may watch no more, and says so. */
+  /** Ends what the caller may watch no more, and says so. Where that cannot be told now, it is asked again. */
   async function recheckSocket(socket: GatewaySocket, names: Iterable<string>): Promise<void> {
+    const undecided: string[] = [];
     for (const name of [...names]) {
       const refusal = await refusalOf(socket.data.caller, toTopic(name), catalogue);
-      if (refusal === null || refusal.code === "internal") continue;
-      unsubscribe(socket, name);
-      socket.emit("unsubscribed", { topic: name, error: refusal } as never);
+      if (refusal === null) continue;
+      if (refusal.code === "internal" || refusal.code === "unavailable") undecided.push(name);
+      else {
+        unsubscribe(socket, name);
+        socket.emit("unsubscribed", { topic: name, error: refusal } as never);
+      }
     }
+    if (undecided.length === 0 || !socket.connected) return;
+    setTimeout(() => void recheckSocket(socket, undecided), RECHECK_MS).unref(); // never rejects
   }
 
   namespace.use(parts.handshake as never);

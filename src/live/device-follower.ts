@@ -41,11 +41,16 @@ export class DeviceFollowers {
   readonly #intervalMs: number;
   readonly #users = new Map<string, Follower>();
   readonly #lacking = new Map<string, Lacking>();
+  readonly #leaveBus: (() => void)[];
   #timer: NodeJS.Timeout | null = null;
 
   constructor(parts: DeviceFollowerParts, options: { frameIntervalMs: number }) {
     this.#parts = parts;
     this.#intervalMs = options.frameIntervalMs;
+    // Too much changed to name it, or notifications may have been lost.
+    this.#leaveBus = [channels.users, channels.all].map((channel) =>
+      parts.bus.subscribe(channel, () => this.#readAgain()),
+    );
   }
 
   add(userId: string, socketId: string): void {
@@ -73,6 +78,7 @@ export class DeviceFollowers {
   }
 
   stop(): void {
+    for (const leave of this.#leaveBus) leave();
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#lacking.clear();
   }
@@ -85,6 +91,25 @@ export class DeviceFollowers {
       const known = this.#lacking.get(pairKey(userId, fileId));
       if (known === undefined) this.#lacking.set(pairKey(userId, fileId), { userId, fileId, ...heard, later: null });
       else known.later = heard;
+    }
+    this.#schedule();
+  }
+
+  /** Reads every file that a socket here has said something of. What no socket lacks is told to none. */
+  #readAgain(): void {
+    const dueAt = performance.now() + this.#intervalMs;
+    for (const [userId, { sockets }] of this.#users) {
+      for (const versions of sockets.values()) {
+        for (const fileId of versions.keys()) {
+          this.#lacking.set(pairKey(userId, fileId), {
+            userId,
+            fileId,
+            version: Number.MAX_SAFE_INTEGER,
+            dueAt,
+            later: null,
+          });
+        }
+      }
     }
     this.#schedule();
   }
@@ -123,7 +148,10 @@ export class DeviceFollowers {
       const rows = await this.#parts.source.files(
         [...due.values()].map(({ userId, fileId }) => [userId, fileId] as const),
       );
-      for (const row of rows) this.#tell(row, due.get(pairKey(row.userId, row.fileId))?.version ?? row.version);
+      for (const row of rows) {
+        const heard = due.get(pairKey(row.userId, row.fileId))?.version ?? row.version;
+        this.#tell(row, Math.min(heard, row.version));
+      }
     } catch (error) {
       this.#parts.logger.warn({ err: error }, "what other devices do could not be read");
     }

@@ -43,6 +43,7 @@ const STUCK_MS = 30_000;
 const TOTALS_INTERVAL_MS = 1000;
 const TOTALS_SHARE = 20;
 const READ_RETRY_MS = 500;
+const CONCURRENT_READS = 3;
 
 export class LiveHub {
   readonly #parts: LiveHubParts;
@@ -95,7 +96,8 @@ export class LiveHub {
   }
 
   /**
-   * Subscribes first, then reads, so that nothing falls between. Frames are held back until `ready`.
+   * Subscribes first, then reads, so that nothing falls between. Frames are held back until `ready`; what of a large
+   * snapshot does not fit into one frame comes in the next ones.
    * `courseId` is the course that the topic's changes come from; null for a user's own topic.
    */
   async subscribe(name: string, topic: Topic, courseId: string | null, subscriber: Subscriber): Promise<Update> {
@@ -114,19 +116,13 @@ export class LiveHub {
       this.#parts.outlet.leave(member.subscriber.id, room.name);
       room.setMode(member, "holding");
     }
-    const [rows, totals] = await Promise.all([
-      readSnapshot(room.topic, this.#parts.source),
-      readTotals(room.topic, this.#parts.source),
-    ]);
-    const present = this.#viewersOf(room);
-    return {
-      topic: room.name,
-      at: new Date().toISOString(),
-      ...rows,
-      present,
-      viewers: present.length,
-      ...(totals === null ? {} : { totals }),
-    };
+    const { source } = this.#parts;
+    const [rows, totals] = await Promise.all([readSnapshot(room.topic, source), readTotals(room.topic, source)]);
+    const viewers = this.#viewersOf(room);
+    beginAnew(member, [...toEntries(rows), ...viewers.map(toEntry)], totals);
+    const first = toFrame(room, member, member.backlog.take().entries, () => viewers.length);
+    // Every list that the topic has is there, an empty one too.
+    return { ...Object.fromEntries(Object.keys(rows).map((field) => [field, []])), present: [], ...first };
   }
 
   /** The snapshot has been sent: from here on frames follow. */
@@ -283,10 +279,15 @@ export class LiveHub {
       for (const { room, changes } of taken) room.change(changes);
       throw error;
     }
-    for (const room of rooms) {
-      if (room.again) await this.#readAll(room);
-      if (room.totalsChanged && performance.now() >= room.totalsDueAt) await this.#readTotals(room);
-    }
+    // A few at a time: after lost notifications every room reads, and others need the database as well.
+    const queue = rooms.values();
+    const readers = Array.from({ length: CONCURRENT_READS }, async () => {
+      for (const room of queue) {
+        if (room.again) await this.#readAll(room);
+        if (room.totalsChanged && performance.now() >= room.totalsDueAt) await this.#readTotals(room);
+      }
+    });
+    await Promise.all(readers);
   }
 
   async #readAll(room: Room): Promise<void> {
