@@ -42,6 +42,8 @@ export interface RunningServer {
 
 /** The same distance from src and from dist. */
 const PAGES = fileURLToPath(new URL("../dist/dashboard", import.meta.url));
+/** How long a stop waits for HTTP answers that are on their way. */
+const HTTP_SETTLE_MS = 3000;
 const DAY_MS = 24 * 3600 * 1000;
 const MONTHS_AHEAD = 3;
 
@@ -110,7 +112,11 @@ async function start(
     health,
     pages: PAGES,
   });
-  serveHono(app, (request, env) => http.fetch(request, env), { maxBodyBytes: MAX_BODY_BYTES, logger, metrics });
+  const serving = serveHono(app, (request, env) => http.fetch(request, env), {
+    maxBodyBytes: MAX_BODY_BYTES,
+    logger,
+    metrics,
+  });
   const listening = await listen(app, { host: config.HOST, port: config.PORT });
   const housekeeping = startHousekeeping(pool, logger);
 
@@ -125,6 +131,7 @@ async function start(
     live.hub.stop();
     live.devices.stop();
     await gateway.stop();
+    await serving.settle(HTTP_SETTLE_MS);
     app.close();
     for (const clean of cleanups.reverse()) await clean();
     return unflushed;

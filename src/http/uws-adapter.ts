@@ -35,13 +35,29 @@ const HOST = /^(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?$/;
 const BODYLESS_METHODS = new Set(["GET", "HEAD"]);
 
 /** Routes everything on `app` that no more specific route takes (Socket.IO's has its own) to `fetch`. */
-export function serveHono(app: TemplatedApp, fetch: Fetch, options: ServeOptions): void {
-  const serving = { ...options, fetch };
+export function serveHono(app: TemplatedApp, fetch: Fetch, options: ServeOptions): HttpServing {
+  const serving: Serving = { ...options, fetch, unanswered: new Set() };
   app.any("/*", (res, req) => handle(res, req, serving));
+  return {
+    async settle(timeoutMs) {
+      let timer: NodeJS.Timeout | undefined;
+      const late = new Promise((resolve) => {
+        timer = setTimeout(resolve, timeoutMs);
+      });
+      await Promise.race([Promise.all(serving.unanswered), late]);
+      clearTimeout(timer);
+    },
+  };
+}
+
+export interface HttpServing {
+  /** Resolves when every request that has come is answered, or after so long. */
+  settle(timeoutMs: number): Promise<void>;
 }
 
 interface Serving extends ServeOptions {
   fetch: Fetch;
+  unanswered: Set<Promise<void>>;
 }
 
 function handle(res: HttpResponse, req: HttpRequest, serving: Serving): void {
@@ -53,7 +69,8 @@ function handle(res: HttpResponse, req: HttpRequest, serving: Serving): void {
     const env = { remoteAddress: toAddress(res.getRemoteAddressAsText()) };
     const request = toRequest(req, method, BODYLESS_METHODS.has(method) ? null : body.stream);
     if (request.body !== null) readBody(exchange, body, serving);
-    void answer(exchange, { request, env }, serving);
+    const answered = answer(exchange, { request, env }, serving).finally(() => serving.unanswered.delete(answered));
+    serving.unanswered.add(answered);
   } catch (error) {
     refuse(exchange, error, serving);
   }
