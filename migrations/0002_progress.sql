@@ -37,6 +37,7 @@ CREATE TABLE user_progress (
     END
   ) STORED,
   version bigint NOT NULL DEFAULT nextval('progress_version'),
+  base_version bigint,
   created_at timestamptz NOT NULL DEFAULT now(),
   updated_at timestamptz NOT NULL DEFAULT now(),
   progress_seconds integer GENERATED ALWAYS AS (position_ms / 1000) VIRTUAL,
@@ -68,6 +69,7 @@ COMMENT ON COLUMN user_progress.beat_at IS 'When a heartbeat was last written he
 COMMENT ON COLUMN user_progress.duration_ms IS 'The catalogue''s duration that the contribution was counted with.';
 COMMENT ON COLUMN user_progress.counted IS 'Whether the file counts in the roll-up: required and not retired.';
 COMMENT ON COLUMN user_progress.contribution_ms IS 'What the row adds to its lesson and course, in ms: all of the duration only when completed.';
+COMMENT ON COLUMN user_progress.base_version IS 'The version that the last batch built on: it leaves a row alone that has another one by now.';
 COMMENT ON COLUMN user_progress.progress_percentage IS 'The larger of what was watched and what was reported, rounded down.';
 
 CREATE TABLE lesson_progress (

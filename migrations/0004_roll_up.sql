@@ -23,13 +23,13 @@ CREATE FUNCTION roll_up_insert() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO lesson_progress AS l (user_id, lesson_id, course_id, total_files, total_ms,
     started_files, completed_files, contribution_ms, watched_ms, last_updated)
-  SELECT d.user_id, d.lesson_id, d.course_id, t.total_files, t.total_ms,
-    d.started, d.completed, d.contribution, d.watched, clock_timestamp()
+  SELECT d.user_id, d.lesson_id, d.course_id, (SELECT total_files FROM lessons AS t WHERE t.id = d.lesson_id),
+    (SELECT total_ms FROM lessons AS t WHERE t.id = d.lesson_id), d.started, d.completed, d.contribution, d.watched, clock_timestamp()
   FROM (
     SELECT user_id, lesson_id, course_id, count(*) AS started, count(*) FILTER (WHERE completed AND counted) AS completed,
       sum(contribution_ms) AS contribution, coalesce(sum(watched_ms) FILTER (WHERE counted), 0) AS watched
     FROM new_rows GROUP BY user_id, lesson_id, course_id ORDER BY user_id, lesson_id
-  ) AS d JOIN lessons AS t ON t.id = d.lesson_id
+  ) AS d
   ON CONFLICT (user_id, lesson_id) DO UPDATE SET
     started_files = l.started_files + excluded.started_files,
     completed_files = l.completed_files + excluded.completed_files,
@@ -39,12 +39,13 @@ BEGIN
 
   INSERT INTO course_progress AS c (user_id, course_id, total_files, total_ms,
     started_files, completed_files, contribution_ms, watched_ms, last_updated)
-  SELECT d.user_id, d.course_id, t.total_files, t.total_ms, d.started, d.completed, d.contribution, d.watched, clock_timestamp()
+  SELECT d.user_id, d.course_id, (SELECT total_files FROM courses AS t WHERE t.id = d.course_id),
+    (SELECT total_ms FROM courses AS t WHERE t.id = d.course_id), d.started, d.completed, d.contribution, d.watched, clock_timestamp()
   FROM (
     SELECT user_id, course_id, count(*) AS started, count(*) FILTER (WHERE completed AND counted) AS completed,
       sum(contribution_ms) AS contribution, coalesce(sum(watched_ms) FILTER (WHERE counted), 0) AS watched
     FROM new_rows GROUP BY user_id, course_id ORDER BY user_id, course_id
-  ) AS d JOIN courses AS t ON t.id = d.course_id
+  ) AS d
   ON CONFLICT (user_id, course_id) DO UPDATE SET
     started_files = c.started_files + excluded.started_files,
     completed_files = c.completed_files + excluded.completed_files,
@@ -58,6 +59,8 @@ BEGIN
   RETURN NULL;
 END $$;
 
+-- Upserts, not UPDATE … FROM: an upsert finds its row by the unique index whatever the planner believes, while the plan of a
+-- join is kept for the life of a connection, and one made while the aggregates were few reads them all for every delta.
 CREATE FUNCTION roll_up_update() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
   moved boolean;
@@ -74,22 +77,15 @@ BEGIN
     ) AS signed_rows
     GROUP BY user_id, lesson_id, course_id
     HAVING sum(started) <> 0 OR sum(completed) <> 0 OR sum(contribution) <> 0 OR sum(watched) <> 0
-  ), lesson_updates AS (
-    UPDATE lesson_progress AS l SET
-      started_files = l.started_files + d.started, completed_files = l.completed_files + d.completed,
-      contribution_ms = l.contribution_ms + d.contribution, watched_ms = l.watched_ms + d.watched,
-      version = nextval('progress_version'), last_updated = clock_timestamp()
-    FROM d WHERE l.user_id = d.user_id AND l.lesson_id = d.lesson_id
-    RETURNING l.user_id, l.lesson_id
-  ), lesson_inserts AS (
-    -- Only where a file moved to a lesson that the user had not begun.
-    INSERT INTO lesson_progress AS l (user_id, lesson_id, course_id, total_files, total_ms,
-      started_files, completed_files, contribution_ms, watched_ms, last_updated)
-    SELECT d.user_id, d.lesson_id, d.course_id, t.total_files, t.total_ms,
-      d.started, d.completed, d.contribution, d.watched, clock_timestamp()
-    FROM d JOIN lessons AS t ON t.id = d.lesson_id
-    WHERE d.started > 0
-      AND NOT EXISTS (SELECT FROM lesson_updates AS u WHERE u.user_id = d.user_id AND u.lesson_id = d.lesson_id)
+  ), lesson_deltas AS (
+    -- A row is there already, but where a file moved to a lesson that the user had not begun.
+    INSERT INTO lesson_progress AS l (id, user_id, lesson_id, course_id, total_files, total_ms,
+      started_files, completed_files, contribution_ms, watched_ms, version, last_updated)
+    SELECT CASE WHEN started > 0 THEN nextval('lesson_progress_id_seq') ELSE 0 END, user_id, lesson_id, course_id,
+      CASE WHEN started > 0 THEN (SELECT total_files FROM lessons AS t WHERE t.id = d.lesson_id) ELSE 0 END,
+      CASE WHEN started > 0 THEN (SELECT total_ms FROM lessons AS t WHERE t.id = d.lesson_id) ELSE 0 END,
+      started, completed, contribution, watched, CASE WHEN started > 0 THEN nextval('progress_version') ELSE 0 END, clock_timestamp()
+    FROM d ORDER BY user_id, lesson_id
     ON CONFLICT (user_id, lesson_id) DO UPDATE SET
       started_files = l.started_files + excluded.started_files,
       completed_files = l.completed_files + excluded.completed_files,
@@ -97,24 +93,12 @@ BEGIN
       watched_ms = l.watched_ms + excluded.watched_ms,
       version = nextval('progress_version'), last_updated = excluded.last_updated
   ), course_deltas AS (
-    SELECT user_id, course_id, sum(started) AS started, sum(completed) AS completed,
-      sum(contribution) AS contribution, sum(watched) AS watched
+    INSERT INTO course_progress AS c (id, user_id, course_id, total_files, total_ms,
+      started_files, completed_files, contribution_ms, watched_ms, version, last_updated)
+    SELECT 0, user_id, course_id, 0, 0, sum(started), sum(completed), sum(contribution), sum(watched), 0, clock_timestamp()
     FROM d GROUP BY user_id, course_id
     HAVING sum(started) <> 0 OR sum(completed) <> 0 OR sum(contribution) <> 0 OR sum(watched) <> 0
-  ), course_updates AS (
-    UPDATE course_progress AS c SET
-      started_files = c.started_files + d.started, completed_files = c.completed_files + d.completed,
-      contribution_ms = c.contribution_ms + d.contribution, watched_ms = c.watched_ms + d.watched,
-      version = nextval('progress_version'), last_updated = clock_timestamp()
-    FROM course_deltas AS d WHERE c.user_id = d.user_id AND c.course_id = d.course_id
-    RETURNING c.user_id, c.course_id
-  ), course_inserts AS (
-    INSERT INTO course_progress AS c (user_id, course_id, total_files, total_ms,
-      started_files, completed_files, contribution_ms, watched_ms, last_updated)
-    SELECT d.user_id, d.course_id, t.total_files, t.total_ms, d.started, d.completed, d.contribution, d.watched, clock_timestamp()
-    FROM course_deltas AS d JOIN courses AS t ON t.id = d.course_id
-    WHERE d.started > 0
-      AND NOT EXISTS (SELECT FROM course_updates AS u WHERE u.user_id = d.user_id AND u.course_id = d.course_id)
+    ORDER BY user_id, course_id
     ON CONFLICT (user_id, course_id) DO UPDATE SET
       started_files = c.started_files + excluded.started_files,
       completed_files = c.completed_files + excluded.completed_files,
@@ -126,8 +110,6 @@ BEGIN
   IF moved THEN
     DELETE FROM lesson_progress AS l USING (SELECT DISTINCT user_id, lesson_id FROM old_rows) AS o
       WHERE l.user_id = o.user_id AND l.lesson_id = o.lesson_id AND l.started_files = 0;
-    DELETE FROM course_progress AS c USING (SELECT DISTINCT user_id, course_id FROM old_rows) AS o
-      WHERE c.user_id = o.user_id AND c.course_id = o.course_id AND c.started_files = 0;
   END IF;
 
   PERFORM notify_changes(

@@ -1,11 +1,14 @@
 /*
  * The statement that makes a batch of heartbeats durable: every rule of progress that needs the stored row is here,
  * once. It runs in a transaction whose first statement was lock_writers('batch', users, courses), so no other batch
- * writes the same users. Rows written by hand are still possible: a row is updated only where it is the very version
- * that was read (found again by its ctid, which spares a second look into the index), and inserted only where there is
- * none. Where somebody was faster, fewer rows are `written` than `changed`, and the batch is tried again.
+ * writes the same users. Rows written by hand are still possible: a row is updated only where it has the very version
+ * that was read (`base_version`). Where somebody was faster, fewer rows are `written` than `changed`, and the batch is
+ * tried again.
  *
- * `OFFSET 0` keeps the planner from pulling a subquery up, which would evaluate its expressions again at every use.
+ * The statement is planned once a connection, perhaps while the tables are empty. So nothing in it leaves the planner a
+ * choice that goes wrong when they are large: rows are looked up one by one (LATERAL, LEFT JOIN) and upserted, never
+ * joined the other way round. `OFFSET 0` keeps it from pulling a subquery up, which would undo that, and would evaluate
+ * the subquery's expressions again at every use.
  */
 
 /** A wider gap between two played ranges stays a gap. A wider bridge would be a way to cheat. */
@@ -24,7 +27,7 @@ const SEEN = `
       CASE WHEN upper(b.played) > f.duration_ms THEN b.played * int4multirange(int4range(0, f.duration_ms)) ELSE b.played END AS played,
       greatest(p.reported_bp, b.reported_bp) AS reported_bp,
       f.lesson_id, f.course_id, f.duration_ms, f.counted, f.complete_at_ms, coalesce(f.credits_at_ms, f.duration_ms) AS end_ms,
-      p.ctid AS at, p.id, p.version AS old_version, p.beat_at AS old_beat_at, p.position_ms AS old_position_ms,
+      p.id, p.version AS old_version, p.beat_at AS old_beat_at, p.position_ms AS old_position_ms,
       p.last_watched, p.position_session, p.position_seq, p.writer_session, p.writer_seq, p.reported_bp AS old_reported_bp,
       coalesce(p.watched, '{}') AS old_watched, coalesce(p.watched_ms, 0) AS old_watched_ms,
       coalesce(p.watch_time_ms, 0) AS old_watch_time_ms, p.completed IS TRUE AS was_completed, p.completion_source,
@@ -34,7 +37,7 @@ const SEEN = `
         $9::integer[], $10::text[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::bigint[], $16::integer[], $17::boolean[])
       WITH ORDINALITY AS b (user_id, file_id, course_id, position_ms, age_ms, played, session, seq,
         epoch, last_session, last_seq, lead_session, lead_seqs, lead_claims, claim, reported_bp, reported_done, ord)
-    JOIN files AS f ON f.id = b.file_id AND f.course_id = b.course_id
+    CROSS JOIN LATERAL (SELECT * FROM files AS f WHERE f.id = b.file_id AND f.course_id = b.course_id OFFSET 0) AS f
     LEFT JOIN user_progress AS p ON p.user_id = b.user_id AND p.file_id = b.file_id
     OFFSET 0`;
 
@@ -91,7 +94,7 @@ export const BATCH_STATEMENT = `
 WITH merged AS MATERIALIZED (
   SELECT m.*, CASE WHEN changed THEN nextval('progress_version') ELSE old_version END AS version
   FROM (
-    SELECT c.ord, c.user_id, c.file_id, c.lesson_id, c.course_id, c.duration_ms, c.counted, c.end_ms, c.id, c.at, c.old_version,
+    SELECT c.ord, c.user_id, c.file_id, c.lesson_id, c.course_id, c.duration_ms, c.counted, c.end_ms, c.id, c.old_version,
       c.old_beat_at, c.was_completed, c.epoch, c.dropped, c.watched, c.watched_ms, c.watch_time_ms, c.reported_bp, c.completed,
       CASE WHEN c.newer OR c.id IS NULL THEN c.seen_position_ms ELSE c.old_position_ms END AS position_ms,
       CASE WHEN c.newer THEN c.observed_at ELSE c.last_watched END AS last_watched,
@@ -109,26 +112,25 @@ WITH merged AS MATERIALIZED (
     FROM (${COUNTED}) AS c
     OFFSET 0
   ) AS m
-), updated AS (
-  UPDATE user_progress AS t SET lesson_id = m.lesson_id, position_ms = m.position_ms, watched = m.watched, watched_ms = m.watched_ms,
-    watch_time_ms = m.watch_time_ms, reported_bp = m.reported_bp, completed = m.completed, completion_source = m.completion_source,
-    last_watched = m.last_watched, position_session = m.position_session, position_seq = m.position_seq,
-    writer_session = m.writer_session, writer_seq = m.writer_seq, duration_ms = m.duration_ms, counted = m.counted,
-    version = m.version, updated_at = now, beat_at = now
-  FROM merged AS m CROSS JOIN (SELECT clock_timestamp() AS now OFFSET 0) AS clock
-  WHERE m.changed AND t.ctid = m.at AND t.version = m.old_version
-  RETURNING 1
 ), new_users AS (
   INSERT INTO users (id) SELECT DISTINCT user_id FROM merged WHERE id IS NULL ORDER BY user_id ON CONFLICT DO NOTHING
-), inserted AS (
-  INSERT INTO user_progress (user_id, file_id, lesson_id, course_id, position_ms, watched, watched_ms, watch_time_ms, reported_bp,
-    completed, completion_source, last_watched, position_session, position_seq, writer_session, writer_seq, duration_ms, counted,
-    version, updated_at, beat_at)
-  SELECT user_id, file_id, lesson_id, course_id, position_ms, watched, watched_ms, watch_time_ms, reported_bp,
-    completed, completion_source, last_watched, position_session, position_seq, writer_session, writer_seq, duration_ms, counted,
-    version, clock_timestamp(), clock_timestamp()
-  FROM merged WHERE id IS NULL ORDER BY user_id, file_id
-  ON CONFLICT (user_id, file_id) DO NOTHING
+), written AS (
+  INSERT INTO user_progress AS t (id, user_id, file_id, lesson_id, course_id, position_ms, watched, watched_ms, watch_time_ms,
+    reported_bp, completed, completion_source, last_watched, position_session, position_seq, writer_session, writer_seq,
+    duration_ms, counted, version, base_version, updated_at, beat_at)
+  SELECT coalesce(id, nextval('user_progress_id_seq')), user_id, file_id, lesson_id, course_id, position_ms, watched, watched_ms,
+    watch_time_ms, reported_bp, completed, completion_source, last_watched, position_session, position_seq, writer_session,
+    writer_seq, duration_ms, counted, version, old_version, clock_timestamp(), clock_timestamp()
+  FROM merged WHERE changed ORDER BY user_id, file_id
+  ON CONFLICT (user_id, file_id) DO UPDATE SET
+    lesson_id = excluded.lesson_id, position_ms = excluded.position_ms, watched = excluded.watched,
+    watched_ms = excluded.watched_ms, watch_time_ms = excluded.watch_time_ms, reported_bp = excluded.reported_bp,
+    completed = excluded.completed, completion_source = excluded.completion_source, last_watched = excluded.last_watched,
+    position_session = excluded.position_session, position_seq = excluded.position_seq,
+    writer_session = excluded.writer_session, writer_seq = excluded.writer_seq, duration_ms = excluded.duration_ms,
+    counted = excluded.counted, version = excluded.version, base_version = excluded.base_version,
+    updated_at = excluded.updated_at, beat_at = excluded.beat_at
+  WHERE t.version = excluded.base_version
   RETURNING 1
 ), activity AS MATERIALIZED (
   SELECT log_activity(jsonb_agg(jsonb_build_object('user_id', user_id, 'file_id', file_id, 'lesson_id', lesson_id,
@@ -147,7 +149,7 @@ WITH merged AS MATERIALIZED (
 SELECT ord::integer, lesson_id AS "lessonId", duration_ms AS "durationMs", end_ms AS "endMs", position_ms AS "positionMs",
   watched::text, watched_ms AS "watchedMs", watch_time_ms AS "watchTimeMs", completed,
   (extract(epoch FROM last_watched) * 1000)::float8 AS "lastWatchedMs", epoch, version, dropped, changed,
-  ((SELECT count(*) FROM updated) + (SELECT count(*) FROM inserted))::integer AS written,
+  (SELECT count(*) FROM written)::integer AS written,
   (SELECT count(*) FROM activity)::integer AS logged
 FROM merged
 `;
