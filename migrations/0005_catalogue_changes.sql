@@ -2,6 +2,11 @@
 
 CREATE FUNCTION apply_catalogue(course text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
+  PERFORM pg_notify('catalogue', course), pg_notify('progress', json_build_object('again', course)::text);
+  -- While a course is deleted, its lessons and files go one after another, and its aggregates may be gone before them.
+  IF NOT EXISTS (SELECT FROM courses WHERE id = course) THEN
+    RETURN;
+  END IF;
   PERFORM set_config('playhead.catalogue', 'applying', true);
   UPDATE files AS f SET counted = facts.counted, complete_at_ms = facts.complete_at_ms
   FROM (
@@ -30,7 +35,7 @@ BEGIN
   -- The row trigger copies what the catalogue says now, and completes what has reached its threshold.
   PERFORM set_config('playhead.writer', 'operation', true);
   UPDATE user_progress AS p SET duration_ms = f.duration_ms
-  FROM files AS f
+  FROM files AS f JOIN lessons AS l ON l.id = f.lesson_id
   WHERE f.course_id = course AND p.file_id = f.id
     AND ((p.lesson_id, p.duration_ms, p.counted) IS DISTINCT FROM (f.lesson_id, f.duration_ms, f.counted)
       OR (NOT p.completed AND p.watched_ms >= f.complete_at_ms));
@@ -44,7 +49,6 @@ BEGIN
   FROM courses AS t
   WHERE t.id = course AND c.course_id = t.id AND (c.total_files, c.total_ms) IS DISTINCT FROM (t.total_files, t.total_ms);
 
-  PERFORM pg_notify('catalogue', course), pg_notify('progress', json_build_object('again', course)::text);
   PERFORM set_config('playhead.catalogue', '', true);
 END $$;
 COMMENT ON FUNCTION apply_catalogue IS 'Brings everything that is derived from a course''s tree in line with it. The caller holds the course''s lock.';

@@ -6,8 +6,8 @@
  * tried again.
  *
  * The statement is planned once a connection, perhaps while the tables are empty. So nothing in it leaves the planner a
- * choice that goes wrong when they are large: rows are looked up one by one (LATERAL, LEFT JOIN) and upserted, never
- * joined the other way round. `OFFSET 0` keeps it from pulling a subquery up, which would undo that, and would evaluate
+ * choice that goes wrong when they are large: rows are looked up one by one (LATERAL) and upserted, never joined the
+ * other way round. `OFFSET 0` keeps it from pulling a subquery up, which would undo that, and would evaluate
  * the subquery's expressions again at every use.
  */
 
@@ -24,6 +24,7 @@ const SEEN = `
       coalesce(b.last_session, b.session) AS last_session, coalesce(b.last_seq, b.seq) AS last_seq,
       least(b.position_ms, f.duration_ms) AS seen_position_ms,
       (SELECT clock_timestamp()) - b.age_ms * interval '1 millisecond' AS observed_at,
+      b.older_ms * interval '1 millisecond' AS older,
       CASE WHEN upper(b.played) > f.duration_ms THEN b.played * int4multirange(int4range(0, f.duration_ms)) ELSE b.played END AS played,
       greatest(p.reported_bp, b.reported_bp) AS reported_bp,
       f.lesson_id, f.course_id, f.duration_ms, f.counted, f.complete_at_ms, coalesce(f.credits_at_ms, f.duration_ms) AS end_ms,
@@ -34,17 +35,22 @@ const SEEN = `
       coalesce(p.epoch, 0) AS epoch, b.epoch < p.epoch AS outdated, p.reset_at,
       (p.duration_ms, p.counted, p.lesson_id) IS DISTINCT FROM (f.duration_ms, f.counted, f.lesson_id) AS stale
     FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::float8[], $6::int4multirange[], $7::text[], $8::bigint[],
-        $9::integer[], $10::text[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::bigint[], $16::integer[], $17::boolean[])
+        $9::integer[], $10::text[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::bigint[], $16::integer[], $17::boolean[], $18::float8[])
       WITH ORDINALITY AS b (user_id, file_id, course_id, position_ms, age_ms, played, session, seq,
-        epoch, last_session, last_seq, lead_session, lead_seqs, lead_claims, claim, reported_bp, reported_done, ord)
-    CROSS JOIN LATERAL (SELECT * FROM files AS f WHERE f.id = b.file_id AND f.course_id = b.course_id OFFSET 0) AS f
-    LEFT JOIN user_progress AS p ON p.user_id = b.user_id AND p.file_id = b.file_id
+        epoch, last_session, last_seq, lead_session, lead_seqs, lead_claims, claim, reported_bp, reported_done, older_ms, ord)
+    CROSS JOIN LATERAL (SELECT * FROM files AS f WHERE f.id = b.file_id OFFSET 0) AS f
+    LEFT JOIN LATERAL (SELECT * FROM user_progress AS p WHERE p.user_id = b.user_id AND p.file_id = b.file_id OFFSET 0) AS p ON true
+    WHERE f.course_id = b.course_id
     OFFSET 0`;
 
-/** Which position is newer, and the union where it is more than what the row has. */
+/**
+ * Which position is newer, and the union where it is more than what the row has. `straddles`: of the heartbeats that
+ * were merged some were observed before a reset and some after, so they are to be written one by one.
+ */
 const JOINED = `
     SELECT s.*, (s.last_watched IS NULL OR (s.observed_at, s.session, s.seq) > (s.last_watched, s.position_session, s.position_seq))
         AND NOT s.dropped AS newer,
+      (NOT s.dropped AND s.observed_at - s.older <= s.reset_at) IS TRUE AS straddles,
       CASE WHEN NOT (s.dropped OR s.played <@ s.old_watched) THEN s.old_watched + s.played END AS joined
     FROM (SELECT v.*, (v.outdated OR v.observed_at <= v.reset_at) IS TRUE AS dropped FROM (${SEEN}) AS v OFFSET 0) AS s
     OFFSET 0`;
@@ -95,7 +101,7 @@ WITH merged AS MATERIALIZED (
   SELECT m.*, CASE WHEN changed THEN nextval('progress_version') ELSE old_version END AS version
   FROM (
     SELECT c.ord, c.user_id, c.file_id, c.lesson_id, c.course_id, c.duration_ms, c.counted, c.end_ms, c.id, c.old_version,
-      c.old_beat_at, c.was_completed, c.epoch, c.dropped, c.watched, c.watched_ms, c.watch_time_ms, c.reported_bp, c.completed,
+      c.old_beat_at, c.was_completed, c.epoch, c.dropped, c.straddles, c.watched, c.watched_ms, c.watch_time_ms, c.reported_bp, c.completed,
       CASE WHEN c.newer OR c.id IS NULL THEN c.seen_position_ms ELSE c.old_position_ms END AS position_ms,
       CASE WHEN c.newer THEN c.observed_at ELSE c.last_watched END AS last_watched,
       CASE WHEN c.newer THEN c.session ELSE c.position_session END AS position_session,
@@ -107,7 +113,7 @@ WITH merged AS MATERIALIZED (
         WHEN c.watched_ms >= c.complete_at_ms THEN 'auto'
         WHEN c.completed THEN 'reported'
       END AS completion_source,
-      NOT c.dropped AND (c.id IS NULL OR c.newer OR c.stale OR c.watched_ms <> c.old_watched_ms OR c.watch_time_ms <> c.old_watch_time_ms
+      NOT c.dropped AND NOT c.straddles AND (c.id IS NULL OR c.newer OR c.stale OR c.watched_ms <> c.old_watched_ms OR c.watch_time_ms <> c.old_watch_time_ms
         OR c.completed <> c.was_completed OR c.reported_bp <> c.old_reported_bp) AS changed
     FROM (${COUNTED}) AS c
     OFFSET 0
@@ -148,7 +154,7 @@ WITH merged AS MATERIALIZED (
 )
 SELECT ord::integer, lesson_id AS "lessonId", duration_ms AS "durationMs", end_ms AS "endMs", position_ms AS "positionMs",
   watched::text, watched_ms AS "watchedMs", watch_time_ms AS "watchTimeMs", completed,
-  (extract(epoch FROM last_watched) * 1000)::float8 AS "lastWatchedMs", epoch, version, dropped, changed,
+  (extract(epoch FROM last_watched) * 1000)::float8 AS "lastWatchedMs", epoch, version, dropped, straddles, changed,
   (SELECT count(*) FROM written)::integer AS written,
   (SELECT count(*) FROM activity)::integer AS logged
 FROM merged

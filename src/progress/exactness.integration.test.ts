@@ -228,6 +228,41 @@ describe("exactness", () => {
     }
   });
 
+  it("drops what was observed before a reset, also where it was merged with what came after", async () => {
+    await startOver();
+    await operations.reset("u1", { fileId: "f1" }, "u1");
+    await database.query("UPDATE user_progress SET reset_at = reset_at - interval '500 seconds'");
+    const beat = { type: "beat" as const, user: "u1", file: "f1", device: "a", position: 0, epoch: 1 };
+    const startedAt = performance.now();
+    const merged = toPending({ ...beat, seq: 2, agoSeconds: 1, played: [[5000, 6000]] }, startedAt);
+    mergeInto(merged, toPending({ ...beat, seq: 3, agoSeconds: 60, played: [[0, 1000]] }, startedAt));
+    const results = await (writers[0] as ProgressWriter).write([merged]);
+    expect(results).toMatchObject([{ type: "written", progress: { watched: [[5, 6]] } }]);
+    await expectExact();
+  });
+
+  it("lets a course go whose learner was un-completed by hand", async () => {
+    await startOver();
+    const full = [[0, 60_000]] as const;
+    const beat = {
+      type: "beat" as const,
+      user: "u1",
+      device: "a",
+      seq: 1,
+      agoSeconds: 1,
+      position: 0,
+      epoch: undefined,
+    };
+    for (const file of ["f1", "f5"]) {
+      await (writers[0] as ProgressWriter).write([toPending({ ...beat, file, played: [...full] }, performance.now())]);
+      await operations.uncomplete("u1", { fileId: file }, "tester");
+    }
+    await database.query("DELETE FROM lessons WHERE id = 'l1'");
+    await expectExact();
+    await database.query("DELETE FROM courses WHERE id = 'c'");
+    expect(await database.query("SELECT FROM course_progress")).toEqual([]);
+  });
+
   it("comes to the same position, watched ranges and epoch in every order of arrival", async () => {
     const beats = fc.uniqueArray(beatOf, { minLength: 3, maxLength: 12, selector: (beat) => beat.agoSeconds });
     const arrivals = beats.chain((distinct) =>

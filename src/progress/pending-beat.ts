@@ -34,6 +34,10 @@ export interface PendingBeat {
   /** A legacy client's word about itself: hundredths of a percent. */
   reportedBp: number;
   reportedDone: boolean;
+  /** When the oldest of the merged beats was observed. */
+  oldestAtMs: number;
+  /** The beats that were merged into this one, where a reset may turn out to part them; none in a beat by itself. */
+  parts: PendingBeat[];
 }
 
 /** What a validated heartbeat brings, its played ranges already within the user's budget. */
@@ -65,6 +69,8 @@ export function toPendingBeat(observed: Observation): PendingBeat {
     lastSeq: seq,
     reportedBp: observed.reportedBp ?? 0,
     reportedDone: observed.reportedDone ?? false,
+    oldestAtMs: observedAtMs,
+    parts: [],
   };
 }
 
@@ -94,11 +100,20 @@ export function compareBytes(a: string, b: string): number {
 
 /** Merges a later arrival of the same key into an entry that waits. */
 export function mergeInto(entry: PendingBeat, beat: PendingBeat): void {
+  if (entry.parts.length === 0) entry.parts.push(copyOf(entry));
+  entry.parts.push(beat);
+  entry.oldestAtMs = Math.min(entry.oldestAtMs, beat.oldestAtMs);
   if (isNewer(beat.position, entry.position)) entry.position = beat.position;
   if (beat.played.length > 0) entry.played = unionOf([...entry.played, ...beat.played]);
   entry.reportedBp = Math.max(entry.reportedBp, beat.reportedBp);
   entry.reportedDone ||= beat.reportedDone;
   mergeClaims(entry, beat);
+}
+
+/** Of a single beat, before another is merged into it. */
+function copyOf(beat: PendingBeat): PendingBeat {
+  const claims = beat.claims && { ...beat.claims, seqs: [...beat.claims.seqs], lengthsMs: [...beat.claims.lengthsMs] };
+  return { ...beat, claims, parts: [] };
 }
 
 function mergeClaims(entry: PendingBeat, beat: PendingBeat): void {

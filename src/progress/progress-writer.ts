@@ -23,6 +23,9 @@ export type WriteResult =
   | { type: "unknown_file" }
   | { type: "failed"; error: AppError };
 
+/** What the statement made of an entry: done with, or to be taken apart. */
+type Outcome = WriteResult | { type: "straddles" };
+
 /** Locks that others hold make a batch wait this long, then it is split around them. */
 const LOCK_TIMEOUT_MS = 2000;
 /** A batch whose locks were busy for so long is tried again course by course, without waiting. */
@@ -41,6 +44,7 @@ class RowRaced extends Error {}
 interface BatchRow extends Omit<ProgressRow, "userId" | "fileId" | "courseId"> {
   ord: number;
   dropped: boolean;
+  straddles: boolean;
   changed: boolean;
   written: number;
 }
@@ -75,7 +79,7 @@ export class ProgressWriter {
 
   async #writeOrSplit(entries: PendingBeat[]): Promise<WriteResult[]> {
     try {
-      return await this.#writeOnce(entries, LOCK_TIMEOUT_MS);
+      return await this.#writeParts(entries, await this.#writeOnce(entries, LOCK_TIMEOUT_MS));
     } catch (error) {
       if (error instanceof LocksBusy) return this.#writeByCourse(entries);
       if (!shouldSplit(error)) throw error;
@@ -90,18 +94,35 @@ export class ProgressWriter {
     }
   }
 
+  /** Beats that a reset parts were merged before it was known of: they are written one by one. */
+  async #writeParts(entries: PendingBeat[], outcomes: Outcome[]): Promise<WriteResult[]> {
+    const results: WriteResult[] = [];
+    for (const [i, outcome] of outcomes.entries()) {
+      let result = outcome.type === "straddles" ? null : outcome;
+      for (const part of result === null ? (entries[i] as PendingBeat).parts : []) {
+        [result = null] = await this.#writeOrSplit([part]);
+      }
+      results.push(result ?? { type: "unknown_file" });
+    }
+    return results;
+  }
+
   /** One course's lock is held, by a change of it that takes its time: the others do not wait with it. */
   async #writeByCourse(entries: PendingBeat[]): Promise<WriteResult[]> {
     const results = new Map<PendingBeat, WriteResult>();
     for (const courseId of new Set(entries.map((entry) => entry.courseId))) {
       const group = entries.filter((entry) => entry.courseId === courseId);
-      const written = await this.#writeOnce(group, BUSY_LOCK_TIMEOUT_MS).catch((error: unknown) => {
+      const written = await this.#writeGroup(group).catch((error: unknown) => {
         if (!(error instanceof LocksBusy)) throw error;
         return group.map((): WriteResult => ({ type: "failed", error: courseBusy(error) }));
       });
       for (const [i, entry] of group.entries()) results.set(entry, written[i] as WriteResult);
     }
     return entries.map((entry) => results.get(entry) as WriteResult);
+  }
+
+  async #writeGroup(entries: PendingBeat[]): Promise<WriteResult[]> {
+    return this.#writeParts(entries, await this.#writeOnce(entries, BUSY_LOCK_TIMEOUT_MS));
   }
 
   #toFailure(error: unknown, entry: PendingBeat): WriteResult {
@@ -124,7 +145,7 @@ export class ProgressWriter {
     };
   }
 
-  async #writeOnce(entries: PendingBeat[], lockTimeoutMs: number): Promise<WriteResult[]> {
+  async #writeOnce(entries: PendingBeat[], lockTimeoutMs: number): Promise<Outcome[]> {
     const client = await this.#parts.pool.connect();
     let broken: Error | undefined;
     try {
@@ -142,7 +163,7 @@ export class ProgressWriter {
     }
   }
 
-  async #transact(client: PoolClient, entries: PendingBeat[], lockTimeoutMs: number): Promise<WriteResult[]> {
+  async #transact(client: PoolClient, entries: PendingBeat[], lockTimeoutMs: number): Promise<Outcome[]> {
     const users = entries.map((entry) => entry.userId);
     const courses = [...new Set(entries.map((entry) => entry.courseId))];
     await client.query("BEGIN");
@@ -162,21 +183,19 @@ export class ProgressWriter {
     const changed = rows.reduce((count, row) => count + (row.changed ? 1 : 0), 0);
     if (changed !== (rows[0]?.written ?? 0)) throw new RowRaced("a row appeared between the look at it and the write");
     await client.query("COMMIT");
-    return this.#toResults(entries, rows);
+    return this.#toOutcomes(entries, rows);
   }
 
-  #toResults(entries: PendingBeat[], rows: BatchRow[]): WriteResult[] {
-    const results: WriteResult[] = entries.map(() => ({ type: "unknown_file" }));
+  #toOutcomes(entries: PendingBeat[], rows: BatchRow[]): Outcome[] {
+    const outcomes: Outcome[] = entries.map(() => ({ type: "unknown_file" }));
     for (const row of rows) {
       const entry = entries[row.ord - 1] as PendingBeat;
       if (row.dropped) this.#parts.metrics.droppedBeats.inc();
-      results[row.ord - 1] = {
-        type: "written",
-        dropped: row.dropped,
-        progress: toFileProgress(Object.assign(row, toIds(entry))),
-      };
+      outcomes[row.ord - 1] = row.straddles
+        ? { type: "straddles" }
+        : { type: "written", dropped: row.dropped, progress: toFileProgress(Object.assign(row, toIds(entry))) };
     }
-    return results;
+    return outcomes;
   }
 }
 
@@ -232,6 +251,7 @@ function toParameters(entries: PendingBeat[], now: number): string[] {
     toPlainArray(writers.map((columns) => columns.claim)),
     toPlainArray(entries.map((entry) => entry.reportedBp)),
     toPlainArray(entries.map((entry) => entry.reportedDone)),
+    toPlainArray(entries.map((entry) => Math.max(0, entry.position.observedAtMs - entry.oldestAtMs))),
   ];
 }
 
