@@ -232,7 +232,7 @@ describe("exactness", () => {
     await startOver();
     await operations.reset("u1", { fileId: "f1" }, "u1");
     await database.query("UPDATE user_progress SET reset_at = reset_at - interval '500 seconds'");
-    const beat = { type: "beat" as const, user: "u1", file: "f1", device: "a", position: 0, epoch: 1 };
+    const beat = { type: "beat" as const, user: "u1", file: "f1", device: "a" as const, position: 0, epoch: 1 };
     const startedAt = performance.now();
     const merged = toPending({ ...beat, seq: 2, agoSeconds: 1, played: [[5000, 6000]] }, startedAt);
     mergeInto(merged, toPending({ ...beat, seq: 3, agoSeconds: 60, played: [[0, 1000]] }, startedAt));
