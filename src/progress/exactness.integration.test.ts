@@ -247,7 +247,7 @@ describe("exactness", () => {
     const beat = {
       type: "beat" as const,
       user: "u1",
-      device: "a",
+      device: "a" as const,
       seq: 1,
       agoSeconds: 1,
       position: 0,
