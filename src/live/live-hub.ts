@@ -269,7 +269,7 @@ export class LiveHub {
     });
     try {
       const rows = await readRows(
-        taken.flatMap(({ changes }) => changes),
+        taken.map(({ room: { topic }, changes }) => ({ topic, changes })),
         this.#parts.source,
       );
       for (const { room, changes } of taken) {

@@ -41,6 +41,14 @@ export function concerns(
   }
 }
 
+/** Which sums a topic shows beside the rows of files: those of lessons, those of courses. */
+function showsLessons({ kind }: Topic): boolean {
+  return kind === "user" || kind === "learner" || kind === "lesson";
+}
+function showsCourses({ kind }: Topic): boolean {
+  return kind === "user" || kind === "learner" || kind === "course";
+}
+
 /** What a change means for a topic: the file's row, and the sums that follow from it. */
 export function entriesOf(topic: Topic, key: ChangedKey, rows: Rows): Entry[] {
   const { userId, fileId, lessonId, courseId, version } = key;
@@ -51,20 +59,14 @@ export function entriesOf(topic: Topic, key: ChangedKey, rows: Rows): Entry[] {
       ? { field: "removed", value: { kind: "progress", userId, fileId, version } }
       : { field: "progress", value: isShared(topic) ? withoutRanges(file) : file },
   );
-  if (topic.kind === "file") return entries;
-  entries.push(
-    rows.lessons.get(pairKey(userId, lessonId)) ?? {
-      field: "removed",
-      value: { kind: "lesson", userId, lessonId, version },
-    },
-  );
-  if (topic.kind === "lesson") return entries;
-  entries.push(
-    rows.courses.get(pairKey(userId, courseId)) ?? {
-      field: "removed",
-      value: { kind: "course", userId, courseId, version },
-    },
-  );
+  if (showsLessons(topic)) {
+    const lesson = rows.lessons.get(pairKey(userId, lessonId));
+    entries.push(lesson ?? { field: "removed", value: { kind: "lesson", userId, lessonId, version } });
+  }
+  if (showsCourses(topic)) {
+    const course = rows.courses.get(pairKey(userId, courseId));
+    entries.push(course ?? { field: "removed", value: { kind: "course", userId, courseId, version } });
+  }
   return entries;
 }
 
@@ -109,15 +111,27 @@ export async function readTotals(topic: Topic, source: TopicSource): Promise<Top
   return null;
 }
 
-/** The rows behind changed keys, in one query a table for all rooms together. */
-export async function readRows(keys: readonly ChangedKey[], source: TopicSource): Promise<Rows> {
-  const pairs = (id: (key: ChangedKey) => string) => [
-    ...new Map(keys.map((key) => [pairKey(key.userId, id(key)), [key.userId, id(key)] as const])).values(),
-  ];
+/** Changes that a topic is to show. */
+export interface Demand {
+  topic: Topic;
+  changes: readonly ChangedKey[];
+}
+
+/** The rows behind changed keys, in one query a table for all topics together. */
+export async function readRows(demands: readonly Demand[], source: TopicSource): Promise<Rows> {
+  const pairs = (shows: (topic: Topic) => boolean, id: (key: ChangedKey) => string) => {
+    const keys = demands.filter(({ topic }) => shows(topic)).flatMap(({ changes }) => changes);
+    return [...new Map(keys.map((key) => [pairKey(key.userId, id(key)), [key.userId, id(key)] as const])).values()];
+  };
   const [files, lessons, courses] = await Promise.all([
-    source.files(pairs((key) => key.fileId)),
-    source.lessons(pairs((key) => key.lessonId)),
-    source.courses(pairs((key) => key.courseId)),
+    source.files(
+      pairs(
+        () => true,
+        (key) => key.fileId,
+      ),
+    ),
+    source.lessons(pairs(showsLessons, (key) => key.lessonId)),
+    source.courses(pairs(showsCourses, (key) => key.courseId)),
   ]);
   return {
     files: new Map(files.map((row) => [pairKey(row.userId, row.fileId), row])),
