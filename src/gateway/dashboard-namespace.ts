@@ -75,6 +75,7 @@ export function serveDashboards(namespace: Namespace, parts: DashboardNamespaceP
   namespace.use(parts.handshake as never);
   namespace.on("connection", (raw) => {
     const socket = raw as unknown as GatewaySocket;
+    socket.data.topics = new Set();
     const calls = new CallTable(socket, parts);
     metrics.sockets.inc({ namespace: "/dashboard" });
     socket.on("disconnect", (reason) => {

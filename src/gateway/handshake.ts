@@ -42,7 +42,6 @@ export function createHandshake(parts: HandshakeParts): Handshake {
       );
     }
     socket.data.caller = caller;
-    socket.data.topics = new Set();
     connections.set(caller.userId, open + 1);
     // A socket may leave its namespace while the connection goes on; one whose connection ends between here and its
     // namespace never hears of it.

@@ -31,8 +31,8 @@ interface Lacking {
 }
 
 interface Follower {
-  /** The newest version each socket has, by file. */
-  sockets: Map<string, Map<string, number>>;
+  /** The newest version each socket has, by file; null while it has said nothing. */
+  sockets: Map<string, Map<string, number> | null>;
   leaveBus: () => void;
 }
 
@@ -60,7 +60,7 @@ export class DeviceFollowers {
       follower = { sockets: new Map(), leaveBus };
       this.#users.set(userId, follower);
     }
-    follower.sockets.set(socketId, new Map());
+    follower.sockets.set(socketId, null);
   }
 
   remove(userId: string, socketId: string): void {
@@ -73,8 +73,11 @@ export class DeviceFollowers {
   }
 
   told(userId: string, socketId: string, fileId: string, version: number): void {
-    const versions = this.#users.get(userId)?.sockets.get(socketId);
-    if (versions !== undefined && (versions.get(fileId) ?? 0) < version) versions.set(fileId, version);
+    const sockets = this.#users.get(userId)?.sockets;
+    const versions = sockets?.get(socketId);
+    if (sockets === undefined || versions === undefined) return;
+    if (versions === null) sockets.set(socketId, new Map([[fileId, version]]));
+    else if ((versions.get(fileId) ?? 0) < version) versions.set(fileId, version);
   }
 
   stop(): void {
@@ -100,7 +103,7 @@ export class DeviceFollowers {
     const dueAt = performance.now() + this.#intervalMs;
     for (const [userId, { sockets }] of this.#users) {
       for (const versions of sockets.values()) {
-        for (const fileId of versions.keys()) {
+        for (const fileId of versions?.keys() ?? []) {
           this.#lacking.set(pairKey(userId, fileId), {
             userId,
             fileId,
@@ -120,9 +123,12 @@ export class DeviceFollowers {
     this.#timer ??= setTimeout(() => void this.#tellDue(), Math.max(0, first.dueAt - performance.now())); // never rejects
   }
 
-  #socketsLacking(userId: string, fileId: string, version: number): [string, Map<string, number>][] {
-    const sockets = this.#users.get(userId)?.sockets ?? new Map<string, Map<string, number>>();
-    return [...sockets].filter(([, versions]) => (versions.get(fileId) ?? 0) < version);
+  #socketsLacking(userId: string, fileId: string, version: number): string[] {
+    const lacking: string[] = [];
+    for (const [socketId, versions] of this.#users.get(userId)?.sockets ?? []) {
+      if ((versions?.get(fileId) ?? 0) < version) lacking.push(socketId);
+    }
+    return lacking;
   }
 
   #takeDue(): Lacking[] {
@@ -159,8 +165,8 @@ export class DeviceFollowers {
 
   /** To whoever lacks the version heard of; the row may be newer already, and then who made it so has no ack yet. */
   #tell(row: FileProgress, version: number): void {
-    for (const [socketId, versions] of this.#socketsLacking(row.userId, row.fileId, version)) {
-      versions.set(row.fileId, row.version);
+    for (const socketId of this.#socketsLacking(row.userId, row.fileId, version)) {
+      this.told(row.userId, socketId, row.fileId, row.version);
       this.#parts.tell(socketId, row);
     }
   }
