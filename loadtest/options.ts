@@ -31,7 +31,7 @@ npm run loadtest -- writer [options]    the writer alone against a bare batch
   --courses N       courses the load is spread over (default 20)
   --files N         files a course (default 20)
   --users N         users of the writer's benchmark (default 20000)
-  --writers N       WRITERS of the server (default 1)
+  --writers N       WRITERS of the server (default 2)
   --quick           a look in about half a minute; its figures are rough
   --json FILE       the figures as JSON too
   --profile DIR     a CPU profile of the server under load, nothing else
@@ -81,7 +81,7 @@ export function parseOptions(args: string[]): { command: string; options: LoadOp
       courses: numberOf("courses", 20, 1000),
       files: numberOf("files", 20, 1000),
       users: numberOf("users", 20_000, 1_000_000),
-      writers: numberOf("writers", 1, 16),
+      writers: numberOf("writers", 2, 16),
       explain: values.explain,
       json: values.json ?? null,
       profile: values.profile ?? null,

@@ -10,7 +10,7 @@ export interface RecountPeer {
   cpuSeconds(): Promise<number>;
 }
 
-/** Tried on two cores: below 16 commits wait for the disk one by one, above 32 the backends get in each other's way. */
+/** Enough connections that two cores are busy while commits wait for the disk; no other number was tried. */
 const POOL_SIZE = 24;
 const CLIENTS = 96;
 
