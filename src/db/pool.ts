@@ -68,7 +68,10 @@ export function createPool(given: PoolOptions): Pool {
     ...options,
   });
   // An idle connection that breaks: the pool drops it and opens another when one is needed.
-  pool.on("error", (error) => logger.warn({ err: error, applicationName }, "an idle database connection broke"));
+  pool.on("error", (error) => {
+    // One that is being closed may meet a database that stops as well.
+    logger[pool.ending ? "debug" : "warn"]({ err: error, applicationName }, "an idle database connection broke");
+  });
   // The pool listens to idle connections only; a checked-out one that breaks fails its query as well.
   pool.on("connect", (client) => {
     client.on("error", (error) => logger.debug({ err: error, applicationName }, "a database connection broke"));
