@@ -207,7 +207,7 @@ function toIds({ userId, fileId, courseId }: PendingBeat) {
 class LocksBusy extends Error {}
 
 function courseBusy(cause: LocksBusy): AppError {
-  const message = "The course is being changed; send it again later.";
+  const message = "The course, or the progress of a learner in it, is being changed; send it again later.";
   return new AppError("unavailable", message, { retryAfterMs: LOCKED_RETRY_MS, cause });
 }
 
