@@ -81,7 +81,7 @@ export class CatalogueCache {
   }
 }
 
-type Known<T> = { facts: T; until: number } | { facts: null; until: number };
+type Known<T> = { facts: T | null; until: number };
 
 /** Single flight: ids that miss in the same turn are loaded by one query. */
 class FactCache<T> {

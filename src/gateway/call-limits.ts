@@ -1,5 +1,4 @@
-import { RateLimiterMemory, type RateLimiterRes } from "rate-limiter-flexible";
-import { AppError } from "../errors.ts";
+import { createRateLimit } from "../auth/rate-limit.ts";
 
 /*
  * How often a user may call, over all its connections, and how long a connection may go on when it was told to wait.
@@ -27,20 +26,15 @@ export interface CallLimits {
 const IGNORED_BURSTS = 10;
 
 export function createCallLimits({ burst, perSecond }: CallLimitOptions): CallLimits {
-  const duration = Math.ceil(burst / perSecond);
-  const users = new RateLimiterMemory({ points: burst, duration, keyPrefix: "user" });
-  const refusals = new RateLimiterMemory({ points: burst * IGNORED_BURSTS, duration, keyPrefix: "refused" });
+  const limitUser = createRateLimit({ burst, perSecond });
+  const limitRefusals = createRateLimit({ burst: burst * IGNORED_BURSTS, perSecond: perSecond * IGNORED_BURSTS });
   return {
     async take(userId, connection) {
       try {
-        await users.consume(userId);
-      } catch (rejection) {
-        if (rejection instanceof Error) throw rejection;
-        const retryAfterMs = (rejection as RateLimiterRes).msBeforeNext;
-        await refusals.consume(connection.id).catch(() => connection.disconnect(true));
-        throw new AppError("rate_limited", `A user may make ${burst} calls in ${duration} s; wait before the next.`, {
-          retryAfterMs,
-        });
+        await limitUser(userId);
+      } catch (refusal) {
+        await limitRefusals(connection.id).catch(() => connection.disconnect(true));
+        throw refusal;
       }
     },
   };

@@ -3,7 +3,6 @@ import { z } from "zod";
 import type { VerifyToken } from "../auth/caller.ts";
 import { AppError, toWireError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
-import { parseWire } from "../protocol/ack.ts";
 import type { GatewaySocket } from "./call.ts";
 
 /*
@@ -31,7 +30,7 @@ export function createHandshake(parts: HandshakeParts): Handshake {
     const given = Auth.safeParse(socket.handshake.auth);
     if (!given.success)
       throw new AppError("unauthenticated", "The handshake carries no token; pass `auth: { token }`.");
-    const caller = await parts.verifyToken(parseWire(Auth, socket.handshake.auth).token);
+    const caller = await parts.verifyToken(given.data.token);
     // It may have closed while its token was checked, and would then be counted for ever.
     if (socket.conn.readyState !== "open") throw new AppError("unavailable", "The connection is closed.");
     const open = connections.get(caller.userId) ?? 0;

@@ -1,9 +1,9 @@
 import type { Accounts } from "../auth/accounts.ts";
+import type { RateLimit } from "../auth/rate-limit.ts";
 import { AppError } from "../errors.ts";
 import { Login, Register, SignedIn } from "../protocol/account.ts";
 import type { ClientAddress } from "./client-address.ts";
 import { createRoute, type HttpApp, jsonBody, jsonContent, PROBLEMS } from "./http-app.ts";
-import type { RateLimit } from "./rate-limit.ts";
 
 export const SignedInSchema = SignedIn.meta({ id: "SignedIn" });
 

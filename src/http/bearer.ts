@@ -1,9 +1,9 @@
 import type { Context } from "hono";
 import type { Caller, VerifyToken } from "../auth/caller.ts";
+import type { RateLimit } from "../auth/rate-limit.ts";
 import { AppError } from "../errors.ts";
 import type { ClientAddress } from "./client-address.ts";
 import type { HttpMiddleware, HttpTypes } from "./http-app.ts";
-import type { RateLimit } from "./rate-limit.ts";
 
 export interface Bearer {
   /** Lets a request pass with a valid token, and says whose it is as `c.var.caller`. */

@@ -1,10 +1,10 @@
 import { randomBytes } from "node:crypto";
 import type { MintToken } from "../auth/caller.ts";
+import type { RateLimit } from "../auth/rate-limit.ts";
 import { DemoSignIn } from "../protocol/account.ts";
 import { SignedInSchema } from "./accounts.ts";
 import type { ClientAddress } from "./client-address.ts";
 import { createRoute, type HttpApp, jsonBody, jsonContent, PROBLEMS } from "./http-app.ts";
-import type { RateLimit } from "./rate-limit.ts";
 
 const signIn = createRoute({
   method: "post",

@@ -2,6 +2,7 @@ import { bodyLimit } from "hono/body-limit";
 import { matchedRoutes, routePath } from "hono/route";
 import type { Accounts } from "../auth/accounts.ts";
 import type { MintToken, VerifyToken } from "../auth/caller.ts";
+import { createRateLimit } from "../auth/rate-limit.ts";
 import type { Catalogue } from "../catalogue/catalogue.ts";
 import type { Config } from "../config.ts";
 import { AppError } from "../errors.ts";
@@ -22,7 +23,6 @@ import { addOperationRoutes, type Health } from "./operations.ts";
 import { addPageRoutes } from "./pages.ts";
 import { toAppError, toProblemResponse } from "./problem.ts";
 import { addProgressRoutes } from "./progress.ts";
-import { createRateLimit } from "./rate-limit.ts";
 
 /** The longest body of any request: a catalogue of about 15,000 files. To be handed to `serveHono`. */
 export const MAX_BODY_BYTES = 2 * 1024 * 1024;

@@ -1,7 +1,7 @@
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
 import type { Caller } from "../auth/caller.ts";
-import { AppError } from "../errors.ts";
+import { toBadRequest } from "../protocol/ack.ts";
 import { Id } from "../protocol/ids.ts";
 import { Problem } from "./problem.ts";
 import type { HttpEnv } from "./uws-adapter.ts";
@@ -22,9 +22,6 @@ export interface HttpTypes {
 export type HttpApp = OpenAPIHono<HttpTypes>;
 export type HttpMiddleware = MiddlewareHandler<HttpTypes>;
 
-/** At most this many issues go back to a caller, as over the sockets. */
-const MAX_ISSUES = 8;
-
 /** An empty application that refuses what a route's schemas do not take. */
 export function createHttpApp(): HttpApp {
   const app: HttpApp = new OpenAPIHono<HttpTypes>({
@@ -34,15 +31,6 @@ export function createHttpApp(): HttpApp {
   });
   app.openAPIRegistry.registerComponent("securitySchemes", "bearer", { type: "http", scheme: "bearer" });
   return app;
-}
-
-function toBadRequest(error: z.core.$ZodError): AppError {
-  const issues = error.issues
-    .slice(0, MAX_ISSUES)
-    .map(({ path, message }) => ({ path: path.map(String).join("."), message }));
-  const [first] = issues;
-  const where = first?.path ? `${first.path}: ` : "";
-  return new AppError("bad_request", `${where}${first?.message ?? "the request is malformed"}`, { issues });
 }
 
 export { createRoute, z };

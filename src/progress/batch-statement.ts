@@ -93,6 +93,7 @@ const COUNTED = `
     OFFSET 0`;
 
 /**
+ * `logged` is read for its effect: PostgreSQL runs a SELECT in WITH only where something asks for it.
  * One row a heartbeat, as parallel arrays. `ord` is the index of the entry that it answers.
  * An entry whose file is no longer in the expected course is not among the rows returned.
  */

@@ -14,11 +14,16 @@ const MAX_ISSUES = 8;
 export function parseWire<S extends z.ZodType>(schema: S, input: unknown): z.output<S> {
   const result = schema.safeParse(input);
   if (result.success) return result.data;
-  const issues: Issue[] = result.error.issues.slice(0, MAX_ISSUES).map((issue) => ({
+  throw toBadRequest(result.error);
+}
+
+/** What a schema found wrong, as the caller is told. */
+export function toBadRequest(error: z.core.$ZodError): AppError {
+  const issues: Issue[] = error.issues.slice(0, MAX_ISSUES).map((issue) => ({
     path: issue.path.map(String).join("."),
     message: issue.message,
   }));
   const [first] = issues;
   const where = first?.path ? `${first.path}: ` : "";
-  throw new AppError("bad_request", `${where}${first?.message ?? "the payload is malformed"}`, { issues });
+  return new AppError("bad_request", `${where}${first?.message ?? "the payload is malformed"}`, { issues });
 }

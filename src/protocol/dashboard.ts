@@ -15,7 +15,9 @@ export type Topic =
 
 export const Subscribe = z.object({ topic: z.string().max(600) });
 
-const FORMS = "user:<id>, course:<id>, course:<id>/user:<id>, lesson:<id>, file:<id>, stream:<id> or streams";
+/** The forms a topic's name may take, for error messages. */
+export const TOPIC_FORMS =
+  "user:<id>, course:<id>, course:<id>/user:<id>, lesson:<id>, file:<id>, stream:<id> or streams";
 
 /**
  * Reads a topic's name. An id may itself contain `/user:`; the last one parts course and learner.
@@ -51,9 +53,6 @@ function parseLearnerTopic(rest: string): Topic | null {
   if (!Id.safeParse(courseId).success || !Id.safeParse(userId).success) return null;
   return { kind: "learner", courseId, userId };
 }
-
-/** The forms a topic's name may take, for error messages. */
-export const TOPIC_FORMS = FORMS;
 
 /** A player that is there now, at the position it last reported. */
 export interface Present {
