@@ -1,5 +1,7 @@
 import { resolve } from "node:path";
 import { z } from "zod";
+import { ROLES } from "./auth/caller.ts";
+import { MAX_RECONNECT_SECONDS } from "./protocol/stream.ts";
 
 /*
  * Everything that can be set, read once from the environment. docs/configuration.md is generated from this
@@ -12,12 +14,26 @@ const Port = z.coerce.number().int().min(0).max(65_535);
 const Millis = z.coerce.number().int().min(0).max(3_600_000);
 const Count = z.coerce.number().int().min(1).max(1_000_000);
 const Flag = z.enum(["true", "false"]).transform((text) => text === "true");
+const Seconds = z.coerce
+  .number()
+  .int()
+  .min(1)
+  .max(7 * 24 * HOUR_SECONDS);
 const List = z.string().transform((text) =>
   text
     .split(",")
     .map((part) => part.trim())
     .filter((part) => part !== ""),
 );
+
+/** `<server>=<url>` */
+const ControlUrl = z.string().transform((text, context) => {
+  const at = text.indexOf("=");
+  const url = text.slice(at + 1);
+  if (at > 0 && URL.canParse(url) && /^https?:/.test(url)) return { server: text.slice(0, at).trim(), url };
+  context.addIssue({ code: "custom", message: "expected entries such as ingest-1=http://127.0.0.1:8081/control" });
+  return z.NEVER;
+});
 
 /** One entry a variable: purpose, unit and default. */
 export const VARIABLES = {
@@ -68,6 +84,34 @@ export const VARIABLES = {
     .enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"])
     .default("warn")
     .describe("Logs are JSON lines on standard error."),
+  RTMP_SECRETS: List.default([]).describe(
+    "Comma-separated secrets, any of which lets a media server connect to `/rtmp`. Several at once, so that they can be changed one by one. Without any, nobody connects there.",
+  ),
+  HOOK_SECRETS: List.default([]).describe(
+    "Comma-separated secrets for `/v1/hooks/…`; `nginx-rtmp:…`, `srs:…`, `mediamtx:…` or `ovenmediaengine:…` is good for that kind of server alone. Without any, hooks are refused.",
+  ),
+  NGINX_CONTROL_URLS: List.pipe(z.array(ControlUrl))
+    .default([])
+    .describe(
+      "Where to end a publisher of an nginx: comma-separated `<server>=<url of its rtmp_control>`, the server as its hooks name it. Without it a revoked key is cut at the next `on_update`.",
+    ),
+  STREAM_ROLES: List.pipe(z.array(z.enum(ROLES)).min(1))
+    .default([...ROLES])
+    .describe("Who may have streams of its own, by role, comma-separated."),
+  MAX_STREAMS_PER_USER: Count.default(10).describe("Streams one user may have."),
+  STREAM_LEASE_SECONDS: Seconds.default(30).describe(
+    "How long a stream counts as live without a report of its media server, in seconds. Servers should report three times as often.",
+  ),
+  STREAM_SILENT_LEASE_SECONDS: Seconds.default(12 * HOUR_SECONDS).describe(
+    "The same where the media server reports a publisher's start and end and nothing between, in seconds.",
+  ),
+  STREAM_RECONNECT_SECONDS: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(MAX_RECONNECT_SECONDS)
+    .default(60)
+    .describe("How long a stream waits for its encoder to come back before it has ended, in seconds, unless it says."),
   DATABASE_POOL_SIZE: Count.default(10).describe("Connections for reads and for everything but the heartbeat writers."),
   WRITERS: z.coerce
     .number()
@@ -140,7 +184,13 @@ export class ConfigError extends Error {
   }
 }
 
-const SECRET_VARIABLES = new Set(["AUTH_SECRET", "DATABASE_URL", "LISTEN_DATABASE_URL"]);
+const SECRET_VARIABLES = new Set([
+  "AUTH_SECRET",
+  "DATABASE_URL",
+  "LISTEN_DATABASE_URL",
+  "RTMP_SECRETS",
+  "HOOK_SECRETS",
+]);
 
 /**
  * Reads the configuration. An empty variable counts as not set.
