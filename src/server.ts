@@ -20,7 +20,7 @@ import { type Bus, channels, createMemoryBus } from "./live/bus.ts";
 import { DeviceFollowers } from "./live/device-follower.ts";
 import { LiveHub } from "./live/live-hub.ts";
 import { NotificationListener } from "./live/notification-listener.ts";
-import { relayProgress } from "./live/relay.ts";
+import { relayProgress, relayStreams } from "./live/relay.ts";
 import type { Logger } from "./logger.ts";
 import { collectDatabaseMetrics } from "./ops/database-metrics.ts";
 import { createHealth } from "./ops/health.ts";
@@ -28,6 +28,7 @@ import { createMetrics, type Metrics } from "./ops/metrics.ts";
 import { createProgress } from "./progress/create-progress.ts";
 import type { AcceptedBeat } from "./progress/create-progress-service.ts";
 import { createTopicReader } from "./progress/topic-reader.ts";
+import { createStreamReader } from "./streams/stream-reader.ts";
 
 /*
  * The composition root: builds the parts, hands one part's functions to another, starts them in order and stops them
@@ -166,7 +167,7 @@ interface LiveParts {
 /** The way out: what changed is read from `pool` and leaves by the gateway's outlet. */
 function createLive({ config, pool, gateway, metrics, logger }: LiveParts) {
   const bus = createMemoryBus();
-  const source = createTopicReader({ pool });
+  const source = { ...createTopicReader({ pool }), ...createStreamReader({ pool }) };
   const options = { frameIntervalMs: config.FRAME_INTERVAL_MS };
   const hub = new LiveHub({ bus, source, outlet: gateway.outlet, metrics, logger }, options);
   const devices = new DeviceFollowers({ bus, source, logger, tell: gateway.tellDevice }, options);
@@ -249,6 +250,7 @@ function createListener({
     connectionString,
     handlers: {
       progress: (payload) => relayProgress(bus, payload),
+      streams: (payload) => relayStreams(bus, payload),
       catalogue(courseId) {
         cache.forgetCourse(courseId);
         gateway

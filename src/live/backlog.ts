@@ -1,5 +1,6 @@
 import type { Present, Removed, Update } from "../protocol/dashboard.ts";
 import type { CourseProgressRow, FileProgress, FileProgressRow, LessonProgress } from "../protocol/progress.ts";
+import type { Stream } from "../protocol/stream.ts";
 
 /*
  * What waits for the next frame: the newest state per key, and nothing else. A frame takes as much as fits; the rest
@@ -13,11 +14,12 @@ export type Entry =
   | { field: "progress"; value: FileProgress | FileProgressRow }
   | { field: "lessons"; value: LessonProgress }
   | { field: "courses"; value: CourseProgressRow }
+  | { field: "streams"; value: Stream }
   /** `seenAt`: when the position was seen, by the process's monotonic clock. How long ago that is, a frame says anew. */
   | { field: "present"; value: Present; seenAt: number }
   | { field: "removed"; value: Removed };
 
-type Lists = Pick<Update, "progress" | "lessons" | "courses" | "present" | "removed">;
+type Lists = Pick<Update, "progress" | "lessons" | "courses" | "streams" | "present" | "removed">;
 
 /** What one frame takes. */
 export interface Batch {
@@ -73,8 +75,11 @@ function keyOf({ field, value }: Entry): string {
         return `lessons\u0000${value.userId}\u0000${value.lessonId}`;
       case "course":
         return `courses\u0000${value.userId}\u0000${value.courseId}`;
+      case "stream":
+        return `streams\u0000${value.streamId}`;
     }
   }
+  if (field === "streams") return `streams\u0000${value.id}`;
   const id = field === "lessons" ? value.lessonId : field === "courses" ? value.courseId : value.fileId;
   return `${field}\u0000${value.userId}\u0000${id}`;
 }

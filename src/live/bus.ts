@@ -14,6 +14,12 @@ export interface ChangedKey {
   version: number;
 }
 
+/** A stream that changed, and the version it has now at least. */
+export interface ChangedStream {
+  streamId: string;
+  version: number;
+}
+
 /** A player that reported its position. */
 export interface PresenceReport {
   courseId: string;
@@ -31,17 +37,19 @@ export interface PresenceReport {
 
 export type BusMessage =
   | { type: "changed"; keys: ChangedKey[] }
+  | { type: "streams"; keys: ChangedStream[] }
   /** Too much changed to name it, or notifications may have been lost: read again what is shown. */
   | { type: "again" }
   | { type: "present"; report: PresenceReport };
 
 export type BusHandler = (message: BusMessage) => void;
 
-/** The channel of a course, of a user, of all users, and of everything. */
+/** The channel of a course, of a user, of all users, of all streams, and of everything. */
 export const channels = {
   course: (courseId: string) => `course:${courseId}`,
   user: (userId: string) => `user:${userId}`,
   users: "users",
+  streams: "streams",
   all: "all",
 };
 

@@ -1,6 +1,7 @@
 import type { Present, Update } from "../protocol/dashboard.ts";
 import { type Entry, toLists } from "./backlog.ts";
 import type { Room } from "./room.ts";
+import { isOfStreams } from "./topic-view.ts";
 
 /** What besides rows a room, or a member that is served alone, is owed by its next frame. */
 type Owed = Pick<Room, "viewersChanged" | "totals" | "beginsAnew">;
@@ -8,7 +9,7 @@ type Owed = Pick<Room, "viewersChanged" | "totals" | "beginsAnew">;
 /** Builds a frame, and settles what was owed. */
 export function toFrame(room: Room, owed: Owed, entries: readonly Entry[], countViewers: () => number): Update {
   const update: Update = { topic: room.name, at: new Date().toISOString(), ...toLists(entries) };
-  if (owed.viewersChanged) update.viewers = countViewers();
+  if (owed.viewersChanged && !isOfStreams(room.topic)) update.viewers = countViewers();
   if (owed.totals !== null) update.totals = owed.totals;
   if (owed.beginsAnew) update.snapshot = true;
   owed.viewersChanged = false;
@@ -18,7 +19,7 @@ export function toFrame(room: Room, owed: Owed, entries: readonly Entry[], count
 }
 
 /** The rows of a snapshot as entries of a backlog. */
-export function toEntries(rows: Pick<Update, "progress" | "lessons" | "courses">): Entry[] {
+export function toEntries(rows: Pick<Update, "progress" | "lessons" | "courses" | "streams">): Entry[] {
   return Object.entries(rows).flatMap(([field, values]) => values.map((value) => ({ field, value }) as Entry));
 }
 

@@ -42,6 +42,8 @@ function createWorld() {
       lessons: [],
       courses: [],
     }),
+    streams: none,
+    latestStreams: none,
     courseTotals: totals,
     lessonTotals: totals,
     fileTotals: totals,

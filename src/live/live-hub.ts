@@ -8,7 +8,17 @@ import type { Outlet } from "./outlet.ts";
 import { Presence } from "./presence.ts";
 import { beginAnew, keepFor, type Member, Room, type Subscriber } from "./room.ts";
 import type { TopicSource } from "./topic-source.ts";
-import { concerns, entriesOf, readRows, readSnapshot, readTotals } from "./topic-view.ts";
+import {
+  channelsOf,
+  concerns,
+  concernsStream,
+  entriesOf,
+  entryOfStream,
+  isOfStreams,
+  readRows,
+  readSnapshot,
+  readTotals,
+} from "./topic-view.ts";
 
 /*
  * Shows topics to whoever watches them. Changes are conflated: a room reads what changed at most once a frame
@@ -122,7 +132,8 @@ export class LiveHub {
     beginAnew(member, [...toEntries(rows), ...viewers.map(toEntry)], totals);
     const first = toFrame(room, member, member.backlog.take().entries, () => viewers.length);
     // Every list that the topic has is there, an empty one too.
-    return { ...Object.fromEntries(Object.keys(rows).map((field) => [field, []])), present: [], ...first };
+    const lists = isOfStreams(room.topic) ? Object.keys(rows) : [...Object.keys(rows), "present"];
+    return { ...Object.fromEntries(lists.map((field) => [field, []])), ...first };
   }
 
   /** The snapshot has been sent: from here on frames follow. */
@@ -153,11 +164,8 @@ export class LiveHub {
   #openRoom(name: string, topic: Topic, courseId: string | null): Room {
     const room = new Room(name, topic, courseId);
     this.#rooms.set(name, room);
-    const { bus } = this.#parts;
     const hear = (message: BusMessage) => this.#hear(room, message);
-    if (topic.kind === "user") {
-      room.leaveBus = [bus.subscribe(channels.user(topic.userId), hear), bus.subscribe(channels.users, hear)];
-    } else if (courseId !== null) room.leaveBus = [bus.subscribe(channels.course(courseId), hear)];
+    room.leaveBus = channelsOf(topic, courseId).map((channel) => this.#parts.bus.subscribe(channel, hear));
     this.#parts.metrics.topics.set(this.#rooms.size);
     return room;
   }
@@ -175,6 +183,11 @@ export class LiveHub {
       const keys = message.keys.filter((key) => concerns(room.topic, key));
       if (keys.length === 0) return;
       room.change(keys);
+      this.#schedule(room);
+    } else if (message.type === "streams") {
+      const keys = message.keys.filter((key) => concernsStream(room.topic, key));
+      if (keys.length === 0) return;
+      room.changeStreams(keys);
       this.#schedule(room);
     } else if (concerns(room.topic, message.report)) this.#showPresent(room, message.report);
   }
@@ -253,7 +266,7 @@ export class LiveHub {
     for (const room of this.#active) {
       const nextFrameAt = room.lastFrameAt + this.#options.frameIntervalMs;
       if (room.again) this.#wakeAt(Math.max(now + READ_RETRY_MS, nextFrameAt));
-      else if (room.changes.size > 0 || room.backlog.size > 0 || room.viewersChanged) this.#schedule(room);
+      else if (room.hasChanges || room.backlog.size > 0 || room.viewersChanged) this.#schedule(room);
       else if (room.totalsChanged) this.#wakeAt(Math.max(room.totalsDueAt, nextFrameAt));
       else if (room.alone.size > 0) this.#wakeAt(now + this.#options.frameIntervalMs);
       else this.#active.delete(room);
@@ -264,19 +277,25 @@ export class LiveHub {
   async #read(rooms: Room[]): Promise<void> {
     const taken = rooms.map((room) => {
       const changes = [...room.changes.values()];
+      const streamChanges = [...room.streamChanges.values()];
       room.changes = new Map();
-      return { room, changes };
+      room.streamChanges = new Map();
+      return { room, changes, streamChanges };
     });
     try {
       const rows = await readRows(
-        taken.map(({ room: { topic }, changes }) => ({ topic, changes })),
+        taken.map(({ room: { topic }, changes, streamChanges }) => ({ topic, changes, streamChanges })),
         this.#parts.source,
       );
-      for (const { room, changes } of taken) {
+      for (const { room, changes, streamChanges } of taken) {
         for (const key of changes) for (const entry of entriesOf(room.topic, key, rows)) room.backlog.put(entry);
+        for (const key of streamChanges) room.backlog.put(entryOfStream(key, rows));
       }
     } catch (error) {
-      for (const { room, changes } of taken) room.change(changes);
+      for (const { room, changes, streamChanges } of taken) {
+        room.change(changes);
+        room.changeStreams(streamChanges);
+      }
       throw error;
     }
     // A few at a time: after lost notifications every room reads, and others need the database as well.

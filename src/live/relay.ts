@@ -1,4 +1,4 @@
-import { type Bus, type ChangedKey, channels } from "./bus.ts";
+import { type Bus, type ChangedKey, type ChangedStream, channels } from "./bus.ts";
 
 /*
  * Turns notifications of the database into messages on the bus. A notification names keys, never state; where too
@@ -27,4 +27,18 @@ export function relayProgress(bus: Bus, payload: string): void {
     bus.publish(channels.user(userId), { type: "changed", keys: [key] });
   }
   for (const [courseId, keys] of byCourse) bus.publish(channels.course(courseId), { type: "changed", keys });
+}
+
+/** What the triggers on `streams` (migrations) send. */
+type StreamsPayload = { keys: [streamId: string, version: number][] } | { again: true };
+
+/** Handles a payload of the channel `streams`. @throws SyntaxError, TypeError for what the triggers would never send */
+export function relayStreams(bus: Bus, payload: string): void {
+  const parsed = JSON.parse(payload) as StreamsPayload;
+  if ("again" in parsed) {
+    bus.publish(channels.streams, { type: "again" });
+    return;
+  }
+  const keys = parsed.keys.map(([streamId, version]): ChangedStream => ({ streamId, version }));
+  bus.publish(channels.streams, { type: "streams", keys });
 }

@@ -1,6 +1,6 @@
 import type { Topic, TopicTotals, Update } from "../protocol/dashboard.ts";
 import { Backlog, type Entry } from "./backlog.ts";
-import type { ChangedKey } from "./bus.ts";
+import type { ChangedKey, ChangedStream } from "./bus.ts";
 
 /** A connection that watches topics. What it is made of is the gateway's business. */
 export interface Subscriber {
@@ -50,6 +50,8 @@ export class Room {
   readonly alone = new Set<Member>();
   /** Rows that changed and are to be read. */
   changes = new Map<string, ChangedKey>();
+  /** Streams that changed and are to be read. */
+  streamChanges = new Map<string, ChangedStream>();
   /** Everything is to be read again. */
   again = false;
   readonly backlog = new Backlog();
@@ -70,8 +72,12 @@ export class Room {
     this.courseId = courseId;
   }
 
+  get hasChanges(): boolean {
+    return this.changes.size > 0 || this.streamChanges.size > 0;
+  }
+
   get dirty(): boolean {
-    return this.changes.size > 0 || this.again || this.backlog.size > 0 || this.viewersChanged || this.totalsChanged;
+    return this.hasChanges || this.again || this.backlog.size > 0 || this.viewersChanged || this.totalsChanged;
   }
 
   add(subscriber: Subscriber): Member {
@@ -106,6 +112,10 @@ export class Room {
   change(keys: readonly ChangedKey[]): void {
     for (const key of keys) this.changes.set(`${key.userId}\u0000${key.fileId}`, key);
     this.totalsChanged = true;
+  }
+
+  changeStreams(keys: readonly ChangedStream[]): void {
+    for (const key of keys) this.streamChanges.set(key.streamId, key);
   }
 }
 

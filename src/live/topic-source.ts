@@ -1,5 +1,6 @@
 import type { TopicTotals } from "../protocol/dashboard.ts";
 import type { CourseProgressRow, FileProgress, LessonProgress } from "../protocol/progress.ts";
+import type { Stream } from "../protocol/stream.ts";
 
 type Pair = readonly [userId: string, id: string];
 
@@ -16,6 +17,9 @@ export interface TopicSource {
     userId: string,
     courseId: string | null,
   ): Promise<{ files: FileProgress[]; lessons: LessonProgress[]; courses: CourseProgressRow[] }>;
+  streams(ids: readonly string[]): Promise<Stream[]>;
+  /** What is live, then what changed last. */
+  latestStreams(): Promise<Stream[]>;
   courseTotals(courseId: string): Promise<TopicTotals>;
   lessonTotals(lessonId: string): Promise<TopicTotals>;
   fileTotals(fileId: string): Promise<TopicTotals>;

@@ -1,7 +1,7 @@
 import type { Topic, TopicTotals, Update } from "../protocol/dashboard.ts";
 import type { FileProgress, FileProgressRow } from "../protocol/progress.ts";
 import type { Entry } from "./backlog.ts";
-import type { ChangedKey } from "./bus.ts";
+import { type ChangedKey, type ChangedStream, channels } from "./bus.ts";
 import type { TopicSource } from "./topic-source.ts";
 
 /*
@@ -13,10 +13,18 @@ export interface Rows {
   files: Map<string, FileProgress>;
   lessons: Map<string, Entry & { field: "lessons" }>;
   courses: Map<string, Entry & { field: "courses" }>;
+  streams: Map<string, Entry & { field: "streams" }>;
 }
 
 export function pairKey(userId: string, id: string): string {
   return `${userId}\u0000${id}`;
+}
+
+/** Where a topic's changes are told; `courseId` is the course they come from, null where it may be any. */
+export function channelsOf(topic: Topic, courseId: string | null): string[] {
+  if (isOfStreams(topic)) return [channels.streams];
+  if (topic.kind === "user") return [channels.user(topic.userId), channels.users];
+  return courseId === null ? [] : [channels.course(courseId)];
 }
 
 /** Whether a change, or a viewer, of this key shows in the topic. */
@@ -39,6 +47,15 @@ export function concerns(
     case "streams":
       return false;
   }
+}
+
+/** Whether the topic shows streams, and no progress. */
+export function isOfStreams({ kind }: Topic): boolean {
+  return kind === "stream" || kind === "streams";
+}
+
+export function concernsStream(topic: Topic, { streamId }: ChangedStream): boolean {
+  return topic.kind === "streams" || (topic.kind === "stream" && topic.streamId === streamId);
 }
 
 /** Which sums a topic shows beside the rows of files: those of lessons, those of courses. */
@@ -70,6 +87,10 @@ export function entriesOf(topic: Topic, key: ChangedKey, rows: Rows): Entry[] {
   return entries;
 }
 
+export function entryOfStream({ streamId, version }: ChangedStream, rows: Rows): Entry {
+  return rows.streams.get(streamId) ?? { field: "removed", value: { kind: "stream", streamId, version } };
+}
+
 /** Topics of many learners carry no ranges. */
 function isShared(topic: Topic): boolean {
   return topic.kind === "course" || topic.kind === "lesson" || topic.kind === "file";
@@ -84,7 +105,7 @@ function withoutRanges(file: FileProgress): FileProgressRow {
 export async function readSnapshot(
   topic: Topic,
   source: TopicSource,
-): Promise<Pick<Update, "progress" | "lessons" | "courses">> {
+): Promise<Pick<Update, "progress" | "lessons" | "courses" | "streams">> {
   switch (topic.kind) {
     case "user":
     case "learner": {
@@ -98,8 +119,9 @@ export async function readSnapshot(
     case "file":
       return { progress: (await source.latestInFile(topic.fileId)).map(withoutRanges) };
     case "stream":
+      return { streams: await source.streams([topic.streamId]) };
     case "streams":
-      return {};
+      return { streams: await source.latestStreams() };
   }
 }
 
@@ -115,6 +137,7 @@ export async function readTotals(topic: Topic, source: TopicSource): Promise<Top
 export interface Demand {
   topic: Topic;
   changes: readonly ChangedKey[];
+  streamChanges: readonly ChangedStream[];
 }
 
 /** The rows behind changed keys, in one query a table for all topics together. */
@@ -123,7 +146,8 @@ export async function readRows(demands: readonly Demand[], source: TopicSource):
     const keys = demands.filter(({ topic }) => shows(topic)).flatMap(({ changes }) => changes);
     return [...new Map(keys.map((key) => [pairKey(key.userId, id(key)), [key.userId, id(key)] as const])).values()];
   };
-  const [files, lessons, courses] = await Promise.all([
+  const streamIds = new Set(demands.flatMap(({ streamChanges }) => streamChanges.map(({ streamId }) => streamId)));
+  const [files, lessons, courses, streams] = await Promise.all([
     source.files(
       pairs(
         () => true,
@@ -132,10 +156,12 @@ export async function readRows(demands: readonly Demand[], source: TopicSource):
     ),
     source.lessons(pairs(showsLessons, (key) => key.lessonId)),
     source.courses(pairs(showsCourses, (key) => key.courseId)),
+    source.streams([...streamIds]),
   ]);
   return {
     files: new Map(files.map((row) => [pairKey(row.userId, row.fileId), row])),
     lessons: new Map(lessons.map((row) => [pairKey(row.userId, row.lessonId), { field: "lessons", value: row }])),
     courses: new Map(courses.map((row) => [pairKey(row.userId, row.courseId), { field: "courses", value: row }])),
+    streams: new Map(streams.map((row) => [row.id, { field: "streams", value: row }])),
   };
 }

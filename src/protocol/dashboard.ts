@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { PlayerState } from "./heartbeat.ts";
 import { Id } from "./ids.ts";
 import type { CourseProgressRow, FileProgress, FileProgressRow, LessonProgress } from "./progress.ts";
+import type { Stream } from "./stream.ts";
 
 /** What a dashboard can watch. */
 export type Topic =
@@ -70,7 +71,8 @@ export type Removed =
   | { kind: "present"; userId: string; fileId: string; version: number }
   | { kind: "progress"; userId: string; fileId: string; version: number }
   | { kind: "lesson"; userId: string; lessonId: string; version: number }
-  | { kind: "course"; userId: string; courseId: string; version: number };
+  | { kind: "course"; userId: string; courseId: string; version: number }
+  | { kind: "stream"; streamId: string; version: number };
 
 /** The sums over all learners of a course, lesson or file. */
 export interface TopicTotals {
@@ -88,6 +90,7 @@ export interface Update {
   progress?: (FileProgress | FileProgressRow)[];
   lessons?: LessonProgress[];
   courses?: CourseProgressRow[];
+  streams?: Stream[];
   present?: Present[];
   /** Players present. */
   viewers?: number;

@@ -1,0 +1,166 @@
+-- Up Migration
+
+CREATE TABLE streams (
+  id text PRIMARY KEY DEFAULT gen_random_uuid()::text CHECK (char_length(id) BETWEEN 1 AND 128),
+  user_id text NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+  title text NOT NULL CHECK (char_length(title) BETWEEN 1 AND 500),
+  key_hash bytea NOT NULL UNIQUE CHECK (octet_length(key_hash) = 32),
+  key_prefix text NOT NULL,
+  previous_key_hash bytea UNIQUE CHECK (octet_length(previous_key_hash) = 32),
+  previous_key_until timestamptz,
+  status text NOT NULL DEFAULT 'ready'
+    CHECK (status IN ('ready', 'live', 'reconnecting', 'ended', 'expired', 'revoked', 'disabled')),
+  policy text NOT NULL DEFAULT 'first_wins' CHECK (policy IN ('first_wins', 'takeover')),
+  reconnect_seconds integer CHECK (reconnect_seconds BETWEEN 0 AND 1800),
+  bitrate_kbps integer CHECK (bitrate_kbps >= 0),
+  viewers integer CHECK (viewers >= 0),
+  expires_at timestamptz,
+  started_at timestamptz,
+  ended_at timestamptz,
+  version bigint NOT NULL DEFAULT nextval('progress_version'),
+  created_at timestamptz NOT NULL DEFAULT now(),
+  updated_at timestamptz NOT NULL DEFAULT now(),
+  CHECK ((previous_key_hash IS NULL) = (previous_key_until IS NULL))
+) WITH (fillfactor = 70);
+CREATE INDEX streams_user ON streams (user_id, id);
+CREATE INDEX streams_expiry ON streams (expires_at) WHERE expires_at IS NOT NULL AND status NOT IN ('expired', 'revoked');
+COMMENT ON TABLE streams IS 'Who may publish live, and whether somebody does. The key itself is nowhere.';
+COMMENT ON COLUMN streams.key_hash IS 'SHA-256 of the stream key. A key is random enough that nothing slower is needed.';
+COMMENT ON COLUMN streams.key_prefix IS 'The first characters of the key, to tell keys apart.';
+COMMENT ON COLUMN streams.previous_key_hash IS 'The key before the last rotation, good until previous_key_until.';
+COMMENT ON COLUMN streams.status IS 'ready, live, reconnecting and ended follow the sessions; expired, revoked and disabled refuse the key and end what is on, whoever writes them.';
+COMMENT ON COLUMN streams.reconnect_seconds IS 'How long the stream waits for its encoder to come back; the server''s default where null.';
+
+CREATE TABLE stream_sessions (
+  id bigserial PRIMARY KEY,
+  stream_id text NOT NULL REFERENCES streams (id) ON DELETE CASCADE,
+  claim text NOT NULL UNIQUE,
+  claimed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  server text NOT NULL,
+  boot text NOT NULL,
+  connection text NOT NULL,
+  app text,
+  client_ip text,
+  protocol text,
+  state text NOT NULL CHECK (state IN ('reserved', 'live', 'reconnecting', 'ended')),
+  reserved_until timestamptz,
+  lease_until timestamptz,
+  reconnect_until timestamptz,
+  started_at timestamptz,
+  ended_at timestamptz,
+  end_reason text,
+  connections integer NOT NULL DEFAULT 1,
+  peak_viewers integer,
+  bitrate_sum bigint NOT NULL DEFAULT 0,
+  bitrate_reports integer NOT NULL DEFAULT 0,
+  media_time_ms bigint,
+  provisional boolean NOT NULL DEFAULT false,
+  duration_seconds numeric GENERATED ALWAYS AS (round(extract(epoch FROM ended_at - started_at), 3)) VIRTUAL,
+  mean_bitrate_kbps integer GENERATED ALWAYS AS (
+    CASE WHEN bitrate_reports > 0 THEN (bitrate_sum / bitrate_reports)::integer END
+  ) VIRTUAL,
+  CHECK ((state = 'ended') <= (ended_at IS NOT NULL)),
+  CHECK ((state = 'live') <= (lease_until IS NOT NULL AND started_at IS NOT NULL)),
+  CHECK ((state = 'reconnecting') <= (reconnect_until IS NOT NULL))
+) WITH (fillfactor = 70);
+-- What makes a second encoder's claim fail, whatever the code believes.
+CREATE UNIQUE INDEX stream_sessions_active ON stream_sessions (stream_id) WHERE state <> 'ended';
+CREATE INDEX stream_sessions_history ON stream_sessions (stream_id, id);
+CREATE INDEX stream_sessions_server ON stream_sessions (server, id);
+COMMENT ON TABLE stream_sessions IS 'One publication each, reconnects within the window included. A reservation that nobody starts is deleted.';
+COMMENT ON COLUMN stream_sessions.claim IS 'The session id of the connection that holds it now: every connection gets its own, so that the late end of one never ends the next.';
+COMMENT ON COLUMN stream_sessions.claimed_at IS 'When that connection was admitted; of two, the earlier wins.';
+COMMENT ON COLUMN stream_sessions.boot IS 'Which run of the media server: its connection ids begin anew with the next.';
+COMMENT ON COLUMN stream_sessions.reserved_until IS 'Admitted, not started yet: until then nobody else may claim.';
+COMMENT ON COLUMN stream_sessions.lease_until IS 'Without a report until then, the media server or the encoder is lost.';
+COMMENT ON COLUMN stream_sessions.ended_at IS 'When the media ended; while reconnecting, when the connection was lost.';
+COMMENT ON COLUMN stream_sessions.media_time_ms IS 'As reported last: media that stands still renews no lease where the server reports by itself.';
+COMMENT ON COLUMN stream_sessions.provisional IS 'Admitted while the database was away.';
+
+CREATE FUNCTION stream_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  NEW.version := nextval('progress_version');
+  NEW.updated_at := clock_timestamp();
+  IF NEW.status = 'expired' AND OLD.status = 'expired' AND NEW.expires_at IS DISTINCT FROM OLD.expires_at
+    AND (NEW.expires_at IS NULL OR NEW.expires_at > clock_timestamp()) THEN
+    NEW.status := 'ready';
+  END IF;
+  IF NEW.status = OLD.status THEN
+    RETURN NEW;
+  END IF;
+  IF NEW.status = 'live' THEN
+    NEW.ended_at := NULL;
+    IF OLD.status <> 'reconnecting' THEN
+      NEW.started_at := clock_timestamp();
+    END IF;
+  ELSE
+    NEW.bitrate_kbps := NULL;
+    NEW.viewers := NULL;
+    IF OLD.status IN ('live', 'reconnecting') AND NEW.status <> 'reconnecting' THEN
+      NEW.ended_at := clock_timestamp();
+    END IF;
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER stream_changed BEFORE UPDATE ON streams FOR EACH ROW EXECUTE FUNCTION stream_changed();
+
+-- Whoever ends a stream, psql too, ends its session.
+CREATE FUNCTION end_session_of_stream() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  DELETE FROM stream_sessions WHERE stream_id = NEW.id AND state = 'reserved' AND started_at IS NULL AND NEW.status = 'ended';
+  UPDATE stream_sessions SET state = 'ended', ended_at = coalesce(ended_at, clock_timestamp()), end_reason = NEW.status
+    WHERE stream_id = NEW.id AND state <> 'ended';
+  RETURN NULL;
+END $$;
+CREATE TRIGGER end_session_of_stream AFTER UPDATE OF status ON streams FOR EACH ROW
+  WHEN (NEW.status IS DISTINCT FROM OLD.status AND NEW.status IN ('ended', 'expired', 'revoked', 'disabled'))
+  EXECUTE FUNCTION end_session_of_stream();
+
+-- Every process holds keys it has seen, and tells media servers what to drop: both hear of it here.
+CREATE FUNCTION notify_stream_keys() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM pg_notify('stream_keys', CASE TG_TABLE_NAME WHEN 'streams' THEN coalesce(NEW.id, OLD.id) ELSE NEW.stream_id END);
+  RETURN NULL;
+END $$;
+CREATE TRIGGER notify_stream_keys_update AFTER UPDATE ON streams FOR EACH ROW
+  WHEN (
+    (NEW.key_hash, NEW.previous_key_hash, NEW.previous_key_until, NEW.expires_at, NEW.policy)
+      IS DISTINCT FROM (OLD.key_hash, OLD.previous_key_hash, OLD.previous_key_until, OLD.expires_at, OLD.policy)
+    OR (NEW.status <> OLD.status AND (NEW.status IN ('expired', 'revoked', 'disabled') OR OLD.status IN ('expired', 'revoked', 'disabled')))
+  )
+  EXECUTE FUNCTION notify_stream_keys();
+CREATE TRIGGER notify_stream_keys_insert AFTER INSERT ON streams FOR EACH ROW
+  WHEN (NEW.expires_at IS NOT NULL) EXECUTE FUNCTION notify_stream_keys();
+CREATE TRIGGER notify_stream_keys_delete AFTER DELETE ON streams FOR EACH ROW EXECUTE FUNCTION notify_stream_keys();
+CREATE TRIGGER notify_session_end AFTER UPDATE ON stream_sessions FOR EACH ROW
+  WHEN (NEW.state = 'ended' AND OLD.state <> 'ended') EXECUTE FUNCTION notify_stream_keys();
+
+CREATE FUNCTION notify_streams(keys text[]) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  IF cardinality(keys) <= 2000 THEN
+    PERFORM pg_notify('streams', '{"keys":[' || string_agg(key, ',') || ']}')
+      FROM (SELECT key, sum(octet_length(key) + 1) OVER (ROWS UNBOUNDED PRECEDING) / 5500 AS chunk
+            FROM unnest(keys) AS key) AS chunked
+      GROUP BY chunk;
+  ELSE
+    PERFORM pg_notify('streams', '{"again":true}');
+  END IF;
+END $$;
+COMMENT ON FUNCTION notify_streams IS 'A few notifications a statement: the changed streams, or past 2,000 of them "read again".';
+
+CREATE FUNCTION notify_streams_written() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM notify_streams(array_agg(json_build_array(id, version)::text)) FROM new_rows HAVING count(*) > 0;
+  RETURN NULL;
+END $$;
+CREATE FUNCTION notify_streams_deleted() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM notify_streams(array_agg(json_build_array(id, nextval('progress_version'))::text)) FROM old_rows HAVING count(*) > 0;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER notify_streams_insert AFTER INSERT ON streams REFERENCING NEW TABLE AS new_rows
+  FOR EACH STATEMENT EXECUTE FUNCTION notify_streams_written();
+CREATE TRIGGER notify_streams_update AFTER UPDATE ON streams REFERENCING NEW TABLE AS new_rows
+  FOR EACH STATEMENT EXECUTE FUNCTION notify_streams_written();
+CREATE TRIGGER notify_streams_delete AFTER DELETE ON streams REFERENCING OLD TABLE AS old_rows
+  FOR EACH STATEMENT EXECUTE FUNCTION notify_streams_deleted();
