@@ -15,7 +15,7 @@ function findMissing(): Tool[] {
 function install(tools: Tool[]): void {
   process.stderr.write(`Installing for the tests: ${tools.map((tool) => tool.name).join(", ")}\n`);
   const environment = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
-  const steps = [["update"], ["install", ...APT_OPTIONS, ...tools.map((tool) => tool.aptPackage)]];
+  const steps = [["update"], ["install", ...APT_OPTIONS, ...tools.flatMap((tool) => tool.aptPackages)]];
   for (const args of steps) {
     // What apt says on the way is of interest only when it fails.
     const { status, stdout, stderr } = spawnSync("apt-get", args, { env: environment, encoding: "utf8" });
@@ -26,18 +26,20 @@ function install(tools: Tool[]): void {
   }
 }
 
+function howFound(tool: Tool): string {
+  return [`${tool.binaries.join(" or ")} in the PATH`, ...(tool.files ?? [])].join(" and ");
+}
+
 const mayInstall = process.getuid?.() === 0 && spawnSync("apt-get", ["--version"]).status === 0;
 if (mayInstall && findMissing().length > 0) {
   install(findMissing());
 }
 const missing = findMissing();
 if (missing.length > 0) {
-  const lines = missing.map(
-    (tool) => `  ${tool.name} (${tool.binaries.join(" or ")} in the PATH), for ${tool.neededFor}`,
-  );
+  const lines = missing.map((tool) => `  ${tool.name} (${howFound(tool)}), for ${tool.neededFor}`);
   process.stderr.write(
     `The tests need what is not installed:\n${lines.join("\n")}\n` +
-      `On Debian and Ubuntu: sudo apt-get install ${missing.map((tool) => tool.aptPackage).join(" ")}\n`,
+      `On Debian and Ubuntu: sudo apt-get install ${missing.flatMap((tool) => tool.aptPackages).join(" ")}\n`,
   );
   process.exit(1);
 }
