@@ -9,6 +9,7 @@ export type {
   FileProgressRow,
   LessonProgress,
 } from "../protocol/progress.ts";
+export type { Stream, StreamStatus } from "../protocol/stream.ts";
 export { type AttachOptions, attachPlayer } from "./attach-player.ts";
 export type { BeatStorage } from "./beat-storage.ts";
 export type { ConnectionState } from "./connection.ts";

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { createFakeClock } from "../../test/helpers/fake-clock.ts";
 import type { Update } from "../protocol/dashboard.ts";
 import type { CourseProgressRow } from "../protocol/progress.ts";
+import type { Stream } from "../protocol/stream.ts";
 import { createTopicState, extrapolatePosition } from "./topic-state.ts";
 
 function row(userId: string, version: number): CourseProgressRow {
@@ -12,6 +13,11 @@ function row(userId: string, version: number): CourseProgressRow {
 
 function frame(second: number, more: Partial<Update>): Update {
   return { topic: "course:c", at: new Date(second * 1000).toISOString(), ...more };
+}
+
+function stream(id: string, version: number, status: Stream["status"] = "ready"): Stream {
+  const figures = { bitrateKbps: null, viewers: null, expiresAt: null, startedAt: null, endedAt: null };
+  return { id, userId: "a", title: "Morning show", status, keyPrefix: "ph_live_ab", ...figures, version };
 }
 
 const here = { userId: "a", fileId: "f", position: 10, state: "playing" as const, rate: 2, ageMs: 500 };
@@ -48,6 +54,18 @@ describe("a topic's state", () => {
     state.replace(frame(5, { courses: [row("a", 9)], present: [here], viewers: 1 }));
     state.replace(frame(3, { courses: [row("b", 2)] }));
     expect(state.view()).toMatchObject({ courses: [{ userId: "b" }], present: [], viewers: 0 });
+  });
+
+  it("shows each stream at its highest version, and none that was removed", () => {
+    const state = createTopicState("streams", createFakeClock());
+    state.replace(frame(0, { streams: [stream("s", 1), stream("t", 2)] }));
+    state.apply(frame(2, { streams: [stream("s", 4, "live")] }));
+    state.apply(frame(1, { streams: [stream("s", 3, "reconnecting")] }));
+    state.apply(frame(3, { removed: [{ kind: "stream", streamId: "t", version: 5 }] }));
+    state.apply(frame(4, { streams: [stream("t", 5, "live")] }));
+    expect(state.view().streams.map(({ id, status }) => [id, status])).toEqual([["s", "live"]]);
+    state.replace(frame(5, { streams: [stream("t", 1)] }));
+    expect(state.view().streams.map(({ id }) => id)).toEqual(["t"]);
   });
 
   it("takes presence from the frame made last, and drops who left", () => {

@@ -1,5 +1,6 @@
 import type { Present, Removed, TopicTotals, Update } from "../protocol/dashboard.ts";
 import type { CourseProgressRow, FileProgress, FileProgressRow, LessonProgress } from "../protocol/progress.ts";
+import type { Stream } from "../protocol/stream.ts";
 
 /*
  * What a topic shows, built from its snapshot and the frames after it. Frames may come late, twice or out of
@@ -15,6 +16,7 @@ export interface TopicView {
   progress: (FileProgress | FileProgressRow)[];
   lessons: LessonProgress[];
   courses: CourseProgressRow[];
+  streams: Stream[];
   present: PresentView[];
   viewers: number;
   totals: TopicTotals | null;
@@ -78,6 +80,7 @@ export function createTopicState(topic: string, { monotonicMs }: { monotonicMs()
   const progress = new VersionedRows<FileProgress | FileProgressRow>((row) => toKey(row.userId, row.fileId));
   const lessons = new VersionedRows<LessonProgress>((row) => toKey(row.userId, row.lessonId));
   const courses = new VersionedRows<CourseProgressRow>((row) => toKey(row.userId, row.courseId));
+  const streams = new VersionedRows<Stream>((row) => row.id);
   const present = new Map<string, PresentView>();
   let viewers = 0;
   let totals: TopicTotals | null = null;
@@ -87,6 +90,7 @@ export function createTopicState(topic: string, { monotonicMs }: { monotonicMs()
     if (removed.kind === "progress") progress.remove(toKey(removed.userId, removed.fileId), removed.version);
     else if (removed.kind === "lesson") lessons.remove(toKey(removed.userId, removed.lessonId), removed.version);
     else if (removed.kind === "course") courses.remove(toKey(removed.userId, removed.courseId), removed.version);
+    else if (removed.kind === "stream") streams.remove(removed.streamId, removed.version);
   }
 
   function applyPresence(update: Update): void {
@@ -105,12 +109,13 @@ export function createTopicState(topic: string, { monotonicMs }: { monotonicMs()
     for (const row of update.progress ?? []) progress.put(row);
     for (const row of update.lessons ?? []) lessons.put(row);
     for (const row of update.courses ?? []) courses.put(row);
+    for (const row of update.streams ?? []) streams.put(row);
     if (at === null || Date.parse(update.at) >= Date.parse(at)) applyPresence(update);
   }
 
   return {
     replace(snapshot) {
-      for (const rows of [progress, lessons, courses]) rows.clear();
+      for (const rows of [progress, lessons, courses, streams]) rows.clear();
       present.clear();
       viewers = 0;
       totals = null;
@@ -124,6 +129,7 @@ export function createTopicState(topic: string, { monotonicMs }: { monotonicMs()
       progress: progress.toArray(),
       lessons: lessons.toArray(),
       courses: courses.toArray(),
+      streams: streams.toArray(),
       present: [...present.values()],
       viewers,
       totals,
