@@ -49,6 +49,7 @@ CREATE TABLE stream_sessions (
   started_at timestamptz,
   ended_at timestamptz,
   end_reason text,
+  drop_reason text,
   connections integer NOT NULL DEFAULT 1,
   peak_viewers integer,
   bitrate_sum bigint NOT NULL DEFAULT 0,
@@ -66,7 +67,7 @@ CREATE TABLE stream_sessions (
 -- What makes a second encoder's claim fail, whatever the code believes.
 CREATE UNIQUE INDEX stream_sessions_active ON stream_sessions (stream_id) WHERE state <> 'ended';
 CREATE INDEX stream_sessions_history ON stream_sessions (stream_id, id);
-CREATE INDEX stream_sessions_server ON stream_sessions (server, id);
+CREATE INDEX stream_sessions_server ON stream_sessions (server, claimed_at);
 COMMENT ON TABLE stream_sessions IS 'One publication each, reconnects within the window included. A reservation that nobody starts is deleted.';
 COMMENT ON COLUMN stream_sessions.claim IS 'The session id of the connection that holds it now: every connection gets its own, so that the late end of one never ends the next.';
 COMMENT ON COLUMN stream_sessions.claimed_at IS 'When that connection was admitted; of two, the earlier wins.';
@@ -74,6 +75,7 @@ COMMENT ON COLUMN stream_sessions.boot IS 'Which run of the media server: its co
 COMMENT ON COLUMN stream_sessions.reserved_until IS 'Admitted, not started yet: until then nobody else may claim.';
 COMMENT ON COLUMN stream_sessions.lease_until IS 'Without a report until then, the media server or the encoder is lost.';
 COMMENT ON COLUMN stream_sessions.ended_at IS 'When the media ended; while reconnecting, when the connection was lost.';
+COMMENT ON COLUMN stream_sessions.drop_reason IS 'Why its media server is to end it, where that was not its own doing.';
 COMMENT ON COLUMN stream_sessions.media_time_ms IS 'As reported last: media that stands still renews no lease where the server reports by itself.';
 COMMENT ON COLUMN stream_sessions.provisional IS 'Admitted while the database was away.';
 
@@ -107,8 +109,8 @@ CREATE TRIGGER stream_changed BEFORE UPDATE ON streams FOR EACH ROW EXECUTE FUNC
 -- Whoever ends a stream, psql too, ends its session.
 CREATE FUNCTION end_session_of_stream() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  DELETE FROM stream_sessions WHERE stream_id = NEW.id AND state = 'reserved' AND started_at IS NULL AND NEW.status = 'ended';
-  UPDATE stream_sessions SET state = 'ended', ended_at = coalesce(ended_at, clock_timestamp()), end_reason = NEW.status
+  UPDATE stream_sessions SET state = 'ended', ended_at = coalesce(ended_at, clock_timestamp()), end_reason = NEW.status,
+    drop_reason = NEW.status
     WHERE stream_id = NEW.id AND state <> 'ended';
   RETURN NULL;
 END $$;

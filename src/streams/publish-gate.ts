@@ -26,7 +26,8 @@ export interface PublishRequest {
 
 /** Names a publication by the encoder's connection, for media servers that keep no session ids. */
 export interface PublishedConnection {
-  streamKey: string;
+  /** Null where the server tells the connection alone; then server and connection id must name one session. */
+  streamKey: string | null;
   connectionId: string;
 }
 

@@ -13,9 +13,8 @@ export function createStreamReader({ pool }: { pool: Pool }) {
     );
   }
   return {
-    async streams(ids: readonly string[]): Promise<Stream[]> {
-      return ids.length === 0 ? [] : read("WHERE s.id = ANY($1::text[])", [ids]);
-    },
+    streams: (ids: readonly string[]): Promise<Stream[]> =>
+      ids.length === 0 ? Promise.resolve([]) : read("WHERE s.id = ANY($1::text[])", [ids]),
     latestStreams: (): Promise<Stream[]> =>
       read("ORDER BY (s.status IN ('live', 'reconnecting')) DESC, s.updated_at DESC LIMIT $1", [SNAPSHOT_STREAMS]),
   };

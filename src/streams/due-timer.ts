@@ -1,0 +1,77 @@
+import type { Logger } from "../logger.ts";
+
+/*
+ * Does something when it is due, by a clock that is elsewhere: asks how long it is until then, sleeps, does it, and
+ * asks again. Whoever knows that the answer has changed arms it anew.
+ */
+
+const RETRY_MS = 1000;
+/** setTimeout takes no more. */
+const MAX_DELAY_MS = 2 ** 31 - 1;
+
+export interface DueTimerParts {
+  /** For the log. */
+  what: string;
+  /** In how many milliseconds something is due; null where nothing is. */
+  findNextDueMs: () => Promise<number | null>;
+  run: () => Promise<void>;
+  /** Told when either failed; it is tried again after a second. */
+  onFailure?: () => void;
+  /** Looks again after so long, whatever it was told. */
+  lookAgainMs?: number;
+  logger: Logger;
+}
+
+export class DueTimer {
+  readonly #parts: DueTimerParts;
+  #timer: NodeJS.Timeout | null = null;
+  #isBusy = false;
+  #isArmedAnew = false;
+  #isStopped = false;
+
+  constructor(parts: DueTimerParts) {
+    this.#parts = parts;
+  }
+
+  /** What is due next may have changed. */
+  arm(): void {
+    if (this.#isStopped) return;
+    if (this.#isBusy) {
+      this.#isArmedAnew = true;
+      return;
+    }
+    this.#sleep(0);
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+  }
+
+  #sleep(ms: number): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.#wake(), Math.min(ms, MAX_DELAY_MS)).unref(); // never rejects
+  }
+
+  async #wake(): Promise<void> {
+    this.#isBusy = true;
+    let delayMs = this.#parts.lookAgainMs ?? MAX_DELAY_MS;
+    try {
+      let dueMs = await this.#parts.findNextDueMs();
+      if (dueMs !== null && dueMs <= 0) {
+        await this.#parts.run();
+        dueMs = await this.#parts.findNextDueMs();
+      }
+      // Rounded up: to wake early would be to wake for nothing.
+      if (dueMs !== null) delayMs = Math.min(delayMs, Math.max(1, Math.ceil(dueMs)));
+    } catch (error) {
+      this.#parts.logger.warn({ err: error }, `${this.#parts.what} could not be looked at; again in a second`);
+      this.#parts.onFailure?.();
+      delayMs = RETRY_MS;
+    }
+    this.#isBusy = false;
+    if (this.#isStopped) return;
+    this.#sleep(this.#isArmedAnew ? 0 : delayMs);
+    this.#isArmedAnew = false;
+  }
+}

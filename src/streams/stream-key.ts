@@ -1,0 +1,28 @@
+import { createHash, randomBytes } from "node:crypto";
+
+/*
+ * Stream keys. A key is shown once; what is kept is its hash. It is random enough that a plain SHA-256 cannot be
+ * turned back, so a look-up stays one read of an index.
+ */
+
+/** 216 bits; the prefix shows 36 of them, so 180 stay secret. */
+const RANDOM_BYTES = 27;
+const MARK = "phk_";
+const PREFIX_CHARACTERS = MARK.length + 6;
+
+export interface StreamKeyParts {
+  streamKey: string;
+  hash: Buffer;
+  /** What may be shown of it. */
+  prefix: string;
+}
+
+/** A new key, in characters that every media server takes as the name of a stream (`A-Za-z0-9_-`). */
+export function makeStreamKey(): StreamKeyParts {
+  const streamKey = MARK + randomBytes(RANDOM_BYTES).toString("base64url");
+  return { streamKey, hash: hashStreamKey(streamKey), prefix: streamKey.slice(0, PREFIX_CHARACTERS) };
+}
+
+export function hashStreamKey(streamKey: string): Buffer {
+  return createHash("sha256").update(streamKey).digest();
+}
