@@ -21,7 +21,7 @@ export function allowOrigins(options: { allowed: string[]; trustProxy: boolean }
   const withHeaders = cors({
     // Refused origins do not get here.
     origin: (origin) => origin || null,
-    allowMethods: ["GET", "HEAD", "POST", "PUT", "DELETE"],
+    allowMethods: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
     allowHeaders: ["Authorization", "Content-Type", "If-Match", "If-None-Match"],
     exposeHeaders: ["ETag", "Retry-After"],
     maxAge: PREFLIGHT_SECONDS,

@@ -1,11 +1,14 @@
+import { createHmac } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../../test/helpers/database.ts";
+import { fakeGate, fakeStreams } from "../../test/helpers/fake-streams.ts";
 import { type Accounts, createAccounts } from "../auth/accounts.ts";
 import { createBuiltinTokens } from "../auth/builtin-tokens.ts";
+import { ROLES } from "../auth/caller.ts";
 import type { Catalogue } from "../catalogue/catalogue.ts";
 import { App, type TemplatedApp, us_socket_local_port } from "../gateway/uws.ts";
 import { createHealth } from "../ops/health.ts";
@@ -16,6 +19,7 @@ import { serveHono } from "./uws-adapter.ts";
 
 const CLIP = Uint8Array.from({ length: 3_000_000 }, (_, i) => i % 251);
 const logger = pino({ level: "silent" });
+const gate = fakeGate();
 let database: TestDatabase;
 let accounts: Accounts;
 let app: TemplatedApp;
@@ -31,7 +35,15 @@ beforeAll(async () => {
   accounts = createAccounts({ pool: database.pool, mintToken: tokens.mint }, { bcryptCost: 4 });
   const metrics = createMetrics();
   const api = createHttpApi({
-    config: { ALLOWED_ORIGINS: [], TRUST_PROXY: false, RATE_LIMIT_BURST: 200, RATE_LIMIT_PER_SECOND: 20, demo: false },
+    config: {
+      ALLOWED_ORIGINS: [],
+      TRUST_PROXY: false,
+      RATE_LIMIT_BURST: 200,
+      RATE_LIMIT_PER_SECOND: 20,
+      HOOK_SECRETS: ["a-hook-secret"],
+      STREAM_ROLES: [...ROLES],
+      demo: false,
+    },
     version: "0.0.0",
     logger,
     metrics,
@@ -40,6 +52,8 @@ beforeAll(async () => {
     accounts,
     progress: {} as ProgressService,
     catalogue: { list: async () => [] } as unknown as Catalogue,
+    streams: fakeStreams(),
+    publishGate: gate,
     health: createHealth({ checks: {} }),
     pages: folder,
   });
@@ -91,6 +105,26 @@ describe("the HTTP API on its port", () => {
     const refused = await postJson("/v1/auth/login", { username: "x".repeat(100_000) });
     expect(await refused.json()).toMatchObject({ status: 413, code: "bad_request" });
     expect((await fetch(`${base}/healthz`)).status).toBe(200);
+  });
+
+  it("takes the form of an nginx, and the signature of an OvenMediaEngine over the body as it came", async () => {
+    const form = await fetch(`${base}/v1/hooks/nginx-rtmp/on_publish?secret=a-hook-secret&server=ingest-1`, {
+      method: "POST",
+      headers: { "content-type": "application/x-www-form-urlencoded" },
+      body: "app=live&addr=127.0.0.1&clientid=1&call=publish&name=okKEY_1&type=live&token=abc%20d&x=1",
+    });
+    expect(form.status).toBe(200);
+    expect(gate.publish.mock.lastCall?.slice(0, 1)).toEqual([{ name: "ingest-1", boot: null }]);
+    const body =
+      '{ "client": {"address":"127.0.0.1","port":7},\n "request": {"direction":"incoming","status":"opening","protocol":"RTMP","url":"rtmp://h/app/é"} }';
+    const signature = createHmac("sha1", "a-hook-secret").update(body).digest("base64url");
+    const signed = await fetch(`${base}/v1/hooks/ovenmediaengine`, {
+      method: "POST",
+      headers: { "content-type": "application/json", "x-ome-signature": signature },
+      body,
+    });
+    expect(await signed.json()).toEqual({ allowed: true, lifetime: 0 });
+    expect(gate.publish.mock.lastCall?.[1]).toMatchObject({ streamKey: "é" });
   });
 
   it("answers 500 requests, each with its own", async () => {

@@ -127,6 +127,16 @@ describe("who may call", () => {
     ["GET", "/v1/progress/files/f1"],
     ["GET", "/v1/progress/courses/c1"],
     ["POST", "/v1/heartbeats"],
+    ["POST", "/v1/streams"],
+    ["GET", "/v1/streams"],
+    ["GET", "/v1/streams/s1"],
+    ["PATCH", "/v1/streams/s1"],
+    ["DELETE", "/v1/streams/s1"],
+    ["POST", "/v1/streams/s1/rotate"],
+    ["POST", "/v1/streams/s1/revoke"],
+    ["POST", "/v1/streams/s1/disable"],
+    ["POST", "/v1/streams/s1/enable"],
+    ["GET", "/v1/streams/s1/sessions"],
   ])("asks a token for %s %s, before it looks at anything else", async (method, path) => {
     const { call } = createApi();
     const body = method === "POST" ? {} : undefined;
@@ -206,7 +216,7 @@ describe("origins", () => {
       },
     });
     expect(status).toBe(204);
-    expect(headers.get("access-control-allow-methods")).toContain("PUT");
+    expect(headers.get("access-control-allow-methods")).toMatch(/PUT.*PATCH/);
     expect(headers.get("access-control-allow-headers")).toMatch(/authorization/i);
   });
 });
@@ -261,8 +271,21 @@ describe("operations", () => {
       "/v1/courses/{courseId}/learners/{userId}/uncomplete",
       "/v1/demo/sign-in",
       "/v1/heartbeats",
+      "/v1/hooks/mediamtx",
+      "/v1/hooks/nginx-rtmp/on_publish",
+      "/v1/hooks/nginx-rtmp/on_publish_done",
+      "/v1/hooks/nginx-rtmp/on_update",
+      "/v1/hooks/ovenmediaengine",
+      "/v1/hooks/srs",
       "/v1/progress/courses/{courseId}",
       "/v1/progress/files/{fileId}",
+      "/v1/streams",
+      "/v1/streams/{streamId}",
+      "/v1/streams/{streamId}/disable",
+      "/v1/streams/{streamId}/enable",
+      "/v1/streams/{streamId}/revoke",
+      "/v1/streams/{streamId}/rotate",
+      "/v1/streams/{streamId}/sessions",
     ]);
     expect(body.components.schemas.FileProgress.properties.watched).toMatchObject({ type: "array" });
     expect(body.paths["/v1/courses/{courseId}"].put.security).toEqual([{ bearer: [] }]);

@@ -9,6 +9,8 @@ import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import type { ProgressService } from "../progress/progress-service.ts";
+import type { PublishGate } from "../streams/publish-gate.ts";
+import type { StreamService } from "../streams/stream-service.ts";
 import { addAccountRoutes } from "./accounts.ts";
 import { allowOrigins } from "./allowed-origins.ts";
 import { createBearer } from "./bearer.ts";
@@ -16,6 +18,7 @@ import { createClientAddress } from "./client-address.ts";
 import { addCourseRoutes } from "./courses.ts";
 import { addDemoRoutes } from "./demo.ts";
 import { addHeartbeatRoutes } from "./heartbeats.ts";
+import { addHookRoutes } from "./hooks/hooks.ts";
 import { createHttpApp, type HttpApp, type HttpMiddleware } from "./http-app.ts";
 import { addLearnerRoutes } from "./learners.ts";
 import { addLegacyProgressRoutes } from "./legacy-progress.ts";
@@ -23,15 +26,25 @@ import { addOperationRoutes, type Health } from "./operations.ts";
 import { addPageRoutes } from "./pages.ts";
 import { toAppError, toProblemResponse } from "./problem.ts";
 import { addProgressRoutes } from "./progress.ts";
+import { addStreamRoutes } from "./streams.ts";
 
 /** The longest body of any request: a catalogue of about 15,000 files. To be handed to `serveHono`. */
 export const MAX_BODY_BYTES = 2 * 1024 * 1024;
 /** Every other body, as long as a frame on a socket. */
 const MAX_SMALL_BODY_BYTES = 64 * 1024;
-const METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"];
+const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 export interface HttpParts {
-  config: Pick<Config, "ALLOWED_ORIGINS" | "TRUST_PROXY" | "RATE_LIMIT_BURST" | "RATE_LIMIT_PER_SECOND" | "demo">;
+  config: Pick<
+    Config,
+    | "ALLOWED_ORIGINS"
+    | "TRUST_PROXY"
+    | "RATE_LIMIT_BURST"
+    | "RATE_LIMIT_PER_SECOND"
+    | "HOOK_SECRETS"
+    | "STREAM_ROLES"
+    | "demo"
+  >;
   /** As /openapi.json names it. */
   version: string;
   logger: Logger;
@@ -42,6 +55,8 @@ export interface HttpParts {
   accounts: Accounts | null;
   progress: ProgressService;
   catalogue: Catalogue;
+  streams: StreamService;
+  publishGate: PublishGate;
   health: Health;
   /** The folder of built pages; without it there are none. */
   pages?: string;
@@ -83,6 +98,8 @@ export function createHttpApi(parts: HttpParts): HttpApp {
   addLegacyProgressRoutes(app, { progress, bearer: bearer.required });
   addCourseRoutes(app, { catalogue, bearer: bearer.required });
   addLearnerRoutes(app, { catalogue, progress, bearer: bearer.required });
+  addStreamRoutes(app, { streams: parts.streams, roles: config.STREAM_ROLES, bearer: bearer.required });
+  addHookRoutes(app, { gate: parts.publishGate, secrets: config.HOOK_SECRETS, limitAddress, clientAddress });
   addOperationRoutes(app, { health: parts.health, metrics, version: parts.version });
   if (parts.pages !== undefined) addPageRoutes(app, { folder: parts.pages });
   return app;

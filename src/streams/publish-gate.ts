@@ -29,6 +29,8 @@ export interface PublishedConnection {
   /** Null where the server tells the connection alone; then server and connection id must name one session. */
   streamKey: string | null;
   connectionId: string;
+  /** As `PublishRequest`. */
+  app?: string | undefined;
 }
 
 export interface PublishGate {

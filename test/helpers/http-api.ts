@@ -1,7 +1,7 @@
 import { pino } from "pino";
 import { vi } from "vitest";
 import { createBuiltinTokens } from "../../src/auth/builtin-tokens.ts";
-import type { Role } from "../../src/auth/caller.ts";
+import { ROLES, type Role } from "../../src/auth/caller.ts";
 import type { Catalogue, StoredCourse } from "../../src/catalogue/catalogue.ts";
 import { AppError } from "../../src/errors.ts";
 import { createHttpApi, type HttpParts } from "../../src/http/http-api.ts";
@@ -10,6 +10,8 @@ import { createMetrics } from "../../src/ops/metrics.ts";
 import type { ProgressService } from "../../src/progress/progress-service.ts";
 import type { CourseTree } from "../../src/protocol/course.ts";
 import type { FileProgress } from "../../src/protocol/progress.ts";
+import type { OwnStream } from "../../src/protocol/stream.ts";
+import { fakeGate, fakeStreams } from "./fake-streams.ts";
 
 /*
  * The HTTP API over parts that only remember: for what the routes themselves do. What the parts do is tested with them.
@@ -56,6 +58,9 @@ export const LEGACY = {
   completed: false,
   lastWatched: "2026-11-01T10:00:00.000Z",
 };
+
+/** Good for every hook of a media server. */
+export const HOOK_SECRET = "a-hook-secret";
 
 /** A catalogue of what was put into it. */
 function fakeCatalogue(courses: Record<string, CourseTree> = {}): Catalogue {
@@ -133,6 +138,7 @@ function fakeProgress() {
 type Changes = Partial<Omit<HttpParts, "config">> & {
   config?: Partial<HttpParts["config"]>;
   courses?: Record<string, CourseTree>;
+  owned?: Record<string, Partial<OwnStream>>;
 };
 
 /** The API, and `call`, which says whose call it is by `as`. */
@@ -140,7 +146,9 @@ export function createApi(changes: Changes = {}) {
   const progress = fakeProgress();
   const metrics = createMetrics();
   const logged: string[] = [];
-  const { courses = { c1: { ...TREE, instructorId: "ines" } }, config, ...parts } = changes;
+  const { courses = { c1: { ...TREE, instructorId: "ines" } }, owned, config, ...parts } = changes;
+  const streams = fakeStreams(owned);
+  const gate = fakeGate();
   const api = createHttpApi({
     version: "1.2.3",
     logger: pino({ level: "debug" }, { write: (line: string) => void logged.push(line) }),
@@ -150,6 +158,8 @@ export function createApi(changes: Changes = {}) {
     accounts: null,
     progress,
     catalogue: fakeCatalogue(courses),
+    streams,
+    publishGate: gate,
     health: createHealth({ checks: { database: () => ({ ok: true }) } }),
     ...parts,
     config: {
@@ -157,6 +167,8 @@ export function createApi(changes: Changes = {}) {
       TRUST_PROXY: false,
       RATE_LIMIT_BURST: 200,
       RATE_LIMIT_PER_SECOND: 20,
+      HOOK_SECRETS: [HOOK_SECRET],
+      STREAM_ROLES: [...ROLES],
       demo: false,
       ...config,
     },
@@ -187,7 +199,7 @@ export function createApi(changes: Changes = {}) {
     const isJson = /json/.test(response.headers.get("content-type") ?? "");
     return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
   }
-  return { api, call, progress, metrics, logged };
+  return { api, call, progress, streams, gate, metrics, logged };
 }
 
 export const LEARNER: [string, Role] = ["alice", "learner"];

@@ -1,0 +1,51 @@
+import { isIP } from "node:net";
+import type { Context } from "hono";
+import { AppError } from "../../errors.ts";
+import { parseWire } from "../../protocol/ack.ts";
+import { Id } from "../../protocol/ids.ts";
+import { StreamKey } from "../../protocol/stream.ts";
+import type { HttpTypes } from "../http-app.ts";
+import { z } from "../http-app.ts";
+
+/*
+ * Fields that the dialects share. Where a media server has nothing to say it leaves a field out or empty: both are
+ * undefined here.
+ */
+
+/** A short text that may be stored. */
+export const Label = z
+  .string()
+  .transform((text) => text || undefined)
+  .pipe(Id.optional())
+  .optional();
+
+export const Protocol = z
+  .string()
+  .transform((text) => text.toLowerCase() || undefined)
+  .pipe(Id.max(32).optional())
+  .optional();
+
+/** What is no address (a socket's path, the URL of a relay) says nothing about the encoder. */
+export const ClientIp = z
+  .string()
+  .transform((text) => (isIP(text) === 0 ? undefined : text))
+  .optional();
+
+const Query = z.object({ server: Id.optional() });
+
+/**
+ * The media server's name, as the hook's address has it.
+ * @throws AppError `bad_request`
+ */
+export function readServerName(c: Context<HttpTypes>): string | undefined {
+  return parseWire(Query, { server: c.req.query("server") }).server;
+}
+
+/**
+ * A key that was found somewhere in what `field` holds.
+ * @throws AppError `bad_request`
+ */
+export function toStreamKey(text: string, field: string): string {
+  if (StreamKey.safeParse(text).success) return text;
+  throw new AppError("bad_request", `${field}: expected a stream key of 1 to 255 characters`);
+}

@@ -1,0 +1,106 @@
+import { createHash } from "node:crypto";
+import type { Context } from "hono";
+import { AppError } from "../../errors.ts";
+import { parseWire } from "../../protocol/ack.ts";
+import type { MediaServer, PublishedConnection, PublishGate, PublishRequest } from "../../streams/publish-gate.ts";
+import { type HttpApp, type HttpTypes, z } from "../http-app.ts";
+import { readJson } from "./hook-body.ts";
+import { ClientIp, Label, Protocol, readServerName, toStreamKey } from "./hook-fields.ts";
+import { toForbidden } from "./hook-refusal.ts";
+import { addHook, type HookParts, UNPUBLISHED } from "./hook-route.ts";
+
+/*
+ * MediaMTX: its HTTP authentication, and two actions of our own, `update` and `unpublish`, that its command hooks
+ * (runOnReady, runOnNotReady) post, since the authentication is asked at the start alone. 2xx is yes. 401 asks the
+ * client for credentials: RTSP clients send none until they are asked.
+ */
+
+const ASKED_ELSEWHERE = ["read", "playback", "api", "metrics", "pprof"] as const;
+const Action = z.object({ action: z.enum(["publish", "update", "unpublish", ...ASKED_ELSEWHERE]) });
+
+/** Room for what is no key: one that is too long is refused by name. */
+const Text = z.string().max(4096).nullish();
+const Connection = z.object({ id: Label.nullable(), ip: ClientIp.nullable(), path: Text });
+const Publish = Connection.extend({ password: Text, token: Text, query: Text, protocol: Protocol.nullable() });
+type Connection = z.infer<typeof Connection>;
+type Publish = z.infer<typeof Publish>;
+
+export function addMediamtxHooks(app: HttpApp, { gate, guard }: HookParts): void {
+  const route = {
+    path: "/v1/hooks/mediamtx",
+    contentType: "application/json",
+    summary: "MediaMTX: HTTP authentication of publishers",
+    description:
+      "The key is the password, else the token, else `key` in the query, else the last part of the path. Other actions belong into authHTTPExclude. `update` and `unpublish` are for runOnReady and runOnNotReady, with `id` as publish had it.",
+    answers: { 204: { description: "Yes." } },
+  };
+  addHook(app, route, guard, async (c) => {
+    const body = await readJson(c);
+    const { action } = parseWire(Action, body);
+    const server = { name: readServerName(c) ?? "mediamtx", boot: "" };
+    switch (action) {
+      case "publish":
+        return publish(c, gate, server, parseWire(Publish, body));
+      case "update": {
+        const reason = await gate.update(server, toConnection(parseWire(Connection, body)), {});
+        if (reason !== null) throw toForbidden(reason);
+        return c.body(null, 204);
+      }
+      case "unpublish":
+        await gate.unpublish(server, toConnection(parseWire(Connection, body)), UNPUBLISHED);
+        return c.body(null, 204);
+      default:
+        throw new AppError("forbidden", `Playhead judges publishing only: list ${action} in authHTTPExclude.`);
+    }
+  });
+}
+
+async function publish(
+  c: Context<HttpTypes>,
+  gate: PublishGate,
+  server: MediaServer,
+  asked: Publish,
+): Promise<Response> {
+  const { connectionId } = toConnection(asked);
+  const { ip, protocol } = asked;
+  const segments = asked.path?.split("/").filter((segment) => segment !== "") ?? [];
+  const name = segments.pop();
+  const key = readCredential(asked) ?? name;
+  if (key === undefined) throw askForCredentials();
+  const request: PublishRequest = {
+    streamKey: toStreamKey(key, "password"),
+    connectionId,
+    // Without its last part, which may be the key.
+    app: parseWire(Label, segments.join("/")),
+    clientIp: ip ?? undefined,
+    protocol: protocol ?? undefined,
+  };
+  const verdict = await gate.publish(server, request, { reports: false }).catch((error: unknown) => {
+    // Clients that were not asked yet use up the wrong keys of their server: who has the right one is to be asked still.
+    if (readCredential(asked) === null && error instanceof AppError && error.code === "rate_limited") return null;
+    throw error;
+  });
+  if (verdict?.valid) return c.body(null, 204);
+  if (verdict === null || (verdict.reason === "unknown" && readCredential(asked) === null)) throw askForCredentials();
+  throw toForbidden(verdict.reason);
+}
+
+/** What the client gave as a key, other than by the path. */
+function readCredential({ password, token, query }: Publish): string | null {
+  return password || token || new URLSearchParams(query ?? "").get("key") || null;
+}
+
+function askForCredentials(): AppError {
+  return new AppError("unauthenticated", "The stream key has to come as password, token, `key` in the query, or path.");
+}
+
+/**
+ * By the id alone: the key that came as a password is not known to command hooks.
+ * @throws AppError `bad_request`
+ */
+function toConnection({ id, ip, path }: Connection): PublishedConnection {
+  if (id) return { streamKey: null, connectionId: id };
+  if (!ip || !path) throw new AppError("bad_request", "id: expected the id of the connection");
+  // A digest, because the path may hold the key, and connection ids are stored.
+  return { streamKey: null, connectionId: createHash("sha256").update(`${ip}:${path}`).digest("base64url") };
+}

@@ -1,0 +1,101 @@
+import type { Context } from "hono";
+import { AppError } from "../../errors.ts";
+import { parseWire } from "../../protocol/ack.ts";
+import type { PublishGate, PublishRequest } from "../../streams/publish-gate.ts";
+import { type HttpApp, type HttpTypes, z } from "../http-app.ts";
+import { readJson } from "./hook-body.ts";
+import { ClientIp, Protocol, readServerName, toStreamKey } from "./hook-fields.ts";
+import { REFUSAL_TEXTS } from "./hook-refusal.ts";
+import { addHook, type HookParts, UNPUBLISHED } from "./hook-route.ts";
+
+/*
+ * OvenMediaEngine's admission webhooks: one signed address for opening and closing. Every verdict is status 200, yes
+ * or no being in the body; it ends a publisher by itself when the lifetime of the answer is over.
+ */
+
+export const SIGNATURE_HEADER = "X-OME-Signature";
+
+const Admission = z.object({
+  client: z.object({
+    address: z.string().min(1).max(64),
+    port: z.number().int().min(0).max(65_535),
+    real_ip: ClientIp,
+  }),
+  request: z.object({
+    direction: z.enum(["incoming", "outgoing"]),
+    status: z.enum(["opening", "closing"]),
+    protocol: Protocol,
+    url: z.string().max(8192),
+  }),
+});
+type Admission = z.infer<typeof Admission>;
+
+export function addOvenMediaEngineHooks(app: HttpApp, { gate, guard }: HookParts): void {
+  const route = {
+    path: "/v1/hooks/ovenmediaengine",
+    contentType: "application/json",
+    summary: "OvenMediaEngine: admission webhooks",
+    description: `Signed by \`${SIGNATURE_HEADER}\`, with the SecretKey of AdmissionWebhooks; no \`?secret=\`. The key is the last part of the address, or \`key\` in its query. Enable it for providers alone.`,
+    answers: { 200: { description: "`{ allowed, lifetime?, reason? }` to an opening, `{}` to a closing." } },
+  };
+  addHook(app, route, guard, async (c) => {
+    const asked = parseWire(Admission, await readJson(c));
+    const { direction, status } = asked.request;
+    const server = { name: readServerName(c) ?? "ovenmediaengine", boot: "" };
+    if (direction === "outgoing") {
+      if (status === "closing") return c.json({});
+      return refuse(c, "Playhead judges publishing only: enable admission webhooks for providers alone.");
+    }
+    const { key, ...publication } = toPublication(asked);
+    if (status === "closing") {
+      await gate.unpublish(server, { streamKey: key, connectionId: publication.connectionId }, UNPUBLISHED);
+      return c.json({});
+    }
+    if (key === null) return refuse(c, "The address has no stream key.");
+    return open(c, () => gate.publish(server, { ...publication, streamKey: key }, { reports: false }));
+  });
+}
+
+async function open(c: Context<HttpTypes>, ask: () => ReturnType<PublishGate["publish"]>): Promise<Response> {
+  try {
+    const verdict = await ask();
+    if (!verdict.valid) return refuse(c, REFUSAL_TEXTS[verdict.reason]);
+    // In whole milliseconds, and never down to 0, which is forever.
+    return c.json({ allowed: true, lifetime: Math.ceil(verdict.lifetimeMs) });
+  } catch (error) {
+    // Any other status counts as a webhook that is broken, not as a no.
+    if (error instanceof AppError) return refuse(c, error.message);
+    throw error;
+  }
+}
+
+function refuse(c: Context<HttpTypes>, reason: string): Response {
+  return c.json({ allowed: false, reason });
+}
+
+type Publication = Omit<PublishRequest, "streamKey"> & { key: string | null };
+
+/** @throws AppError `bad_request` */
+function toPublication({ client, request }: Admission): Publication {
+  const { segments, query } = toParts(request.url);
+  const name = segments.pop();
+  const key = query.get("key") || name;
+  return {
+    key: key === undefined ? null : toStreamKey(key, "request.url"),
+    connectionId: `${client.address}:${client.port}`,
+    app: segments.join("/") || undefined,
+    clientIp: client.real_ip ?? parseWire(ClientIp, client.address),
+    protocol: request.protocol,
+  };
+}
+
+/** The message says nothing of the address: its end is a key. @throws AppError `bad_request` */
+function toParts(address: string): { segments: string[]; query: URLSearchParams } {
+  try {
+    const url = new URL(address);
+    const segments = url.pathname.split("/").filter((segment) => segment !== "");
+    return { segments: segments.map(decodeURIComponent), query: url.searchParams };
+  } catch {
+    throw new AppError("bad_request", "request.url: expected a URL");
+  }
+}

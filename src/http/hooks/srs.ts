@@ -1,0 +1,87 @@
+import type { Context } from "hono";
+import { parseWire } from "../../protocol/ack.ts";
+import { Id } from "../../protocol/ids.ts";
+import type { MediaServer, PublishedConnection } from "../../streams/publish-gate.ts";
+import { type HttpApp, type HttpTypes, z } from "../http-app.ts";
+import { readJson } from "./hook-body.ts";
+import { ClientIp, Label, readServerName, toStreamKey } from "./hook-fields.ts";
+import { REFUSAL_TEXTS } from "./hook-refusal.ts";
+import { addHook, type HookParts, UNPUBLISHED } from "./hook-route.ts";
+
+/*
+ * SRS. Yes is exactly status 200 with `{"code":0}`; all else refuses or cuts. The stream's name is the key, unless
+ * the encoder gives it as `?key=` behind a name that may then be public.
+ */
+
+const IGNORED = ["on_connect", "on_close", "on_stop", "on_dvr"] as const;
+const Action = z.object({ action: z.enum(["on_publish", "on_unpublish", "on_hls", "on_play", ...IGNORED]) });
+
+/** A number in older versions. */
+const ClientId = z.preprocess((id) => (Number.isSafeInteger(id) ? String(id) : id), Id);
+
+const Event = z.object({
+  client_id: ClientId,
+  ip: ClientIp,
+  app: Label,
+  stream: z.string().max(1024),
+  param: z.string().max(4096).optional(),
+  server_id: Label,
+  service_id: Label,
+});
+type Event = z.infer<typeof Event>;
+
+export function addSrsHooks(app: HttpApp, { gate, guard }: HookParts): void {
+  const route = {
+    path: "/v1/hooks/srs",
+    contentType: "application/json",
+    summary: "SRS: on_publish, on_unpublish, on_hls",
+    description:
+      "The key is the stream's name, or `key` behind it. on_hls renews the lease and is optional; on_play is not judged here and refused.",
+    answers: { 200: { description: '`{"code":0}`: yes.' } },
+  };
+  addHook(app, route, guard, async (c) => {
+    const body = await readJson(c);
+    const { action } = parseWire(Action, body);
+    if (action === "on_play") return refuse(c, "Playhead judges publishing only: take on_play out of http_hooks.");
+    if (action !== "on_publish" && action !== "on_unpublish" && action !== "on_hls") return accept(c);
+
+    const event = parseWire(Event, body);
+    const server = toServer(event, readServerName(c));
+    if (action === "on_publish") {
+      const { client_id: connectionId, app, ip: clientIp } = event;
+      const request = { streamKey: readKey(event), connectionId, app, clientIp, protocol: "rtmp" };
+      const verdict = await gate.publish(server, request, { reports: false });
+      return verdict.valid ? accept(c) : refuse(c, REFUSAL_TEXTS[verdict.reason]);
+    }
+    const connection = toConnection(event);
+    if (action === "on_hls") {
+      const reason = await gate.update(server, connection, {});
+      return reason === null ? accept(c) : refuse(c, REFUSAL_TEXTS[reason]);
+    }
+    await gate.unpublish(server, connection, UNPUBLISHED);
+    return accept(c);
+  });
+}
+
+function accept(c: Context<HttpTypes>): Response {
+  return c.json({ code: 0 });
+}
+
+function refuse(c: Context<HttpTypes>, message: string): Response {
+  return c.json({ code: 1, message }, 403);
+}
+
+/** `service_id` is new with every start of SRS; old versions have none. */
+function toServer(event: Event, name: string | undefined): MediaServer {
+  return { name: name ?? event.server_id ?? "srs", boot: event.service_id ?? "" };
+}
+
+/** Without `param`, as old versions leave it out at the end, the name may be the public one: the connection has to do. */
+function toConnection(event: Event): PublishedConnection {
+  return { streamKey: event.param === undefined ? null : readKey(event), connectionId: event.client_id };
+}
+
+/** @throws AppError `bad_request` */
+function readKey({ stream, param }: Event): string {
+  return toStreamKey(new URLSearchParams(param ?? "").get("key") || stream, "stream");
+}
