@@ -38,12 +38,20 @@ interface Problem {
 /** More than a person picks from a list. */
 const MAX_COURSES = 1000;
 
-async function call<T>(path: string, options: { token?: string; body?: object } = {}): Promise<T> {
+interface CallOptions {
+  token?: string;
+  body?: object;
+  /** GET without a body and POST with one, unless it says otherwise. */
+  method?: "POST" | "PATCH" | "DELETE";
+}
+
+/** @throws ApiError */
+export async function call<T>(path: string, options: CallOptions = {}): Promise<T> {
   const headers: Record<string, string> = { accept: "application/json" };
   if (options.token) headers.authorization = `Bearer ${options.token}`;
   if (options.body) headers["content-type"] = "application/json";
   const response = await fetch(path, {
-    method: options.body ? "POST" : "GET",
+    method: options.method ?? (options.body ? "POST" : "GET"),
     headers,
     ...(options.body ? { body: JSON.stringify(options.body) } : {}),
   }).catch(() => {

@@ -5,6 +5,7 @@ import { LearnerDetail } from "./learner-detail.tsx";
 import { LearnerList } from "./learner-list.tsx";
 import { Loading, Notice } from "./notice.tsx";
 import type { Session } from "./session.ts";
+import { Tile } from "./tile.tsx";
 import { useLoad } from "./use-load.ts";
 import { useTopic } from "./use-topic.ts";
 import { Viewers } from "./viewers.tsx";
@@ -57,15 +58,6 @@ export function CourseView({ session, dashboard, courseId, learnerId, onChooseLe
           <Viewers live={live} files={toFiles(course.value)} onChoose={onChooseLearner} />
         </aside>
       </div>
-    </div>
-  );
-}
-
-function Tile({ name, value, isLive = false }: { name: string; value: string; isLive?: boolean }) {
-  return (
-    <div class={isLive ? "tile live" : "tile"}>
-      <dt>{name}</dt>
-      <dd>{value}</dd>
     </div>
   );
 }

@@ -29,6 +29,35 @@ export function toAgo(iso: string | null, nowMs: number): string {
   return "just now";
 }
 
+/** "in 3 days"; what is past, or less than a minute off, is "now". */
+export function toAhead(iso: string, nowMs: number): string {
+  const seconds = (Date.parse(iso) - nowMs) / 1000;
+  for (const [unit, length] of STEPS) {
+    if (seconds >= length) return RELATIVE.format(Math.floor(seconds / length), unit);
+  }
+  return "now";
+}
+
+const DATE_AND_TIME = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" });
+const TIME = new Intl.DateTimeFormat("en", { timeStyle: "short" });
+
+/** The time of day, with the date where that is not today's. */
+export function toTime(iso: string, nowMs: number): string {
+  const time = new Date(iso);
+  const isToday = time.toDateString() === new Date(nowMs).toDateString();
+  return (isToday ? TIME : DATE_AND_TIME).format(time);
+}
+
+/** 850 becomes 850 kbit/s, and 2480 becomes 2.5 Mbit/s. */
+export function toBitrate(kbps: number): string {
+  return kbps < 1000 ? `${Math.round(kbps)}\u00a0kbit/s` : `${(kbps / 1000).toFixed(1)}\u00a0Mbit/s`;
+}
+
+/** "1 viewer", "1,200 viewers". */
+export function toCount(count: number, one: string): string {
+  return `${count.toLocaleString("en")}\u00a0${one}${count === 1 ? "" : "s"}`;
+}
+
 /** One or two letters for a round picture. */
 export function toInitials(name: string): string {
   const words = name.split(/[\s._@-]+/).filter((word) => word !== "");

@@ -6,6 +6,7 @@ import { PercentageBar } from "./bars.tsx";
 import { toAgo, toPercent } from "./format.ts";
 import { Notice } from "./notice.tsx";
 import type { Session } from "./session.ts";
+import { useMinute } from "./use-minute.ts";
 
 type Compare = (a: CourseProgressRow, b: CourseProgressRow) => number;
 
@@ -152,14 +153,4 @@ function useFurtherPages(token: string, courseId: string, isStale: boolean) {
   }
 
   return { rows, isLast, isBusy, failure, loadMore: () => void load() };
-}
-
-/** The time of day, once a minute: enough for "3 minutes ago". */
-function useMinute(): number {
-  const [nowMs, setNowMs] = useState(() => Date.now());
-  useEffect(() => {
-    const timer = setInterval(() => setNowMs(Date.now()), 60_000);
-    return () => clearInterval(timer);
-  }, []);
-  return nowMs;
 }

@@ -1,15 +1,23 @@
 import type { ConnectionState } from "../client/index.ts";
 import { ConnectionBadge } from "./connection-badge.tsx";
 import type { Session } from "./session.ts";
+import { type Part, toAddress } from "./use-place.ts";
+
+const PARTS: { part: Part; label: string }[] = [
+  { part: "courses", label: "Courses" },
+  { part: "streams", label: "Streams" },
+];
 
 interface PageHeaderProps {
-  page: "dashboard" | "watch";
+  page: Part | "watch";
   session: Session | null;
   connection: ConnectionState | null;
+  /** On the dashboard: shows the other part without loading the page again. */
+  onGo?(part: Part): void;
   onSignOut(): void;
 }
 
-export function PageHeader({ page, session, connection, onSignOut }: PageHeaderProps) {
+export function PageHeader({ page, session, connection, onGo, onSignOut }: PageHeaderProps) {
   return (
     <header class="page-header">
       <a class="brand" href="/">
@@ -17,9 +25,20 @@ export function PageHeader({ page, session, connection, onSignOut }: PageHeaderP
         Playhead
       </a>
       <nav aria-label="Pages">
-        <a href="/" aria-current={page === "dashboard" ? "page" : undefined}>
-          Dashboard
-        </a>
+        {PARTS.map(({ part, label }) => (
+          <a
+            key={part}
+            href={toAddress({ part })}
+            aria-current={page === part ? "page" : undefined}
+            onClick={(event) => {
+              if (!onGo || !isPlainClick(event)) return;
+              event.preventDefault();
+              onGo(part);
+            }}
+          >
+            {label}
+          </a>
+        ))}
         <a href="/watch" aria-current={page === "watch" ? "page" : undefined}>
           Watch
         </a>
@@ -39,6 +58,11 @@ export function PageHeader({ page, session, connection, onSignOut }: PageHeaderP
       </div>
     </header>
   );
+}
+
+/** One that asks for no other tab or window. */
+function isPlainClick(event: MouseEvent): boolean {
+  return event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
 }
 
 function toName({ user }: Session): string {

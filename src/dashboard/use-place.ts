@@ -1,15 +1,21 @@
 import { useEffect, useState } from "preact/hooks";
 
 /** What the page shows, as its address says: a link to a learner can be kept, and Back goes back. */
-export interface Place {
-  course?: string;
-  learner?: string;
-}
+export type Place = { part: "courses"; course?: string; learner?: string } | { part: "streams"; stream?: string };
+export type Part = Place["part"];
 
 function readPlace(): Place {
   const query = new URLSearchParams(location.search);
-  const [course, learner] = [query.get("course"), query.get("learner")];
-  return { ...(course ? { course } : {}), ...(learner ? { learner } : {}) };
+  const [course, learner, stream] = [query.get("course"), query.get("learner"), query.get("stream")];
+  if (query.get("part") === "streams") return { part: "streams", ...(stream ? { stream } : {}) };
+  return { part: "courses", ...(course ? { course } : {}), ...(learner ? { learner } : {}) };
+}
+
+/** The courses have no name in the address: that is where the dashboard opens. */
+export function toAddress(place: Place): string {
+  const { part, ...rest } = place;
+  const query = new URLSearchParams({ ...(part === "courses" ? {} : { part }), ...rest });
+  return query.size === 0 ? "/" : `/?${query}`;
 }
 
 export function usePlace(): [Place, (place: Place) => void] {
@@ -22,7 +28,7 @@ export function usePlace(): [Place, (place: Place) => void] {
   return [
     place,
     (next) => {
-      history.pushState(null, "", `?${new URLSearchParams({ ...next })}`);
+      history.pushState(null, "", toAddress(next));
       setPlace(next);
     },
   ];

@@ -1,6 +1,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { attachPlayer, type ConnectionState, type FileProgress, type Player } from "../client/index.ts";
 import type { CourseFile } from "./api.ts";
+import { Ask } from "./ask.tsx";
 import { WatchedBar } from "./bars.tsx";
 import { CLIP_SECONDS, CLIP_URL } from "./clip.ts";
 import { toClock, toPercent } from "./format.ts";
@@ -84,38 +85,14 @@ export function WatchPlayer({ token, file, onConnection, onProgress }: WatchPlay
         <span class={glance.pending > 0 ? "badge" : "badge done"} role="status">
           {glance.pending > 0 ? "Saving…" : "Saved"}
         </span>
-        <StartOver onConfirmed={() => void startOver()} />
+        <Ask
+          label="Start over"
+          question="Forget what you watched of this file?"
+          yes="Forget it"
+          no="Keep it"
+          onYes={() => void startOver()}
+        />
       </div>
     </section>
-  );
-}
-
-/** Two clicks, because what is forgotten does not come back. */
-function StartOver({ onConfirmed }: { onConfirmed(): void }) {
-  const [isAsking, setAsking] = useState(false);
-  if (!isAsking) {
-    return (
-      <button type="button" class="quiet" onClick={() => setAsking(true)}>
-        Start over
-      </button>
-    );
-  }
-  return (
-    <span class="ask">
-      Forget what you watched of this file?
-      <button
-        type="button"
-        class="danger"
-        onClick={() => {
-          setAsking(false);
-          onConfirmed();
-        }}
-      >
-        Forget it
-      </button>
-      <button type="button" class="quiet" onClick={() => setAsking(false)}>
-        Keep it
-      </button>
-    </span>
   );
 }

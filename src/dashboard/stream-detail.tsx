@@ -1,0 +1,134 @@
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
+import type { Dashboard, Stream } from "../client/index.ts";
+import { toBitrate, toTime } from "./format.ts";
+import { Loading, Notice } from "./notice.tsx";
+import type { Session } from "./session.ts";
+import { StreamActions } from "./stream-actions.tsx";
+import { changeStream, type NewKey } from "./stream-api.ts";
+import { StreamBadge } from "./stream-badge.tsx";
+import { toExpiry, toSince } from "./stream-facts.ts";
+import { StreamFields } from "./stream-form.tsx";
+import { StreamHistory } from "./stream-history.tsx";
+import { StreamSettings } from "./stream-settings.tsx";
+import { useMinute } from "./use-minute.ts";
+import { useTopic } from "./use-topic.ts";
+
+interface StreamDetailProps {
+  session: Session;
+  dashboard: Dashboard;
+  streamId: string;
+  /** As the list has it: shown until the stream's own topic has spoken. */
+  listed: Stream | undefined;
+  /** Whether somebody just chose it: the focus follows. */
+  takesFocus: boolean;
+  onKey(newKey: NewKey): void;
+  onClose(): void;
+}
+
+/** One stream: how it goes, and for whom it belongs to, what to do with it and how it went before. */
+export function StreamDetail({ session, dashboard, streamId, listed, takesFocus, onKey, onClose }: StreamDetailProps) {
+  const live = useTopic(dashboard, `stream:${streamId}`);
+  const heading = useRef<HTMLHeadingElement>(null);
+  const stream = live?.at == null ? listed : live.streams[0];
+  const isOwn = session.user.role === "admin" || stream?.userId === session.user.id;
+  useLayoutEffect(() => {
+    if (takesFocus) heading.current?.focus();
+  }, [takesFocus]);
+
+  return (
+    <section class="card stream-detail" aria-labelledby="stream-title">
+      <div class="card-head">
+        <h2 id="stream-title" ref={heading} tabIndex={-1}>
+          {stream?.title ?? "Stream"}
+        </h2>
+        {stream && <StreamBadge status={stream.status} />}
+        <button type="button" class="quiet" onClick={onClose}>
+          Close
+        </button>
+      </div>
+      {live?.error && <Notice kind="error">{live.error.message}</Notice>}
+      {live?.at == null && !live?.error && !stream && <Loading what="this stream" />}
+      {live?.at != null && !live.error && !stream && <p class="empty">This stream is there no more.</p>}
+      {stream && <StreamFacts stream={stream} />}
+      {stream && isOwn && (
+        <Managed
+          token={session.token}
+          stream={stream}
+          onKey={onKey}
+          onClose={onClose}
+          onSettled={() => heading.current?.focus()}
+        />
+      )}
+    </section>
+  );
+}
+
+function StreamFacts({ stream }: { stream: Stream }) {
+  const nowMs = useMinute();
+  const { bitrateKbps, viewers, expiresAt } = stream;
+  return (
+    <dl class="facts">
+      <dt>Broadcast</dt>
+      <dd>{toSince(stream, nowMs)}</dd>
+      <dt>Bitrate</dt>
+      <dd>{bitrateKbps === null ? "–" : toBitrate(bitrateKbps)}</dd>
+      <dt>Viewers</dt>
+      <dd>{viewers === null ? "–" : viewers.toLocaleString("en")}</dd>
+      <dt>Key</dt>
+      <dd>
+        <code>{stream.keyPrefix}…</code>
+      </dd>
+      <dt>Expiry</dt>
+      <dd>
+        {toExpiry(stream, nowMs)}
+        {expiresAt !== null && <span class="muted"> ({toTime(expiresAt, nowMs)})</span>}
+      </dd>
+      <dt>Owner</dt>
+      <dd>{stream.userId}</dd>
+    </dl>
+  );
+}
+
+interface ManagedProps {
+  token: string;
+  stream: Stream;
+  onKey(newKey: NewKey): void;
+  onClose(): void;
+  onSettled(): void;
+}
+
+function Managed({ token, stream, onKey, onClose, onSettled }: ManagedProps) {
+  const [isEditing, setEditing] = useState(false);
+
+  function endEditing(): void {
+    setEditing(false);
+    onSettled();
+  }
+
+  return (
+    <>
+      <StreamSettings token={token} stream={stream} />
+      {isEditing ? (
+        <StreamFields
+          stream={stream}
+          submitLabel="Save"
+          onSubmit={async (form) => {
+            await changeStream(token, stream, form);
+            endEditing();
+          }}
+          onCancel={endEditing}
+        />
+      ) : (
+        <StreamActions
+          token={token}
+          stream={stream}
+          onEdit={() => setEditing(true)}
+          onKey={onKey}
+          onDeleted={onClose}
+          onSettled={onSettled}
+        />
+      )}
+      <StreamHistory token={token} stream={stream} />
+    </>
+  );
+}

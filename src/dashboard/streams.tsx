@@ -1,0 +1,115 @@
+import { useCallback, useEffect, useState } from "preact/hooks";
+import type { Dashboard } from "../client/index.ts";
+import { KeyCard } from "./key-card.tsx";
+import { Loading, Notice } from "./notice.tsx";
+import type { Session } from "./session.ts";
+import { createStream, type NewKey } from "./stream-api.ts";
+import { StreamDetail } from "./stream-detail.tsx";
+import { StreamFields } from "./stream-form.tsx";
+import { StreamList, toRowId } from "./stream-list.tsx";
+import { Tile } from "./tile.tsx";
+import { useStatusNews } from "./use-status-news.ts";
+import { useStreams } from "./use-streams.ts";
+
+interface StreamsProps {
+  session: Session;
+  dashboard: Dashboard;
+  chosen: string | undefined;
+  onChoose(streamId: string | undefined): void;
+}
+
+/** The streams, live, and what whoever owns them does with them. */
+export function Streams({ session, dashboard, chosen, onChoose }: StreamsProps) {
+  const { live, failure, retry } = useStreams(dashboard, session);
+  const [newKey, setNewKey] = useState<NewKey | null>(null);
+  const [isByHand, setByHand] = useState(false);
+  const news = useStatusNews(live?.at == null ? undefined : live.streams);
+
+  useEffect(() => {
+    document.title = "Streams · Playhead";
+  }, []);
+
+  const choose = useCallback(
+    (streamId: string) => {
+      setByHand(true);
+      onChoose(streamId);
+    },
+    [onChoose],
+  );
+
+  function close(): void {
+    onChoose(undefined);
+    if (chosen !== undefined) document.getElementById(toRowId(chosen))?.focus();
+  }
+
+  if (live?.error && live.at === null) return <Notice kind="error">{live.error.message}</Notice>;
+  if (live?.at == null) return <Loading what="the streams" />;
+
+  const { streams } = live;
+  const onAir = streams.filter(({ status }) => status === "live");
+  const waiting = streams.filter(({ status }) => status === "reconnecting");
+  const viewers = onAir.reduce((sum, stream) => sum + (stream.viewers ?? 0), 0);
+  return (
+    <div class={live.stale ? "streams stale" : "streams"}>
+      <NewStream session={session} onKey={setNewKey} />
+      <p class="visually-hidden" role="status">
+        {news}
+      </p>
+      {newKey && <KeyCard key={newKey.streamKey} newKey={newKey} onClose={() => setNewKey(null)} />}
+      {failure && (
+        <Notice kind="error" onRetry={retry}>
+          {failure}
+        </Notice>
+      )}
+      <dl class="tiles">
+        <Tile name="Live now" value={String(onAir.length)} isLive={onAir.length > 0 && !live.stale} />
+        <Tile name="Reconnecting" value={String(waiting.length)} />
+        <Tile name="Viewers" value={viewers.toLocaleString("en")} />
+      </dl>
+      <div class={chosen === undefined ? "columns alone" : "columns with-detail"}>
+        <StreamList streams={streams} userId={session.user.id} chosen={chosen} onChoose={choose} />
+        {chosen !== undefined && (
+          <aside>
+            <StreamDetail
+              key={chosen}
+              session={session}
+              dashboard={dashboard}
+              streamId={chosen}
+              listed={streams.find(({ id }) => id === chosen)}
+              takesFocus={isByHand}
+              onKey={setNewKey}
+              onClose={close}
+            />
+          </aside>
+        )}
+      </div>
+    </div>
+  );
+}
+
+/** The head of the part, with the form for a new stream. Only the server knows who may have some, and says so. */
+function NewStream({ session, onKey }: { session: Session; onKey(newKey: NewKey): void }) {
+  const [isMaking, setMaking] = useState(false);
+  return (
+    <>
+      <div class="part-head">
+        <h1>Streams</h1>
+        <button type="button" class="primary" aria-expanded={isMaking} onClick={() => setMaking(!isMaking)}>
+          New stream
+        </button>
+      </div>
+      {isMaking && (
+        <section class="card" aria-label="New stream">
+          <StreamFields
+            submitLabel="Create stream"
+            onSubmit={async (form) => {
+              onKey(await createStream(session.token, form));
+              setMaking(false);
+            }}
+            onCancel={() => setMaking(false)}
+          />
+        </section>
+      )}
+    </>
+  );
+}

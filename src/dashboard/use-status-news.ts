@@ -1,0 +1,17 @@
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { Stream, StreamStatus } from "../client/index.ts";
+import { STATUS_WORDS } from "./stream-badge.tsx";
+
+/** What became of streams just now, in words for who does not see the badges change. Silent about how things began. */
+export function useStatusNews(streams: readonly Stream[] | undefined): string {
+  const [news, setNews] = useState("");
+  const known = useRef<Map<string, StreamStatus> | null>(null);
+  useEffect(() => {
+    if (!streams) return;
+    const before = known.current;
+    known.current = new Map(streams.map(({ id, status }) => [id, status]));
+    const changed = streams.filter(({ id, status }) => (before?.get(id) ?? status) !== status);
+    if (changed.length > 0) setNews(changed.map(({ title, status }) => `${title}: ${STATUS_WORDS[status]}`).join(". "));
+  }, [streams]);
+  return news;
+}

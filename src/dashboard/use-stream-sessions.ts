@@ -1,0 +1,33 @@
+import { useEffect, useState } from "preact/hooks";
+import type { Stream } from "../client/index.ts";
+import type { StreamSession } from "../protocol/stream.ts";
+import { loadSessions } from "./stream-api.ts";
+import { useAction } from "./use-action.ts";
+
+/** The sessions of a stream, the newest first: the newest page again whenever the stream's status changes, earlier ones on demand. */
+export function useStreamSessions(token: string, { id, status, startedAt, endedAt }: Stream) {
+  const [sessions, setSessions] = useState<ReadonlyMap<number, StreamSession>>(new Map());
+  /** The `before` of the earliest page that was read; null where that was the last. */
+  const [next, setNext] = useState<number | null | undefined>();
+  const { isBusy, failure, run } = useAction();
+
+  async function load(before?: number): Promise<void> {
+    const page = await loadSessions(token, id, before);
+    setSessions((known) => new Map([...known, ...page.sessions.map((session) => [session.id, session] as const)]));
+    // The newest page read again says nothing of how far back one has come.
+    setNext((known) => (before === undefined && known !== undefined ? known : (page.next ?? null)));
+  }
+
+  useEffect(() => {
+    void run(() => load());
+  }, [token, id, status, startedAt, endedAt]);
+
+  return {
+    sessions: [...sessions.values()].sort((a, b) => b.id - a.id),
+    isLast: next === null,
+    isBusy,
+    failure,
+    loadFirst: () => void run(() => load()),
+    loadMore: () => void run(() => load(next ?? undefined)),
+  };
+}
