@@ -23,10 +23,20 @@ interface StreamDetailProps {
   takesFocus: boolean;
   onKey(newKey: NewKey): void;
   onClose(): void;
+  onDeleted(): void;
 }
 
 /** One stream: how it goes, and for whom it belongs to, what to do with it and how it went before. */
-export function StreamDetail({ session, dashboard, streamId, listed, takesFocus, onKey, onClose }: StreamDetailProps) {
+export function StreamDetail({
+  session,
+  dashboard,
+  streamId,
+  listed,
+  takesFocus,
+  onKey,
+  onClose,
+  onDeleted,
+}: StreamDetailProps) {
   const live = useTopic(dashboard, `stream:${streamId}`);
   const heading = useRef<HTMLHeadingElement>(null);
   const stream = live?.at == null ? listed : live.streams[0];
@@ -55,7 +65,7 @@ export function StreamDetail({ session, dashboard, streamId, listed, takesFocus,
           token={session.token}
           stream={stream}
           onKey={onKey}
-          onClose={onClose}
+          onDeleted={onDeleted}
           onSettled={() => heading.current?.focus()}
         />
       )}
@@ -93,11 +103,11 @@ interface ManagedProps {
   token: string;
   stream: Stream;
   onKey(newKey: NewKey): void;
-  onClose(): void;
+  onDeleted(): void;
   onSettled(): void;
 }
 
-function Managed({ token, stream, onKey, onClose, onSettled }: ManagedProps) {
+function Managed({ token, stream, onKey, onDeleted, onSettled }: ManagedProps) {
   const [isEditing, setEditing] = useState(false);
 
   function endEditing(): void {
@@ -124,7 +134,7 @@ function Managed({ token, stream, onKey, onClose, onSettled }: ManagedProps) {
           stream={stream}
           onEdit={() => setEditing(true)}
           onKey={onKey}
-          onDeleted={onClose}
+          onDeleted={onDeleted}
           onSettled={onSettled}
         />
       )}

@@ -1,4 +1,5 @@
-import { useCallback, useEffect, useState } from "preact/hooks";
+import type { Ref } from "preact";
+import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import type { Dashboard } from "../client/index.ts";
 import { KeyCard } from "./key-card.tsx";
 import { Loading, Notice } from "./notice.tsx";
@@ -23,6 +24,7 @@ export function Streams({ session, dashboard, chosen, onChoose }: StreamsProps) 
   const { live, failure, retry } = useStreams(dashboard, session);
   const [newKey, setNewKey] = useState<NewKey | null>(null);
   const [isByHand, setByHand] = useState(false);
+  const heading = useRef<HTMLHeadingElement>(null);
   const news = useStatusNews(live?.at == null ? undefined : live.streams);
 
   useEffect(() => {
@@ -42,6 +44,17 @@ export function Streams({ session, dashboard, chosen, onChoose }: StreamsProps) 
     if (chosen !== undefined) document.getElementById(toRowId(chosen))?.focus();
   }
 
+  /** Its row goes too, so the focus goes to what stays. */
+  function onDeleted(): void {
+    onChoose(undefined);
+    heading.current?.focus();
+  }
+
+  function closeKey(): void {
+    setNewKey(null);
+    heading.current?.focus();
+  }
+
   if (live?.error && live.at === null) return <Notice kind="error">{live.error.message}</Notice>;
   if (live?.at == null) return <Loading what="the streams" />;
 
@@ -51,11 +64,11 @@ export function Streams({ session, dashboard, chosen, onChoose }: StreamsProps) 
   const viewers = onAir.reduce((sum, stream) => sum + (stream.viewers ?? 0), 0);
   return (
     <div class={live.stale ? "streams stale" : "streams"}>
-      <NewStream session={session} onKey={setNewKey} />
+      <NewStream session={session} heading={heading} onKey={setNewKey} />
       <p class="visually-hidden" role="status">
         {news}
       </p>
-      {newKey && <KeyCard key={newKey.streamKey} newKey={newKey} onClose={() => setNewKey(null)} />}
+      {newKey && <KeyCard key={newKey.streamKey} newKey={newKey} onClose={closeKey} />}
       {failure && (
         <Notice kind="error" onRetry={retry}>
           {failure}
@@ -79,6 +92,7 @@ export function Streams({ session, dashboard, chosen, onChoose }: StreamsProps) 
               takesFocus={isByHand}
               onKey={setNewKey}
               onClose={close}
+              onDeleted={onDeleted}
             />
           </aside>
         )}
@@ -87,14 +101,29 @@ export function Streams({ session, dashboard, chosen, onChoose }: StreamsProps) 
   );
 }
 
+interface NewStreamProps {
+  session: Session;
+  heading: Ref<HTMLHeadingElement>;
+  onKey(newKey: NewKey): void;
+}
+
 /** The head of the part, with the form for a new stream. Only the server knows who may have some, and says so. */
-function NewStream({ session, onKey }: { session: Session; onKey(newKey: NewKey): void }) {
+function NewStream({ session, heading, onKey }: NewStreamProps) {
   const [isMaking, setMaking] = useState(false);
+  const opener = useRef<HTMLButtonElement>(null);
   return (
     <>
       <div class="part-head">
-        <h1>Streams</h1>
-        <button type="button" class="primary" aria-expanded={isMaking} onClick={() => setMaking(!isMaking)}>
+        <h1 ref={heading} tabIndex={-1}>
+          Streams
+        </h1>
+        <button
+          type="button"
+          class="primary"
+          ref={opener}
+          aria-expanded={isMaking}
+          onClick={() => setMaking(!isMaking)}
+        >
           New stream
         </button>
       </div>
@@ -106,7 +135,10 @@ function NewStream({ session, onKey }: { session: Session; onKey(newKey: NewKey)
               onKey(await createStream(session.token, form));
               setMaking(false);
             }}
-            onCancel={() => setMaking(false)}
+            onCancel={() => {
+              setMaking(false);
+              opener.current?.focus();
+            }}
           />
         </section>
       )}
