@@ -141,6 +141,11 @@ type Changes = Partial<Omit<HttpParts, "config">> & {
   owned?: Record<string, Partial<OwnStream>>;
 };
 
+function toBody(body: unknown): BodyInit {
+  if (body instanceof Uint8Array) return new Blob([new Uint8Array(body)]);
+  return typeof body === "string" ? body : JSON.stringify(body);
+}
+
 /** The API, and `call`, which says whose call it is by `as`. */
 export function createApi(changes: Changes = {}) {
   const progress = fakeProgress();
@@ -183,7 +188,7 @@ export function createApi(changes: Changes = {}) {
       `http://playhead.test${path}`,
       {
         method,
-        ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
+        ...(body === undefined ? {} : { body: toBody(body) }),
         headers: {
           host: "playhead.test",
           ...(body === undefined ? {} : { "content-type": "application/json" }),

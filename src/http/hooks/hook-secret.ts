@@ -1,8 +1,8 @@
-import { createHash, createHmac, timingSafeEqual } from "node:crypto";
+import { createHmac } from "node:crypto";
+import { isOneOf } from "../../auth/secret-check.ts";
 
 /*
- * What lets a media server call its hook. All comparisons are of digests, and all secrets are compared every time:
- * how long an answer takes tells nothing of any of them.
+ * What lets a media server call its hook.
  */
 
 export const DIALECTS = ["nginx-rtmp", "srs", "mediamtx", "ovenmediaengine"] as const;
@@ -37,14 +37,4 @@ function toSecretOf(dialect: Dialect, entry: string): string {
   const named = DIALECTS.find((name) => entry.startsWith(`${name}:`));
   if (named === undefined) return entry;
   return named === dialect ? entry.slice(named.length + 1).trim() : "";
-}
-
-function isOneOf(given: string, wanted: string[]): boolean {
-  const digest = toDigest(given);
-  // No `some`: it would stop at the first that fits.
-  return wanted.reduce((found, one) => timingSafeEqual(digest, toDigest(one)) || found, false);
-}
-
-function toDigest(text: string): Buffer {
-  return createHash("sha256").update(text).digest();
 }

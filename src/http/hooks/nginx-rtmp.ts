@@ -58,8 +58,8 @@ export function addNginxRtmpHooks(app: HttpApp, { gate, guard }: HookParts): voi
     answers: OK,
   };
   addHook(app, update, guard, async (c) => {
-    const { name, clientid, timestamp } = parseWire(Updated, await readForm(c));
-    const connection = { streamKey: name, connectionId: clientid };
+    const { name, clientid, app, timestamp } = parseWire(Updated, await readForm(c));
+    const connection = { streamKey: name, connectionId: clientid, app };
     const reason = await gate.update(readServer(c), connection, { mediaTimeMs: timestamp });
     if (reason !== null) throw toForbidden(reason);
     return c.json({ ok: true });
@@ -73,8 +73,8 @@ export function addNginxRtmpHooks(app: HttpApp, { gate, guard }: HookParts): voi
     answers: OK,
   };
   addHook(app, done, guard, async (c) => {
-    const { name, clientid } = parseWire(Published, await readForm(c));
-    await gate.unpublish(readServer(c), { streamKey: name, connectionId: clientid }, UNPUBLISHED);
+    const { name, clientid, app } = parseWire(Published, await readForm(c));
+    await gate.unpublish(readServer(c), { streamKey: name, connectionId: clientid, app }, UNPUBLISHED);
     return c.json({ ok: true });
   });
 }

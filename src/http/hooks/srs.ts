@@ -78,7 +78,8 @@ function toServer(event: Event, name: string | undefined): MediaServer {
 
 /** Without `param`, as old versions leave it out at the end, the name may be the public one: the connection has to do. */
 function toConnection(event: Event): PublishedConnection {
-  return { streamKey: event.param === undefined ? null : readKey(event), connectionId: event.client_id };
+  const { param, client_id: connectionId, app } = event;
+  return { streamKey: param === undefined ? null : readKey(event), connectionId, app };
 }
 
 /** @throws AppError `bad_request` */
