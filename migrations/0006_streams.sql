@@ -121,21 +121,22 @@ CREATE TRIGGER end_session_of_stream AFTER UPDATE OF status ON streams FOR EACH 
 -- Every process holds keys it has seen, and tells media servers what to drop: both hear of it here.
 CREATE FUNCTION notify_stream_keys() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  PERFORM pg_notify('stream_keys', CASE TG_TABLE_NAME WHEN 'streams' THEN coalesce(NEW.id, OLD.id) ELSE NEW.stream_id END);
+  PERFORM pg_notify('stream_keys', coalesce(to_jsonb(NEW), to_jsonb(OLD)) ->> TG_ARGV[0]);
   RETURN NULL;
 END $$;
+COMMENT ON FUNCTION notify_stream_keys IS 'Names the stream; its argument is the column that holds the stream''s id.';
 CREATE TRIGGER notify_stream_keys_update AFTER UPDATE ON streams FOR EACH ROW
   WHEN (
     (NEW.key_hash, NEW.previous_key_hash, NEW.previous_key_until, NEW.expires_at, NEW.policy)
       IS DISTINCT FROM (OLD.key_hash, OLD.previous_key_hash, OLD.previous_key_until, OLD.expires_at, OLD.policy)
     OR (NEW.status <> OLD.status AND (NEW.status IN ('expired', 'revoked', 'disabled') OR OLD.status IN ('expired', 'revoked', 'disabled')))
   )
-  EXECUTE FUNCTION notify_stream_keys();
+  EXECUTE FUNCTION notify_stream_keys('id');
 CREATE TRIGGER notify_stream_keys_insert AFTER INSERT ON streams FOR EACH ROW
-  WHEN (NEW.expires_at IS NOT NULL) EXECUTE FUNCTION notify_stream_keys();
-CREATE TRIGGER notify_stream_keys_delete AFTER DELETE ON streams FOR EACH ROW EXECUTE FUNCTION notify_stream_keys();
+  WHEN (NEW.expires_at IS NOT NULL) EXECUTE FUNCTION notify_stream_keys('id');
+CREATE TRIGGER notify_stream_keys_delete AFTER DELETE ON streams FOR EACH ROW EXECUTE FUNCTION notify_stream_keys('id');
 CREATE TRIGGER notify_session_end AFTER UPDATE ON stream_sessions FOR EACH ROW
-  WHEN (NEW.state = 'ended' AND OLD.state <> 'ended') EXECUTE FUNCTION notify_stream_keys();
+  WHEN (NEW.state = 'ended' AND OLD.state <> 'ended') EXECUTE FUNCTION notify_stream_keys('stream_id');
 
 CREATE FUNCTION notify_streams(keys text[]) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN

@@ -28,6 +28,7 @@ import { createMetrics, type Metrics } from "./ops/metrics.ts";
 import { createProgress } from "./progress/create-progress.ts";
 import type { AcceptedBeat } from "./progress/create-progress-service.ts";
 import { createTopicReader } from "./progress/topic-reader.ts";
+import { createStreams, type Streams } from "./streams/create-streams.ts";
 import { createStreamReader } from "./streams/stream-reader.ts";
 
 /*
@@ -84,12 +85,14 @@ async function start(
   const common = { app, config, verifyToken: tokens.verify, progress: progress.service, catalogue, metrics, logger };
   const gateway = createGateway(common);
   const live = createLive({ config, pool, gateway, metrics, logger });
-  gateway.serve(live);
+  const streams = createStreams({ config, pool, tell: gateway.tellMediaServer, metrics, logger });
+  gateway.serve({ ...live, streams });
   const listener = createListener({
     connectionString: database.directUrl,
     bus: live.bus,
     cache,
     gateway,
+    streams,
     metrics,
     logger,
   });
@@ -110,6 +113,8 @@ async function start(
     version: readVersion(),
     mintToken: tokens.mint,
     accounts,
+    streams: streams.service,
+    publishGate: streams.gate,
     health,
     pages: PAGES,
   });
@@ -131,6 +136,7 @@ async function start(
     clearInterval(housekeeping);
     live.hub.stop();
     live.devices.stop();
+    streams.stop();
     await gateway.stop();
     await serving.settle(HTTP_SETTLE_MS);
     app.close();
@@ -234,6 +240,7 @@ interface ListenerParts {
   bus: Bus;
   cache: CatalogueCache;
   gateway: Gateway;
+  streams: Streams;
   metrics: Metrics;
   logger: Logger;
 }
@@ -243,6 +250,7 @@ function createListener({
   bus,
   cache,
   gateway,
+  streams,
   metrics,
   logger,
 }: ListenerParts): NotificationListener {
@@ -251,6 +259,7 @@ function createListener({
     handlers: {
       progress: (payload) => relayProgress(bus, payload),
       streams: (payload) => relayStreams(bus, payload),
+      stream_keys: (streamId) => streams.onKeyChanged(streamId),
       catalogue(courseId) {
         cache.forgetCourse(courseId);
         gateway
@@ -260,6 +269,7 @@ function createListener({
     },
     onListening() {
       cache.forgetAll();
+      streams.onListening();
       bus.publish(channels.all, { type: "again" });
     },
     metrics,

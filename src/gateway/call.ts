@@ -15,6 +15,7 @@ import type { CallLimits } from "./call-limits.ts";
 
 /** What a connected socket carries. */
 export interface SocketData {
+  /** Whose token it came with; in the namespaces that take tokens. */
   caller: Caller;
   /** Topics it watches; dashboards only. */
   topics: Set<string>;
@@ -35,6 +36,14 @@ export type GatewaySocket = Socket<
   SocketData
 >;
 
+/** Who calls, as far as every call asks. */
+export interface CallIdentity {
+  /** Whose calls are counted together. */
+  userId: string;
+  /** Past it no call is taken; null where that never comes. */
+  expiresAt: Date | null;
+}
+
 /** Handles an event. The handler's result is the ack; it may name what is to happen once the ack is on its way. */
 export type CallHandler<T> = (payload: T) => Promise<object> | object;
 
@@ -42,10 +51,13 @@ export type CallHandler<T> = (payload: T) => Promise<object> | object;
 export class CallTable {
   readonly #parts: CallParts;
   readonly #socket: GatewaySocket;
+  readonly #identify: () => CallIdentity;
   readonly #events = new Set<string>();
 
-  constructor(socket: GatewaySocket, parts: CallParts) {
+  /** `identify` is asked at every call; by default it is the token's caller. */
+  constructor(socket: GatewaySocket, parts: CallParts, identify: () => CallIdentity = () => socket.data.caller) {
     this.#socket = socket;
+    this.#identify = identify;
     this.#parts = parts;
     // A client may name an event by a number, too; a throw in here would end the process.
     socket.onAny((event: string | number, ...given: unknown[]) => {
@@ -80,10 +92,10 @@ export class CallTable {
     after: ((payload: z.output<S>) => void) | undefined,
   ): Promise<void> {
     const { limits, metrics } = this.#parts;
-    const { caller } = this.#socket.data;
+    const { userId, expiresAt } = this.#identify();
     try {
-      await limits.take(caller.userId, this.#socket);
-      if (caller.expiresAt.getTime() <= Date.now()) {
+      await limits.take(userId, this.#socket);
+      if (expiresAt !== null && expiresAt.getTime() <= Date.now()) {
         throw new AppError("unauthenticated", "The token has expired; connect again with a new one.");
       }
       const payload = parseWire(schema, given);
@@ -100,7 +112,7 @@ export class CallTable {
     const wire = toWireError(error);
     const level = ERRORS[wire.code].level;
     this.#parts.metrics.socketCalls.inc({ namespace: this.#socket.nsp.name, event, outcome: wire.code });
-    this.#parts.logger[level]({ err: error, event, userId: this.#socket.data.caller.userId }, "a call was refused");
+    this.#parts.logger[level]({ err: error, event, userId: this.#identify().userId }, "a call was refused");
     ack({ ok: false, error: wire });
   }
 
@@ -111,7 +123,7 @@ export class CallTable {
       this.#complain(event, message);
       return;
     }
-    this.#parts.limits.take(this.#socket.data.caller.userId, this.#socket).then(
+    this.#parts.limits.take(this.#identify().userId, this.#socket).then(
       () => this.#refuse("unknown", new AppError("bad_request", message), ack as AckFunction),
       (error: unknown) => this.#refuse("unknown", error, ack as AckFunction),
     );
@@ -120,7 +132,7 @@ export class CallTable {
   /** Where no ack can be sent, the client is told by an event, as long as it keeps within its limits. */
   #complain(event: string, message: string): void {
     this.#parts.metrics.socketCalls.inc({ namespace: this.#socket.nsp.name, event: "unknown", outcome: "bad_request" });
-    this.#parts.limits.take(this.#socket.data.caller.userId, this.#socket).then(
+    this.#parts.limits.take(this.#identify().userId, this.#socket).then(
       () =>
         (this.#socket as Socket).emit("problem", {
           event: event.slice(0, 100),

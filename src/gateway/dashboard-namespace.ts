@@ -7,7 +7,7 @@ import { parseTopic, Subscribe, TOPIC_FORMS, type Topic } from "../protocol/dash
 import { type CallParts, CallTable, type GatewaySocket } from "./call.ts";
 import type { Handshake } from "./handshake.ts";
 import { keepTokenSession, type TokenSessionParts } from "./token-session.ts";
-import { authorizeTopic } from "./topic-rights.ts";
+import { authorizeTopic, type TopicFacts } from "./topic-rights.ts";
 
 /** When rights that could not be checked are checked again. */
 const RECHECK_MS = 2000;
@@ -18,6 +18,7 @@ export interface DashboardNamespaceParts extends CallParts, Pick<TokenSessionPar
   handshake: Handshake;
   hub: LiveHub;
   catalogue: Pick<Catalogue, "findCourse" | "findLesson" | "findFile">;
+  hasStream(streamId: string): Promise<boolean>;
 }
 
 export interface Dashboards {
@@ -27,7 +28,8 @@ export interface Dashboards {
 
 /** Whoever watches: subscribe, and frames follow. */
 export function serveDashboards(namespace: Namespace, parts: DashboardNamespaceParts): Dashboards {
-  const { hub, catalogue, metrics } = parts;
+  const { hub, metrics } = parts;
+  const facts: TopicFacts = { ...parts.catalogue, hasStream: parts.hasStream };
 
   async function subscribe(socket: GatewaySocket, name: string): Promise<object> {
     const topic = toTopic(name);
@@ -37,13 +39,13 @@ export function serveDashboards(namespace: Namespace, parts: DashboardNamespaceP
         `A connection may watch ${MAX_TOPICS} topics; unsubscribe from one, or open another connection.`,
       );
     }
-    const courseId = await authorizeTopic(socket.data.caller, topic, catalogue);
+    const courseId = await authorizeTopic(socket.data.caller, topic, facts);
     socket.data.topics.add(name);
     try {
       const snapshot = await hub.subscribe(name, topic, courseId, socket);
       if (!socket.connected) hub.unsubscribe(name, socket.id);
       // The course may have changed hands while its state was read.
-      await authorizeTopic(socket.data.caller, topic, catalogue);
+      await authorizeTopic(socket.data.caller, topic, facts);
       return { topic: name, snapshot };
     } catch (error) {
       unsubscribe(socket, name);
@@ -60,7 +62,7 @@ export function serveDashboards(namespace: Namespace, parts: DashboardNamespaceP
   async function recheckSocket(socket: GatewaySocket, names: Iterable<string>): Promise<void> {
     const undecided: string[] = [];
     for (const name of [...names]) {
-      const refusal = await refusalOf(socket.data.caller, toTopic(name), catalogue);
+      const refusal = await refusalOf(socket.data.caller, toTopic(name), facts);
       if (refusal === null) continue;
       if (refusal.code === "internal" || refusal.code === "unavailable") undecided.push(name);
       else {
@@ -127,9 +129,9 @@ function toTopic(name: string): Topic {
   });
 }
 
-async function refusalOf(caller: Caller, topic: Topic, catalogue: DashboardNamespaceParts["catalogue"]) {
+async function refusalOf(caller: Caller, topic: Topic, facts: TopicFacts) {
   try {
-    await authorizeTopic(caller, topic, catalogue);
+    await authorizeTopic(caller, topic, facts);
     return null;
   } catch (error) {
     return toWireError(error);

@@ -10,11 +10,14 @@ import type { Logger } from "../logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import type { ProgressService } from "../progress/progress-service.ts";
 import type { FileProgress } from "../protocol/progress.ts";
+import type { Drop } from "../streams/session-store.ts";
+import type { GatewaySocket } from "./call.ts";
 import { createCallLimits } from "./call-limits.ts";
 import { type Dashboards, serveDashboards } from "./dashboard-namespace.ts";
 import { createHandshake } from "./handshake.ts";
 import { countOversizedFrames } from "./oversized-frames.ts";
 import { type DeviceFollower, servePlayers } from "./player-namespace.ts";
+import { type RtmpNamespaceParts, serveMediaServers, tellMediaServer } from "./rtmp-namespace.ts";
 import { textParser } from "./text-parser.ts";
 import type { TemplatedApp, WebSocket } from "./uws.ts";
 
@@ -41,11 +44,19 @@ export interface GatewayParts {
   logger: Logger;
 }
 
+export interface ServedParts {
+  hub: LiveHub;
+  devices: DeviceFollower;
+  streams: Pick<RtmpNamespaceParts, "gate" | "findDrops"> & { exists(streamId: string): Promise<boolean> };
+}
+
 export interface Gateway extends Dashboards {
   outlet: Outlet;
   tellDevice(socketId: string, progress: FileProgress): void;
-  /** Opens the namespaces; the hub and the followers need the outlet first. */
-  serve(live: { hub: LiveHub; devices: DeviceFollower }): void;
+  /** Tells a media server that is connected here to end a session. */
+  tellMediaServer(drop: Drop): void;
+  /** Opens the namespaces; the hub, the followers and the streams need the ways out first. */
+  serve(parts: ServedParts): void;
   /** Open sockets. */
   connections(): number;
   /** Tells every client to come back, each after its own share of the time. */
@@ -66,11 +77,13 @@ export function createGateway(parts: GatewayParts): Gateway {
   });
   const players = io.of("/player");
   const dashboards = io.of("/dashboard");
+  const mediaServers = io.of("/rtmp");
+  const namespaces = [players, dashboards, mediaServers];
   // Socket.IO always opens it, and would keep whoever connects to it, with no token and no limit.
   io.use((_socket, next) => {
     const wire: WireError = {
       code: "not_found",
-      message: "There is nothing here; the namespaces are /player and /dashboard.",
+      message: "There is nothing here; the namespaces are /player, /dashboard and /rtmp.",
     };
     next(Object.assign(new Error(wire.message), { data: wire }));
   });
@@ -84,7 +97,9 @@ export function createGateway(parts: GatewayParts): Gateway {
       players.sockets.get(socketId)?.emit("progress", progress);
     },
 
-    serve({ hub, devices }) {
+    tellMediaServer: (drop) => tellMediaServer(mediaServers, drop),
+
+    serve({ hub, devices, streams }) {
       const limits = createCallLimits({ burst: config.RATE_LIMIT_BURST, perSecond: config.RATE_LIMIT_PER_SECOND });
       const { verifyToken } = parts;
       const handshake = createHandshake({
@@ -93,19 +108,26 @@ export function createGateway(parts: GatewayParts): Gateway {
         isDraining: () => draining,
         logger,
       });
+      serveMediaServers(mediaServers, {
+        ...streams,
+        secrets: config.RTMP_SECRETS,
+        isDraining: () => draining,
+        addressOf: (socket) => addressOf(socket, config.TRUST_PROXY),
+        metrics,
+        logger,
+      });
       const common = { handshake, verifyToken, limits, metrics, logger };
       servePlayers(players, { ...common, progress: parts.progress, devices });
-      served = serveDashboards(dashboards, { ...common, hub, catalogue: parts.catalogue });
+      served = serveDashboards(dashboards, { ...common, hub, catalogue: parts.catalogue, hasStream: streams.exists });
     },
 
     recheck: async (courseId) => served?.recheck(courseId),
 
-    connections: () => players.sockets.size + dashboards.sockets.size,
+    connections: () => namespaces.reduce((sum, { sockets }) => sum + sockets.size, 0),
 
     drain() {
       draining = true;
-      for (const namespace of [players, dashboards])
-        namespace.emit("server:draining", { reconnectInMs: config.DRAIN_MS });
+      for (const namespace of namespaces) namespace.emit("server:draining", { reconnectInMs: config.DRAIN_MS });
     },
 
     async stop() {
@@ -133,6 +155,17 @@ function createServer(config: Config): Server {
       decide(allowed ? null : "origin not allowed", allowed);
     },
   });
+}
+
+/** The other end of the connection; behind a proxy that is trusted, what the proxy saw. */
+function addressOf({ handshake }: GatewaySocket, trustProxy: boolean): string {
+  const forwarded = trustProxy ? handshake.headers["x-forwarded-for"] : undefined;
+  return (
+    String(forwarded ?? "")
+      .split(",")
+      .at(-1)
+      ?.trim() || handshake.address
+  );
 }
 
 function createOutlet(io: Server, name: string): Outlet {

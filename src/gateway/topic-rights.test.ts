@@ -46,7 +46,8 @@ describe("the name of a topic", () => {
 
 describe("who may watch", () => {
   const course = { courseId: "c1", title: "One", instructorId: "ines", acceptReported: true };
-  const catalogue = {
+  const facts = {
+    hasStream: async (id: string) => id === "s1",
     findCourse: async (id: string) =>
       id === "c1" ? course : id === "free" ? { ...course, courseId: id, instructorId: null } : null,
     findLesson: async (id: string) => (id === "l1" ? { lessonId: "l1", courseId: "c1" } : null),
@@ -54,8 +55,8 @@ describe("who may watch", () => {
       id === "f1" ? { fileId: "f1", lessonId: "l1", courseId: "c1", durationMs: null } : null,
   };
   const ask = (userId: string, role: Role, name: string) =>
-    authorizeTopic({ userId, role, expiresAt: new Date() }, parseTopic(name) as Topic, catalogue).catch(
-      (error: unknown) => (error instanceof AppError ? error.code : error),
+    authorizeTopic({ userId, role, expiresAt: new Date() }, parseTopic(name) as Topic, facts).catch((error: unknown) =>
+      error instanceof AppError ? error.code : error,
     );
 
   it.each<[string, Role, string, string | null]>([
@@ -75,6 +76,8 @@ describe("who may watch", () => {
     ["root", "admin", "course:free", "free"],
     ["root", "admin", "file:nowhere", "not_found"],
     ["alice", "learner", "streams", null],
+    ["alice", "learner", "stream:s1", null],
+    ["root", "admin", "stream:nowhere", "not_found"],
   ])("%s, %s, %s: %s", async (userId, role, name, expected) => {
     expect(await ask(userId, role, name)).toBe(expected);
   });

@@ -10,26 +10,32 @@ import type { Topic } from "../protocol/dashboard.ts";
 
 type CatalogueFacts = Pick<Catalogue, "findCourse" | "findLesson" | "findFile">;
 
+/** What rights are decided by. */
+export interface TopicFacts extends CatalogueFacts {
+  hasStream(streamId: string): Promise<boolean>;
+}
+
 /**
  * The course whose changes the topic shows; null where it may be any.
- * @throws AppError `forbidden`; `not_found` for an admin who asks for what is not there
+ * @throws AppError `forbidden`; `not_found` for a stream, or an admin's course, that is not there
  */
-export async function authorizeTopic(caller: Caller, topic: Topic, catalogue: CatalogueFacts): Promise<string | null> {
+export async function authorizeTopic(caller: Caller, topic: Topic, facts: TopicFacts): Promise<string | null> {
   switch (topic.kind) {
     case "streams":
       return null;
     case "stream":
+      if (await facts.hasStream(topic.streamId)) return null;
       throw new AppError("not_found", "There is no such stream.");
     case "user":
       if (caller.role !== "admin" && caller.userId !== topic.userId) throw forbidden();
       return null;
     case "course":
     case "learner":
-      return authorizeCourse(caller, topic.courseId, catalogue);
+      return authorizeCourse(caller, topic.courseId, facts);
     case "lesson":
-      return authorizeCourse(caller, (await catalogue.findLesson(topic.lessonId))?.courseId ?? null, catalogue);
+      return authorizeCourse(caller, (await facts.findLesson(topic.lessonId))?.courseId ?? null, facts);
     case "file":
-      return authorizeCourse(caller, (await catalogue.findFile(topic.fileId))?.courseId ?? null, catalogue);
+      return authorizeCourse(caller, (await facts.findFile(topic.fileId))?.courseId ?? null, facts);
   }
 }
 

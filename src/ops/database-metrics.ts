@@ -10,6 +10,14 @@ export function collectDatabaseMetrics(metrics: Metrics, pool: Pool): void {
       metrics.poolConnections.set({ state: "waiting" }, pool.waitingCount);
     },
   });
+  Object.assign(metrics.streamsLive, {
+    async collect() {
+      const live = await pool
+        .query<{ count: number }>("SELECT count(*) FROM stream_sessions WHERE state <> 'ended' AND state = 'live'")
+        .catch(() => null);
+      if (live !== null) metrics.streamsLive.set(live.rows[0]?.count ?? 0);
+    },
+  });
   Object.assign(metrics.notificationQueue, {
     async collect() {
       const usage = await pool

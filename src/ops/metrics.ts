@@ -113,6 +113,23 @@ export function createMetrics() {
       registers,
     }),
     resyncs: new Counter({ name: "playhead_resyncs_total", help: "Times everything shown was read again.", registers }),
+    streamValidations: new Counter({
+      name: "playhead_stream_validations_total",
+      help: "Encoders that asked to publish, by outcome: valid, why they were refused, or an error's code.",
+      labelNames: ["outcome"],
+      registers,
+    }),
+    streamDrops: new Counter({
+      name: "playhead_stream_drops_total",
+      help: "Live sessions that their media server was told to end, by reason.",
+      labelNames: ["reason"],
+      registers,
+    }),
+    streamsLive: new Gauge({
+      name: "playhead_streams_live",
+      help: "Streams that are live, in all processes.",
+      registers,
+    }),
     httpRequests: new Counter({
       name: "playhead_http_requests_total",
       help: "HTTP requests by method, route and status.",

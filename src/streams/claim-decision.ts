@@ -29,6 +29,8 @@ export interface Claimant {
   /** Null where the server cannot tell: its connection ids alone tell one boot from the next. */
   boot: string | null;
   connection: string;
+  /** Whose session the stream's policy lets it end. */
+  mayOust: "any" | "other servers";
   /** When it was admitted, where that was while the database was away. */
   admittedAt: Date | null;
 }
@@ -54,7 +56,9 @@ export function decideClaim(stream: ClaimedStream, active: ActiveSession | null,
   if (claimant.admittedAt !== null && claimant.admittedAt < active.claimedAt) {
     return { kind: "oust", reason: "already_live" };
   }
-  if (stream.policy === "takeover" && claimant.admittedAt === null) return { kind: "oust", reason: "taken_over" };
+  const mayOust = claimant.mayOust === "any" || claimant.server !== active.server;
+  if (stream.policy === "takeover" && claimant.admittedAt === null && mayOust)
+    return { kind: "oust", reason: "taken_over" };
   return { kind: "refuse", reason: "already_live" };
 }
 

@@ -59,7 +59,7 @@ export function createStreamService({ pool }: { pool: Pool }, options: StreamSer
         const row = await withTransaction(pool, async (client) => {
           await client.query("INSERT INTO users (id) VALUES ($1) ON CONFLICT DO NOTHING", [userId]);
           // One at a time per owner, so that the count below is still true when the row is there.
-          await client.query("SELECT FROM users WHERE id = $1 FOR UPDATE", [userId]);
+          await client.query("SELECT FROM users WHERE id = $1 FOR NO KEY UPDATE", [userId]);
           const { rows } = await client.query<{ count: number }>("SELECT count(*) FROM streams WHERE user_id = $1", [
             userId,
           ]);

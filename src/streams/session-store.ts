@@ -36,10 +36,14 @@ export interface Claim {
   starts: boolean;
   /** It was admitted so long ago, while the database was away. */
   admittedMsAgo?: number;
+  /** Whose session it may end by the stream's policy: not one of its own server where that cannot be made to let go. */
+  mayOust: "any" | "other servers";
+  /** Nobody waits for the answer any more: then nothing is claimed. */
+  signal?: AbortSignal;
 }
 
 export type ClaimResult =
-  | { valid: true; sessionId: string; stream: Stream; lifetimeMs: number }
+  | { valid: true; sessionId: string; stream: Stream; lifetimeMs: number; ousted: Drop | null }
   /** `unknown`: the key is not, or no longer, this stream's. */
   | { valid: false; reason: Refusal };
 
@@ -106,7 +110,9 @@ export class SessionStore {
       const sessionId = await this.#hold(client, stream, claim, decision, active);
       if (claim.starts) await this.#goLive(client, stream, sessionId, claim.leaseSeconds);
       const { lifetimeMs, ...row } = await readStream(client, stream.id);
-      return { valid: true, sessionId, stream: toStream(row), lifetimeMs };
+      claim.signal?.throwIfAborted();
+      const ousted = decision.kind === "oust" && active !== null ? { ...active, reason: decision.reason } : null;
+      return { valid: true, sessionId, stream: toStream(row), lifetimeMs, ousted };
     });
   }
 

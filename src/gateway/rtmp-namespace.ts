@@ -1,0 +1,121 @@
+import type { ExtendedError, Namespace } from "socket.io";
+import { createRateLimit } from "../auth/rate-limit.ts";
+import { isOneOf } from "../auth/secret-check.ts";
+import { AppError, toWireError } from "../errors.ts";
+import type { StreamDrop } from "../protocol/stream.ts";
+import { MediaServerAuth, StreamEnded, StreamStarted, StreamStats, StreamValidate } from "../protocol/stream.ts";
+import type { PublishGate } from "../streams/publish-gate.ts";
+import type { Drop } from "../streams/session-store.ts";
+import { type CallParts, CallTable, type GatewaySocket } from "./call.ts";
+import { createCallLimits } from "./call-limits.ts";
+
+/** A server asks and reports for all its encoders; this is far more than a thousand of them do. */
+const LIMITS = { burst: 20_000, perSecond: 2000 };
+/** Wrong secrets from one address; a right one is always taken. */
+const WRONG_SECRETS = { burst: 20, perSecond: 20 / 60 };
+
+export interface RtmpNamespaceParts extends Omit<CallParts, "limits"> {
+  /** Any of which lets a media server in. */
+  secrets: readonly string[];
+  gate: PublishGate;
+  /** What a server that was away has to end. */
+  findDrops(server: { name: string; boot: string }): Promise<Drop[]>;
+  isDraining: () => boolean;
+  /** Where a handshake comes from. */
+  addressOf(socket: GatewaySocket): string;
+}
+
+/** Whoever carries the media: asks whether a key may publish, and says what became of it. */
+export function serveMediaServers(namespace: Namespace, parts: RtmpNamespaceParts): void {
+  const { gate, metrics, logger } = parts;
+  const limits = createCallLimits(LIMITS);
+  const limitWrongSecrets = createRateLimit(WRONG_SECRETS);
+
+  async function admit(socket: GatewaySocket): Promise<void> {
+    if (parts.isDraining())
+      throw new AppError("unavailable", "The server is stopping; connect again.", { retryAfterMs: 1000 });
+    const given = MediaServerAuth.safeParse(socket.handshake.auth);
+    if (given.success && isOneOf(given.data.secret, parts.secrets)) {
+      const { server, boot } = given.data;
+      // A server that does not say who it is cannot be known again: each of its connections is another server.
+      serverOf.set(
+        socket,
+        server === undefined ? { name: "unnamed", boot: socket.id } : { name: server, boot: boot ?? "" },
+      );
+      return;
+    }
+    await limitWrongSecrets(parts.addressOf(socket));
+    if (!given.success && (socket.handshake.auth as { secret?: unknown }).secret !== undefined) {
+      throw new AppError(
+        "bad_request",
+        "The handshake is malformed; expected `auth: { secret, server?, boot? }`, all text.",
+      );
+    }
+    throw new AppError(
+      "unauthenticated",
+      parts.secrets.length === 0
+        ? "No media server may connect: the server has no RTMP_SECRETS."
+        : "The handshake carries no valid secret; pass `auth: { secret, server, boot }` with one of RTMP_SECRETS.",
+    );
+  }
+
+  const serverOf = new WeakMap<GatewaySocket, { name: string; boot: string }>();
+
+  namespace.use((raw, next: (error?: ExtendedError) => void) => {
+    admit(raw as unknown as GatewaySocket).then(
+      () => next(),
+      (error: unknown) => {
+        const wire = toWireError(error);
+        if (wire.code === "internal") logger.error({ err: error }, "a media server's handshake failed");
+        next(Object.assign(new Error(wire.message), { data: wire }));
+      },
+    );
+  });
+
+  namespace.on("connection", (raw) => {
+    const socket = raw as unknown as GatewaySocket;
+    const server = serverOf.get(socket);
+    if (server === undefined) throw new Error("a media server was let in without a name");
+    const calls = new CallTable(socket, { limits, metrics, logger }, () => ({ userId: server.name, expiresAt: null }));
+    metrics.sockets.inc({ namespace: "/rtmp" });
+    socket.on("disconnect", (reason) => {
+      metrics.sockets.dec({ namespace: "/rtmp" });
+      metrics.disconnects.inc({ reason });
+    });
+    void socket.join(roomOf(server));
+
+    calls.on("stream:validate", StreamValidate, (request) => gate.validate(server, request));
+    calls.on("stream:started", StreamStarted, async ({ sessionId }) => ({
+      stream: await gate.started(server, sessionId),
+    }));
+    calls.on("stream:stats", StreamStats, async ({ sessionId, ...figures }) => {
+      await gate.report(server, sessionId, figures);
+      return {};
+    });
+    calls.on("stream:ended", StreamEnded, async ({ sessionId, reason }) => ({
+      stream: await gate.ended(server, sessionId, reason),
+    }));
+
+    parts.findDrops(server).then(
+      (missed) => {
+        for (const drop of missed)
+          (raw as { emit(event: string, drop: StreamDrop): void }).emit("stream:drop", toWire(drop));
+      },
+      (error: unknown) =>
+        logger.warn({ err: error, server: server.name }, "what a media server missed could not be read"),
+    );
+  });
+}
+
+/** Tells the media server whose session it is, where it is connected to this process. */
+export function tellMediaServer(namespace: Namespace, drop: Drop): void {
+  namespace.to(roomOf({ name: drop.server, boot: drop.boot })).emit("stream:drop", toWire(drop));
+}
+
+function roomOf({ name, boot }: { name: string; boot: string }): string {
+  return `${name}\u0000${boot}`;
+}
+
+function toWire({ sessionId, reason }: Drop): StreamDrop {
+  return { sessionId, reason };
+}

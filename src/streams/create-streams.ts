@@ -1,0 +1,110 @@
+import type { Config } from "../config.ts";
+import type { Pool } from "../db/pool.ts";
+import type { Logger } from "../logger.ts";
+import type { Metrics } from "../ops/metrics.ts";
+import { createPublishGate } from "./create-publish-gate.ts";
+import { createStreamService } from "./create-stream-service.ts";
+import { KeyCache } from "./key-cache.ts";
+import { createKeyExpiry } from "./key-expiry.ts";
+import { createNginxControl } from "./nginx-control.ts";
+import { Outage } from "./outage.ts";
+import type { PublishGate } from "./publish-gate.ts";
+import { type Drop, SessionStore } from "./session-store.ts";
+import { SessionSweeper } from "./session-sweeper.ts";
+import type { StreamService } from "./stream-service.ts";
+import { createWrongKeys } from "./wrong-keys.ts";
+
+const MAX_TOLD = 10_000;
+
+export interface StreamsParts {
+  config: Pick<
+    Config,
+    | "MAX_STREAMS_PER_USER"
+    | "STREAM_LEASE_SECONDS"
+    | "STREAM_SILENT_LEASE_SECONDS"
+    | "STREAM_RECONNECT_SECONDS"
+    | "NGINX_CONTROL_URLS"
+  >;
+  pool: Pool;
+  /** Tells the media server that is connected here, if it is. */
+  tell: (drop: Drop) => void;
+  metrics: Metrics;
+  logger: Logger;
+}
+
+export interface Streams {
+  service: StreamService;
+  gate: PublishGate;
+  exists(streamId: string): Promise<boolean>;
+  /** What this media server missed while it was not connected: sessions that it has to end. */
+  findDrops(server: { name: string; boot: string }): Promise<Drop[]>;
+  /** A stream's key, what it is worth, or its session's end was notified. */
+  onKeyChanged(streamId: string): void;
+  /** Notifications may have been lost, and the database may have been away. */
+  onListening(): void;
+  stop(): void;
+}
+
+/** Builds keys, sessions and what watches over them. */
+export function createStreams({ config, pool, tell, metrics, logger }: StreamsParts): Streams {
+  const leaseSeconds = config.STREAM_LEASE_SECONDS;
+  const defaultReconnectSeconds = config.STREAM_RECONNECT_SECONDS;
+  const keys = new KeyCache({ pool });
+  const store = new SessionStore({ pool }, { defaultReconnectSeconds });
+  const nginx = createNginxControl(config.NGINX_CONTROL_URLS, { logger });
+  const sweeper = new SessionSweeper({ store, logger }, { leaseSeconds });
+  const expiry = createKeyExpiry({ pool, logger });
+  const outage = new Outage({ store, logger, onDrop: (one) => void drop(one) });
+
+  async function drop(one: Drop): Promise<void> {
+    metrics.streamDrops.inc({ reason: one.reason });
+    tell(one);
+    await nginx.drop(one.server, one.connection);
+  }
+
+  const gate = createPublishGate(
+    { keys, store, outage, sweeper, wrongKeys: createWrongKeys(), nginx, drop, metrics, logger },
+    { leaseSeconds, silentLeaseSeconds: config.STREAM_SILENT_LEASE_SECONDS },
+  );
+
+  /** Sessions that were told to end: what ended an hour ago is still read, and need not be told again. */
+  const told = new Set<string>();
+
+  async function followKey(streamId: string): Promise<void> {
+    const [drops] = await Promise.all([store.findDrops({ streamIds: [streamId] }), keys.refreshStream(streamId)]);
+    const news = drops.filter(({ sessionId }) => !told.has(sessionId));
+    for (const { sessionId } of news) told.add(sessionId);
+    for (const oldest of told) {
+      if (told.size <= MAX_TOLD) break;
+      told.delete(oldest);
+    }
+    await Promise.all(news.map(drop));
+  }
+
+  return {
+    service: createStreamService({ pool }, { maxStreamsPerUser: config.MAX_STREAMS_PER_USER, defaultReconnectSeconds }),
+    gate,
+    exists: async (streamId) => (await pool.query("SELECT FROM streams WHERE id = $1", [streamId])).rowCount === 1,
+    findDrops: ({ name, boot }) => store.findDrops({ server: name, boot }),
+    onKeyChanged(streamId) {
+      expiry.arm();
+      sweeper.arm();
+      followKey(streamId).catch((error: unknown) => {
+        logger.warn({ err: error, streamId }, "a changed stream key could not be followed");
+      });
+    },
+    onListening() {
+      sweeper.hold();
+      expiry.arm();
+      void outage.reconcile(); // never rejects
+      keys.refreshAll().catch((error: unknown) => {
+        logger.warn({ err: error }, "stream keys could not be read again; what is cached stays");
+      });
+    },
+    stop() {
+      sweeper.stop();
+      expiry.stop();
+      gate.stop();
+    },
+  };
+}

@@ -1,0 +1,97 @@
+import { isTransient } from "../db/sqlstate.ts";
+import type { Logger } from "../logger.ts";
+import type { StreamFigures } from "../protocol/stream.ts";
+import type { ReportedFigures } from "./session-store.ts";
+
+/*
+ * Reports of live sessions, written at most once in two seconds each: what watchers see of a stream changes no more
+ * often. Between two writes the newest figures wait; peaks and means count them all.
+ */
+
+const WRITE_INTERVAL_MS = 2000;
+/** Sessions whose media server went without a word are forgotten past it, the oldest first. */
+const MAX_SESSIONS = 10_000;
+
+interface Entry {
+  /** Whether the first write has found the session to be there. */
+  isKnown: boolean;
+  lastWriteAt: number;
+  waiting: ReportedFigures | null;
+  timer: NodeJS.Timeout | null;
+}
+
+type Write = (figures: ReportedFigures) => Promise<unknown>;
+
+export class StatsWriter {
+  readonly #logger: Logger;
+  /** By session. */
+  readonly #entries = new Map<string, Entry>();
+
+  constructor({ logger }: { logger: Logger }) {
+    this.#logger = logger;
+  }
+
+  /** Resolves when it is written, or waits for the next write of a session that is there. @throws what `write` throws */
+  async report(sessionId: string, figures: StreamFigures, write: Write): Promise<void> {
+    const entry = this.#entries.get(sessionId) ?? { isKnown: false, lastWriteAt: 0, waiting: null, timer: null };
+    this.#entries.set(sessionId, entry);
+    const [oldest] = this.#entries.keys();
+    if (this.#entries.size > MAX_SESSIONS && oldest !== undefined) this.forget(oldest);
+    entry.waiting = merge(entry.waiting, figures);
+    const dueInMs = entry.lastWriteAt + WRITE_INTERVAL_MS - performance.now();
+    if (!entry.isKnown || dueInMs <= 0) return this.#write(sessionId, entry, write);
+    entry.timer ??= setTimeout(() => {
+      this.#write(sessionId, entry, write).catch((error: unknown) => {
+        this.#logger.debug({ err: error }, "figures of a stream could not be written");
+      });
+    }, dueInMs).unref();
+  }
+
+  /** The session is over, or begins: nothing of before is written any more. */
+  forget(sessionId: string): void {
+    const entry = this.#entries.get(sessionId);
+    if (entry?.timer != null) clearTimeout(entry.timer);
+    this.#entries.delete(sessionId);
+  }
+
+  stop(): void {
+    for (const sessionId of [...this.#entries.keys()]) this.forget(sessionId);
+  }
+
+  async #write(sessionId: string, entry: Entry, write: Write): Promise<void> {
+    const figures = entry.waiting;
+    if (entry.timer !== null) clearTimeout(entry.timer);
+    Object.assign(entry, { timer: null, waiting: null, lastWriteAt: performance.now() });
+    if (figures === null) return;
+    try {
+      await write(figures);
+      entry.isKnown = true;
+    } catch (error) {
+      if (!isTransient(error)) {
+        this.forget(sessionId);
+        throw error;
+      }
+      entry.waiting = entry.waiting === null ? figures : merge(figures, entry.waiting);
+      // A session that is known goes on while the database is away; its next report tries again.
+      if (!entry.isKnown) throw error;
+    }
+  }
+}
+
+function merge(
+  before: ReportedFigures | null,
+  { bitrateKbps, viewers, mediaTimeMs, ...rest }: ReportedFigures,
+): ReportedFigures {
+  const merged: ReportedFigures = { ...before };
+  if (mediaTimeMs !== undefined) merged.mediaTimeMs = mediaTimeMs;
+  if (viewers !== undefined) {
+    merged.viewers = viewers;
+    merged.peakViewers = Math.max(before?.peakViewers ?? 0, rest.peakViewers ?? viewers);
+  }
+  if (bitrateKbps !== undefined) {
+    merged.bitrateKbps = bitrateKbps;
+    merged.bitrateSum = (before?.bitrateSum ?? 0) + (rest.bitrateSum ?? bitrateKbps);
+    merged.bitrateReports = (before?.bitrateReports ?? 0) + (rest.bitrateReports ?? 1);
+  }
+  return merged;
+}
