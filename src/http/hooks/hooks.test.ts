@@ -92,6 +92,7 @@ describe.each(DIALECTS)("the hook %s", (hook, type, toBody) => {
     ["arrays in fields", () => (type === FORM ? "name=a&name=b&clientid=1" : '{"action":["on_publish"],"request":[]}')],
     ["half a body", (body: (key: string) => string) => (type === FORM ? "name=" : body(KEY).slice(0, -3))],
     ["binary", () => new Uint8Array([0xff, 0xfe, 0x00, 0x80])],
+    ["a byte that is no text", (body: (key: string) => string) => Buffer.from(body("phk_\u00ff"), "latin1")],
     ["null", () => "null"],
   ])("refuses %s, in words, and asks nobody", async (_, toBad) => {
     const { post, expectUntouched } = createHooks();
