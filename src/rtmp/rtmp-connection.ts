@@ -1,0 +1,200 @@
+import { io } from "socket.io-client";
+import type { Clock } from "../client/clock.ts";
+import { createListeners } from "../client/listeners.ts";
+import type { Ack } from "../protocol/ack.ts";
+import type { StreamDrop } from "../protocol/stream.ts";
+
+/*
+ * A media server's connection to Playhead, kept up. Socket.IO repeats attempts that fail by itself, but neither after
+ * a refusal nor after the server ended the connection; both are repeated here.
+ *
+ * Nothing is left to Socket.IO's buffer, which would send a stream key long after its answer has ceased to matter:
+ * a call is made on a connection that stands, or not at all.
+ */
+
+/** A secret that was refused will most likely be refused again. */
+const UNAUTHENTICATED_RETRY_MS = 30_000;
+const FIRST_RETRY_MS = 500;
+const LAST_RETRY_MS = 15_000;
+
+/** Why there is no connection. */
+export interface RtmpProblem {
+  /**
+   * `unauthenticated`: the secret is not one of the server's; `refused`: the server takes no connection now (it is
+   * stopping, or this media server has too many); `unreachable`: nothing answers.
+   */
+  cause: "unauthenticated" | "refused" | "unreachable";
+  /** For people; neither the secret nor a stream key is in it. */
+  message: string;
+}
+
+export interface RtmpConnectionOptions {
+  url: string;
+  auth: { secret: string; server: string; boot: string };
+}
+
+export interface CallOptions<T> {
+  timeoutMs: number;
+  /** The answer came after the time was up, and nobody waits for it. */
+  onLate?: (ack: Ack<T & object>) => void;
+}
+
+export interface RtmpConnection {
+  readonly connected: boolean;
+  /** Waits for a connection; false where none came, or cannot come soon. */
+  whenConnected(timeoutMs: number): Promise<boolean>;
+  /** Null where no answer came, in time or before the connection ended: the call may or may not have been heard. */
+  call<T extends object>(event: string, payload: object, options: CallOptions<T>): Promise<Ack<T> | null>;
+  onConnected(listener: () => void): () => void;
+  onDrop(listener: (drop: StreamDrop) => void): void;
+  /** Once per change of the cause; a connection in between counts as a change. */
+  onProblem(listener: (problem: RtmpProblem) => void): void;
+  close(): void;
+}
+
+interface HandshakeError extends Error {
+  data?: { code?: string; retryAfterMs?: number };
+}
+
+type Events = { connected: []; lost: []; drop: [StreamDrop]; problem: [RtmpProblem] };
+
+/** A pause that grows with every attempt in vain, no two media servers' alike. */
+export function backoffMs(attempts: number): number {
+  return Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** attempts) * (0.5 + Math.random() / 2);
+}
+
+export function createRtmpConnection({ clock }: { clock: Clock }, options: RtmpConnectionOptions): RtmpConnection {
+  const listeners = createListeners<Events>();
+  let cause: RtmpProblem["cause"] | null = null;
+  let attempts = 0;
+  let closed = false;
+  let cancelRetry = () => {};
+
+  const socket = io(new URL("/rtmp", options.url).href, {
+    transports: ["websocket"],
+    forceNew: true,
+    autoConnect: false,
+    reconnectionDelay: 500,
+    reconnectionDelayMax: 5000,
+    auth: options.auth,
+  });
+
+  function retry(afterMs: number): void {
+    cancelRetry();
+    if (!closed) cancelRetry = clock.after(afterMs, () => socket.connect());
+  }
+
+  function setCause(next: RtmpProblem["cause"], message: string): void {
+    if (cause === next) return;
+    cause = next;
+    listeners.emit("problem", { cause: next, message });
+  }
+
+  socket.on("connect", () => {
+    cause = null;
+    attempts = 0;
+    listeners.emit("connected");
+  });
+
+  socket.on("disconnect", (reason) => {
+    listeners.emit("lost");
+    // Where Socket.IO does not come back by itself.
+    if (reason === "io server disconnect") retry(backoffMs(attempts++));
+  });
+
+  socket.on("connect_error", (error: HandshakeError) => {
+    if (closed) return;
+    if (socket.active) return setCause("unreachable", `Playhead cannot be reached: ${error.message}`);
+    const { code, retryAfterMs } = error.data ?? {};
+    if (code === "unauthenticated") {
+      setCause("unauthenticated", `Playhead does not take this media server's secret: ${error.message}`);
+      retry(UNAUTHENTICATED_RETRY_MS * (0.5 + Math.random() / 2));
+    } else {
+      setCause("refused", `Playhead refuses the connection (${code ?? "without a code"}): ${error.message}`);
+      retry(retryAfterMs ?? backoffMs(attempts++));
+    }
+    listeners.emit("lost");
+  });
+
+  // The one that stops goes on answering meanwhile.
+  socket.on("server:draining", ({ reconnectInMs }: { reconnectInMs: number }) => {
+    cancelRetry();
+    cancelRetry = clock.after(Math.random() * reconnectInMs, () => socket.disconnect().connect());
+  });
+
+  socket.on("stream:drop", (drop: StreamDrop) => listeners.emit("drop", drop));
+
+  // After the caller has put its listeners on.
+  queueMicrotask(() => {
+    if (!closed) socket.connect();
+  });
+
+  return {
+    get connected() {
+      return socket.connected;
+    },
+
+    whenConnected(timeoutMs) {
+      if (socket.connected) return Promise.resolve(true);
+      if (closed || cause === "unauthenticated") return Promise.resolve(false);
+      return new Promise((resolve) => {
+        const settle = () => {
+          if (!socket.connected && !closed && cause !== "unauthenticated") return;
+          finish(socket.connected);
+        };
+        const finish = (connected: boolean) => {
+          for (const stop of stops) stop();
+          resolve(connected);
+        };
+        const stops = [
+          clock.after(timeoutMs, () => finish(false)),
+          listeners.on("connected", settle),
+          listeners.on("lost", settle),
+        ];
+      });
+    },
+
+    call<T extends object>(event: string, payload: object, { timeoutMs, onLate }: CallOptions<T>) {
+      if (!socket.connected) return Promise.resolve(null);
+      return new Promise<Ack<T> | null>((resolve) => {
+        let open = true;
+        const settle = (ack: Ack<T> | null) => {
+          open = false;
+          cancel();
+          stopListening();
+          resolve(ack);
+        };
+        const cancel = clock.after(timeoutMs, () => settle(null));
+        const stopListening = listeners.on("lost", () => settle(null));
+        try {
+          socket.emit(
+            event,
+            payload,
+            toAckListener<T>((ack) => (open ? settle(ack) : onLate?.(ack))),
+          );
+        } catch {
+          settle({ ok: false, error: { code: "bad_request", message: "The payload is not JSON." } });
+        }
+      });
+    },
+
+    onConnected: (listener) => listeners.on("connected", listener),
+    onDrop: (listener) => void listeners.on("drop", listener),
+    onProblem: (listener) => void listeners.on("problem", listener),
+
+    close() {
+      closed = true;
+      cancelRetry();
+      socket.disconnect();
+      listeners.emit("lost");
+    },
+  };
+}
+
+/** Made apart from the payload: what waits for a late answer does not hold the stream key. */
+function toAckListener<T extends object>(settle: (ack: Ack<T>) => void): (answer: unknown) => void {
+  return (answer) => {
+    const isAck = typeof answer === "object" && answer !== null && "ok" in answer;
+    settle(isAck ? (answer as Ack<T>) : { ok: false, error: { code: "internal", message: "The answer is no ack." } });
+  };
+}
