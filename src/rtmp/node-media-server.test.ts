@@ -1,0 +1,286 @@
+import { EventEmitter } from "node:events";
+import { beforeEach, describe, expect, it, vi } from "vitest";
+import { createFakeClock, type FakeClock } from "../../test/helpers/fake-clock.ts";
+import { FAKE_STREAM } from "../../test/helpers/fake-publish-server.ts";
+import type { DropReason, StreamFigures } from "../protocol/stream.ts";
+import { type Guard, type GuardOptions, guardNodeMediaServer, type NodeMediaSession } from "./node-media-server.ts";
+import type { PublishSession } from "./publish-session.ts";
+import type { RtmpClient, ValidateRequest, Validation } from "./rtmp-client.ts";
+
+/** What a real one seldom does. */
+describe("the guard", () => {
+  class FakeSocket extends EventEmitter {
+    destroyed = false;
+    writableEnded = false;
+    paused = false;
+    pause(): void {
+      this.paused = true;
+    }
+    resume(): void {
+      this.paused = false;
+    }
+    end(): void {
+      this.writableEnded = true;
+    }
+    destroySoon(): void {
+      this.end();
+      this.destroyed = true;
+      this.emit("close");
+    }
+  }
+
+  interface FakeSession extends NodeMediaSession {
+    inBytes: number;
+    streamName: string;
+    socket: FakeSocket;
+    rtmp: { onPacketCallback: (packet: { data: Uint8Array }) => void };
+  }
+
+  class FakeAdmitted implements PublishSession {
+    readonly sessionId = "session-1";
+    dropped: DropReason | null = null;
+    told: string[] = [];
+    figures: StreamFigures[] = [];
+    dropListeners: ((reason: DropReason) => void)[] = [];
+    started(): void {
+      this.told.push("started");
+    }
+    ended(reason?: string): void {
+      this.told.push(`ended: ${reason}`);
+    }
+    report(figures: StreamFigures): void {
+      this.figures.push(figures);
+    }
+    onDrop(listener: (reason: DropReason) => void): () => void {
+      this.dropListeners.push(listener);
+      return () => undefined;
+    }
+  }
+
+  let clock: FakeClock;
+  let prePublish: (session: NodeMediaSession) => void;
+  let asked: ValidateRequest[];
+  let answer: (validation: Validation) => void;
+  let guard: Guard;
+  let refusals: string[];
+  const client: RtmpClient = {
+    connected: true,
+    reportIntervalMs: 1000,
+    validate: (request) => {
+      asked.push(request);
+      return new Promise((resolve) => {
+        answer = resolve;
+      });
+    },
+    close: vi.fn(),
+  };
+
+  beforeEach(() => {
+    clock = createFakeClock();
+    asked = [];
+    refusals = [];
+    guardWith({});
+  });
+
+  function guardWith(options: GuardOptions): void {
+    const nms = {
+      on(_event: "prePublish", listener: typeof prePublish) {
+        prePublish = listener;
+      },
+    };
+    const onRefused = ({ reason }: { reason: string }) => void refusals.push(reason);
+    guard = guardNodeMediaServer(nms, { client, clock, onRefused, ...options });
+  }
+
+  function newSession(change: Partial<FakeSession> = {}): FakeSession {
+    const socket = new FakeSocket();
+    return {
+      id: "connection-1",
+      ip: "::ffff:192.0.2.1:50000",
+      protocol: "rtmp",
+      streamApp: "live",
+      streamName: "key",
+      streamPath: "/live/key",
+      streamQuery: {},
+      inBytes: 0,
+      close: () => socket.end(),
+      socket,
+      rtmp: { onPacketCallback: () => undefined },
+      ...change,
+    };
+  }
+
+  /** Lets what waits for an answer go on. */
+  const settle = async (validation: Validation) => {
+    answer(validation);
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+
+  const admit = async (session: FakeSession) => {
+    const admitted = new FakeAdmitted();
+    prePublish(session);
+    await settle({ valid: true, session: admitted, stream: FAKE_STREAM, lifetimeMs: 0 });
+    return admitted;
+  };
+
+  it.each([
+    ["192.0.2.1:50000", "192.0.2.1"],
+    ["::ffff:192.0.2.1:50000", "192.0.2.1"],
+    ["2001:db8::1:50000", "2001:db8::1"],
+    ["undefined:undefined", undefined],
+  ])("asks for %s as the address %s", (ip, clientIp) => {
+    prePublish(newSession({ ip }));
+    expect(asked[0]?.clientIp).toBe(clientIp);
+  });
+
+  it("holds back media that came with the request, and passes it on when it is admitted", async () => {
+    const passed: string[] = [];
+    const session = newSession({ rtmp: { onPacketCallback: ({ data }) => void passed.push(String(data)) } });
+    const data = Buffer.from("media");
+    prePublish(session);
+    expect(session.socket.paused).toBe(true);
+    session.rtmp.onPacketCallback({ data });
+    data.fill("x");
+    expect(passed).toEqual([]);
+    await settle({ valid: true, session: new FakeAdmitted(), stream: FAKE_STREAM, lifetimeMs: 0 });
+    session.rtmp.onPacketCallback({ data: Buffer.from("more") });
+    expect(passed).toEqual(["media", "more"]);
+    expect(session.socket.paused).toBe(false);
+  });
+
+  it("lets no media of a refused encoder through", async () => {
+    const passed: unknown[] = [];
+    const session = newSession({ rtmp: { onPacketCallback: (packet) => void passed.push(packet) } });
+    prePublish(session);
+    session.rtmp.onPacketCallback({ data: Buffer.from("media") });
+    await settle({ valid: false, reason: "unknown" });
+    session.rtmp.onPacketCallback({ data: Buffer.from("media") });
+    expect(passed).toEqual([]);
+    expect(session.socket.destroyed).toBe(true);
+  });
+
+  it("cuts a connection that publishes a second time: its first key says nothing about another name", async () => {
+    const session = newSession();
+    const admitted = await admit(session);
+    session.streamName = "another";
+    prePublish(session);
+    expect(session.socket.destroyed).toBe(true);
+    expect(asked).toHaveLength(1);
+    expect(refusals).toEqual(["second_publish"]);
+    expect(admitted.told).toEqual(["started", "ended: connection closed"]);
+  });
+
+  it("gives back what was admitted for an encoder that had gone", async () => {
+    const session = newSession();
+    prePublish(session);
+    session.socket.destroySoon();
+    const admitted = new FakeAdmitted();
+    await settle({ valid: true, session: admitted, stream: FAKE_STREAM, lifetimeMs: 0 });
+    expect(admitted.told).toEqual(["ended: closed by the media server"]);
+  });
+
+  it("counts players, without the media server's own recordings and relays", async () => {
+    const subscribers = new Map(["192.0.2.5:1", "192.0.2.5:2", ""].map((ip, i) => [String(i), { ip }]));
+    const admitted = await admit(newSession({ broadcast: { subscribers } } as never));
+    clock.advance(1000);
+    expect(admitted.figures).toEqual([{ bitrateKbps: 0, viewers: 2 }]);
+  });
+
+  it("measures kilobits per second of each interval, and of no byte twice", async () => {
+    const session = newSession({ inBytes: 1_000_000 });
+    const admitted = await admit(session);
+    session.inBytes += 125_000;
+    clock.advance(1000);
+    session.inBytes += 250_000;
+    clock.advance(1000);
+    session.inBytes = 0;
+    clock.advance(1000);
+    expect(admitted.figures).toEqual([{ bitrateKbps: 1000 }, { bitrateKbps: 2000 }, { bitrateKbps: 0 }]);
+  });
+
+  it.each([
+    ["after 30 s", undefined, 30_000],
+    ["when it is told", 5000, 5000],
+  ])("cuts a silent encoder %s", async (_, silenceTimeoutMs, afterMs) => {
+    guardWith(silenceTimeoutMs === undefined ? {} : { silenceTimeoutMs });
+    const session = newSession();
+    const admitted = await admit(session);
+    clock.advance(afterMs - 1);
+    expect(session.socket.destroyed).toBe(false);
+    clock.advance(1);
+    expect(session.socket.destroyed).toBe(true);
+    expect(admitted.told.slice(0, 2)).toEqual(["started", "ended: silent"]);
+    expect(refusals).toEqual(["silent"]);
+  });
+
+  it("cuts no silent encoder where it is told never to", async () => {
+    guardWith({ silenceTimeoutMs: 0 });
+    const session = newSession();
+    await admit(session);
+    clock.advance(3_600_000);
+    expect(session.socket.destroyed).toBe(false);
+  });
+
+  it("asks nothing about what the media server pulls by itself", () => {
+    const { socket: _, ...pull } = { ...newSession(), rtmpClient: {}, mode: "pull" };
+    prePublish(pull as never);
+    expect([asked, refusals]).toEqual([[], []]);
+  });
+
+  it("refuses a connection that it does not know how to hold", () => {
+    const close = vi.fn();
+    const { socket: _, ...unknown } = { ...newSession(), close };
+    prePublish(unknown);
+    expect(close).toHaveBeenCalledOnce();
+    expect([asked, refusals]).toEqual([[], ["unsupported"]]);
+  });
+
+  it.each([
+    ["no text", () => ["a", "b"]],
+    ["empty", () => ""],
+    [
+      "a mistake",
+      () => {
+        throw new TypeError("there is no key");
+      },
+    ],
+  ])("refuses an encoder whose key is %s, and throws nothing", (_, streamKey) => {
+    const warned = vi.spyOn(process, "emitWarning").mockReturnValue();
+    guardWith({ streamKey });
+    const session = newSession();
+    prePublish(session);
+    expect(session.socket.destroyed).toBe(true);
+    expect(refusals).toEqual(["no_key"]);
+    warned.mockRestore();
+  });
+
+  it("survives a listener that throws", async () => {
+    const warned = vi.spyOn(process, "emitWarning").mockReturnValue();
+    guardWith({
+      onRefused: () => {
+        throw new TypeError("not here");
+      },
+    });
+    const session = newSession();
+    prePublish(session);
+    await settle({ valid: false, reason: "unknown" });
+    expect(session.socket.destroyed).toBe(true);
+    expect(warned).toHaveBeenCalledOnce();
+    warned.mockRestore();
+  });
+
+  it("that is closed cuts everybody and refuses everybody, and leaves the client to whom it belongs", async () => {
+    const [live, waiting, later] = [newSession(), newSession(), newSession()];
+    const admitted = await admit(live);
+    prePublish(waiting);
+    await guard.close();
+    prePublish(later);
+    const late = new FakeAdmitted();
+    await settle({ valid: true, session: late, stream: FAKE_STREAM, lifetimeMs: 0 });
+    for (const { socket } of [live, waiting, later]) expect(socket.destroyed).toBe(true);
+    expect(admitted.told).toEqual(["started", "ended: connection closed"]);
+    expect(late.told).toEqual(["ended: closed by the media server"]);
+    expect(refusals).toEqual(["closed", "closed", "closed"]);
+    expect(client.close).not.toHaveBeenCalled();
+  });
+});
