@@ -84,7 +84,8 @@ async function answer(exchange: Exchange, call: { request: Request; env: HttpEnv
     const outcome = await exchange.send(response, { head: request.method === "HEAD" });
     if (outcome === "sent") return;
     count(serving, outcome);
-    if (outcome === "broken") serving.logger.error({ url: request.url }, "a response's body failed half way");
+    if (outcome === "broken")
+      serving.logger.error({ path: new URL(request.url).pathname }, "a response's body failed half way");
   } catch (error) {
     refuse(exchange, error, serving);
   }

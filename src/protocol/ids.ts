@@ -4,7 +4,7 @@ import { z } from "zod";
 export const MAX_ID_CHARACTERS = 128;
 
 /** What PostgreSQL can hold as text and both sides order alike: no U+0000, no lone surrogate. */
-function isStorableText(text: string): boolean {
+export function isStorableText(text: string): boolean {
   return !text.includes("\u0000") && text.isWellFormed();
 }
 

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { Id, Title } from "./ids.ts";
+import { Id, isStorableText, Title } from "./ids.ts";
 
 /*
  * Streams, and what a media server and Playhead say to each other about them. A stream key goes one way only: from
@@ -107,7 +107,9 @@ export interface StreamDrop {
   reason: DropReason;
 }
 
-const Label = z.string().max(128);
+/** A short text that is stored; empty where the media server has nothing to say. */
+const label = (max: number) =>
+  z.string().max(max).refine(isStorableText, { error: "expected no U+0000 and no lone surrogate" });
 
 /** Identifies the media server; one that does not give its name counts as another with every connection. */
 export const MediaServerAuth = z.object({
@@ -119,9 +121,9 @@ export const MediaServerAuth = z.object({
 export const StreamValidate = z.object({
   streamKey: StreamKey,
   connectionId: Id,
-  app: Label.optional(),
-  clientIp: z.string().max(64).optional(),
-  protocol: z.string().max(32).optional(),
+  app: label(128).optional(),
+  clientIp: label(64).optional(),
+  protocol: label(32).optional(),
 });
 export type StreamValidate = z.infer<typeof StreamValidate>;
 
@@ -139,7 +141,7 @@ export type StreamFigures = z.infer<typeof StreamFigures>;
 
 export const StreamStats = StreamFigures.extend({ sessionId: SessionId });
 
-export const StreamEnded = z.object({ sessionId: SessionId, reason: z.string().max(200).optional() });
+export const StreamEnded = z.object({ sessionId: SessionId, reason: label(200).optional() });
 
 /** The answer to `stream:validate`. `lifetimeMs`: after so long the key expires; 0 where it never does. */
 export type Verdict =

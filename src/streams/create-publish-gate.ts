@@ -167,13 +167,13 @@ export function createPublishGate(
       return stream;
     },
 
-    async update(server, connection, figures) {
+    async update(server, connection, figures, { everySeconds } = { everySeconds: 0 }) {
       const provisional = outage.findByConnection(server.name, connection);
       if (provisional !== null) outage.report(provisional, figures);
       const { app = "", streamKey, connectionId } = connection;
       if (streamKey !== null) nginx.remember(server.name, connectionId, { app, name: streamKey });
       try {
-        return await withinTime(renew(server, connection, figures));
+        return await withinTime(renew(server, connection, figures, everySeconds));
       } catch (error) {
         logger.debug({ err: error, server: server.name }, "a publisher's update could not be written");
         return cachedRefusal(connection);
@@ -209,12 +209,18 @@ export function createPublishGate(
     },
   };
 
-  async function renew(server: MediaServer, connection: PublishedConnection, figures: StreamFigures) {
+  async function renew(
+    server: MediaServer,
+    connection: PublishedConnection,
+    figures: StreamFigures,
+    everySeconds: number,
+  ) {
     const streamId = await streamIdOf(connection);
     if (streamId === null && connection.streamKey !== null) return null;
     const at = { server: server.name, connection: connection.connectionId, streamId };
     if (streamId !== null) outage.heardOf(streamId);
-    return store.reportConnection(at, figures, options.leaseSeconds);
+    // One that comes late is not lost yet.
+    return store.reportConnection(at, figures, Math.max(options.leaseSeconds, 3 * everySeconds));
   }
 
   function cachedRefusal({ streamKey }: PublishedConnection) {

@@ -59,13 +59,14 @@ export interface PublishGate {
 
   /**
    * Renews the lease of whatever this connection publishes. Never throws: what cannot be told now is no reason to cut
-   * a publisher. `frozen` media renews nothing.
+   * a publisher. Media time that stands still renews nothing. Updates that come at most `everySeconds` renew for longer.
    * @returns why the publisher is to be cut; null where there is no reason to
    */
   update(
     server: MediaServer,
     connection: PublishedConnection,
     figures: StreamFigures,
+    options?: { everySeconds: number },
   ): Promise<"expired" | "revoked" | "disabled" | null>;
 
   /** This connection publishes no more. Never throws: what cannot be written now is written later. Unknown ones are ignored. */

@@ -4,6 +4,7 @@ import { AppError } from "../../errors.ts";
 import { parseWire } from "../../protocol/ack.ts";
 import { Id } from "../../protocol/ids.ts";
 import { StreamKey } from "../../protocol/stream.ts";
+import type { MediaServer } from "../../streams/publish-gate.ts";
 import type { HttpTypes } from "../http-app.ts";
 import { z } from "../http-app.ts";
 
@@ -31,14 +32,15 @@ export const ClientIp = z
   .transform((text) => (isIP(text) === 0 ? undefined : text))
   .optional();
 
-const Query = z.object({ server: Id.optional() });
+const Query = z.object({ server: Id.optional(), boot: Id.optional() });
 
 /**
- * The media server's name, as the hook's address has it.
+ * The media server and its boot, as the hook's address has them, else as its own words do.
  * @throws AppError `bad_request`
  */
-export function readServerName(c: Context<HttpTypes>): string | undefined {
-  return parseWire(Query, { server: c.req.query("server") }).server;
+export function readServer(c: Context<HttpTypes>, otherwise: MediaServer): MediaServer {
+  const { server, boot } = parseWire(Query, { server: c.req.query("server"), boot: c.req.query("boot") });
+  return { name: server ?? otherwise.name, boot: boot ?? otherwise.boot };
 }
 
 /**

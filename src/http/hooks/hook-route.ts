@@ -22,7 +22,7 @@ interface HookRoute {
 export const UNPUBLISHED = "unpublished";
 
 const Posted = z.object({}).loose();
-const QUERY = z.object({ secret: z.string().optional(), server: z.string().optional() });
+const QUERY = z.object({ secret: z.string().optional(), server: z.string().optional(), boot: z.string().optional() });
 
 /** Adds a hook. Declared, but read by itself: who calls is judged before anything of the body is. */
 export function addHook(

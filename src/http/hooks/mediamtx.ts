@@ -5,7 +5,7 @@ import { parseWire } from "../../protocol/ack.ts";
 import type { MediaServer, PublishedConnection, PublishGate, PublishRequest } from "../../streams/publish-gate.ts";
 import { type HttpApp, type HttpTypes, z } from "../http-app.ts";
 import { readJson } from "./hook-body.ts";
-import { ClientIp, Label, Protocol, readServerName, toStreamKey } from "./hook-fields.ts";
+import { ClientIp, Label, Protocol, readServer, toStreamKey } from "./hook-fields.ts";
 import { toForbidden } from "./hook-refusal.ts";
 import { addHook, type HookParts, UNPUBLISHED } from "./hook-route.ts";
 
@@ -37,7 +37,7 @@ export function addMediamtxHooks(app: HttpApp, { gate, guard }: HookParts): void
   addHook(app, route, guard, async (c) => {
     const body = await readJson(c);
     const { action } = parseWire(Action, body);
-    const server = { name: readServerName(c) ?? "mediamtx", boot: "" };
+    const server = readServer(c, { name: "mediamtx", boot: "" });
     switch (action) {
       case "publish":
         return publish(c, gate, server, parseWire(Publish, body));

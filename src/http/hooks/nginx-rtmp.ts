@@ -1,12 +1,11 @@
-import type { Context } from "hono";
 import { AppError } from "../../errors.ts";
 import { parseWire } from "../../protocol/ack.ts";
 import { Id } from "../../protocol/ids.ts";
 import { StreamKey } from "../../protocol/stream.ts";
 import type { MediaServer } from "../../streams/publish-gate.ts";
-import { type HttpApp, type HttpTypes, z } from "../http-app.ts";
+import { type HttpApp, z } from "../http-app.ts";
 import { readForm } from "./hook-body.ts";
-import { ClientIp, Label, readServerName } from "./hook-fields.ts";
+import { ClientIp, Label, readServer } from "./hook-fields.ts";
 import { toForbidden } from "./hook-refusal.ts";
 import { addHook, type HookParts, UNPUBLISHED } from "./hook-route.ts";
 
@@ -26,6 +25,9 @@ const OK = { 200: { description: "Yes." } };
 const shared = { contentType: "application/x-www-form-urlencoded" };
 const path = (event: string) => `/v1/hooks/nginx-rtmp/${event}`;
 
+/** It cannot tell one of its runs from another. */
+const NGINX: MediaServer = { name: "nginx", boot: null };
+
 export function addNginxRtmpHooks(app: HttpApp, { gate, guard }: HookParts): void {
   const publish = {
     ...shared,
@@ -42,7 +44,7 @@ export function addNginxRtmpHooks(app: HttpApp, { gate, guard }: HookParts): voi
     }
     const { name, clientid, app, addr } = parseWire(Published, form);
     const verdict = await gate.publish(
-      readServer(c),
+      readServer(c, NGINX),
       { streamKey: name, connectionId: clientid, app, clientIp: addr, protocol: "rtmp" },
       { reports: true },
     );
@@ -60,7 +62,7 @@ export function addNginxRtmpHooks(app: HttpApp, { gate, guard }: HookParts): voi
   addHook(app, update, guard, async (c) => {
     const { name, clientid, app, timestamp } = parseWire(Updated, await readForm(c));
     const connection = { streamKey: name, connectionId: clientid, app };
-    const reason = await gate.update(readServer(c), connection, { mediaTimeMs: timestamp });
+    const reason = await gate.update(readServer(c, NGINX), connection, { mediaTimeMs: timestamp });
     if (reason !== null) throw toForbidden(reason);
     return c.json({ ok: true });
   });
@@ -74,12 +76,7 @@ export function addNginxRtmpHooks(app: HttpApp, { gate, guard }: HookParts): voi
   };
   addHook(app, done, guard, async (c) => {
     const { name, clientid, app } = parseWire(Published, await readForm(c));
-    await gate.unpublish(readServer(c), { streamKey: name, connectionId: clientid, app }, UNPUBLISHED);
+    await gate.unpublish(readServer(c, NGINX), { streamKey: name, connectionId: clientid, app }, UNPUBLISHED);
     return c.json({ ok: true });
   });
-}
-
-/** nginx cannot tell one of its runs from another. */
-function readServer(c: Context<HttpTypes>): MediaServer {
-  return { name: readServerName(c) ?? "nginx", boot: null };
 }

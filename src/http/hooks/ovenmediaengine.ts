@@ -4,7 +4,7 @@ import { parseWire } from "../../protocol/ack.ts";
 import type { PublishGate, PublishRequest } from "../../streams/publish-gate.ts";
 import { type HttpApp, type HttpTypes, z } from "../http-app.ts";
 import { readJson } from "./hook-body.ts";
-import { ClientIp, Protocol, readServerName, toStreamKey } from "./hook-fields.ts";
+import { ClientIp, Protocol, readServer, toStreamKey } from "./hook-fields.ts";
 import { REFUSAL_TEXTS } from "./hook-refusal.ts";
 import { addHook, type HookParts, UNPUBLISHED } from "./hook-route.ts";
 
@@ -41,7 +41,7 @@ export function addOvenMediaEngineHooks(app: HttpApp, { gate, guard }: HookParts
   addHook(app, route, guard, async (c) => {
     const asked = parseWire(Admission, await readJson(c));
     const { direction, status } = asked.request;
-    const server = { name: readServerName(c) ?? "ovenmediaengine", boot: "" };
+    const server = readServer(c, { name: "ovenmediaengine", boot: "" });
     if (direction === "outgoing") {
       if (status === "closing") return c.json({});
       return refuse(c, "Playhead judges publishing only: enable admission webhooks for providers alone.");

@@ -117,9 +117,17 @@ describe("SRS", () => {
       seq_no: 100,
     };
     expect(await post(segment)).toMatchObject({ status: 200, body: { code: 0 } });
-    expect(gate.update.mock.calls).toEqual([[SERVER, { streamKey: KEY, connectionId: "9308h583", app: "live" }, {}]]);
+    expect(gate.update.mock.calls).toEqual([
+      [SERVER, { streamKey: KEY, connectionId: "9308h583", app: "live" }, {}, { everySeconds: 9.36 }],
+    ]);
     gate.update.mockResolvedValue("expired");
     expect(await post(segment)).toMatchObject({ status: 403, body: { code: 1 } });
+  });
+
+  it("takes its boot from what SRS says, or from the address", async () => {
+    const { post, gate } = createSrs();
+    await post({ ...PUBLISH, service_id: "run-7" });
+    expect(gate.publish.mock.calls[0]?.[0]).toMatchObject({ boot: "run-7" });
   });
 
   it.each(["on_connect", "on_close", "on_stop", "on_dvr"])("is told yes to %s, which nobody judges", async (action) => {

@@ -4,7 +4,7 @@ import { Id } from "../../protocol/ids.ts";
 import type { MediaServer, PublishedConnection } from "../../streams/publish-gate.ts";
 import { type HttpApp, type HttpTypes, z } from "../http-app.ts";
 import { readJson } from "./hook-body.ts";
-import { ClientIp, Label, readServerName, toStreamKey } from "./hook-fields.ts";
+import { ClientIp, Label, readServer, toStreamKey } from "./hook-fields.ts";
 import { REFUSAL_TEXTS } from "./hook-refusal.ts";
 import { addHook, type HookParts, UNPUBLISHED } from "./hook-route.ts";
 
@@ -27,6 +27,8 @@ const Event = z.object({
   param: z.string().max(4096).optional(),
   server_id: Label,
   service_id: Label,
+  /** Of the segment that on_hls tells of, in seconds. */
+  duration: z.number().min(0).max(3600).optional().catch(undefined),
 });
 type Event = z.infer<typeof Event>;
 
@@ -46,7 +48,7 @@ export function addSrsHooks(app: HttpApp, { gate, guard }: HookParts): void {
     if (action !== "on_publish" && action !== "on_unpublish" && action !== "on_hls") return accept(c);
 
     const event = parseWire(Event, body);
-    const server = toServer(event, readServerName(c));
+    const server = readServer(c, toServer(event));
     if (action === "on_publish") {
       const { client_id: connectionId, app, ip: clientIp } = event;
       const request = { streamKey: readKey(event), connectionId, app, clientIp, protocol: "rtmp" };
@@ -55,7 +57,7 @@ export function addSrsHooks(app: HttpApp, { gate, guard }: HookParts): void {
     }
     const connection = toConnection(event);
     if (action === "on_hls") {
-      const reason = await gate.update(server, connection, {});
+      const reason = await gate.update(server, connection, {}, { everySeconds: event.duration ?? 0 });
       return reason === null ? accept(c) : refuse(c, REFUSAL_TEXTS[reason]);
     }
     await gate.unpublish(server, connection, UNPUBLISHED);
@@ -72,8 +74,8 @@ function refuse(c: Context<HttpTypes>, message: string): Response {
 }
 
 /** `service_id` is new with every start of SRS; old versions have none. */
-function toServer(event: Event, name: string | undefined): MediaServer {
-  return { name: name ?? event.server_id ?? "srs", boot: event.service_id ?? "" };
+function toServer(event: Event): MediaServer {
+  return { name: event.server_id ?? "srs", boot: event.service_id ?? "" };
 }
 
 /** Without `param`, as old versions leave it out at the end, the name may be the public one: the connection has to do. */
