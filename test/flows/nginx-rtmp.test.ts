@@ -38,21 +38,23 @@ const encoders: Encoder[] = [];
 const watched: WatchedStream[] = [];
 const keys: string[] = [];
 
-/** PostgreSQL, nginx and Playhead; `controlled`: Playhead knows nginx's control URL. */
-async function openHouse({
-  controlled,
-  env = {},
-}: {
+interface HouseOptions {
+  /** Playhead knows nginx's control URL. */
   controlled: boolean;
+  /** nginx's configuration, other than the page's. */
+  changes?: Record<string, string>;
   env?: Record<string, string>;
-}): Promise<House> {
+}
+
+/** PostgreSQL, nginx and Playhead. */
+async function openHouse({ controlled, changes = SHORT_UPDATES, env = {} }: HouseOptions): Promise<House> {
   const postgres = await startTestPostgres();
   const port = await findFreePort();
   const nginx = await startNginx({
     playhead: `127.0.0.1:${port}`,
     secret: SECRET,
     server: "edge-1",
-    changes: SHORT_UPDATES,
+    changes,
   });
   const environment = {
     PORT: port,
@@ -294,6 +296,27 @@ describe("nginx-rtmp with its control URL", () => {
   });
 });
 
+describe("nginx-rtmp configured as the page says, to the second", () => {
+  beforeAll(async () => {
+    house = await openHouse({ controlled: true, changes: {} });
+  });
+  afterAll(() => closeHouse(house));
+
+  it("cuts the encoder of a revoked key before it reports for the first time", async () => {
+    const made = await makeStream();
+    const encoder = await publishLive(made);
+    await house.api.revoke(made.id);
+    expect((await encoder.exited).afterMs).toBeLessThan(9000);
+  });
+
+  it("ends an encoder that hangs, though nobody hangs up", async () => {
+    const made = await makeStream();
+    const encoder = await publishLive(made);
+    process.kill(encoder.pid, "SIGSTOP");
+    expect(await made.dashboard.until("reconnecting", 25_000)).toBeGreaterThan(5000);
+  });
+});
+
 describe("nginx-rtmp without a control URL", () => {
   beforeAll(async () => {
     house = await openHouse({ controlled: false });
@@ -376,6 +399,16 @@ describe("Playhead that is killed while a stream is live", () => {
     await made.dashboard.until("revoked");
     expect(await encoder.exited).toMatchObject({ code: 1 });
     await publishLive(other);
+  });
+
+  it("cuts nobody when it comes back with another secret, and lets nobody in", async () => {
+    const made = await makeStream();
+    const other = await makeStream();
+    const encoder = await publishLive(made);
+    expect(await house.server.stop()).toBe(0);
+    house.server = await startFlowServer({ ...house.environment, HOOK_SECRETS: "nginx-rtmp:another" });
+    await expectRefused(publish(other.key));
+    await encoder.sendsOn(3000);
   });
 });
 
