@@ -5,22 +5,27 @@ import { loadAuthSecret } from "./auth/auth-secret.ts";
 import { createBuiltinTokens } from "./auth/builtin-tokens.ts";
 import { ROLES, type Role } from "./auth/caller.ts";
 import { type Config, loadConfig, VARIABLES } from "./config.ts";
-import { migrate, pendingMigrations } from "./db/migrate.ts";
+import { migrate } from "./db/migrate.ts";
 import { createPool } from "./db/pool.ts";
-import { AppError } from "./errors.ts";
 import { createLogger, type Logger } from "./logger.ts";
-import { withCommandDatabase } from "./ops/command-database.ts";
+import { assertMigrated, withCommandDatabase } from "./ops/command-database.ts";
 import { runDoctor } from "./ops/doctor.ts";
 import { explainFailure } from "./ops/explain-failure.ts";
-import { Id } from "./protocol/ids.ts";
+import { parseId } from "./ops/option-parsers.ts";
+import { addStreamCommands } from "./ops/stream-commands.ts";
 
 /*
  * The command line. Standard output carries what a command is asked for, and nothing else: one line of `serve`,
- * a token, the doctor's findings. What goes wrong is told on standard error, and the exit code is 1.
+ * a token, the doctor's findings. What goes wrong is told on standard error, and the exit code is 1. What a person
+ * should know beside what was asked for is told there, too.
  */
 
 function print(line: string): void {
   process.stdout.write(`${line}\n`);
+}
+
+function note(line: string): void {
+  process.stderr.write(`${line}\n`);
 }
 
 interface Setting {
@@ -97,12 +102,7 @@ async function mintToken(options: { user: string; role: Role; ttl?: number }): P
           logger,
         });
   try {
-    if (pool !== null && (await pendingMigrations(pool)).length > 0) {
-      throw new AppError(
-        "unavailable",
-        "The database is not migrated yet: run `playhead migrate`, or start the server.",
-      );
-    }
+    if (pool !== null) await assertMigrated(pool);
     const secret = await loadAuthSecret({ config, pool });
     const { mint } = createBuiltinTokens({ secret, ttlSeconds: config.TOKEN_TTL_SECONDS });
     const { token } = await mint({ userId: options.user, role: options.role }, options.ttl);
@@ -121,14 +121,6 @@ async function doctor({ repair }: { repair: boolean }): Promise<void> {
   process.exitCode = healthy ? 0 : 1;
 }
 
-function parseUser(text: string): string {
-  const result = Id.safeParse(text);
-  if (!result.success) {
-    throw new InvalidArgumentError("A user's id has 1 to 128 characters.");
-  }
-  return result.data;
-}
-
 function parseTtl(text: string): number {
   const result = VARIABLES.TOKEN_TTL_SECONDS.safeParse(text);
   if (!result.success) {
@@ -138,7 +130,7 @@ function parseTtl(text: string): number {
 }
 
 function fail(error: unknown): void {
-  process.stderr.write(`${explainFailure(error)}\n`);
+  note(explainFailure(error));
   process.exitCode = 1;
 }
 
@@ -158,7 +150,7 @@ async function createProgram(): Promise<Command> {
   program
     .command("token")
     .description("print a built-in token, for scripts and tests")
-    .requiredOption("--user <id>", "whose token it is", parseUser)
+    .requiredOption("--user <id>", "whose token it is", parseId)
     .addOption(new Option("--role <role>", "what it may do").choices(ROLES).makeOptionMandatory())
     .option("--ttl <seconds>", "how long it is valid (default: TOKEN_TTL_SECONDS)", parseTtl)
     .action(mintToken);
@@ -167,6 +159,7 @@ async function createProgram(): Promise<Command> {
     .description("check configuration, database, migrations, listening, and that aggregates equal a recount")
     .option("--repair", "recount what differs", false)
     .action(doctor);
+  addStreamCommands(program, { readSetting, print, note });
   return program;
 }
 

@@ -1,5 +1,8 @@
 import type { Config } from "../config.ts";
 import { findRunningEmbeddedPostgres, startEmbeddedPostgres } from "../db/embedded-postgres.ts";
+import { pendingMigrations } from "../db/migrate.ts";
+import type { Pool } from "../db/pool.ts";
+import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 
 /** Where a command finds its database. */
@@ -31,4 +34,10 @@ export async function withCommandDatabase<T>(
   } finally {
     await postgres.stop();
   }
+}
+
+/** @throws AppError `unavailable` where a command would meet tables that are not there, or not as it knows them */
+export async function assertMigrated(pool: Pool): Promise<void> {
+  if ((await pendingMigrations(pool)).length === 0) return;
+  throw new AppError("unavailable", "The database is not migrated yet: run `playhead migrate`, or start the server.");
 }

@@ -12,7 +12,7 @@ import { waitFor } from "./wait-for.ts";
 
 const ANSWER_MS = 10_000;
 
-export type Namespace = "/player" | "/dashboard";
+export type Namespace = "/player" | "/dashboard" | "/rtmp";
 
 /** What any ack may carry; a test names what it looks at. */
 export type Answer = Ack<{
