@@ -12,7 +12,8 @@ import { waitFor } from "./wait-for.ts";
 
 const ANSWER_MS = 10_000;
 
-export type Namespace = "/player" | "/dashboard" | "/rtmp";
+/** Those that take tokens. */
+export type Namespace = "/player" | "/dashboard";
 
 /** What any ack may carry; a test names what it looks at. */
 export type Answer = Ack<{
@@ -56,7 +57,7 @@ export class ConnectError extends Error {
 /** Opens a connection of its own. @throws ConnectError where it is refused */
 export async function connect(
   url: string,
-  namespace: Namespace | "/",
+  namespace: Namespace | "/rtmp" | "/",
   token: string,
   { headers = {}, auth = { token } }: ConnectOptions = {},
 ): Promise<Client> {
@@ -102,7 +103,7 @@ export interface RawClient {
   /** Waits for a frame that matches, from the first one on. */
   hear(matches: (frame: string) => boolean): Promise<string>;
   /** Sends an event with an ack and gives the answer. The arguments are JSON as it stands. */
-  callRaw(namespace: Namespace, args: string): Promise<Answer>;
+  callRaw(namespace: Namespace | "/rtmp", args: string): Promise<Answer>;
   /** Settles with the close code. */
   closed: Promise<number>;
   close(): void;
