@@ -53,10 +53,15 @@ describe("the configuration of OvenMediaEngine", () => {
     const xml = readConfiguration("ovenmediaengine", "xml");
     expect(findUnclosed(xml)).toEqual([]);
     const [webhooks] = /<AdmissionWebhooks>.*<\/AdmissionWebhooks>/s.exec(xml) as unknown as [string];
-    expect(hookOf(textOf(webhooks, "ControlServerUrl"))).toEqual({
+    const address = substitute(textOf(webhooks, "ControlServerUrl"), {
+      "&amp;": "&",
+      // biome-ignore lint/suspicious/noTemplateCurlyInString: as OvenMediaEngine writes what is in its environment
+      "${env:INVOCATION_ID:unknown}": "run-7",
+    });
+    expect(hookOf(address)).toEqual({
       origin: PLAYHEAD,
       pathname: "/v1/hooks/ovenmediaengine",
-      query: { server: "ome-1" },
+      query: { server: "ome-1", boot: "run-7" },
     });
     expect(textOf(webhooks, "SecretKey")).toBe(SECRET);
     expect(textOf(webhooks, "Providers")).toBe("rtmp,srt,webrtc");
@@ -197,7 +202,9 @@ function parseSrs(text: string): SrsBlock {
 /** The elements that nothing closes, or something else does first. */
 function findUnclosed(xml: string): string[] {
   const open: string[] = [];
-  const tags = xml.replace(/<!--.*?-->|<\?.*?\?>/gs, "").matchAll(/<(\/?)([\w]+)((?:\s+\w+="[^"<]*")*)\s*(\/?)>|[<&]/g);
+  const tags = xml
+    .replace(/<!--.*?-->|<\?.*?\?>/gs, "")
+    .matchAll(/<(\/?)(\w+)((?:\s+\w+="[^"<]*")*)\s*(\/?)>|<|&(?!\w+;)/g);
   for (const [all, closes, name, , isEmpty] of tags) {
     if (name === undefined) return [`a bare ${all}`];
     if (closes !== "/" && isEmpty !== "/") open.push(name);

@@ -41,19 +41,23 @@ const keys: string[] = [];
 interface HouseOptions {
   /** Playhead knows nginx's control URL. */
   controlled: boolean;
+  /** nginx says with each start that it is one. */
+  boots?: boolean;
   /** nginx's configuration, other than the page's. */
   changes?: Record<string, string>;
   env?: Record<string, string>;
 }
 
 /** PostgreSQL, nginx and Playhead. */
-async function openHouse({ controlled, changes = SHORT_UPDATES, env = {} }: HouseOptions): Promise<House> {
+async function openHouse(options: HouseOptions): Promise<House> {
+  const { controlled, boots = false, changes = SHORT_UPDATES, env = {} } = options;
   const postgres = await startTestPostgres();
   const port = await findFreePort();
   const nginx = await startNginx({
     playhead: `127.0.0.1:${port}`,
     secret: SECRET,
     server: "edge-1",
+    boots,
     changes,
   });
   const environment = {
@@ -230,6 +234,17 @@ describe("nginx-rtmp with its control URL", () => {
     expect(made.dashboard.statuses()).toEqual(["ready", "live"]);
   });
 
+  it("lets a second encoder take over where the stream says so, and the first one's end changes nothing", async () => {
+    const made = await makeStream({ policy: "takeover" });
+    const first = await publishLive(made);
+    const second = publish(made.key);
+    await second.sendsOn();
+    expect(await first.exited).toMatchObject({ code: 1 });
+    await untilReported(made.id);
+    expect(made.dashboard.stream()?.status).toBe("live");
+    expect(await sessionsOf(made.id)).toMatchObject([{ state: "ended" }, { state: "live" }]);
+  });
+
   it("keeps one session for an encoder that is killed and comes back", async () => {
     const made = await makeStream();
     const first = await publishLive(made);
@@ -333,44 +348,76 @@ describe("nginx-rtmp without a control URL", () => {
 });
 
 describe("nginx that is killed while a stream is live", () => {
-  beforeEach(async () => {
-    house = await openHouse({ controlled: true, env: { STREAM_LEASE_SECONDS: "4" } });
-  });
-  afterEach(() => closeHouse(house));
-
-  it("lets the encoder in at once when it starts anew and counts connections from the start", async () => {
-    const made = await makeStream();
-    const first = await publishLive(made);
-    const [before] = await sessionsOf(made.id);
+  async function killAndStartAgain(live: Encoder): Promise<void> {
     await house.nginx.kill();
-    await first.exited;
+    await live.exited;
     await house.nginx.startAgain();
-    const again = publish(made.key);
-    await again.sendsOn();
-    const [after, ...more] = await sessionsOf(made.id);
-    expect(more).toEqual([]);
-    expect(after).toMatchObject({ state: "live", connections: 2, connection: before?.connection });
-    expect(after?.boot).not.toBe(before?.boot);
-  });
+  }
 
-  it("lets the encoder in by the end of the lease when its connection has another number", async () => {
-    const made = await makeStream();
+  /** It has another number the next time it connects: one more came before it. */
+  async function publishAsSecond(made: { key: string; dashboard: WatchedStream }): Promise<Encoder> {
     await expectRefused(publish("phk_nobody-has-this-key"));
-    const first = await publishLive(made);
-    await house.nginx.kill();
-    await first.exited;
-    await house.nginx.startAgain();
-    // As encoders do: again and again.
-    const again = await waitFor(
-      async () => {
-        const encoder = publish(made.key);
-        await Promise.race([encoder.exited, encoder.sendsOn(1).catch(() => undefined)]);
-        return encoder.running() ? encoder : null;
-      },
-      { what: "an encoder to be let in", timeoutMs: 20_000 },
-    );
-    await again.sendsOn();
-    expect(await sessionsOf(made.id)).toMatchObject([{ state: "live", connections: 2 }]);
+    return publishLive(made);
+  }
+
+  describe("and does not say that it was", () => {
+    beforeEach(async () => {
+      house = await openHouse({ controlled: true, env: { STREAM_LEASE_SECONDS: "4" } });
+    });
+    afterEach(() => closeHouse(house));
+
+    it("lets the encoder in at once when its connection has the same number again", async () => {
+      const made = await makeStream();
+      const first = await publishLive(made);
+      const [before] = await sessionsOf(made.id);
+      await killAndStartAgain(first);
+      await publish(made.key).sendsOn();
+      const [after, ...more] = await sessionsOf(made.id);
+      expect(more).toEqual([]);
+      expect(after).toMatchObject({ state: "live", connections: 2, connection: before?.connection });
+      expect(after?.boot).not.toBe(before?.boot);
+    });
+
+    it("lets the encoder in by the end of the lease when its connection has another number", async () => {
+      const made = await makeStream();
+      await killAndStartAgain(await publishAsSecond(made));
+      // As encoders do: again and again.
+      const again = await waitFor(
+        async () => {
+          const encoder = publish(made.key);
+          await Promise.race([encoder.exited, encoder.sendsOn(1).catch(() => undefined)]);
+          return encoder.running() ? encoder : null;
+        },
+        { what: "an encoder to be let in", timeoutMs: 20_000 },
+      );
+      await again.sendsOn();
+      expect(await sessionsOf(made.id)).toMatchObject([{ state: "live", connections: 2 }]);
+    });
+  });
+
+  describe("and says so", () => {
+    beforeAll(async () => {
+      house = await openHouse({ controlled: true, boots: true });
+    });
+    afterAll(() => closeHouse(house));
+
+    it("lets the encoder in at once, whatever its connection's number", async () => {
+      const made = await makeStream();
+      await killAndStartAgain(await publishAsSecond(made));
+      await publish(made.key).sendsOn();
+      expect(await sessionsOf(made.id)).toMatchObject([{ state: "live", connections: 2 }]);
+    });
+
+    it("takes a reload for none", async () => {
+      const made = await makeStream();
+      const encoder = await publishLive(made);
+      const before = await sessionsOf(made.id);
+      await house.nginx.reload();
+      await expectRefused(publish(made.key));
+      await encoder.sendsOn();
+      await untilReported(made.id);
+      expect(await sessionsOf(made.id)).toEqual(before);
+    });
   });
 });
 

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { rm, writeFile } from "node:fs/promises";
@@ -35,6 +35,8 @@ export interface NginxOptions {
   secret: string;
   /** Its name, as its hooks give it. */
   server: string;
+  /** Whether each start says that it is one, by the page's script. */
+  boots?: boolean;
   /** Further changes to the configuration of the how-to, as for `substitute`. */
   changes?: Record<string, string>;
 }
@@ -46,23 +48,28 @@ const TEMPORARY_PATHS = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
 
 /** Starts nginx with the configuration of docs/media-servers/nginx-rtmp.md, and waits until it listens. */
 export async function startNginx(options: NginxOptions): Promise<Nginx> {
-  const { playhead, secret, server, changes = {} } = options;
+  const { playhead, secret, server, boots = false, changes = {} } = options;
   const [rtmpPort, httpPort] = [await findFreePort(), await findFreePort()];
+  const folder = await makeTemporaryFolder();
   const configuration = substitute(readConfiguration("nginx-rtmp", "nginx"), {
     "listen 1935": `listen 127.0.0.1:${rtmpPort}`,
     "127.0.0.1:28080": `127.0.0.1:${httpPort}`,
     "127.0.0.1:8080": playhead,
     "server=ingest-1": `server=${server}`,
     "change-this-secret": secret,
+    "/run/": `${folder}/`,
     "http {": `http { ${TEMPORARY_PATHS}`,
     ...changes,
   });
-  const folder = await makeTemporaryFolder();
   const errorLog = join(folder, "error.log");
   await writeFile(join(folder, "nginx.conf"), configuration);
   let child: ChildProcess | undefined;
 
   async function start(): Promise<void> {
+    if (boots) {
+      const script = substitute(readConfiguration("nginx-rtmp", "sh"), { "/run/": `${folder}/` });
+      execFileSync("sh", ["-c", script]);
+    }
     const settings = `daemon off; pid ${join(folder, "nginx.pid")};`;
     // Its own process group: a master that is killed leaves its workers behind.
     const started = spawn(
