@@ -160,11 +160,15 @@ describe("the guard", () => {
   });
 
   it("cuts a connection that publishes a second time: its first key says nothing about another name", async () => {
-    const session = newSession();
+    const passed: unknown[] = [];
+    const session = newSession({ rtmp: { onPacketCallback: (packet) => void passed.push(packet) } });
     const admitted = await admit(session);
     session.streamName = "another";
     prePublish(session);
     expect(session.socket.destroyed).toBe(true);
+    // What came with the second request is parsed all the same.
+    session.rtmp.onPacketCallback({ data: Buffer.from("media") });
+    expect(passed).toEqual([]);
     expect(asked).toHaveLength(1);
     expect(refusals).toEqual(["second_publish"]);
     expect(admitted.told).toEqual(["started", "ended: connection closed"]);
