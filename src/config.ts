@@ -47,6 +47,17 @@ export const VARIABLES = {
     .url({ protocol: /^postgres(ql)?$/, error: "expected a URL such as postgres://user:password@host:5432/name" })
     .optional()
     .describe("A direct connection for LISTEN, where `DATABASE_URL` goes through a pooler in transaction mode."),
+  REDIS_URL: List.pipe(z.array(z.url({ protocol: /^rediss?$/, error: "expected redis://user:password@host:6379" })))
+    .default([])
+    .describe(
+      "Redis, for several processes that share a database: what changes, and who watches, goes from one to the others by its pub/sub. Of a cluster any of its nodes, or several, comma-separated. Without it a process is alone.",
+    ),
+  REDIS_PREFIX: z
+    .string()
+    .min(1)
+    .max(64)
+    .default("playhead")
+    .describe("Stands before every channel and key in Redis, so that several installations may share one."),
   PLAYHEAD_DATA_DIR: z
     .string()
     .min(1)
@@ -188,6 +199,7 @@ const SECRET_VARIABLES = new Set([
   "AUTH_SECRET",
   "DATABASE_URL",
   "LISTEN_DATABASE_URL",
+  "REDIS_URL",
   "RTMP_SECRETS",
   "HOOK_SECRETS",
 ]);

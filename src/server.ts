@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { createAccounts } from "./auth/accounts.ts";
@@ -16,11 +17,14 @@ import { listen } from "./gateway/listen.ts";
 import { App } from "./gateway/uws.ts";
 import { createHttpApi, MAX_BODY_BYTES } from "./http/http-api.ts";
 import { serveHono } from "./http/uws-adapter.ts";
-import { type Bus, channels, createMemoryBus } from "./live/bus.ts";
+import { createMemoryBus } from "./live/bus.ts";
 import { DeviceFollowers } from "./live/device-follower.ts";
 import { LiveHub } from "./live/live-hub.ts";
 import { NotificationListener } from "./live/notification-listener.ts";
-import { relayProgress, relayStreams } from "./live/relay.ts";
+import { Pulse } from "./live/pulse.ts";
+import { RedisLink } from "./live/redis-link.ts";
+import { RelayDuty } from "./live/relay-duty.ts";
+import { SharedBus } from "./live/shared-bus.ts";
 import type { Logger } from "./logger.ts";
 import { collectDatabaseMetrics } from "./ops/database-metrics.ts";
 import { createHealth } from "./ops/health.ts";
@@ -84,20 +88,20 @@ async function start(
   });
   const common = { app, config, verifyToken: tokens.verify, progress: progress.service, catalogue, metrics, logger };
   const gateway = createGateway(common);
-  const live = createLive({ config, pool, gateway, metrics, logger });
+  const live = createLive({ config, pool, directUrl: database.directUrl, gateway, metrics, logger }, cleanups);
   const streams = createStreams({ config, pool, tell: gateway.tellMediaServer, metrics, logger });
   gateway.serve({ ...live, streams });
   const listener = createListener({
     connectionString: database.directUrl,
-    bus: live.bus,
+    hub: live.hub,
     cache,
     gateway,
     streams,
-    metrics,
     logger,
   });
   await listener.start();
   cleanups.push(() => listener.stop());
+  await live.start();
 
   let draining = false;
   const health = createHealth({
@@ -134,8 +138,7 @@ async function start(
     if (gateway.connections() > 0) await pause(config.DRAIN_MS);
     const unflushed = await progress.stop(config.SHUTDOWN_TIMEOUT_MS / 2);
     clearInterval(housekeeping);
-    live.hub.stop();
-    live.devices.stop();
+    await live.stop();
     streams.stop();
     await gateway.stop();
     await serving.settle(HTTP_SETTLE_MS);
@@ -165,20 +168,54 @@ async function createIdentity(config: Config, pool: Pool, cleanups: (() => unkno
 interface LiveParts {
   config: Config;
   pool: Pool;
+  directUrl: string;
   gateway: Gateway;
   metrics: Metrics;
   logger: Logger;
 }
 
 /** The way out: what changed is read from `pool` and leaves by the gateway's outlet. */
-function createLive({ config, pool, gateway, metrics, logger }: LiveParts) {
-  const bus = createMemoryBus();
+function createLive({ config, pool, directUrl, gateway, metrics, logger }: LiveParts, cleanups: (() => unknown)[]) {
+  const node = randomUUID();
+  const link =
+    config.REDIS_URL.length === 0
+      ? null
+      : new RedisLink({ urls: config.REDIS_URL, prefix: config.REDIS_PREFIX, node }, { logger });
+  const bus =
+    link === null
+      ? createMemoryBus()
+      : new SharedBus({
+          carrier: link,
+          node,
+          presentIn: (channel) => hub.presentIn(channel),
+          onGap: () => hub.resync(),
+          logger,
+        });
   const source = { ...createTopicReader({ pool }), ...createStreamReader({ pool }) };
   const options = { frameIntervalMs: config.FRAME_INTERVAL_MS };
-  const hub = new LiveHub({ bus, source, outlet: gateway.outlet, metrics, logger }, options);
+  const hub: LiveHub = new LiveHub({ bus, source, outlet: gateway.outlet, metrics, logger }, options);
   const devices = new DeviceFollowers({ bus, source, logger, tell: gateway.tellDevice }, options);
+  const pulse = new Pulse({ bus, onBehind: () => hub.setBehind(true), onLevel: () => hub.setBehind(false) });
+  const shared = link === null ? null : { canRelay: () => link.isNear };
+  const relay = new RelayDuty({ connectionString: directUrl, bus, shared, metrics, logger });
   hub.start();
-  return { bus, hub, devices };
+  cleanups.push(() => link?.stop());
+  return {
+    hub,
+    devices,
+    async start(): Promise<void> {
+      await link?.start();
+      relay.start();
+    },
+    /** Stops showing, and gives the relay to the next. */
+    async stop(): Promise<void> {
+      pulse.stop();
+      hub.stop();
+      devices.stop();
+      if (bus instanceof SharedBus) bus.stop();
+      await relay.stop();
+    },
+  };
 }
 
 /** A heartbeat that was accepted tells who is there, before it is durable and whether or not it will be. */
@@ -237,28 +274,24 @@ function createCatalogue(pool: Pool, cache: CatalogueCache): Catalogue {
 
 interface ListenerParts {
   connectionString: string;
-  bus: Bus;
+  hub: LiveHub;
   cache: CatalogueCache;
   gateway: Gateway;
   streams: Streams;
-  metrics: Metrics;
   logger: Logger;
 }
 
 function createListener({
   connectionString,
-  bus,
+  hub,
   cache,
   gateway,
   streams,
-  metrics,
   logger,
 }: ListenerParts): NotificationListener {
   return new NotificationListener({
     connectionString,
     handlers: {
-      progress: (payload) => relayProgress(bus, payload),
-      streams: (payload) => relayStreams(bus, payload),
       stream_keys: (streamId) => streams.onKeyChanged(streamId),
       catalogue(courseId) {
         cache.forgetCourse(courseId);
@@ -270,9 +303,8 @@ function createListener({
     onListening() {
       cache.forgetAll();
       streams.onListening();
-      bus.publish(channels.all, { type: "again" });
+      hub.resync();
     },
-    metrics,
     logger,
   });
 }

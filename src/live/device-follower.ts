@@ -48,15 +48,17 @@ export class DeviceFollowers {
     this.#parts = parts;
     this.#intervalMs = options.frameIntervalMs;
     // Too much changed to name it, or notifications may have been lost.
-    this.#leaveBus = [channels.users, channels.all].map((channel) =>
-      parts.bus.subscribe(channel, () => this.#readAgain()),
+    this.#leaveBus = [channels.users, channels.all].map(
+      (channel) => parts.bus.subscribe(channel, () => this.#readAgain()).leave,
     );
   }
 
   add(userId: string, socketId: string): void {
     let follower = this.#users.get(userId);
     if (follower === undefined) {
-      const leaveBus = this.#parts.bus.subscribe(channels.user(userId), (message) => this.#hear(userId, message));
+      const { leave: leaveBus } = this.#parts.bus.subscribe(channels.user(userId), (message) =>
+        this.#hear(userId, message),
+      );
       follower = { sockets: new Map(), leaveBus };
       this.#users.set(userId, follower);
     }

@@ -4,7 +4,7 @@ import type { Room } from "./room.ts";
 import { isOfStreams } from "./topic-view.ts";
 
 /** What besides rows a room, or a member that is served alone, is owed by its next frame. */
-type Owed = Pick<Room, "viewersChanged" | "totals" | "beginsAnew">;
+type Owed = Pick<Room, "viewersChanged" | "totals" | "beginsAnew" | "owesBehind">;
 
 /** Builds a frame, and settles what was owed. */
 export function toFrame(room: Room, owed: Owed, entries: readonly Entry[], countViewers: () => number): Update {
@@ -12,9 +12,11 @@ export function toFrame(room: Room, owed: Owed, entries: readonly Entry[], count
   if (owed.viewersChanged && !isOfStreams(room.topic)) update.viewers = countViewers();
   if (owed.totals !== null) update.totals = owed.totals;
   if (owed.beginsAnew) update.snapshot = true;
+  if (owed.owesBehind) update.behind = room.isBehind;
   owed.viewersChanged = false;
   owed.totals = null;
   owed.beginsAnew = false;
+  owed.owesBehind = false;
   return update;
 }
 

@@ -65,6 +65,7 @@ export class LiveHub {
   #timer: NodeJS.Timeout | null = null;
   #dueAt = Number.POSITIVE_INFINITY;
   #ticking = false;
+  #isBehind = false;
   /** Bytes published in this turn, by subscriber: they show in its buffer only when the turn is over. */
   readonly #handed = new Map<string, number>();
   #leaveBus: () => void = () => undefined;
@@ -77,7 +78,7 @@ export class LiveHub {
 
   start(): void {
     this.presence.start();
-    this.#leaveBus = this.#parts.bus.subscribe(channels.all, () => this.resync());
+    this.#leaveBus = this.#parts.bus.subscribe(channels.all, () => this.resync()).leave;
   }
 
   stop(): void {
@@ -98,9 +99,30 @@ export class LiveHub {
     for (const room of this.#rooms.values()) this.#readAgain(room);
   }
 
+  /**
+   * Changes may be missed from now on, or come again: said to whoever watches. When they come again, what is shown is
+   * read anew.
+   */
+  setBehind(isBehind: boolean): void {
+    this.#isBehind = isBehind;
+    for (const room of this.#rooms.values()) {
+      room.isBehind = isBehind;
+      room.owesBehind = true;
+      this.#schedule(room);
+    }
+    if (!isBehind) this.resync();
+  }
+
+  /** Who is present here in what a channel of the bus shows. */
+  presentIn(channel: string): PresenceReport[] {
+    return this.presence.localReports(
+      ({ courseId, userId }) => channels.course(courseId) === channel || channels.user(userId) === channel,
+    );
+  }
+
   /** A player reported: told to this node's rooms, and over the bus to the other nodes'. */
   report(report: PresenceReport): void {
-    if (!this.presence.apply(report)) return;
+    if (!this.presence.apply(report, { isLocal: true })) return;
     this.#parts.bus.publish(channels.course(report.courseId), { type: "present", report });
     this.#parts.bus.publish(channels.user(report.userId), { type: "present", report });
   }
@@ -127,6 +149,7 @@ export class LiveHub {
       room.setMode(member, "holding");
     }
     const { source } = this.#parts;
+    await room.heard;
     const [rows, totals] = await Promise.all([readSnapshot(room.topic, source), readTotals(room.topic, source)]);
     const viewers = this.#viewersOf(room);
     beginAnew(member, [...toEntries(rows), ...viewers.map(toEntry)], totals);
@@ -162,10 +185,15 @@ export class LiveHub {
   }
 
   #openRoom(name: string, topic: Topic, courseId: string | null): Room {
-    const room = new Room(name, topic, courseId);
+    const room = new Room(name, topic, courseId, this.#isBehind);
     this.#rooms.set(name, room);
     const hear = (message: BusMessage) => this.#hear(room, message);
-    room.leaveBus = channelsOf(topic, courseId).map((channel) => this.#parts.bus.subscribe(channel, hear));
+    const { bus } = this.#parts;
+    const shared = channelsOf(topic, courseId);
+    const subscriptions = shared.map((channel) => bus.subscribe(channel, hear));
+    room.heard = Promise.all(subscriptions.map(({ ready }) => ready));
+    room.leaveBus = subscriptions.map(({ leave }) => leave);
+    if (!isOfStreams(topic)) room.leaveBus.push(...shared.map((channel) => bus.wantPresence(channel)));
     this.#parts.metrics.topics.set(this.#rooms.size);
     return room;
   }
@@ -189,7 +217,8 @@ export class LiveHub {
       if (keys.length === 0) return;
       room.changeStreams(keys);
       this.#schedule(room);
-    } else if (concerns(room.topic, message.report)) this.#showPresent(room, message.report);
+    } else if (message.type === "present" && concerns(room.topic, message.report))
+      this.#showPresent(room, message.report);
   }
 
   #readAgain(room: Room): void {
@@ -198,7 +227,8 @@ export class LiveHub {
   }
 
   #showPresent(room: Room, report: PresenceReport): void {
-    this.presence.apply(report);
+    // Known already where its player is connected here.
+    this.presence.apply(report, { isLocal: false });
     const present = this.presence.find(report);
     if (present === null) return;
     room.backlog.put(toEntry(present));
@@ -266,7 +296,7 @@ export class LiveHub {
     for (const room of this.#active) {
       const nextFrameAt = room.lastFrameAt + this.#options.frameIntervalMs;
       if (room.again) this.#wakeAt(Math.max(now + READ_RETRY_MS, nextFrameAt));
-      else if (room.hasChanges || room.backlog.size > 0 || room.viewersChanged) this.#schedule(room);
+      else if (room.hasChanges || room.backlog.size > 0 || room.viewersChanged || room.owesBehind) this.#schedule(room);
       else if (room.totalsChanged) this.#wakeAt(Math.max(room.totalsDueAt, nextFrameAt));
       else if (room.alone.size > 0) this.#wakeAt(now + this.#options.frameIntervalMs);
       else this.#active.delete(room);
@@ -328,7 +358,7 @@ export class LiveHub {
 
   #frame(room: Room): void {
     const batch = room.backlog.take();
-    if (batch.entries.length > 0 || room.viewersChanged || room.totals !== null) {
+    if (batch.entries.length > 0 || room.viewersChanged || room.totals !== null || room.owesBehind) {
       const update = toFrame(room, room, batch.entries, () => this.#viewersOf(room).length);
       room.lastFrameAt = performance.now();
       this.#parts.metrics.frames.inc();
@@ -377,7 +407,13 @@ export class LiveHub {
       return;
     }
     if (now < member.nextFrameAt) return;
-    if (member.backlog.size > 0 || member.viewersChanged || member.totals !== null || member.beginsAnew) {
+    if (
+      member.backlog.size > 0 ||
+      member.viewersChanged ||
+      member.totals !== null ||
+      member.beginsAnew ||
+      member.owesBehind
+    ) {
       outlet.send(
         id,
         toFrame(room, member, member.backlog.take().entries, () => this.#viewersOf(room).length),

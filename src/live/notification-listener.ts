@@ -1,7 +1,7 @@
+import { randomUUID } from "node:crypto";
 import { createRequire } from "node:module";
 import type { Subscriber } from "pg-listen";
 import type { Logger } from "../logger.ts";
-import type { Metrics } from "../ops/metrics.ts";
 
 /*
  * LISTEN, for as long as the process lives. The connection proves itself: every second it sends itself a notification,
@@ -27,12 +27,16 @@ export interface NotificationListenerParts {
   handlers: Record<string, (payload: string) => void>;
   /** After every LISTEN that may have come after a gap; the first one too. */
   onListening: () => void;
-  metrics: Metrics;
+  /** It has heard itself, through the database; about every second. */
+  onProof?: (lagMs: number) => void;
+  /** It listens no more, until `onListening`. */
+  onGap?: () => void;
   logger: Logger;
 }
 
 export class NotificationListener {
   readonly #parts: NotificationListenerParts;
+  readonly #id = randomUUID();
   #subscriber: Subscriber | null = null;
   #proof: NodeJS.Timeout | null = null;
   #reconnect: NodeJS.Timeout | null = null;
@@ -100,7 +104,6 @@ export class NotificationListener {
 
   #onListening(subscriber: Subscriber): void {
     this.#listening = true;
-    this.#parts.metrics.relayActive.set(1);
     this.#heardAt = performance.now();
     this.#proof = setInterval(() => this.#prove(subscriber), PROOF_INTERVAL_MS).unref();
     this.#parts.logger.info("listening for notifications");
@@ -113,8 +116,8 @@ export class NotificationListener {
       this.#restart(subscriber, new Error(`heard nothing for ${SILENCE_MS} ms`));
       return;
     }
-    // Other processes on this database prove themselves on the same channel: the payload names the sender.
-    const payload = `${process.pid}:${performance.now()}`;
+    // Other listeners on this database prove themselves on the same channel: the payload names the sender.
+    const payload = `${this.#id}:${performance.now()}`;
     Promise.resolve(subscriber.notify(PROOF_CHANNEL, payload)).catch((error: unknown) =>
       this.#restart(subscriber, error),
     );
@@ -122,9 +125,9 @@ export class NotificationListener {
 
   #onProof(payload: string): void {
     const [sender, sentAt] = payload.split(":");
-    if (sender !== String(process.pid)) return;
+    if (sender !== this.#id) return;
     this.#heardAt = performance.now();
-    this.#parts.metrics.relayLagSeconds.set((this.#heardAt - Number(sentAt)) / 1000);
+    this.#parts.onProof?.(this.#heardAt - Number(sentAt));
   }
 
   #handle(channel: string, work: () => void): void {
@@ -144,9 +147,9 @@ export class NotificationListener {
 
   async #close(): Promise<void> {
     const subscriber = this.#subscriber;
+    if (this.#listening) this.#parts.onGap?.();
     this.#subscriber = null;
     this.#listening = false;
-    this.#parts.metrics.relayActive.set(0);
     if (this.#proof !== null) clearInterval(this.#proof);
     this.#proof = null;
     // A dead connection may never answer its end.

@@ -4,6 +4,7 @@ import { Presence } from "./presence.ts";
 
 const LEASE_MS = 30_000;
 const everyone = () => true;
+const HERE = { isLocal: true };
 
 let gone: string[];
 let presence: Presence;
@@ -35,7 +36,7 @@ function toReport(change: Partial<PresenceReport> = {}): PresenceReport {
 
 describe("a viewer", () => {
   it("is there for its lease, and gone after it, at the last reported position", () => {
-    presence.apply(toReport());
+    presence.apply(toReport(), HERE);
     vi.advanceTimersByTime(LEASE_MS - 1000);
     expect(presence.viewersOf("c1", everyone)).toEqual([
       { userId: "alice", fileId: "f1", position: 10, state: "playing", rate: 1, ageMs: LEASE_MS - 1000 },
@@ -49,7 +50,7 @@ describe("a viewer", () => {
 
   it("stays as long as its reports come", () => {
     for (let i = 0; i < 10; i++) {
-      presence.apply(toReport({ position: i }));
+      presence.apply(toReport({ position: i }), HERE);
       vi.advanceTimersByTime(LEASE_MS - 1000);
     }
     expect(gone).toEqual([]);
@@ -59,10 +60,10 @@ describe("a viewer", () => {
   it("that is paused stays with every keep-alive, though the network makes these look a little older", () => {
     // The first took 500 ms on its way, those after it 20.
     vi.advanceTimersByTime(500);
-    presence.apply(toReport({ state: "paused" }));
+    presence.apply(toReport({ state: "paused" }), HERE);
     vi.advanceTimersByTime(-480 + 10_000);
     for (let i = 1; i <= 9; i++) {
-      expect(presence.apply(toReport({ state: "paused", ageMs: i * 10_000 }))).toBe(true);
+      expect(presence.apply(toReport({ state: "paused", ageMs: i * 10_000 }), HERE)).toBe(true);
       vi.advanceTimersByTime(10_000);
     }
     expect(gone).toEqual([]);
@@ -70,24 +71,24 @@ describe("a viewer", () => {
   });
 
   it("is not moved back by another device that saw it earlier", () => {
-    presence.apply(toReport({ position: 50 }));
+    presence.apply(toReport({ position: 50 }), HERE);
     vi.advanceTimersByTime(1000);
-    expect(presence.apply(toReport({ position: 5, state: "paused", ageMs: 60_000 }))).toBe(false);
+    expect(presence.apply(toReport({ position: 5, state: "paused", ageMs: 60_000 }), HERE)).toBe(false);
     expect(presence.find(toReport())).toMatchObject({ position: 50, ageMs: 1000 });
   });
 
   it("is where the device that is left says, once the other's lease is over", () => {
-    presence.apply(toReport({ position: 50 }));
+    presence.apply(toReport({ position: 50 }), HERE);
     vi.advanceTimersByTime(LEASE_MS);
-    expect(presence.apply(toReport({ position: 5, state: "paused", ageMs: 90_000 }))).toBe(true);
+    expect(presence.apply(toReport({ position: 5, state: "paused", ageMs: 90_000 }), HERE)).toBe(true);
     expect(presence.find(toReport())).toMatchObject({ position: 5, state: "paused" });
   });
 
   it("is counted in its own course, once a file", () => {
-    presence.apply(toReport());
-    presence.apply(toReport({ fileId: "f2" }));
-    presence.apply(toReport({ userId: "bob" }));
-    presence.apply(toReport({ courseId: "c2", fileId: "f9" }));
+    presence.apply(toReport(), HERE);
+    presence.apply(toReport({ fileId: "f2" }), HERE);
+    presence.apply(toReport({ userId: "bob" }), HERE);
+    presence.apply(toReport({ courseId: "c2", fileId: "f9" }), HERE);
     expect(presence.viewersOf("c1", everyone)).toHaveLength(3);
     expect(presence.viewersOf("c2", everyone)).toHaveLength(1);
     expect(presence.viewersOf("c3", everyone)).toEqual([]);

@@ -10,6 +10,8 @@ interface Viewer {
   report: PresenceReport;
   reportedAt: number;
   leaseUntil: number;
+  /** Its player is connected to this process. */
+  isLocal: boolean;
 }
 
 /** Who left: its lease ended. */
@@ -38,20 +40,35 @@ export class Presence {
    * Takes a report. A paused player repeats where it stopped, and the network makes it look a little older now and
    * then: it is still there. @returns false where a newer position is known already
    */
-  apply(report: PresenceReport): boolean {
+  apply(report: PresenceReport, { isLocal }: { isLocal: boolean }): boolean {
     const now = performance.now();
     const viewers = this.#courses.get(report.courseId) ?? new Map<string, Viewer>();
     this.#courses.set(report.courseId, viewers);
     const key = keyOf(report);
     const known = viewers.get(key);
+    // A process hears its own reports again, by the bus.
+    if (known?.report === report) return true;
     if (known !== undefined && known.leaseUntil > now && known.reportedAt - known.report.ageMs > now - report.ageMs) {
       // An older one of another device may not keep alive the device that has left.
       if (known.report.position !== report.position || known.report.state !== report.state) return false;
       known.leaseUntil = Math.max(known.leaseUntil, now + report.leaseMs);
       return true; // other nodes have to hear of it
     }
-    viewers.set(key, { report, reportedAt: now, leaseUntil: now + report.leaseMs });
+    viewers.set(key, { report, reportedAt: now, leaseUntil: now + report.leaseMs, isLocal });
     return true;
+  }
+
+  /** Who is connected here, as another process has to hear it now. */
+  localReports(matches: (report: PresenceReport) => boolean): PresenceReport[] {
+    const now = performance.now();
+    return [...this.#courses.values()]
+      .flatMap((viewers) => [...viewers.values()])
+      .filter(({ isLocal, report, leaseUntil }) => isLocal && leaseUntil > now && matches(report))
+      .map(({ report, reportedAt, leaseUntil }) => ({
+        ...report,
+        ageMs: Math.round(report.ageMs + now - reportedAt),
+        leaseMs: Math.round(leaseUntil - now),
+      }));
   }
 
   /** Everybody in a course, or in any where it is null, whom the filter lets through. */

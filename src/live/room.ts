@@ -30,6 +30,7 @@ export interface Member {
   /** Of the frames it did not get: whether the viewers' count changed, and the newest sums. */
   viewersChanged: boolean;
   totals: TopicTotals | null;
+  owesBehind: boolean;
   /** It gets no frame of its own before. */
   nextFrameAt: number;
   /** Since when its buffer has not emptied; null while it does. */
@@ -57,16 +58,22 @@ export class Room {
   readonly backlog = new Backlog();
   /** The viewers' count is to be sent. */
   viewersChanged = false;
+  /** Changes may be missed; `owesBehind`: that, or that it is over, is to be said. */
+  isBehind = false;
+  owesBehind = false;
   totalsChanged = false;
   totals: TopicTotals | null = null;
   totalsDueAt = 0;
   /** The frame under way begins a new snapshot. */
   beginsAnew = false;
   lastFrameAt = Number.NEGATIVE_INFINITY;
+  /** Resolves when no change is missed any more. */
+  heard: Promise<unknown> = Promise.resolve();
   /** Ends the room's subscriptions to the bus. */
   leaveBus: (() => void)[] = [];
 
-  constructor(name: string, topic: Topic, courseId: string | null) {
+  constructor(name: string, topic: Topic, courseId: string | null, isBehind: boolean) {
+    this.isBehind = isBehind;
     this.name = name;
     this.topic = topic;
     this.courseId = courseId;
@@ -77,7 +84,14 @@ export class Room {
   }
 
   get dirty(): boolean {
-    return this.hasChanges || this.again || this.backlog.size > 0 || this.viewersChanged || this.totalsChanged;
+    return (
+      this.hasChanges ||
+      this.again ||
+      this.backlog.size > 0 ||
+      this.viewersChanged ||
+      this.totalsChanged ||
+      this.owesBehind
+    );
   }
 
   add(subscriber: Subscriber): Member {
@@ -90,6 +104,7 @@ export class Room {
       beginsAnew: false,
       viewersChanged: false,
       totals: null,
+      owesBehind: this.isBehind,
       nextFrameAt: Number.NEGATIVE_INFINITY,
       stuckSince: null,
     };
@@ -123,8 +138,9 @@ export class Room {
 export function keepFor(
   member: Member,
   entries: readonly Entry[],
-  frame: Pick<Update, "viewers" | "totals" | "snapshot">,
+  frame: Pick<Update, "viewers" | "totals" | "snapshot" | "behind">,
 ): void {
+  if (frame.behind !== undefined) member.owesBehind = true;
   if (frame.snapshot) member.lost = true;
   if (frame.viewers !== undefined) member.viewersChanged = true;
   if (frame.totals !== undefined) member.totals = frame.totals;

@@ -98,4 +98,6 @@ export interface Update {
   totals?: TopicTotals;
   /** Set on a frame that begins the state anew, as a snapshot does: forget what you hold of the topic. */
   snapshot?: true;
+  /** `true`: changes may be missed from now on, what is shown may be old. `false`: they come again; a snapshot follows. */
+  behind?: boolean;
 }

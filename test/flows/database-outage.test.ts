@@ -3,7 +3,6 @@ import { type AddressInfo, createServer, type Socket } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { NotificationListener } from "../../src/live/notification-listener.ts";
 import { createLogger } from "../../src/logger.ts";
-import { createMetrics } from "../../src/ops/metrics.ts";
 import {
   COURSE_ID,
   FILE_IDS,
@@ -245,7 +244,6 @@ describe("a listener whose LISTEN is never answered", () => {
       connectionString: `postgres://u:p@127.0.0.1:${port}/d`,
       handlers: {},
       onListening: () => undefined,
-      metrics: createMetrics(),
       logger: createLogger({ level: "silent" }),
     });
     void listener.start(); // never listens

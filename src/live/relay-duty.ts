@@ -1,0 +1,78 @@
+import type { Logger } from "../logger.ts";
+import type { Metrics } from "../ops/metrics.ts";
+import { type Bus, channels } from "./bus.ts";
+import { NotificationListener } from "./notification-listener.ts";
+import { relayProgress, relayStreams } from "./relay.ts";
+import { RelayElection } from "./relay-election.ts";
+
+/*
+ * Relaying, for as long as it is this process's turn: always where its bus is its own, by election where the bus is
+ * shared. Whoever takes over listens first and has everything read again then, so nothing falls between two relays.
+ */
+
+export interface RelayDutyParts {
+  connectionString: string;
+  bus: Bus;
+  /** Null where the bus is this process's own. */
+  shared: { canRelay: () => boolean } | null;
+  metrics: Metrics;
+  logger: Logger;
+}
+
+export class RelayDuty {
+  readonly #parts: RelayDutyParts;
+  readonly #election: RelayElection | null;
+  #listener: NotificationListener | null = null;
+
+  constructor(parts: RelayDutyParts) {
+    this.#parts = parts;
+    const { shared, connectionString, logger } = parts;
+    this.#election =
+      shared === null
+        ? null
+        : new RelayElection({
+            connectionString,
+            canRelay: shared.canRelay,
+            onElected: () => this.#takeUp(),
+            onDismissed: () => this.#layDown(),
+            logger,
+          });
+  }
+
+  start(): void {
+    if (this.#election === null) this.#takeUp();
+    else this.#election.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.#election?.stop();
+    this.#layDown();
+  }
+
+  #takeUp(): void {
+    const { connectionString, bus, metrics, logger } = this.#parts;
+    const listener = new NotificationListener({
+      connectionString,
+      handlers: {
+        progress: (payload) => relayProgress(bus, payload),
+        streams: (payload) => relayStreams(bus, payload),
+      },
+      onListening: () => bus.publish(channels.all, { type: "again" }),
+      onProof(lagMs) {
+        metrics.relayActive.set(1);
+        metrics.relayLagSeconds.set(lagMs / 1000);
+        bus.publish(channels.pulse, { type: "pulse" });
+      },
+      onGap: () => metrics.relayActive.set(0),
+      logger,
+    });
+    this.#listener = listener;
+    void listener.start(); // never rejects
+  }
+
+  #layDown(): void {
+    this.#parts.metrics.relayActive.set(0);
+    void this.#listener?.stop(); // never rejects
+    this.#listener = null;
+  }
+}

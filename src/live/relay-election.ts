@@ -1,0 +1,107 @@
+import pg from "pg";
+import type { Logger } from "../logger.ts";
+
+/*
+ * One relay a database: whoever holds the advisory lock. The lock is its connection's, so PostgreSQL gives it to the
+ * next the moment a process dies. A holder that cannot prove itself to the database, or cannot reach the bus, gives it up;
+ * for a while there may be two, which does no harm: they say the same.
+ *
+ *   candidate ──(lock)──▶ holder ──(error, silence, no bus)──▶ candidate …
+ */
+
+/** Beside the gates of the writers (migrations/0003): a number of its own. */
+const LOCK = [7702, 0] as const;
+const LOOK_MS = 1000;
+const ANSWER_MS = 3000;
+/** What PostgreSQL waits for a holder that is unreachable, not closed: then the lock is free. */
+const KEEPALIVE = `SET tcp_keepalives_idle = 1; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3; SET tcp_user_timeout = ${ANSWER_MS}`;
+
+export interface RelayElectionParts {
+  /** Past any pooler: the lock belongs to a session. */
+  connectionString: string;
+  /** Whether what is heard could be passed on. */
+  canRelay: () => boolean;
+  onElected: () => void;
+  onDismissed: () => void;
+  logger: Logger;
+}
+
+export class RelayElection {
+  readonly #parts: RelayElectionParts;
+  #client: pg.Client | null = null;
+  #isHolder = false;
+  #isStopped = false;
+  #timer: NodeJS.Timeout | null = null;
+
+  constructor(parts: RelayElectionParts) {
+    this.#parts = parts;
+  }
+
+  get isHolder(): boolean {
+    return this.#isHolder;
+  }
+
+  start(): void {
+    void this.#look(); // never rejects
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    await this.#leave();
+  }
+
+  async #look(): Promise<void> {
+    try {
+      if (this.#parts.canRelay()) await this.#standOrProve();
+      else await this.#leave();
+    } catch (error) {
+      this.#parts.logger.debug({ err: error }, "the relay's lock could not be looked at");
+      await this.#leave();
+    }
+    if (!this.#isStopped) this.#timer = setTimeout(() => void this.#look(), LOOK_MS).unref();
+  }
+
+  async #standOrProve(): Promise<void> {
+    const client = this.#client ?? (await this.#connect());
+    if (this.#isHolder) {
+      await client.query("SELECT 1");
+      return;
+    }
+    const { rows } = await client.query<{ won: boolean }>("SELECT pg_try_advisory_lock($1, $2) AS won", [...LOCK]);
+    if (!rows[0]?.won || this.#isStopped) return;
+    this.#isHolder = true;
+    this.#parts.logger.info("this process relays");
+    this.#parts.onElected();
+  }
+
+  async #connect(): Promise<pg.Client> {
+    const client = new pg.Client({
+      connectionString: this.#parts.connectionString,
+      application_name: "playhead-relay",
+      connectionTimeoutMillis: ANSWER_MS,
+      query_timeout: ANSWER_MS,
+      keepAlive: true,
+    });
+    client.on("error", (error) => {
+      this.#parts.logger.debug({ err: error }, "the relay's lock lost its connection");
+      if (this.#client === client) void this.#leave(); // never rejects
+    });
+    await client.connect();
+    this.#client = client;
+    await client.query(KEEPALIVE);
+    return client;
+  }
+
+  /** Gives up the lock with its connection. A dead one may never answer its end. */
+  async #leave(): Promise<void> {
+    const client = this.#client;
+    this.#client = null;
+    if (this.#isHolder) {
+      this.#isHolder = false;
+      this.#parts.onDismissed();
+    }
+    const ended = client?.end().catch(() => undefined);
+    await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, LOOK_MS).unref())]);
+  }
+}
