@@ -72,6 +72,8 @@ export class SharedBus implements Bus {
     carrier.on("message", (channel, text) => this.#hear(channel, text));
     carrier.on("near", () => {
       this.#sayWanted([...this.#wanted.keys()], true);
+      // The others may have asked while this process could not hear.
+      for (const channel of this.#wantedByOthers.keys()) this.#tellPresent(channel);
       parts.onGap();
     });
     void carrier.subscribe(CONTROL); // never rejects
@@ -171,8 +173,12 @@ export class SharedBus implements Bus {
     for (const channel of wanted) {
       this.#wantedByOthers.set(channel, until);
       if (!fresh) continue;
-      for (const report of this.#parts.presentIn(channel)) this.#putPresent(channel, { type: "present", report });
+      this.#tellPresent(channel);
     }
+  }
+
+  #tellPresent(channel: string): void {
+    for (const report of this.#parts.presentIn(channel)) this.#putPresent(channel, { type: "present", report });
     if (this.#waiting.size > 0) this.#gather ??= setTimeout(() => this.#flush(), GATHER_MS);
   }
 
