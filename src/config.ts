@@ -124,6 +124,15 @@ export const VARIABLES = {
     .default(60)
     .describe("How long a stream waits for its encoder to come back before it has ended, in seconds, unless it says."),
   DATABASE_POOL_SIZE: Count.default(10).describe("Connections for reads and for everything but the heartbeat writers."),
+  WORKERS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(64)
+    .default(1)
+    .describe(
+      "Processes that share the port, on Linux. One that dies is started again. Each has `WRITERS` writers, `DATABASE_POOL_SIZE` connections and limits of its own.",
+    ),
   WRITERS: z.coerce
     .number()
     .int()

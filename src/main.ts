@@ -39,11 +39,38 @@ function readSetting(): Setting {
   return { config, logger: createLogger({ level: config.LOG_LEVEL }) };
 }
 
-async function serve(): Promise<void> {
-  const { config, logger } = readSetting();
+/** What runs until it is told to stop. */
+interface Running {
+  url: string;
+  /** Resolves with the exit code. */
+  stop(): Promise<number>;
+}
+
+async function start({ config, logger }: Setting, workerNumber: number | undefined): Promise<Running> {
   // Loaded here: the other commands need no sockets.
+  if (config.WORKERS > 1 && workerNumber === undefined) {
+    const { serveWorkers } = await import("./workers/serve-workers.ts");
+    return serveWorkers({ config, logger }, process.env);
+  }
   const { startServer } = await import("./server.ts");
-  const starting = startServer({ config, logger });
+  const worker = workerNumber === undefined ? undefined : new (await import("./workers/worker.ts")).Worker();
+  const server = await startServer({ config, logger, ...(worker === undefined ? {} : { worker }) });
+  worker?.ready(server.url);
+  return {
+    url: server.url,
+    async stop() {
+      const unflushed = await server.stop();
+      if (unflushed > 0) {
+        logger.error({ unflushed }, "heartbeats were left unwritten; their clients send them again");
+      }
+      return unflushed > 0 ? 1 : 0;
+    },
+  };
+}
+
+async function serve({ worker }: { worker?: number }): Promise<void> {
+  const { config, logger } = readSetting();
+  const starting = start({ config, logger }, worker);
   let stopping = false;
   const onSignal = (signal: NodeJS.Signals) => {
     if (stopping) {
@@ -62,15 +89,12 @@ async function serve(): Promise<void> {
     });
   };
   const stop = async () => {
-    const server = await starting;
-    const unflushed = await server.stop();
-    if (unflushed > 0) {
-      logger.error({ unflushed }, "heartbeats were left unwritten; their clients send them again");
-    }
-    process.exit(unflushed > 0 ? 1 : 0);
+    const running = await starting;
+    process.exit(await running.stop());
   };
   process.on("SIGTERM", onSignal);
-  process.on("SIGINT", onSignal);
+  // A terminal interrupts the workers as well; they wait for their supervisor's word.
+  process.on("SIGINT", worker === undefined ? onSignal : () => undefined);
   try {
     const { url } = await starting;
     print(`Playhead is ready on ${url}`);
@@ -145,7 +169,11 @@ async function createProgram(): Promise<Command> {
     .description("A real-time progress server. docs/configuration.md lists the environment variables it reads.")
     .version(await readVersion())
     .showHelpAfterError("(playhead --help lists the commands)");
-  program.command("serve").description("run the server until it is told to stop").action(serve);
+  program
+    .command("serve")
+    .description("run the server until it is told to stop")
+    .addOption(new Option("--worker <number>").argParser(Number).hideHelp())
+    .action(serve);
   program.command("migrate").description("bring the database to the shape this version needs").action(runMigrate);
   program
     .command("token")

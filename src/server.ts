@@ -34,6 +34,7 @@ import type { AcceptedBeat } from "./progress/create-progress-service.ts";
 import { createTopicReader } from "./progress/topic-reader.ts";
 import { createStreams, type Streams } from "./streams/create-streams.ts";
 import { createStreamReader } from "./streams/stream-reader.ts";
+import type { Worker } from "./workers/worker.ts";
 
 /*
  * The composition root: builds the parts, hands one part's functions to another, starts them in order and stops them
@@ -53,8 +54,15 @@ const HTTP_SETTLE_MS = 3000;
 const DAY_MS = 24 * 3600 * 1000;
 const MONTHS_AHEAD = 3;
 
+export interface ServerOptions {
+  config: Config;
+  logger: Logger;
+  /** Where this process is one of several that share a port. */
+  worker?: Worker;
+}
+
 /** @throws AppError, ConfigError or a database's error where a part does not start; what was started is stopped again */
-export async function startServer(options: { config: Config; logger: Logger }): Promise<RunningServer> {
+export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const cleanups: (() => unknown)[] = [];
   try {
     return await start(options, cleanups);
@@ -64,10 +72,7 @@ export async function startServer(options: { config: Config; logger: Logger }): 
   }
 }
 
-async function start(
-  { config, logger }: { config: Config; logger: Logger },
-  cleanups: (() => unknown)[],
-): Promise<RunningServer> {
+async function start({ config, logger, worker }: ServerOptions, cleanups: (() => unknown)[]): Promise<RunningServer> {
   const metrics = createMetrics();
   const database = await openDatabase(config, logger, cleanups);
   const { pool } = database;
@@ -88,7 +93,8 @@ async function start(
   });
   const common = { app, config, verifyToken: tokens.verify, progress: progress.service, catalogue, metrics, logger };
   const gateway = createGateway(common);
-  const live = createLive({ config, pool, directUrl: database.directUrl, gateway, metrics, logger }, cleanups);
+  const live = createLive({ config, pool, directUrl: database.directUrl, gateway, worker, metrics, logger }, cleanups);
+  worker?.serve(metrics);
   const streams = createStreams({ config, pool, tell: gateway.tellMediaServer, metrics, logger });
   gateway.serve({ ...live, streams });
   const listener = createListener({
@@ -119,6 +125,7 @@ async function start(
     accounts,
     streams: streams.service,
     publishGate: streams.gate,
+    figures: worker === undefined ? () => metrics.registry.metrics() : () => worker.gather(),
     health,
     pages: PAGES,
   });
@@ -127,7 +134,7 @@ async function start(
     logger,
     metrics,
   });
-  const listening = await listen(app, { host: config.HOST, port: config.PORT });
+  const listening = await listen(app, { host: config.HOST, port: config.PORT, shared: worker !== undefined });
   const housekeeping = startHousekeeping(pool, logger);
 
   async function stop(): Promise<number> {
@@ -170,22 +177,27 @@ interface LiveParts {
   pool: Pool;
   directUrl: string;
   gateway: Gateway;
+  worker: Worker | undefined;
   metrics: Metrics;
   logger: Logger;
 }
 
 /** The way out: what changed is read from `pool` and leaves by the gateway's outlet. */
-function createLive({ config, pool, directUrl, gateway, metrics, logger }: LiveParts, cleanups: (() => unknown)[]) {
+function createLive(
+  { config, pool, directUrl, gateway, worker, metrics, logger }: LiveParts,
+  cleanups: (() => unknown)[],
+) {
   const node = randomUUID();
   const link =
     config.REDIS_URL.length === 0
       ? null
       : new RedisLink({ urls: config.REDIS_URL, prefix: config.REDIS_PREFIX, node }, { logger });
+  const carrier = link ?? worker;
   const bus =
-    link === null
+    carrier === undefined
       ? createMemoryBus()
       : new SharedBus({
-          carrier: link,
+          carrier,
           node,
           presentIn: (channel) => hub.presentIn(channel),
           onGap: () => hub.resync(),
@@ -196,7 +208,7 @@ function createLive({ config, pool, directUrl, gateway, metrics, logger }: LiveP
   const hub: LiveHub = new LiveHub({ bus, source, outlet: gateway.outlet, metrics, logger }, options);
   const devices = new DeviceFollowers({ bus, source, logger, tell: gateway.tellDevice }, options);
   const pulse = new Pulse({ bus, onBehind: () => hub.setBehind(true), onLevel: () => hub.setBehind(false) });
-  const shared = link === null ? null : { canRelay: () => link.isNear };
+  const shared = carrier === undefined ? null : { canRelay: () => link?.isNear ?? true };
   const relay = new RelayDuty({ connectionString: directUrl, bus, shared, metrics, logger });
   hub.start();
   cleanups.push(() => link?.stop());

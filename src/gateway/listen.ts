@@ -14,6 +14,16 @@ type ListenOnHost = (
   opened: (socket: us_listen_socket | false) => void,
 ) => void;
 
+/** uWebSockets.js then sets SO_REUSEPORT. */
+const SHARED_PORT = 0;
+
+export interface Place {
+  host: string;
+  port: number;
+  /** Whether other processes may listen there as well: the kernel gives each connection to one of them. Linux only. */
+  shared?: boolean;
+}
+
 /** An open port. */
 export interface Listening {
   port: number;
@@ -22,11 +32,11 @@ export interface Listening {
 }
 
 /** @throws AppError `unavailable` where the port is taken or the address is not this machine's */
-export function listen(app: TemplatedApp, { host, port }: { host: string; port: number }): Promise<Listening> {
+export function listen(app: TemplatedApp, { host, port, shared = false }: Place): Promise<Listening> {
   return new Promise((resolve, reject) => {
     // The typings lack the form with a host and options, which the native code takes.
     const open = app.listen.bind(app) as unknown as ListenOnHost;
-    open(host, port, LIBUS_LISTEN_EXCLUSIVE_PORT, (socket) => {
+    open(host, port, shared ? SHARED_PORT : LIBUS_LISTEN_EXCLUSIVE_PORT, (socket) => {
       if (!socket) {
         reject(
           new AppError(

@@ -58,6 +58,8 @@ export interface HttpParts {
   streams: StreamService;
   publishGate: PublishGate;
   health: Health;
+  /** What `/metrics` answers; by default what `metrics` holds. */
+  figures?: () => Promise<string>;
   /** The folder of built pages; without it there are none. */
   pages?: string;
 }
@@ -100,7 +102,12 @@ export function createHttpApi(parts: HttpParts): HttpApp {
   addLearnerRoutes(app, { catalogue, progress, bearer: bearer.required });
   addStreamRoutes(app, { streams: parts.streams, roles: config.STREAM_ROLES, bearer: bearer.required });
   addHookRoutes(app, { gate: parts.publishGate, secrets: config.HOOK_SECRETS, limitAddress, clientAddress });
-  addOperationRoutes(app, { health: parts.health, metrics, version: parts.version });
+  addOperationRoutes(app, {
+    health: parts.health,
+    metrics,
+    figures: parts.figures ?? (() => metrics.registry.metrics()),
+    version: parts.version,
+  });
   if (parts.pages !== undefined) addPageRoutes(app, { folder: parts.pages });
   return app;
 }

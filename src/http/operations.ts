@@ -48,10 +48,12 @@ const NEVER_KEPT = { "cache-control": "no-store" };
 interface OperationParts {
   health: Health;
   metrics: Metrics;
+  /** In Prometheus's text format; of all processes that share the port. */
+  figures: () => Promise<string>;
   version: string;
 }
 
-export function addOperationRoutes(app: HttpApp, { health, metrics, version }: OperationParts): void {
+export function addOperationRoutes(app: HttpApp, { health, metrics, figures, version }: OperationParts): void {
   app.openapi(healthz, (c) => c.json(health.alive(), 200, NEVER_KEPT));
 
   app.openapi(readyz, async (c) => {
@@ -60,7 +62,7 @@ export function addOperationRoutes(app: HttpApp, { health, metrics, version }: O
   });
 
   app.openapi(metricsRoute, async (c) =>
-    c.text(await metrics.registry.metrics(), 200, { "content-type": metrics.registry.contentType, ...NEVER_KEPT }),
+    c.text(await figures(), 200, { "content-type": metrics.registry.contentType, ...NEVER_KEPT }),
   );
 
   // Routes do not change once the server runs: described once, at the first question.

@@ -65,6 +65,7 @@ export function createMetrics() {
     notificationQueue: new Gauge({
       name: "playhead_db_notification_queue_usage",
       help: "pg_notification_queue_usage(): the share of the NOTIFY queue in use, 0 to 1.",
+      aggregator: "max",
       registers,
     }),
     sockets: new Gauge({
@@ -110,6 +111,7 @@ export function createMetrics() {
     relayLagSeconds: new Gauge({
       name: "playhead_relay_lag_seconds",
       help: "How long the relay's last notification to itself was under way, in seconds.",
+      aggregator: "max",
       registers,
     }),
     resyncs: new Counter({ name: "playhead_resyncs_total", help: "Times everything shown was read again.", registers }),
@@ -128,6 +130,7 @@ export function createMetrics() {
     streamsLive: new Gauge({
       name: "playhead_streams_live",
       help: "Streams that are live, in all processes.",
+      aggregator: "max",
       registers,
     }),
     httpRequests: new Counter({

@@ -1,0 +1,167 @@
+import { type ChildProcess, fork } from "node:child_process";
+import { once } from "node:events";
+import { AggregatorRegistry, type MetricObject } from "prom-client";
+import type { Logger } from "../logger.ts";
+import type { FromSupervisor, FromWorker } from "./worker-messages.ts";
+
+/*
+ * Several workers on one port, which the kernel shares among them (SO_REUSEPORT). Whichever dies is started again,
+ * later the more often it does; a stop drains them all.
+ */
+
+/** Waits between two starts of a worker, doubling up to the last; forgotten after it has lived for a while. */
+const FIRST_BACKOFF_MS = 200;
+const LAST_BACKOFF_MS = 10_000;
+const SETTLED_MS = 30_000;
+/** A worker that does not answer so soon is left out of the figures. */
+const FIGURES_MS = 2000;
+
+export interface SupervisorOptions {
+  workers: number;
+  /** The command line's program and its arguments, as each worker gets them. */
+  program: string;
+  args: string[];
+  env: Record<string, string | undefined>;
+  logger: Logger;
+}
+
+interface Slot {
+  index: number;
+  process: ChildProcess | null;
+  startedAt: number;
+  backoffMs: number;
+  restart: NodeJS.Timeout | null;
+}
+
+export class Supervisor {
+  readonly #options: SupervisorOptions;
+  readonly #slots: Slot[];
+  #isStopping = false;
+  /** Figures that are being gathered, by question: what has come so far, and what to call when all has. */
+  readonly #gathering = new Map<number, { figures: MetricObject[][]; missing: number; done: () => void }>();
+  #lastQuestion = 0;
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+    this.#slots = Array.from({ length: options.workers }, (_, index) => ({
+      index,
+      process: null,
+      startedAt: 0,
+      backoffMs: FIRST_BACKOFF_MS,
+      restart: null,
+    }));
+  }
+
+  /**
+   * Starts all workers.
+   * @returns where they are, once all are ready
+   * @throws Error when one ends before it is
+   */
+  async start(): Promise<string> {
+    const urls = await Promise.all(this.#slots.map((slot) => this.#startFirst(slot)));
+    return urls[0] as string;
+  }
+
+  /** Drains all workers. @returns the worst of their exit codes */
+  async stop(): Promise<number> {
+    this.#isStopping = true;
+    const codes = this.#slots.map(async ({ process: child, restart }) => {
+      if (restart !== null) clearTimeout(restart);
+      if (child === null || child.exitCode !== null || child.signalCode !== null) return 0;
+      const exited = once(child, "exit");
+      child.kill("SIGTERM");
+      const [code] = (await exited) as [number | null];
+      return code ?? 1;
+    });
+    return Math.max(0, ...(await Promise.all(codes)));
+  }
+
+  #startFirst(slot: Slot): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const child = this.#start(slot);
+      child.on("message", (message: FromWorker) => {
+        if (message.type === "ready") resolve(message.url);
+      });
+      child.once("exit", (code) =>
+        reject(new Error(`worker ${slot.index + 1} ended with ${code} before it was ready`)),
+      );
+    });
+  }
+
+  #start(slot: Slot): ChildProcess {
+    const { program, args, env, logger } = this.#options;
+    const child = fork(program, [...args, "--worker", String(slot.index + 1)], {
+      env: env as NodeJS.ProcessEnv,
+      stdio: ["ignore", "ignore", "inherit", "ipc"],
+    });
+    slot.process = child;
+    slot.startedAt = performance.now();
+    let wasReady = false;
+    child.on("message", (message: FromWorker) => {
+      if (message.type === "ready") {
+        wasReady = true;
+        this.#tellOthers(slot, { type: "joined" });
+      } else this.#hear(slot, message);
+    });
+    child.on("error", (error) => logger.warn({ err: error, worker: slot.index + 1 }, "a worker's channel failed"));
+    child.once("exit", (code, signal) => {
+      slot.process = null;
+      if (this.#isStopping) return;
+      if (performance.now() - slot.startedAt > SETTLED_MS) slot.backoffMs = FIRST_BACKOFF_MS;
+      logger.error(
+        { worker: slot.index + 1, code, signal, wasReady, againInMs: slot.backoffMs },
+        "a worker ended; it is started again",
+      );
+      slot.restart = setTimeout(() => this.#start(slot), slot.backoffMs);
+      slot.backoffMs = Math.min(LAST_BACKOFF_MS, slot.backoffMs * 2);
+    });
+    return child;
+  }
+
+  #hear(slot: Slot, message: FromWorker): void {
+    switch (message.type) {
+      case "bus":
+        this.#tellOthers(slot, { type: "bus", messages: message.messages });
+        break;
+      case "gather":
+        void this.#gather().then((text) => this.#tell(slot, { type: "gathered", question: message.question, text }));
+        break;
+      case "figures":
+        this.#take(message.question, message.figures);
+        break;
+      case "ready":
+        break;
+    }
+  }
+
+  async #gather(): Promise<string> {
+    this.#lastQuestion += 1;
+    const question = this.#lastQuestion;
+    const asked = this.#slots.filter(({ process: child }) => child?.connected);
+    const gathering = { figures: [] as MetricObject[][], missing: asked.length, done: () => {} };
+    await new Promise<void>((resolve) => {
+      gathering.done = resolve;
+      this.#gathering.set(question, gathering);
+      setTimeout(resolve, FIGURES_MS).unref();
+      for (const slot of asked) this.#tell(slot, { type: "figures?", question });
+    });
+    this.#gathering.delete(question);
+    return AggregatorRegistry.aggregate(gathering.figures).metrics();
+  }
+
+  #take(question: number, figures: MetricObject[]): void {
+    const gathering = this.#gathering.get(question);
+    if (gathering === undefined) return;
+    gathering.figures.push(figures);
+    gathering.missing -= 1;
+    if (gathering.missing === 0) gathering.done();
+  }
+
+  #tellOthers(slot: Slot, message: FromSupervisor): void {
+    for (const other of this.#slots) if (other !== slot) this.#tell(other, message);
+  }
+
+  #tell({ process: child }: Slot, message: FromSupervisor): void {
+    if (child?.connected) child.send(message, () => undefined); // one that is ending takes nothing, and is started anew
+  }
+}

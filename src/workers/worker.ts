@@ -1,0 +1,95 @@
+import { EventEmitter } from "node:events";
+import type { Carrier } from "../live/shared-bus.ts";
+import type { Metrics } from "../ops/metrics.ts";
+import type { FromSupervisor, FromWorker } from "./worker-messages.ts";
+
+/*
+ * A worker's side of the channel to its supervisor: the bus to the other workers where no Redis carries it, and the
+ * figures of all of them.
+ */
+
+const GATHER_MS = 5000;
+
+interface WorkerEvents {
+  message: [channel: string, text: string];
+  near: [];
+}
+
+export class Worker extends EventEmitter<WorkerEvents> implements Carrier {
+  readonly #wanted = new Set<string>();
+  readonly #questions = new Map<number, (text: string) => void>();
+  #lastQuestion = 0;
+  #metrics: Metrics | null = null;
+
+  constructor() {
+    super();
+    process.on("message", (message) => this.#hear(message as FromSupervisor));
+    // Without its supervisor nobody would start or stop it.
+    process.on("disconnect", () => process.kill(process.pid, "SIGTERM"));
+  }
+
+  ready(url: string): void {
+    this.#say({ type: "ready", url });
+  }
+
+  /** What this worker is asked for by the others. */
+  serve(metrics: Metrics): void {
+    this.#metrics = metrics;
+  }
+
+  /** The figures of all workers, in Prometheus's text format. */
+  async gather(): Promise<string> {
+    this.#lastQuestion += 1;
+    const question = this.#lastQuestion;
+    try {
+      return await new Promise((resolve, reject) => {
+        setTimeout(() => reject(new Error("the supervisor did not answer")), GATHER_MS).unref();
+        this.#questions.set(question, resolve);
+        this.#say({ type: "gather", question });
+      });
+    } finally {
+      this.#questions.delete(question);
+    }
+  }
+
+  publish(messages: readonly (readonly [channel: string, text: string])[]): boolean {
+    return this.#say({ type: "bus", messages: [...messages] });
+  }
+
+  async subscribe(channel: string): Promise<void> {
+    this.#wanted.add(channel);
+  }
+
+  unsubscribe(channel: string): void {
+    this.#wanted.delete(channel);
+  }
+
+  #say(message: FromWorker): boolean {
+    if (!process.connected) return false;
+    process.send?.(message);
+    return true;
+  }
+
+  #hear(message: FromSupervisor): void {
+    switch (message.type) {
+      case "bus":
+        for (const [channel, text] of message.messages)
+          if (this.#wanted.has(channel)) this.emit("message", channel, text);
+        break;
+      case "joined":
+        this.emit("near");
+        break;
+      case "gathered":
+        this.#questions.get(message.question)?.(message.text);
+        break;
+      case "figures?":
+        void this.#answer(message.question); // never rejects
+        break;
+    }
+  }
+
+  async #answer(question: number): Promise<void> {
+    const figures = (await this.#metrics?.registry.getMetricsAsJSON().catch(() => undefined)) ?? [];
+    this.#say({ type: "figures", question, figures });
+  }
+}
