@@ -88,7 +88,8 @@ export class SharedBus implements Bus {
   publish(channel: string, message: BusMessage): void {
     this.#local.deliver(channel, message);
     if (message.type === "present") {
-      if ((this.#wantedByOthers.get(channel) ?? 0) < performance.now()) return;
+      const until = this.#wantedByOthers.get(channel);
+      if (until === undefined || until < performance.now()) return;
       this.#putPresent(channel, message);
     } else this.#put(channel, message);
     this.#gather ??= setTimeout(() => this.#flush(), GATHER_MS);
