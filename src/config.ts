@@ -58,6 +58,16 @@ export const VARIABLES = {
     .max(64)
     .default("playhead")
     .describe("Stands before every channel and key in Redis, so that several installations may share one."),
+  FIREBASE_PROJECT_ID: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      "The Firebase project. Credentials are found as Google's libraries find them (`GOOGLE_APPLICATION_CREDENTIALS`, or the machine's own).",
+    ),
+  FIRESTORE_MIRROR: Flag.default(false).describe(
+    "Whether progress is mirrored to Firestore, in the project `FIREBASE_PROJECT_ID`, as a backup. Set it for all processes on a database, or for none.",
+  ),
   PLAYHEAD_DATA_DIR: z
     .string()
     .min(1)
@@ -231,6 +241,9 @@ export function loadConfig(environment: Record<string, string | undefined>): Con
       return `${name}: got ${got}; ${issue.message}`;
     });
     throw new ConfigError(problems);
+  }
+  if (result.data.FIRESTORE_MIRROR && result.data.FIREBASE_PROJECT_ID === undefined) {
+    throw new ConfigError(['FIRESTORE_MIRROR: got "true"; it needs FIREBASE_PROJECT_ID']);
   }
   const embedded = result.data.DATABASE_URL === undefined;
   return { ...result.data, embedded, demo: result.data.DEMO ?? embedded };
