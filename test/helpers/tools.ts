@@ -37,6 +37,12 @@ export const TOOLS = {
     binaries: ["ffmpeg"],
     neededFor: "the tests of media servers",
   },
+  redis: {
+    name: "Redis",
+    aptPackages: ["redis-server"],
+    binaries: ["redis-server"],
+    neededFor: "the tests of several processes",
+  },
 } as const satisfies Record<string, Tool>;
 
 /** Where servers are installed; not in every user's PATH. */

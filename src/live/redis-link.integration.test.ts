@@ -1,0 +1,145 @@
+import { randomUUID } from "node:crypto";
+import { pino } from "pino";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { startRedis, startRedisCluster, type TestRedis } from "../../test/helpers/redis.ts";
+import { waitFor } from "../../test/helpers/wait-for.ts";
+import { RedisLink } from "./redis-link.ts";
+
+const logger = pino({ level: "silent" });
+const links: RedisLink[] = [];
+
+afterEach(() => {
+  for (const link of links.splice(0)) link.stop();
+});
+
+async function open(urls: string[], prefix = "test") {
+  const link = new RedisLink({ urls, prefix, node: randomUUID() }, { logger });
+  links.push(link);
+  const heard: string[] = [];
+  const said: string[] = [];
+  link.on("message", (channel, text) => heard.push(`${channel} ${text}`));
+  link.on("near", () => said.push("near"));
+  link.on("away", () => said.push("away"));
+  await link.start();
+  return { link, heard, said };
+}
+
+async function untilHeard(node: { heard: string[] }, what: string): Promise<void> {
+  await waitFor(() => node.heard.includes(what), { what: `${what}; heard ${node.heard.join(", ")}` });
+}
+
+describe("one Redis", () => {
+  let redis: TestRedis;
+  beforeAll(async () => {
+    redis = await startRedis();
+  });
+  afterAll(() => redis.stop());
+
+  it("carries what is published to whoever subscribed, and to nobody else", async () => {
+    const [a, b] = [await open([redis.url]), await open([redis.url])];
+    await b.link.subscribe("course:c1");
+    a.link.publish([
+      ["course:c2", "not this"],
+      ["course:c1", "this"],
+    ]);
+    await untilHeard(b, "course:c1 this");
+    expect(b.heard).toHaveLength(1);
+  });
+
+  it("holds a subscription only for as long as it is wanted", async () => {
+    const { link } = await open([redis.url], "counted");
+    const count = async () => (await redis.ask((client) => client.pubsub("CHANNELS", "counted:course:*"))) as string[];
+    await link.subscribe("course:c1");
+    expect(await count()).toEqual(["counted:course:c1"]);
+    link.unsubscribe("course:c1");
+    await waitFor(async () => (await count()).length === 0, { what: "no subscription" });
+  });
+
+  it("keeps installations apart by their prefix", async () => {
+    const [a, b] = [await open([redis.url], "one"), await open([redis.url], "other")];
+    await b.link.subscribe("all");
+    a.link.publish([["all", "of one"]]);
+    const c = await open([redis.url], "other");
+    c.link.publish([["all", "of the other"]]);
+    await untilHeard(b, "all of the other");
+    expect(b.heard).toHaveLength(1);
+  });
+
+  it("that is restarted is noticed, and what was subscribed is subscribed again", async () => {
+    const [a, b] = [await open([redis.url]), await open([redis.url])];
+    await b.link.subscribe("course:c1");
+    await redis.kill();
+    await waitFor(() => !a.link.isNear && !b.link.isNear, { what: "both to notice" });
+    expect(a.link.publish([["course:c1", "lost"]])).toBe(false);
+    // While it is away, nobody waits for it.
+    await b.link.subscribe("course:c2");
+    await redis.start();
+    await waitFor(() => a.link.isNear && b.link.isNear, { what: "both to be back" });
+    expect(b.said).toEqual(["near", "away", "near"]);
+    a.link.publish([
+      ["course:c1", "one"],
+      ["course:c2", "two"],
+    ]);
+    await untilHeard(b, "course:c1 one");
+    await untilHeard(b, "course:c2 two");
+  });
+
+  it("that stands still is noticed within seconds, though its connections stay open", async () => {
+    const a = await open([redis.url]);
+    redis.freeze();
+    try {
+      await waitFor(() => !a.link.isNear, { what: "the silence to be noticed" });
+    } finally {
+      redis.thaw();
+    }
+    await waitFor(() => a.link.isNear, { what: "it to be back" });
+  });
+
+  it("that is not there at the start is found later", async () => {
+    await redis.kill();
+    const a = await open([redis.url]);
+    expect(a.link.isNear).toBe(false);
+    await redis.start();
+    await waitFor(() => a.link.isNear, { what: "it to be found" });
+  });
+});
+
+describe("a cluster of three", () => {
+  let cluster: Awaited<ReturnType<typeof startRedisCluster>>;
+  beforeAll(async () => {
+    cluster = await startRedisCluster();
+  });
+  afterAll(() => cluster.stop());
+
+  it("is recognised, and carries sharded channels, whichever node holds them", async () => {
+    const urls = cluster.nodes.map(({ url }) => url);
+    const [a, b] = [await open(urls.slice(0, 1)), await open(urls)];
+    const channels = Array.from({ length: 50 }, (_, i) => `course:c${i}`);
+    for (const channel of channels) await b.link.subscribe(channel);
+    a.link.publish(channels.map((channel) => [channel, "hello"] as [string, string]));
+    for (const channel of channels) await untilHeard(b, `${channel} hello`);
+    const held = await Promise.all(
+      cluster.nodes.map((node) => node.ask((redis) => redis.call("PUBSUB", "SHARDCHANNELS", "test:course:*"))),
+    );
+    expect(held.map((names) => (names as string[]).length > 0)).toEqual([true, true, true]);
+    expect((held as string[][]).flat()).toHaveLength(channels.length);
+  });
+
+  it("leaves a channel with its last subscriber", async () => {
+    const { link } = await open(
+      cluster.nodes.map(({ url }) => url),
+      "left",
+    );
+    await link.subscribe("course:c1");
+    link.unsubscribe("course:c1");
+    await waitFor(
+      async () => {
+        const held = await Promise.all(
+          cluster.nodes.map((node) => node.ask((redis) => redis.call("PUBSUB", "SHARDCHANNELS", "left:course:*"))),
+        );
+        return held.every((names) => (names as string[]).length === 0);
+      },
+      { what: "no node to hold it" },
+    );
+  });
+});

@@ -1,0 +1,104 @@
+import pg from "pg";
+import { pino } from "pino";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { createTestDatabase, type TestDatabase } from "../../test/helpers/database.ts";
+import { waitFor } from "../../test/helpers/wait-for.ts";
+import { RelayElection } from "./relay-election.ts";
+
+const TAKE_OVER_MS = 5000;
+const logger = pino({ level: "silent" });
+
+let database: TestDatabase;
+let candidates: ReturnType<typeof stand>[];
+beforeEach(async () => {
+  database = await createTestDatabase();
+  candidates = [];
+});
+afterEach(async () => {
+  await Promise.all(candidates.map(({ election }) => election.stop()));
+  await database.drop();
+});
+
+/** A candidate whose bus can be taken away. */
+function stand() {
+  const said: string[] = [];
+  const bus = { isThere: true };
+  const election = new RelayElection({
+    connectionString: database.url,
+    canRelay: () => bus.isThere,
+    onElected: () => said.push("elected"),
+    onDismissed: () => said.push("dismissed"),
+    logger,
+  });
+  const candidate = { election, said, bus };
+  candidates.push(candidate);
+  election.start();
+  return candidate;
+}
+
+const holders = () => candidates.filter(({ election }) => election.isHolder);
+const oneHolder = () => waitFor(() => holders().length === 1 && holders()[0], { what: "one holder" });
+
+/** Ends the connection that has the lock, as its process's death does. */
+async function endHolder(): Promise<void> {
+  const client = new pg.Client({ connectionString: database.url });
+  await client.connect();
+  await client.query(
+    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = 7702 AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+  );
+  await client.end();
+}
+
+describe("the relay's election", () => {
+  it("has one holder among many candidates", async () => {
+    for (let i = 0; i < 5; i++) stand();
+    await oneHolder();
+    expect(candidates.flatMap(({ said }) => said)).toEqual(["elected"]);
+  });
+
+  it("is won by another soon after the holder is gone", async () => {
+    const first = stand();
+    await oneHolder();
+    const second = stand();
+    const goneAt = performance.now();
+    await first.election.stop();
+    await waitFor(() => second.election.isHolder, { what: "the second to hold it", timeoutMs: TAKE_OVER_MS });
+    expect(performance.now() - goneAt).toBeLessThan(TAKE_OVER_MS);
+    expect(first.said).toEqual(["elected", "dismissed"]);
+  });
+
+  it("dismisses a holder whose connection ends, and somebody holds it again", async () => {
+    const first = stand();
+    await oneHolder();
+    await endHolder();
+    await waitFor(() => first.said.includes("dismissed"), { what: "the holder to know" });
+    await oneHolder();
+  });
+
+  it("passes over who cannot reach the bus, and takes it from a holder that no longer can", async () => {
+    const first = stand();
+    await oneHolder();
+    const second = stand();
+    first.bus.isThere = false;
+    await waitFor(() => second.election.isHolder, { what: "the second to hold it", timeoutMs: TAKE_OVER_MS });
+    expect(first.said).toEqual(["elected", "dismissed"]);
+    expect(holders()).toEqual([second]);
+  });
+
+  it("is held apart in another database of the same server", async () => {
+    stand();
+    await oneHolder();
+    const other = await createTestDatabase();
+    const elsewhere = new RelayElection({
+      connectionString: other.url,
+      canRelay: () => true,
+      onElected: () => undefined,
+      onDismissed: () => undefined,
+      logger,
+    });
+    elsewhere.start();
+    await waitFor(() => elsewhere.isHolder, { what: "a holder there as well" });
+    await elsewhere.stop();
+    await other.drop();
+  });
+});
