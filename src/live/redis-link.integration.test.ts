@@ -125,6 +125,23 @@ describe("a cluster of three", () => {
     expect((held as string[][]).flat()).toHaveLength(channels.length);
   });
 
+  it("one of whose nodes stands still is noticed, whichever it is", async () => {
+    const { link, said } = await open(
+      cluster.nodes.map(({ url }) => url),
+      "frozen",
+    );
+    for (const node of cluster.nodes) {
+      node.freeze();
+      try {
+        await waitFor(() => !link.isNear, { what: "the silence to be noticed" });
+      } finally {
+        node.thaw();
+      }
+      await waitFor(() => link.isNear, { what: "it to be back", timeoutMs: 30_000 });
+    }
+    expect(said.filter((word) => word === "away").length).toBeGreaterThanOrEqual(cluster.nodes.length);
+  });
+
   it("leaves a channel with its last subscriber", async () => {
     const { link } = await open(
       cluster.nodes.map(({ url }) => url),

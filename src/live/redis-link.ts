@@ -8,17 +8,21 @@ import type { Logger } from "../logger.ts";
  *
  *   away ──▶ near ──(closed, silent)──▶ away …      stop() ends it from anywhere
  *
- * The link proves itself: every second it sends itself a message, and one that hears none for three seconds is taken
- * down and set up anew, whatever TCP believes.
+ * The link proves itself: every second it sends itself messages, in a cluster by many channels, so that every shard
+ * carries some; where one is not heard for three seconds it is taken down and set up anew, whatever TCP believes.
  */
 
 const PROOF_INTERVAL_MS = 1000;
 const SILENCE_MS = 3000;
 const COMMAND_TIMEOUT_MS = 1000;
+/** A cluster's client may wait for ever for a node that stands still. */
+const START_TIMEOUT_MS = 4000;
+/** Of a cluster's proof channels; that a shard carries none of them is unlikely up to a handful of shards. */
+const CLUSTER_PROOFS = 24;
 const MAX_RECONNECT_MS = 1000;
 
 /** Messages that go out together. */
-export type Outgoing = readonly [channel: string, text: string][];
+export type Outgoing = readonly (readonly [channel: string, text: string])[];
 
 interface LinkEvents {
   message: [channel: string, text: string];
@@ -43,7 +47,8 @@ export class RedisLink extends EventEmitter<LinkEvents> {
   /** Channels that are wanted, subscribed to or not. */
   readonly #wanted = new Map<string, Promise<void>>();
   #isNear = false;
-  #heardAt = 0;
+  /** When each proof channel was heard last. */
+  readonly #heardAt = new Map<string, number>();
   #proof: NodeJS.Timeout | null = null;
   #retry: NodeJS.Timeout | null = null;
   #isStopped = false;
@@ -63,7 +68,7 @@ export class RedisLink extends EventEmitter<LinkEvents> {
     if (this.#isStopped) return;
     const { urls, node } = this.#options;
     try {
-      const connections = await connect(urls, this.#logger);
+      const connections = await withinTime(connect(urls, this.#logger), (late) => late.close());
       if (this.#isStopped) {
         connections.close();
         return;
@@ -71,8 +76,10 @@ export class RedisLink extends EventEmitter<LinkEvents> {
       this.#connections = connections;
       connections.onMessage((channel, text) => this.#hear(channel, text));
       connections.onEnd(() => this.#restart(connections, "a connection ended"));
-      await connections.subscribe([this.#proofChannel, ...[...this.#wanted.keys()].map((name) => this.#full(name))]);
-      this.#heardAt = performance.now();
+      this.#heardAt.clear();
+      for (let i = 0; i < connections.proofs; i += 1)
+        this.#heardAt.set(this.#full(`proof:${node}:${i}`), performance.now());
+      await this.#subscribeAll(connections);
       this.#proof = setInterval(() => this.#prove(connections), PROOF_INTERVAL_MS).unref();
       this.#isNear = true;
       this.#logger.info({ node }, "Redis is there");
@@ -126,25 +133,34 @@ export class RedisLink extends EventEmitter<LinkEvents> {
     }
   }
 
+  /** What becomes wanted meanwhile, too. */
+  async #subscribeAll(connections: Connections): Promise<void> {
+    const subscribed = new Set<string>();
+    const missing = () =>
+      [...this.#heardAt.keys(), ...[...this.#wanted.keys()].map((name) => this.#full(name))].filter(
+        (channel) => !subscribed.has(channel),
+      );
+    for (let channels = missing(); channels.length > 0; channels = missing()) {
+      await withinTime(connections.subscribe(channels));
+      for (const channel of channels) subscribed.add(channel);
+    }
+  }
+
   #full(channel: string): string {
     return `${this.#options.prefix}:${channel}`;
   }
 
-  get #proofChannel(): string {
-    return this.#full(`proof:${this.#options.node}`);
-  }
-
   #hear(channel: string, text: string): void {
-    if (channel === this.#proofChannel) this.#heardAt = performance.now();
+    if (this.#heardAt.has(channel)) this.#heardAt.set(channel, performance.now());
     else this.emit("message", channel.slice(this.#options.prefix.length + 1), text);
   }
 
   #prove(connections: Connections): void {
-    if (performance.now() - this.#heardAt > SILENCE_MS) {
+    if (performance.now() - Math.min(...this.#heardAt.values()) > SILENCE_MS) {
       this.#restart(connections, `nothing was heard for ${SILENCE_MS} ms`);
       return;
     }
-    connections.publish([[this.#proofChannel, ""]]).catch(() => undefined); // what is not heard says it
+    connections.publish([...this.#heardAt.keys()].map((channel) => [channel, ""] as const)).catch(() => undefined); // what is not heard says it
   }
 
   #restart(connections: Connections, why: string): void {
@@ -172,6 +188,8 @@ export class RedisLink extends EventEmitter<LinkEvents> {
 
 /** What differs between one server and a cluster. */
 interface Connections {
+  /** By how many channels it proves itself. */
+  proofs: number;
   subscribe(channels: string[]): Promise<unknown>;
   unsubscribe(channel: string): Promise<unknown>;
   publish(messages: Outgoing): Promise<unknown>;
@@ -219,6 +237,7 @@ async function connectSingle(publisher: Redis, logger: Logger): Promise<Connecti
     throw error;
   }
   return {
+    proofs: 1,
     subscribe: (channels) => subscriber.subscribe(...channels),
     unsubscribe: (channel) => subscriber.unsubscribe(channel),
     async publish(messages) {
@@ -267,6 +286,7 @@ async function connectCluster(urls: readonly string[], logger: Logger): Promise<
     throw error;
   }
   return {
+    proofs: CLUSTER_PROOFS,
     // A call names channels of one slot.
     subscribe: (channels) => Promise.all(channels.map((channel) => cluster.ssubscribe(channel))),
     unsubscribe: (channel) => cluster.sunsubscribe(channel),
@@ -277,4 +297,27 @@ async function connectCluster(urls: readonly string[], logger: Logger): Promise<
     },
     close: () => cluster.disconnect(),
   };
+}
+
+/** @throws Error when it takes too long; `orLate` is given what comes all the same */
+async function withinTime<T>(work: Promise<T>, orLate: (late: T) => void = () => undefined): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  let isLate = false;
+  const timeUp = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      isLate = true;
+      reject(new Error(`Redis took longer than ${START_TIMEOUT_MS} ms`));
+    }, START_TIMEOUT_MS);
+  });
+  work.then(
+    (result) => {
+      if (isLate) orLate(result);
+    },
+    () => undefined, // told by the race, or of no interest any more
+  );
+  try {
+    return await Promise.race([work, timeUp]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

@@ -9,7 +9,12 @@ const TAKE_OVER_MS = 5000;
 const logger = pino({ level: "silent" });
 
 let database: TestDatabase;
-let candidates: ReturnType<typeof stand>[];
+interface Candidate {
+  election: RelayElection;
+  said: string[];
+  bus: { isThere: boolean };
+}
+let candidates: Candidate[];
 beforeEach(async () => {
   database = await createTestDatabase();
   candidates = [];
@@ -20,7 +25,7 @@ afterEach(async () => {
 });
 
 /** A candidate whose bus can be taken away. */
-function stand() {
+function stand(): Candidate {
   const said: string[] = [];
   const bus = { isThere: true };
   const election = new RelayElection({
