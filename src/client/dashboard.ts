@@ -21,7 +21,7 @@ export interface DashboardOptions {
 export interface WatchedTopic extends TopicView {
   /** `at` is null while the first snapshot is on its way, or where it was refused. */
   error: WireError | null;
-  /** True while the connection is away: what is shown may be behind. */
+  /** True while the connection is away, or the server is behind itself: what is shown may be old. */
   stale: boolean;
 }
 
@@ -35,7 +35,7 @@ export interface Subscription {
 
 export interface Dashboard {
   readonly state: ConnectionState;
-  /** True while the connection is away: everything shown may be behind. */
+  /** True while the connection is away: everything shown may be old. */
   readonly stale: boolean;
   onState(listener: (state: ConnectionState) => void): () => void;
   /** Follows a topic, such as `course:algebra` or `user:alice`; the listener gets the whole of it at every change. */
@@ -105,7 +105,8 @@ export function createDashboard(options: DashboardOptions): Dashboard {
   }
 
   function toWatched(topic: Followed): WatchedTopic {
-    return { ...topic.state.view(), error: topic.error, stale: !topic.isLive };
+    const view = topic.state.view();
+    return { ...view, error: topic.error, stale: !topic.isLive || view.behind };
   }
 
   function tell(topic: Followed): void {

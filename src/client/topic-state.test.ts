@@ -88,4 +88,25 @@ describe("the extrapolated position", () => {
   it("stands still while the viewer does not play", () => {
     expect(extrapolatePosition({ ...here, state: "paused", heardAtMs: 1000 }, 9000)).toBe(10);
   });
+
+  it("is behind from the frame that says so until one that says it is over, or begins anew", () => {
+    const state = createTopicState("course:c1", { monotonicMs: () => 0 });
+    const frame = (at: number, rest: Partial<Update>): Update => ({
+      topic: "course:c1",
+      at: new Date(at).toISOString(),
+      ...rest,
+    });
+    state.replace(frame(1, { snapshot: true }));
+    expect(state.view().behind).toBe(false);
+    state.apply(frame(2, { behind: true }));
+    state.apply(frame(3, { viewers: 1 }));
+    expect(state.view().behind).toBe(true);
+    state.apply(frame(4, { behind: false }));
+    expect(state.view().behind).toBe(false);
+    state.apply(frame(5, { behind: true }));
+    state.replace(frame(6, { snapshot: true }));
+    expect(state.view().behind).toBe(false);
+    state.replace(frame(7, { snapshot: true, behind: true }));
+    expect(state.view().behind).toBe(true);
+  });
 });

@@ -20,6 +20,8 @@ export interface TopicView {
   present: PresentView[];
   viewers: number;
   totals: TopicTotals | null;
+  /** The server may miss changes for now: what is shown may be old. */
+  behind: boolean;
 }
 
 /** A viewer, and when that was heard here. */
@@ -85,6 +87,7 @@ export function createTopicState(topic: string, { monotonicMs }: { monotonicMs()
   let viewers = 0;
   let totals: TopicTotals | null = null;
   let at: string | null = null;
+  let behind = false;
 
   function remove(removed: Removed): void {
     if (removed.kind === "progress") progress.remove(toKey(removed.userId, removed.fileId), removed.version);
@@ -101,6 +104,7 @@ export function createTopicState(topic: string, { monotonicMs }: { monotonicMs()
     for (const one of update.present ?? []) present.set(toKey(one.userId, one.fileId), { ...one, heardAtMs });
     viewers = update.viewers ?? viewers;
     totals = update.totals ?? totals;
+    behind = update.behind ?? behind;
     at = update.at;
   }
 
@@ -120,6 +124,7 @@ export function createTopicState(topic: string, { monotonicMs }: { monotonicMs()
       viewers = 0;
       totals = null;
       at = null;
+      behind = false;
       apply(snapshot);
     },
     apply,
@@ -133,6 +138,7 @@ export function createTopicState(topic: string, { monotonicMs }: { monotonicMs()
       present: [...present.values()],
       viewers,
       totals,
+      behind,
     }),
   };
 }

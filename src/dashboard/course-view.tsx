@@ -3,7 +3,7 @@ import { type Course, type CourseFile, loadCourse } from "./api.ts";
 import { toPercent } from "./format.ts";
 import { LearnerDetail } from "./learner-detail.tsx";
 import { LearnerList } from "./learner-list.tsx";
-import { Loading, Notice } from "./notice.tsx";
+import { BehindNotice, Loading, Notice } from "./notice.tsx";
 import type { Session } from "./session.ts";
 import { Tile } from "./tile.tsx";
 import { useLoad } from "./use-load.ts";
@@ -37,6 +37,7 @@ export function CourseView({ session, dashboard, courseId, learnerId, onChooseLe
   return (
     <div class={live.stale ? "course stale" : "course"}>
       <h1>{course.value.title}</h1>
+      <BehindNotice live={live} />
       <dl class="tiles">
         <Tile name="Watching now" value={String(live.viewers)} isLive={live.viewers > 0 && !live.stale} />
         <Tile name="Learners" value={String(totals?.learners ?? live.courses.length)} />

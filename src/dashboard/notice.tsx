@@ -18,6 +18,11 @@ export function Notice(props: {
   );
 }
 
+/** Said while the server itself does not hear of every change. */
+export function BehindNotice({ live }: { live: { behind: boolean } }) {
+  return live.behind ? <Notice kind="warning">Live updates are interrupted. What you see may be old.</Notice> : null;
+}
+
 /** What is about to come, for the eye; and for the ear in words. */
 export function Loading({ what }: { what: string }) {
   return (

@@ -2,7 +2,7 @@ import type { Ref } from "preact";
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import type { Dashboard } from "../client/index.ts";
 import { KeyCard } from "./key-card.tsx";
-import { Loading, Notice } from "./notice.tsx";
+import { BehindNotice, Loading, Notice } from "./notice.tsx";
 import type { Session } from "./session.ts";
 import { createStream, type NewKey } from "./stream-api.ts";
 import { StreamDetail } from "./stream-detail.tsx";
@@ -65,6 +65,7 @@ export function Streams({ session, dashboard, chosen, onChoose }: StreamsProps) 
   return (
     <div class={live.stale ? "streams stale" : "streams"}>
       <NewStream session={session} heading={heading} onKey={setNewKey} />
+      <BehindNotice live={live} />
       <p class="visually-hidden" role="status">
         {news}
       </p>

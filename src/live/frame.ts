@@ -12,7 +12,7 @@ export function toFrame(room: Room, owed: Owed, entries: readonly Entry[], count
   if (owed.viewersChanged && !isOfStreams(room.topic)) update.viewers = countViewers();
   if (owed.totals !== null) update.totals = owed.totals;
   if (owed.beginsAnew) update.snapshot = true;
-  if (owed.owesBehind) update.behind = room.isBehind;
+  if (owed.owesBehind || (owed.beginsAnew && room.isBehind)) update.behind = room.isBehind;
   owed.viewersChanged = false;
   owed.totals = null;
   owed.beginsAnew = false;
