@@ -1,9 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { createAccounts } from "./auth/accounts.ts";
-import { loadAuthSecret } from "./auth/auth-secret.ts";
-import { createBuiltinTokens } from "./auth/builtin-tokens.ts";
+import { createIdentity, type GoogleAccess } from "./auth/create-identity.ts";
+import { createRedisProgressCache } from "./cache/redis-progress-cache.ts";
 import type { Catalogue } from "./catalogue/catalogue.ts";
 import { CatalogueCache } from "./catalogue/catalogue-cache.ts";
 import { createCatalogueStore } from "./catalogue/catalogue-store.ts";
@@ -17,18 +16,14 @@ import { listen } from "./gateway/listen.ts";
 import { App } from "./gateway/uws.ts";
 import { createHttpApi, MAX_BODY_BYTES } from "./http/http-api.ts";
 import { serveHono } from "./http/uws-adapter.ts";
-import { createMemoryBus } from "./live/bus.ts";
-import { DeviceFollowers } from "./live/device-follower.ts";
-import { LiveHub } from "./live/live-hub.ts";
+import { createLive } from "./live/create-live.ts";
+import type { LiveHub } from "./live/live-hub.ts";
 import { NotificationListener } from "./live/notification-listener.ts";
-import { Pulse } from "./live/pulse.ts";
 import { RedisLink } from "./live/redis-link.ts";
-import { RelayDuty } from "./live/relay-duty.ts";
-import { SharedBus } from "./live/shared-bus.ts";
 import type { Logger } from "./logger.ts";
 import { collectDatabaseMetrics } from "./ops/database-metrics.ts";
 import { createHealth } from "./ops/health.ts";
-import { createMetrics, type Metrics } from "./ops/metrics.ts";
+import { createMetrics } from "./ops/metrics.ts";
 import { createProgress } from "./progress/create-progress.ts";
 import type { AcceptedBeat } from "./progress/create-progress-service.ts";
 import { createTopicReader } from "./progress/topic-reader.ts";
@@ -59,6 +54,8 @@ export interface ServerOptions {
   logger: Logger;
   /** Where this process is one of several that share a port. */
   worker?: Worker;
+  /** How Google is reached, where not as usual. */
+  google?: GoogleAccess;
 }
 
 /** @throws AppError, ConfigError or a database's error where a part does not start; what was started is stopped again */
@@ -72,16 +69,32 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   }
 }
 
-async function start({ config, logger, worker }: ServerOptions, cleanups: (() => unknown)[]): Promise<RunningServer> {
+async function start(
+  { config, logger, worker, google }: ServerOptions,
+  cleanups: (() => unknown)[],
+): Promise<RunningServer> {
   const metrics = createMetrics();
   const database = await openDatabase(config, logger, cleanups);
   const { pool } = database;
   collectDatabaseMetrics(metrics, pool);
-  const { tokens, accounts } = await createIdentity(config, pool, cleanups);
+  const identity = await createIdentity({ config, pool, google, metrics, logger });
+  cleanups.push(() => identity.stop());
   const cache = new CatalogueCache({ pool });
   const catalogue = createCatalogue(pool, cache);
   if (config.demo) await seedDemoCourse(catalogue);
 
+  const node = randomUUID();
+  const redis = await openRedis(config, node, logger, cleanups);
+  const progressCache =
+    redis === null
+      ? null
+      : createRedisProgressCache({
+          connection: () => redis.commands,
+          isCurrent: () => !live.isBehind,
+          prefix: config.REDIS_PREFIX,
+          metrics,
+          logger,
+        });
   const app = App();
   const progress = createProgress({
     config,
@@ -90,10 +103,32 @@ async function start({ config, logger, worker }: ServerOptions, cleanups: (() =>
     metrics,
     logger,
     onAccepted: (beat) => reportPresence(live.hub, beat),
+    cache: progressCache,
   });
-  const common = { app, config, verifyToken: tokens.verify, progress: progress.service, catalogue, metrics, logger };
+  const common = {
+    app,
+    config,
+    verifyToken: identity.verifyToken,
+    progress: progress.service,
+    catalogue,
+    metrics,
+    logger,
+  };
   const gateway = createGateway(common);
-  const live = createLive({ config, pool, directUrl: database.directUrl, gateway, worker, metrics, logger }, cleanups);
+  const live = createLive(
+    {
+      node,
+      carrier: redis ?? worker ?? null,
+      connectionString: database.directUrl,
+      source: { ...createTopicReader({ pool }), ...createStreamReader({ pool }) },
+      outlet: gateway.outlet,
+      tellDevice: gateway.tellDevice,
+      cache: progressCache,
+      metrics,
+      logger,
+    },
+    { frameIntervalMs: config.FRAME_INTERVAL_MS },
+  );
   worker?.serve(metrics);
   const streams = createStreams({ config, pool, tell: gateway.tellMediaServer, metrics, logger });
   gateway.serve({ ...live, streams });
@@ -107,7 +142,7 @@ async function start({ config, logger, worker }: ServerOptions, cleanups: (() =>
   });
   await listener.start();
   cleanups.push(() => listener.stop());
-  await live.start();
+  live.start();
 
   let draining = false;
   const health = createHealth({
@@ -121,8 +156,8 @@ async function start({ config, logger, worker }: ServerOptions, cleanups: (() =>
   const http = createHttpApi({
     ...common,
     version: readVersion(),
-    mintToken: tokens.mint,
-    accounts,
+    mintToken: identity.mintToken,
+    accounts: identity.accounts,
     streams: streams.service,
     publishGate: streams.gate,
     figures: worker === undefined ? () => metrics.registry.metrics() : () => worker.gather(),
@@ -163,71 +198,18 @@ async function start({ config, logger, worker }: ServerOptions, cleanups: (() =>
   };
 }
 
-/** Tokens and accounts of the built-in kind. */
-async function createIdentity(config: Config, pool: Pool, cleanups: (() => unknown)[]) {
-  const secret = await loadAuthSecret({ config, pool });
-  const tokens = createBuiltinTokens({ secret, ttlSeconds: config.TOKEN_TTL_SECONDS });
-  const accounts = config.BUILTIN_ACCOUNTS ? createAccounts({ pool, mintToken: tokens.mint }) : null;
-  cleanups.push(() => accounts?.stop());
-  return { tokens, accounts };
-}
-
-interface LiveParts {
-  config: Config;
-  pool: Pool;
-  directUrl: string;
-  gateway: Gateway;
-  worker: Worker | undefined;
-  metrics: Metrics;
-  logger: Logger;
-}
-
-/** The way out: what changed is read from `pool` and leaves by the gateway's outlet. */
-function createLive(
-  { config, pool, directUrl, gateway, worker, metrics, logger }: LiveParts,
+/** Null where no Redis is configured. One that is away now is waited for, but by nobody. */
+async function openRedis(
+  config: Config,
+  node: string,
+  logger: Logger,
   cleanups: (() => unknown)[],
-) {
-  const node = randomUUID();
-  const link =
-    config.REDIS_URL.length === 0
-      ? null
-      : new RedisLink({ urls: config.REDIS_URL, prefix: config.REDIS_PREFIX, node }, { logger });
-  const carrier = link ?? worker;
-  const bus =
-    carrier === undefined
-      ? createMemoryBus()
-      : new SharedBus({
-          carrier,
-          node,
-          presentIn: (channel) => hub.presentIn(channel),
-          onGap: () => hub.resync(),
-          logger,
-        });
-  const source = { ...createTopicReader({ pool }), ...createStreamReader({ pool }) };
-  const options = { frameIntervalMs: config.FRAME_INTERVAL_MS };
-  const hub: LiveHub = new LiveHub({ bus, source, outlet: gateway.outlet, metrics, logger }, options);
-  const devices = new DeviceFollowers({ bus, source, logger, tell: gateway.tellDevice }, options);
-  const pulse = new Pulse({ bus, onBehind: () => hub.setBehind(true), onLevel: () => hub.setBehind(false) });
-  const shared = carrier === undefined ? null : { canRelay: () => link?.isNear ?? true };
-  const relay = new RelayDuty({ connectionString: directUrl, bus, shared, metrics, logger });
-  hub.start();
-  cleanups.push(() => link?.stop());
-  return {
-    hub,
-    devices,
-    async start(): Promise<void> {
-      await link?.start();
-      relay.start();
-    },
-    /** Stops showing, and gives the relay to the next. */
-    async stop(): Promise<void> {
-      pulse.stop();
-      hub.stop();
-      devices.stop();
-      if (bus instanceof SharedBus) bus.stop();
-      await relay.stop();
-    },
-  };
+): Promise<RedisLink | null> {
+  if (config.REDIS_URL.length === 0) return null;
+  const link = new RedisLink({ urls: config.REDIS_URL, prefix: config.REDIS_PREFIX, node }, { logger });
+  cleanups.push(() => link.stop());
+  await link.start();
+  return link;
 }
 
 /** A heartbeat that was accepted tells who is there, before it is durable and whether or not it will be. */

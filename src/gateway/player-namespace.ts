@@ -1,7 +1,7 @@
 import type { Namespace } from "socket.io";
 import type { ProgressService } from "../progress/progress-service.ts";
 import { Heartbeat, Heartbeats } from "../protocol/heartbeat.ts";
-import { ProgressTarget } from "../protocol/progress.ts";
+import { ProgressQuestion, ProgressTarget } from "../protocol/progress.ts";
 import { type CallParts, CallTable, type GatewaySocket } from "./call.ts";
 import type { Handshake } from "./handshake.ts";
 import { keepTokenSession, type TokenSessionParts } from "./token-session.ts";
@@ -51,11 +51,11 @@ export function servePlayers(namespace: Namespace, parts: PlayerNamespaceParts):
       }
       return { results };
     });
-    calls.on("progress:get", ProgressTarget, async (target) => ({
+    calls.on("progress:get", ProgressQuestion, async (target) => ({
       progress:
         "fileId" in target
-          ? await progress.readFile(userId, target.fileId)
-          : await progress.readCourse(userId, target.courseId),
+          ? await progress.readFile(userId, target.fileId, target.minVersion)
+          : await progress.readCourse(userId, target.courseId, target.minVersion),
     }));
     calls.on("progress:reset", ProgressTarget, async (target) => {
       await progress.reset(userId, target, userId);

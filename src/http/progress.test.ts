@@ -47,8 +47,17 @@ describe("one's own progress", () => {
       courseId: "c1",
       files: [FILE],
     });
-    expect(progress.readFile).toHaveBeenCalledWith("alice", "f1");
-    expect(progress.readCourse).toHaveBeenCalledWith("alice", "c1");
+    expect(progress.readFile).toHaveBeenCalledWith("alice", "f1", undefined);
+    expect(progress.readCourse).toHaveBeenCalledWith("alice", "c1", undefined);
+  });
+
+  it("is no older than what its reader was acked", async () => {
+    const { call, progress } = createApi();
+    await call("/v1/progress/files/f1?minVersion=17", { as: LEARNER });
+    await call("/v1/progress/courses/c1?minVersion=18", { as: LEARNER });
+    expect(progress.readFile).toHaveBeenCalledWith("alice", "f1", 17);
+    expect(progress.readCourse).toHaveBeenCalledWith("alice", "c1", 18);
+    expect((await call("/v1/progress/files/f1?minVersion=-1", { as: LEARNER })).status).toBe(400);
   });
 
   it("refuses an id of 129 characters", async () => {

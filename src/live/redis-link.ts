@@ -63,6 +63,11 @@ export class RedisLink extends EventEmitter<LinkEvents> {
     return this.#isNear;
   }
 
+  /** The connection that takes commands; null while Redis is away. */
+  get commands(): Redis | Cluster | null {
+    return this.#isNear ? (this.#connections?.commands ?? null) : null;
+  }
+
   /** Never rejects: where Redis is away it is tried again. */
   async start(): Promise<void> {
     if (this.#isStopped) return;
@@ -188,6 +193,8 @@ export class RedisLink extends EventEmitter<LinkEvents> {
 
 /** What differs between one server and a cluster. */
 interface Connections {
+  /** Takes any command. */
+  commands: Redis | Cluster;
   /** By how many channels it proves itself. */
   proofs: number;
   subscribe(channels: string[]): Promise<unknown>;
@@ -237,6 +244,7 @@ async function connectSingle(publisher: Redis, logger: Logger): Promise<Connecti
     throw error;
   }
   return {
+    commands: publisher,
     proofs: 1,
     subscribe: (channels) => subscriber.subscribe(...channels),
     unsubscribe: (channel) => subscriber.unsubscribe(channel),
@@ -286,6 +294,7 @@ async function connectCluster(urls: readonly string[], logger: Logger): Promise<
     throw error;
   }
   return {
+    commands: cluster,
     proofs: CLUSTER_PROOFS,
     // A call names channels of one slot.
     subscribe: (channels) => Promise.all(channels.map((channel) => cluster.ssubscribe(channel))),

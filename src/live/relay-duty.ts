@@ -1,6 +1,6 @@
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
-import { type Bus, channels } from "./bus.ts";
+import { type Bus, type ChangedKey, channels } from "./bus.ts";
 import { NotificationListener } from "./notification-listener.ts";
 import { relayProgress, relayStreams } from "./relay.ts";
 import { RelayElection } from "./relay-election.ts";
@@ -13,6 +13,11 @@ import { RelayElection } from "./relay-election.ts";
 export interface RelayDutyParts {
   connectionString: string;
   bus: Bus;
+  /** What keeps reads, to be told of what changed, and that something may have been missed; null where nothing does. */
+  cache: {
+    outdate(keys: readonly ChangedKey[]): Promise<void>;
+    outdateAll(): Promise<void>;
+  } | null;
   /** Null where the bus is this process's own. */
   shared: { canRelay: () => boolean } | null;
   metrics: Metrics;
@@ -50,14 +55,20 @@ export class RelayDuty {
   }
 
   #takeUp(): void {
-    const { connectionString, bus, metrics, logger } = this.#parts;
+    const { connectionString, bus, cache, metrics, logger } = this.#parts;
     const listener = new NotificationListener({
       connectionString,
       handlers: {
-        progress: (payload) => relayProgress(bus, payload),
+        progress(payload) {
+          const keys = relayProgress(bus, payload);
+          void (keys === null ? cache?.outdateAll() : cache?.outdate(keys)); // never rejects
+        },
         streams: (payload) => relayStreams(bus, payload),
       },
-      onListening: () => bus.publish(channels.all, { type: "again" }),
+      onListening() {
+        void cache?.outdateAll(); // never rejects
+        bus.publish(channels.all, { type: "again" });
+      },
       onProof(lagMs) {
         metrics.relayActive.set(1);
         metrics.relayLagSeconds.set(lagMs / 1000);

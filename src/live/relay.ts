@@ -10,13 +10,17 @@ type Payload =
   | { keys: [courseId: string, lessonId: string, fileId: string, userId: string, version: number][] }
   | { again: string };
 
-/** Handles a payload of the channel `progress`. @throws SyntaxError, TypeError for what the triggers would never send */
-export function relayProgress(bus: Bus, payload: string): void {
+/**
+ * Handles a payload of the channel `progress`.
+ * @returns the keys that changed; null where there were too many to name
+ * @throws SyntaxError, TypeError for what the triggers would never send
+ */
+export function relayProgress(bus: Bus, payload: string): ChangedKey[] | null {
   const parsed = JSON.parse(payload) as Payload;
   if ("again" in parsed) {
     bus.publish(channels.course(parsed.again), { type: "again" });
     bus.publish(channels.users, { type: "again" });
-    return;
+    return null;
   }
   const byCourse = new Map<string, ChangedKey[]>();
   for (const [courseId, lessonId, fileId, userId, version] of parsed.keys) {
@@ -27,6 +31,7 @@ export function relayProgress(bus: Bus, payload: string): void {
     bus.publish(channels.user(userId), { type: "changed", keys: [key] });
   }
   for (const [courseId, keys] of byCourse) bus.publish(channels.course(courseId), { type: "changed", keys });
+  return [...byCourse.values()].flat();
 }
 
 /** What the triggers on `streams` (migrations) send. */

@@ -56,6 +56,12 @@ export function createMetrics() {
       help: "Heartbeats acked and dropped because a reset came after them.",
       registers,
     }),
+    cacheReads: new Counter({
+      name: "playhead_cache_reads_total",
+      help: "Reads of progress by what the cache had: hit, miss, bypassed (older than the reader may see), away.",
+      labelNames: ["outcome"],
+      registers,
+    }),
     poolConnections: new Gauge({
       name: "playhead_db_pool_connections",
       help: "Connections of the pool by state: total, idle, waiting (callers in the queue).",
@@ -89,6 +95,18 @@ export function createMetrics() {
     oversizedFrames: new Counter({
       name: "playhead_oversized_frames_total",
       help: "Sockets closed for a frame over 64 KB.",
+      registers,
+    }),
+    tokenChecks: new Counter({
+      name: "playhead_token_checks_total",
+      help: "Tokens checked, by kind (builtin, firebase) and outcome: ok, or the code they were refused with.",
+      labelNames: ["kind", "outcome"],
+      registers,
+    }),
+    googleRequests: new Counter({
+      name: "playhead_google_requests_total",
+      help: "Requests to Google for tokens' sake, by what was asked for (certificates, users) and outcome (ok, failed).",
+      labelNames: ["request", "outcome"],
       registers,
     }),
     topics: new Gauge({ name: "playhead_topics", help: "Topics that somebody watches here.", registers }),

@@ -39,6 +39,8 @@ export interface ProgressServiceParts {
   metrics: Metrics;
   logger: Logger;
   onAccepted: (accepted: AcceptedBeat) => void;
+  /** A write of this user's is durable, and its caller is about to hear of it. */
+  onWritten: (userId: string) => void;
 }
 
 /** The largest cadence asked of players under load, as a multiple of the usual one. */
@@ -82,6 +84,7 @@ export function createProgressService(
     return new Promise((resolve, reject) => {
       buffer.add(toPendingBeat({ ...observation, played: charge.played }), (result) => {
         if (result.type !== "written" || result.dropped) budget.refund(observation.userId, charge.chargedMs);
+        parts.onWritten(observation.userId);
         if (result.type === "unknown_file") catalogue.forgetCourse(observation.courseId);
         try {
           resolve({ progress: progressOf(result), nextBeatMs: nextBeatMs(buffer) });
@@ -90,6 +93,11 @@ export function createProgressService(
         }
       });
     });
+  }
+
+  async function operate(userId: string, operation: Promise<void>): Promise<void> {
+    await operation;
+    parts.onWritten(userId);
   }
 
   async function heartbeat(source: BeatSource, beat: Heartbeat): Promise<HeartbeatResult> {
@@ -164,9 +172,9 @@ export function createProgressService(
     readCourseRow: reader.readCourseRow,
     readLegacy: reader.readLegacy,
     learners: reader.learners,
-    reset: operations.reset,
-    complete: operations.complete,
-    uncomplete: operations.uncomplete,
+    reset: (userId, ...rest) => operate(userId, operations.reset(userId, ...rest)),
+    complete: (userId, ...rest) => operate(userId, operations.complete(userId, ...rest)),
+    uncomplete: (userId, ...rest) => operate(userId, operations.uncomplete(userId, ...rest)),
   };
 }
 

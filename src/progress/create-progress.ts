@@ -3,9 +3,11 @@ import type { Config } from "../config.ts";
 import type { Pool } from "../db/pool.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
+import { createCachedReader } from "./cached-reader.ts";
 import { type AcceptedBeat, createProgressService } from "./create-progress-service.ts";
 import { HeartbeatBuffer } from "./heartbeat-buffer.ts";
 import { createLastContacts } from "./last-contacts.ts";
+import type { ProgressCache } from "./progress-cache.ts";
 import { createProgressOperations } from "./progress-operations.ts";
 import { createProgressReader } from "./progress-reader.ts";
 import type { ProgressService } from "./progress-service.ts";
@@ -22,6 +24,8 @@ export interface ProgressParts {
   metrics: Metrics;
   logger: Logger;
   onAccepted: (accepted: AcceptedBeat) => void;
+  /** Keeps what was read; null where nothing does. */
+  cache: ProgressCache | null;
 }
 
 export interface Progress {
@@ -31,7 +35,15 @@ export interface Progress {
 }
 
 /** Builds the heart: buffers and writers, budget, reader, operations. */
-export function createProgress({ config, database, catalogue, metrics, logger, onAccepted }: ProgressParts): Progress {
+export function createProgress({
+  config,
+  database,
+  catalogue,
+  metrics,
+  logger,
+  onAccepted,
+  cache,
+}: ProgressParts): Progress {
   const writer = new ProgressWriter({ pool: database.writerPool, metrics, logger });
   const buffers = Array.from(
     { length: config.WRITERS },
@@ -47,16 +59,19 @@ export function createProgress({ config, database, catalogue, metrics, logger, o
       ),
   );
   const { pool } = database;
+  const source = createProgressReader({ pool });
+  const cached = cache === null ? null : createCachedReader(source, cache);
   const service = createProgressService(
     {
       buffers,
       budget: new WatchBudget({ loadLastContacts: createLastContacts({ pool }) }),
       catalogue,
-      reader: createProgressReader({ pool }),
+      reader: cached ?? source,
       operations: createProgressOperations({ pool }),
       metrics,
       logger,
       onAccepted,
+      onWritten: cached === null ? () => undefined : cached.wrote,
     },
     { beatIntervalMs: config.BEAT_INTERVAL_MS },
   );

@@ -34,8 +34,9 @@ export function toWire<T extends { lastUpdated: string | null }>(row: Raw<T>): T
 }
 
 export interface ProgressReader {
-  readFile(userId: string, fileId: string): Promise<FileProgress>;
-  readCourse(userId: string, courseId: string): Promise<CourseProgress>;
+  /** `minVersion`: what the caller was acked; nothing older is good enough for it. */
+  readFile(userId: string, fileId: string, minVersion?: number): Promise<FileProgress>;
+  readCourse(userId: string, courseId: string, minVersion?: number): Promise<CourseProgress>;
   readCourseRow(userId: string, courseId: string): Promise<CourseProgressRow>;
   learners(courseId: string, page: { limit: number; after?: string }): Promise<LearnersPage>;
   readLegacy(userId: string, fileId: string): Promise<LegacyFileProgress>;

@@ -36,6 +36,7 @@ describe("the progress service", () => {
       catalogue: new CatalogueCache({ pool }),
       metrics: createMetrics(),
       logger,
+      cache: null,
       onAccepted: (beat) => accepted.push(beat),
     });
     service = progress.service;
@@ -88,6 +89,7 @@ describe("the progress service", () => {
       catalogue: new CatalogueCache({ pool: database.pool }),
       metrics: createMetrics(),
       logger: createLogger({ level: "silent" }),
+      cache: null,
       onAccepted: () => undefined,
     });
     const { progress: uploaded } = await other.service.heartbeat(user, {

@@ -51,10 +51,13 @@ export interface ProgressService {
   heartbeat(source: BeatSource, beat: Heartbeat): Promise<HeartbeatResult>;
   /** One answer a beat, in their order; a bad beat is refused by itself. Never throws. */
   heartbeats(source: BeatSource, beats: unknown[]): Promise<Ack<HeartbeatResult>[]>;
-  /** A file that was never watched reads as zeros, version 0. @throws AppError `unknown_file` */
-  readFile(userId: string, fileId: string): Promise<FileProgress>;
+  /**
+   * A file that was never watched reads as zeros, version 0. Nothing older than `minVersion`, what the caller was acked,
+   * is given. @throws AppError `unknown_file`
+   */
+  readFile(userId: string, fileId: string, minVersion?: number): Promise<FileProgress>;
   /** @throws AppError `not_found` */
-  readCourse(userId: string, courseId: string): Promise<CourseProgress>;
+  readCourse(userId: string, courseId: string, minVersion?: number): Promise<CourseProgress>;
   /** Course row alone, without lessons and files. @throws AppError `not_found` */
   readCourseRow(userId: string, courseId: string): Promise<CourseProgressRow>;
   learners(courseId: string, page: { limit: number; after?: string }): Promise<LearnersPage>;

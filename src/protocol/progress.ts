@@ -64,8 +64,18 @@ export const CourseProgress = CourseProgressRow.extend({
 });
 export type CourseProgress = z.infer<typeof CourseProgress>;
 
-/** One file or a whole course: what `progress:get` and `progress:reset` name. */
+/** One file or a whole course: what `progress:reset` names. */
 export const ProgressTarget = z.union([z.strictObject({ fileId: Id }), z.strictObject({ courseId: Id })], {
   error: "expected { fileId } or { courseId }, one of the two",
 });
 export type ProgressTarget = z.infer<typeof ProgressTarget>;
+
+/** The version that a reader was acked: what it reads is never older. */
+export const MinVersion = z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
+
+const minVersion = MinVersion.optional();
+/** What `progress:get` names. */
+export const ProgressQuestion = z.union(
+  [z.strictObject({ fileId: Id, minVersion }), z.strictObject({ courseId: Id, minVersion })],
+  { error: "expected { fileId } or { courseId }, one of the two, and minVersion if you were acked one" },
+);

@@ -28,6 +28,11 @@ export class Worker extends EventEmitter<WorkerEvents> implements Carrier {
     process.on("disconnect", () => process.kill(process.pid, "SIGTERM"));
   }
 
+  /** Its supervisor outlives it. */
+  get isNear(): boolean {
+    return process.connected;
+  }
+
   ready(url: string): void {
     this.#say({ type: "ready", url });
   }

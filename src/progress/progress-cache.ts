@@ -1,0 +1,32 @@
+/*
+ * What was read of progress, kept for the next reader. A cache may forget anything at any time; it may never give
+ * back less than what its caller was acked.
+ */
+
+/** Names what is cached: one user in one file, or in one course as a whole. */
+export interface CacheKey {
+  kind: "file" | "course";
+  userId: string;
+  id: string;
+}
+
+export interface CacheChange {
+  userId: string;
+  fileId: string;
+  courseId: string;
+  version: number;
+}
+
+export interface ProgressCache {
+  /**
+   * The newest that is kept, of `minVersion` at least; null where there is none, or the cache is away.
+   * Never throws.
+   */
+  get<T>(key: CacheKey, minVersion: number): Promise<T | null>;
+  /** Keeps a value unless a later version is known. Never throws; resolves when it is kept or given up. */
+  put(key: CacheKey, version: number, value: object): Promise<void>;
+  /** These rows have these versions by now: what is older is given to nobody. Never throws. */
+  outdate(changes: readonly CacheChange[]): Promise<void>;
+  /** Changes may have been missed: nothing that is kept now is given to anybody. Never throws. */
+  outdateAll(): Promise<void>;
+}
