@@ -60,10 +60,25 @@ export const VARIABLES = {
     .describe("Stands before every channel and key in Redis, so that several installations may share one."),
   FIREBASE_PROJECT_ID: z
     .string()
+    .regex(/^[a-z0-9.:-]+$/, { error: "expected a project's id such as my-app-1a2b3" })
+    .optional()
+    .describe(
+      "The Firebase project. Its users' ID tokens are then taken, beside built-in ones. Credentials are found as Google's libraries find them (`GOOGLE_APPLICATION_CREDENTIALS`, or the machine's own).",
+    ),
+  FIREBASE_CHECK_REVOKED: Flag.default(true).describe(
+    "Whether Firebase is asked, once a minute per user at the most, if the user was disabled or its tokens revoked. Needs credentials; without any it is left out, and the log says so at the start.",
+  ),
+  GOOGLE_APPLICATION_CREDENTIALS: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("Google's own variable: the path of a service account's key, or of another kind of credentials."),
+  FIREBASE_AUTH_EMULATOR_HOST: z
+    .string()
     .min(1)
     .optional()
     .describe(
-      "The Firebase project. Credentials are found as Google's libraries find them (`GOOGLE_APPLICATION_CREDENTIALS`, or the machine's own).",
+      "Firebase's own variable, refused beside `FIREBASE_PROJECT_ID`: with it anybody's unsigned tokens would do.",
     ),
   FIRESTORE_MIRROR: Flag.default(false).describe(
     "Whether progress is mirrored to Firestore, in the project `FIREBASE_PROJECT_ID`, as a backup. Set it for all processes on a database, or for none.",
@@ -81,7 +96,9 @@ export const VARIABLES = {
     .describe(
       "Signs built-in tokens (HS256), at least 32 characters. Without it one is made, and kept in the data folder (embedded) or in the database.",
     ),
-  BUILTIN_ACCOUNTS: Flag.default(true).describe("Whether `POST /v1/auth/register` and `/login` are open."),
+  BUILTIN_ACCOUNTS: Flag.default(true).describe(
+    "Whether `POST /v1/auth/register` and `/login` are open. Without them it takes `FIREBASE_PROJECT_ID`, or an `AUTH_SECRET` that a backend of yours signs tokens with. Tokens signed with the secret are valid either way.",
+  ),
   TOKEN_TTL_SECONDS: z.coerce
     .number()
     .int()
@@ -242,9 +259,27 @@ export function loadConfig(environment: Record<string, string | undefined>): Con
     });
     throw new ConfigError(problems);
   }
-  if (result.data.FIRESTORE_MIRROR && result.data.FIREBASE_PROJECT_ID === undefined) {
-    throw new ConfigError(['FIRESTORE_MIRROR: got "true"; it needs FIREBASE_PROJECT_ID']);
-  }
+  const contradictions = findContradictions(result.data);
+  if (contradictions.length > 0) throw new ConfigError(contradictions);
   const embedded = result.data.DATABASE_URL === undefined;
   return { ...result.data, embedded, demo: result.data.DEMO ?? embedded };
+}
+
+/** What is wrong only together with something else. */
+function findContradictions(given: Environment): string[] {
+  const problems: string[] = [];
+  if (given.FIREBASE_PROJECT_ID === undefined) {
+    if (given.FIRESTORE_MIRROR) problems.push('FIRESTORE_MIRROR: got "true"; it needs FIREBASE_PROJECT_ID');
+    // A backend that has the secret signs tokens of its own.
+    if (!given.BUILTIN_ACCOUNTS && given.AUTH_SECRET === undefined) {
+      problems.push(
+        'BUILTIN_ACCOUNTS: got "false"; nobody could sign in: set FIREBASE_PROJECT_ID, or AUTH_SECRET where a backend of yours signs tokens',
+      );
+    }
+  } else if (given.FIREBASE_AUTH_EMULATOR_HOST !== undefined) {
+    problems.push(
+      `FIREBASE_AUTH_EMULATOR_HOST: got ${JSON.stringify(given.FIREBASE_AUTH_EMULATOR_HOST)}; beside FIREBASE_PROJECT_ID it is not taken: with it anybody's unsigned tokens would do`,
+    );
+  }
+  return problems;
 }

@@ -10,7 +10,8 @@ import { type MintToken, ROLES, type Role, type VerifyToken } from "./caller.ts"
  */
 
 const ALGORITHM = "HS256";
-const ISSUER = "playhead";
+/** What these tokens say in `iss`. */
+export const BUILTIN_ISSUER = "playhead";
 const GET_ANOTHER = "sign in again, or mint one with `playhead token`";
 
 export interface BuiltinTokens {
@@ -28,7 +29,7 @@ export function createBuiltinTokens({ secret, ttlSeconds }: { secret: string; tt
       const expiresAt = issuedAt + lifetimeSeconds;
       const token = await new SignJWT({ role })
         .setProtectedHeader({ alg: ALGORITHM, typ: "JWT" })
-        .setIssuer(ISSUER)
+        .setIssuer(BUILTIN_ISSUER)
         .setSubject(userId)
         .setIssuedAt(issuedAt)
         .setExpirationTime(expiresAt)
@@ -39,7 +40,7 @@ export function createBuiltinTokens({ secret, ttlSeconds }: { secret: string; tt
     async verify(token) {
       const { payload } = await jwtVerify(token, key, {
         algorithms: [ALGORITHM],
-        issuer: ISSUER,
+        issuer: BUILTIN_ISSUER,
         requiredClaims: ["sub", "exp"],
         clockTolerance: 0,
       }).catch((error: unknown) => {

@@ -1,0 +1,60 @@
+import type pg from "pg";
+import type { Config } from "../config.ts";
+import type { Logger } from "../logger.ts";
+import type { Metrics } from "../ops/metrics.ts";
+import { type Accounts, createAccounts } from "./accounts.ts";
+import { loadAuthSecret } from "./auth-secret.ts";
+import { createBuiltinTokens } from "./builtin-tokens.ts";
+import type { MintToken, VerifyToken } from "./caller.ts";
+import type { FirebaseTokens, FirebaseTokensOptions } from "./firebase-tokens.ts";
+import { createTokenVerifier } from "./token-kinds.ts";
+
+/** How Google is reached, where not as usual. */
+export type GoogleAccess = Partial<Pick<FirebaseTokensOptions, "httpAgent" | "credential">>;
+
+export interface IdentityParts {
+  config: Config;
+  pool: pg.Pool;
+  google: GoogleAccess | undefined;
+  metrics: Metrics;
+  logger: Logger;
+}
+
+export interface Identity {
+  /** Takes tokens of every kind that is configured. */
+  verifyToken: VerifyToken;
+  mintToken: MintToken;
+  /** Null where the built-in accounts are switched off. */
+  accounts: Accounts | null;
+  stop(): Promise<void>;
+}
+
+/** Who is calling: built-in tokens and accounts, and Firebase's where a project is configured. */
+export async function createIdentity(parts: IdentityParts): Promise<Identity> {
+  const { config, pool, metrics } = parts;
+  const secret = await loadAuthSecret({ config, pool });
+  const builtin = createBuiltinTokens({ secret, ttlSeconds: config.TOKEN_TTL_SECONDS });
+  const firebase = await openFirebase(parts);
+  const accounts = config.BUILTIN_ACCOUNTS ? createAccounts({ pool, mintToken: builtin.mint }) : null;
+  return {
+    verifyToken: createTokenVerifier({ builtin: builtin.verify, firebase: firebase?.verify ?? null, metrics }),
+    mintToken: builtin.mint,
+    accounts,
+    async stop() {
+      await Promise.all([accounts?.stop(), firebase?.stop()]);
+    },
+  };
+}
+
+async function openFirebase({ config, google = {}, metrics, logger }: IdentityParts): Promise<FirebaseTokens | null> {
+  const { FIREBASE_PROJECT_ID: projectId, GOOGLE_APPLICATION_CREDENTIALS: file } = config;
+  if (projectId === undefined) return null;
+  // Loaded here: it takes its time, and most installations do without.
+  const { createFirebaseTokens } = await import("./firebase-tokens.ts");
+  const { assertCredentialFile, findCredential } = await import("./google-credential.ts");
+  await assertCredentialFile(file);
+  // Not waited for: where Google has no credentials for this machine, its libraries take seconds to say so.
+  const findOne = () => google.credential ?? findCredential({ file, logger });
+  const credential = config.FIREBASE_CHECK_REVOKED ? findOne() : Promise.resolve(null);
+  return createFirebaseTokens({ projectId, credential, httpAgent: google.httpAgent, metrics, logger });
+}

@@ -1,0 +1,147 @@
+import type { Auth, UserRecord } from "firebase-admin/auth";
+import { AppError } from "../errors.ts";
+import type { Logger } from "../logger.ts";
+import type { Metrics } from "../ops/metrics.ts";
+
+/*
+ * Whether a user's tokens still count: Firebase knows since when (`tokensValidAfterTime` moves at every revocation), and
+ * whether the user is disabled or gone. It is asked once a minute per user at the most, and then for all who wait at
+ * once, a hundred in a request: after a restart everybody comes back within seconds.
+ */
+
+const GOOD_FOR_MS = 60_000;
+/**
+ * How long the last answer stands while Firebase cannot be asked: an ID token's own lifetime, after which a revoked user
+ * would be out without any check.
+ */
+const GRACE_MS = 3600 * 1000;
+/** How long a caller waits for the answer; Firebase's library would wait for 25 s, and try again. */
+const TIMEOUT_MS = 3000;
+const RETRY_MS = 10_000;
+const GATHER_MS = 10;
+/** What one request takes. */
+const MAX_USERS = 100;
+/** Standings kept in one process, about 200 bytes each. */
+const MAX_KEPT = 100_000;
+
+interface Standing {
+  state: "active" | "disabled" | "deleted";
+  /** Tokens of sign-ins before this instant are revoked. */
+  validSinceMs: number;
+  askedAtMs: number;
+}
+
+export interface UserStandingsParts {
+  auth: Pick<Auth, "getUsers">;
+  metrics: Pick<Metrics, "googleRequests">;
+  logger: Logger;
+}
+
+export class UserStandings {
+  readonly #parts: UserStandingsParts;
+  /** In the order of their asking, so that the oldest are at the front. */
+  readonly #standings = new Map<string, Standing>();
+  readonly #asking = new Map<string, Promise<void>>();
+  #gathering: { userIds: string[]; sent: Promise<void> } | null = null;
+  /** When to try again after a failure; 0 where the last request succeeded. */
+  #retryAtMs = 0;
+
+  constructor(parts: UserStandingsParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Lets pass who signed in at `signedInAtMs` and is still welcome.
+   * @throws AppError `unauthenticated`; `unavailable` where that cannot be known
+   */
+  async assertGood(userId: string, signedInAtMs: number): Promise<void> {
+    const { state, validSinceMs } = await this.#load(userId);
+    if (state === "disabled") throw new AppError("unauthenticated", "The user is disabled.");
+    if (state === "deleted") throw new AppError("unauthenticated", "The user exists no more.");
+    if (signedInAtMs < validSinceMs) {
+      throw new AppError("unauthenticated", "The token was revoked; sign in again.");
+    }
+  }
+
+  async #load(userId: string): Promise<Standing> {
+    const known = this.#find(userId, GOOD_FOR_MS);
+    if (known !== undefined) return known;
+    const asked = Date.now() >= this.#retryAtMs ? this.#ask(userId) : this.#asking.get(userId);
+    // Firebase is known to be away: whoever was good lately waits no more to find that out again.
+    const earlier = this.#find(userId, GRACE_MS);
+    if (this.#retryAtMs !== 0 && earlier !== undefined) return earlier;
+    if (asked !== undefined && !(await settlesWithin(TIMEOUT_MS, asked))) this.#retryAtMs ||= Date.now() + RETRY_MS;
+    const standing = this.#find(userId, GRACE_MS);
+    if (standing !== undefined) return standing;
+    throw new AppError("unavailable", "Firebase cannot be asked whether the token was revoked; try again.", {
+      retryAfterMs: Math.max(1000, this.#retryAtMs - Date.now()),
+    });
+  }
+
+  #find(userId: string, maxAgeMs: number): Standing | undefined {
+    const standing = this.#standings.get(userId);
+    return standing !== undefined && Date.now() - standing.askedAtMs < maxAgeMs ? standing : undefined;
+  }
+
+  /** Never rejects. */
+  #ask(userId: string): Promise<void> {
+    const asked = this.#asking.get(userId);
+    if (asked !== undefined) return asked;
+    if (this.#gathering === null || this.#gathering.userIds.length >= MAX_USERS) this.#gathering = this.#gather();
+    this.#gathering.userIds.push(userId);
+    this.#asking.set(userId, this.#gathering.sent);
+    return this.#gathering.sent;
+  }
+
+  #gather(): { userIds: string[]; sent: Promise<void> } {
+    const userIds: string[] = [];
+    const sent = new Promise<void>((resolve) => setTimeout(resolve, GATHER_MS)).then(async () => {
+      if (this.#gathering?.userIds === userIds) this.#gathering = null;
+      await this.#request(userIds);
+      for (const userId of userIds) this.#asking.delete(userId);
+    });
+    return { userIds, sent };
+  }
+
+  async #request(userIds: string[]): Promise<void> {
+    const { auth, metrics, logger } = this.#parts;
+    const askedAtMs = Date.now();
+    try {
+      const { users } = await auth.getUsers(userIds.map((uid) => ({ uid })));
+      const found = new Map(users.map((user) => [user.uid, user]));
+      for (const userId of userIds) this.#keep(userId, { ...toStanding(found.get(userId)), askedAtMs });
+      this.#retryAtMs = 0;
+      metrics.googleRequests.inc({ request: "users", outcome: "ok" });
+    } catch (error) {
+      this.#retryAtMs = Date.now() + RETRY_MS;
+      metrics.googleRequests.inc({ request: "users", outcome: "failed" });
+      logger.warn({ err: error }, "Firebase could not be asked which tokens were revoked");
+    }
+  }
+
+  #keep(userId: string, standing: Standing): void {
+    this.#standings.delete(userId);
+    this.#standings.set(userId, standing);
+    for (const [oldest, { askedAtMs }] of this.#standings) {
+      if (this.#standings.size <= MAX_KEPT && Date.now() - askedAtMs < GRACE_MS) break;
+      this.#standings.delete(oldest);
+    }
+  }
+}
+
+function toStanding(user: UserRecord | undefined): Pick<Standing, "state" | "validSinceMs"> {
+  if (user === undefined) return { state: "deleted", validSinceMs: 0 };
+  const validSinceMs = Date.parse(user.tokensValidAfterTime ?? "");
+  return { state: user.disabled ? "disabled" : "active", validSinceMs: Number.isNaN(validSinceMs) ? 0 : validSinceMs };
+}
+
+/** Waits for a promise that never rejects, but no longer than this, and tells whether it settled. */
+async function settlesWithin(timeoutMs: number, promise: Promise<void>): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<false>((resolve) => {
+    timer = setTimeout(resolve, timeoutMs, false);
+  });
+  const settled = await Promise.race([promise.then(() => true), timeout]);
+  clearTimeout(timer);
+  return settled;
+}
