@@ -1,7 +1,7 @@
 import type { Cluster, Redis } from "ioredis";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
-import type { CacheKey, ProgressCache } from "../progress/progress-cache.ts";
+import type { CacheAnswer, CacheKey, ProgressCache } from "../progress/progress-cache.ts";
 
 /*
  * Progress in Redis. An entry is `<generation>|<version>|<value>`, the value empty where only the version is known:
@@ -25,7 +25,9 @@ for i, key in ipairs(KEYS) do
   local isKept = false
   if kept then
     local generation, keptVersion = string.match(kept, '^(%d+)|(%d+)|')
-    if generation == ARGV[1] then
+    if tonumber(generation) > tonumber(ARGV[1]) then
+      isKept = true
+    elseif generation == ARGV[1] then
       isKept = tonumber(keptVersion) > tonumber(version) or (tonumber(keptVersion) == tonumber(version) and value == '')
     end
   end
@@ -53,8 +55,7 @@ export function createRedisProgressCache(parts: RedisProgressCacheParts): Progre
     return `${parts.prefix}:cache:${kind}:${userId}\u0000${id}`;
   }
 
-  async function write(redis: Redis | Cluster, entries: readonly Entry[]): Promise<void> {
-    const generation = (await redis.get(generationKey)) ?? "0";
+  async function write(redis: Redis | Cluster, generation: string, entries: readonly Entry[]): Promise<void> {
     // A cluster takes keys of one slot in a call.
     const size = redis.isCluster ? 1 : CHUNK;
     const calls = [];
@@ -79,22 +80,24 @@ export function createRedisProgressCache(parts: RedisProgressCacheParts): Progre
   }
 
   return {
-    async get<T>(key: CacheKey, minVersion: number): Promise<T | null> {
-      if (!isCurrent()) {
+    async get<T extends object>(key: CacheKey, minVersion: number): Promise<CacheAnswer<T>> {
+      const found = isCurrent()
+        ? await attempt("be read", (redis) => Promise.all([redis.get(generationKey), redis.get(nameOf(key))]))
+        : null;
+      if (found === null) {
         metrics.cacheReads.inc({ outcome: "away" });
-        return null;
+        return { kept: null, fill: async () => undefined };
       }
-      const found = await attempt("be read", (redis) =>
-        Promise.all([redis.get(generationKey), redis.get(nameOf(key))]),
-      );
-      const outcome = found === null ? "away" : judge(found[0], found[1], minVersion);
+      const generation = found[0] ?? "0";
+      const outcome = judge(generation, found[1], minVersion);
       metrics.cacheReads.inc({ outcome });
-      return outcome === "hit" ? (JSON.parse(textOf(found?.[1] as string)) as T) : null;
-    },
-
-    async put(key, version, value) {
-      if (!isCurrent()) return;
-      await attempt("be filled", (redis) => write(redis, [[nameOf(key), version, JSON.stringify(value)]]));
+      return {
+        kept: outcome === "hit" ? (JSON.parse(textOf(found[1] as string)) as T) : null,
+        async fill(version, value) {
+          const entry = [nameOf(key), version, JSON.stringify(value)] as const;
+          await attempt("be filled", (redis) => write(redis, generation, [entry]));
+        },
+      };
     },
 
     async outdate(changes) {
@@ -108,7 +111,10 @@ export function createRedisProgressCache(parts: RedisProgressCacheParts): Progre
         }
       }
       const entries = [...versions].map(([name, version]) => [name, version, ""] as const);
-      if (entries.length > 0) await attempt("be told of changes", (redis) => write(redis, entries));
+      if (entries.length > 0)
+        await attempt("be told of changes", async (redis) =>
+          write(redis, (await redis.get(generationKey)) ?? "0", entries),
+        );
     },
 
     async outdateAll() {
@@ -119,10 +125,10 @@ export function createRedisProgressCache(parts: RedisProgressCacheParts): Progre
 
 type Outcome = "hit" | "miss" | "bypassed";
 
-function judge(generation: string | null, entry: string | null, minVersion: number): Outcome {
+function judge(generation: string, entry: string | null, minVersion: number): Outcome {
   if (entry === null) return "miss";
   const [itsGeneration, version] = entry.split("|", 2);
-  if (itsGeneration !== (generation ?? "0") || Number(version) < minVersion || textOf(entry) === "") return "bypassed";
+  if (itsGeneration !== generation || Number(version) < minVersion || textOf(entry) === "") return "bypassed";
   return "hit";
 }
 

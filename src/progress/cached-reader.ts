@@ -37,10 +37,10 @@ export function createCachedReader(reader: ProgressReader, cache: ProgressCache)
     const flight = flights.get(name);
     if (flight !== undefined && flight.minVersion >= minVersion) return flight.reading as Promise<T>;
     const reading = (async () => {
-      const kept = await cache.get<T>(key, minVersion);
+      const { kept, fill } = await cache.get<T>(key, minVersion);
       if (kept !== null) return kept;
       const value = await source();
-      void cache.put(key, versionOf(value), value); // never rejects
+      void fill(versionOf(value), value); // never rejects
       return value;
     })();
     flights.set(name, { minVersion, reading });

@@ -10,6 +10,16 @@ export interface CacheKey {
   id: string;
 }
 
+export interface CacheAnswer<T> {
+  /** The newest that is kept, of `minVersion` at least; null where there is none, or the cache is away. */
+  kept: T | null;
+  /**
+   * Keeps what was read after this answer came, unless a later version is known, or everything was outdated since.
+   * Never throws; resolves when it is kept or given up.
+   */
+  fill(version: number, value: T): Promise<void>;
+}
+
 export interface CacheChange {
   userId: string;
   fileId: string;
@@ -18,13 +28,8 @@ export interface CacheChange {
 }
 
 export interface ProgressCache {
-  /**
-   * The newest that is kept, of `minVersion` at least; null where there is none, or the cache is away.
-   * Never throws.
-   */
-  get<T>(key: CacheKey, minVersion: number): Promise<T | null>;
-  /** Keeps a value unless a later version is known. Never throws; resolves when it is kept or given up. */
-  put(key: CacheKey, version: number, value: object): Promise<void>;
+  /** Never throws. */
+  get<T extends object>(key: CacheKey, minVersion: number): Promise<CacheAnswer<T>>;
   /** These rows have these versions by now: what is older is given to nobody. Never throws. */
   outdate(changes: readonly CacheChange[]): Promise<void>;
   /** Changes may have been missed: nothing that is kept now is given to anybody. Never throws. */

@@ -1,0 +1,96 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { CourseProgress, FileProgress } from "../protocol/progress.ts";
+import { createCachedReader } from "./cached-reader.ts";
+import type { CacheAnswer, CacheKey, ProgressCache } from "./progress-cache.ts";
+import type { ProgressReader } from "./progress-reader.ts";
+
+const file = (version: number) => ({ userId: "alice", fileId: "f1", version }) as FileProgress;
+
+/** A cache in memory, and a source that counts who asks. */
+function createWorld() {
+  const kept = new Map<string, { version: number; value: object }>();
+  const nameOf = ({ kind, userId, id }: CacheKey) => `${kind} ${userId} ${id}`;
+  const filled: [string, number][] = [];
+  const cache: ProgressCache = {
+    async get<T extends object>(key: CacheKey, minVersion: number): Promise<CacheAnswer<T>> {
+      const entry = kept.get(nameOf(key));
+      return {
+        kept: entry !== undefined && entry.version >= minVersion ? (entry.value as T) : null,
+        async fill(version, value) {
+          filled.push([nameOf(key), version]);
+          kept.set(nameOf(key), { version, value });
+        },
+      };
+    },
+    outdate: async () => undefined,
+    outdateAll: async () => undefined,
+  };
+  const source = {
+    readFile: vi.fn(async () => file(1)),
+    readCourse: vi.fn(async () => ({ version: 3, lessons: [{ version: 2 }], files: [file(7), file(1)] }) as never),
+  };
+  const reader = createCachedReader(source as unknown as ProgressReader, cache);
+  return { reader, source, filled, kept };
+}
+
+beforeEach(() => {
+  vi.useFakeTimers({ toFake: ["performance"] });
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+describe("a read", () => {
+  it("fills the cache, and the next is served from it", async () => {
+    const { reader, source, filled } = createWorld();
+    expect(await reader.readFile("alice", "f1")).toEqual(file(1));
+    expect(await reader.readFile("alice", "f1")).toEqual(file(1));
+    expect(source.readFile).toHaveBeenCalledTimes(1);
+    expect(filled).toEqual([["file alice f1", 1]]);
+  });
+
+  it("of a course is as new as the newest that it is made of", async () => {
+    const { reader, filled } = createWorld();
+    expect(((await reader.readCourse("alice", "c1")) as CourseProgress).version).toBe(3);
+    expect(filled).toEqual([["course alice c1", 7]]);
+  });
+
+  it("asks the source where its reader was acked something later than what is kept", async () => {
+    const { reader, source } = createWorld();
+    await reader.readFile("alice", "f1");
+    source.readFile.mockResolvedValue(file(5));
+    expect(await reader.readFile("alice", "f1", 5)).toEqual(file(5));
+    expect(await reader.readFile("alice", "f1")).toEqual(file(5));
+    expect(source.readFile).toHaveBeenCalledTimes(2);
+  });
+
+  it("is shared by all who ask meanwhile, but not by one who was acked something later", async () => {
+    const { reader, source } = createWorld();
+    const answers = await Promise.all([
+      ...Array.from({ length: 20 }, () => reader.readFile("alice", "f1")),
+      reader.readFile("alice", "f1", 9),
+      reader.readFile("bob", "f1"),
+    ]);
+    expect(answers).toHaveLength(22);
+    expect(source.readFile).toHaveBeenCalledTimes(3);
+  });
+
+  it("that fails fails for those who shared it, and the next asks anew", async () => {
+    const { reader, source } = createWorld();
+    source.readFile.mockRejectedValueOnce(new Error("the database is away"));
+    const both = await Promise.allSettled([reader.readFile("alice", "f1"), reader.readFile("alice", "f1")]);
+    expect(both.map(({ status }) => status)).toEqual(["rejected", "rejected"]);
+    expect(await reader.readFile("alice", "f1")).toEqual(file(1));
+  });
+
+  it("right after a write of the same user goes to the source, and soon to the cache again", async () => {
+    const { reader, source } = createWorld();
+    await reader.readFile("alice", "f1");
+    reader.wrote("alice");
+    source.readFile.mockResolvedValue(file(2));
+    expect(await reader.readFile("alice", "f1")).toEqual(file(2));
+    expect(await reader.readFile("bob", "f1")).toEqual(file(2));
+    vi.advanceTimersByTime(3000);
+    expect(await reader.readFile("alice", "f1")).toEqual(file(1));
+  });
+});
