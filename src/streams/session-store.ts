@@ -1,5 +1,6 @@
 import { type Pool, type PoolClient, withTransaction } from "../db/pool.ts";
 import { AppError } from "../errors.ts";
+import { hideStreamKeys } from "../hide-stream-keys.ts";
 import type { DropReason, Refusal, SessionPolicy, Stream, StreamFigures } from "../protocol/stream.ts";
 import { decideClaim, refusalOf } from "./claim-decision.ts";
 import { STREAM_COLUMNS, type StreamRow, toStream } from "./stream-rows.ts";
@@ -13,6 +14,8 @@ import { STREAM_COLUMNS, type StreamRow, toStream } from "./stream-rows.ts";
 const RESERVATION_SECONDS = 10;
 /** A media server that comes back later than that hears of a dropped session only when it reports it. */
 const DROPS_KEPT = "1 hour";
+/** More of them are told at once to nobody. */
+const MAX_DROPS = 10_000;
 
 export interface SessionStoreOptions {
   defaultReconnectSeconds: number;
@@ -155,7 +158,8 @@ export class SessionStore {
     leaseSeconds: number,
   ): Promise<ReturnType<typeof refusalOf>> {
     return this.#withConnection(at, async (client, stream, session) => {
-      const isFrozen = session.mediaTimeMs !== null && session.mediaTimeMs === figures.mediaTimeMs;
+      const { mediaTimeMs } = figures;
+      const isFrozen = mediaTimeMs !== undefined && session.mediaTimeMs === Math.round(mediaTimeMs);
       if (isOn(session) && !isFrozen) await this.#renew(client, stream, session, figures, leaseSeconds);
     });
   }
@@ -201,14 +205,19 @@ export class SessionStore {
     });
   }
 
-  /** Sessions of these streams, or of one media server, that ended lately without their media server's doing. */
-  async findDrops(of: { streamIds: readonly string[] } | { server: string; boot: string }): Promise<Drop[]> {
-    const byStream = "streamIds" in of;
+  /** Sessions that ended lately without their media server's doing: of one stream, of one media server, or all. */
+  async findDrops(of: { streamId: string } | { server: string; boot: string } | "all"): Promise<Drop[]> {
+    const [whose, values] =
+      of === "all"
+        ? ["true", []]
+        : "streamId" in of
+          ? ["stream_id = $1", [of.streamId]]
+          : ["server = $1 AND boot = $2", [of.server, of.boot]];
     const { rows } = await this.#pool.query<Drop>(
       `SELECT server, boot, connection, claim AS "sessionId", drop_reason AS reason FROM stream_sessions
-       WHERE ${byStream ? "stream_id = ANY($1::text[])" : "server = $1 AND boot = $2"}
-         AND state = 'ended' AND drop_reason IS NOT NULL AND ended_at > clock_timestamp() - interval '${DROPS_KEPT}'`,
-      byStream ? [of.streamIds] : [of.server, of.boot],
+       WHERE ${whose} AND state = 'ended' AND drop_reason IS NOT NULL
+         AND ended_at > clock_timestamp() - interval '${DROPS_KEPT}' ORDER BY ended_at DESC LIMIT ${MAX_DROPS}`,
+      values,
     );
     return rows;
   }
@@ -226,11 +235,13 @@ export class SessionStore {
          WHERE id = $1`,
         [active.id, decision.reason],
       );
+      // What follows is not live before it has started.
+      if (stream.status === "live" || stream.status === "reconnecting") await setStatus(client, stream.id, "ended");
     } else if (decision.kind === "same" && active !== null) {
       // What was said of it while the database was away named the newer id.
       const sessionId = claim.admittedMsAgo === undefined ? active.sessionId : claim.sessionId;
       await client.query(
-        `UPDATE stream_sessions SET claim = $2, reserved_until = CASE WHEN state = 'reserved' THEN ${RESERVED_UNTIL} END WHERE id = $1`,
+        `UPDATE stream_sessions SET claim = $2, reserved_until = CASE WHEN state <> 'live' THEN ${RESERVED_UNTIL} END WHERE id = $1`,
         [active.id, sessionId],
       );
       return sessionId;
@@ -240,27 +251,28 @@ export class SessionStore {
       claim.server,
       claim.boot ?? (await nextBoot(client, claim.server, claim.connection)),
       claim.connection,
-      claim.app,
-      claim.clientIp,
-      claim.protocol,
+      toStored(claim.app),
+      toStored(claim.clientIp),
+      toStored(claim.protocol),
       claim.admittedMsAgo ?? null,
+      claim.keyHash,
     ];
     if (decision.kind === "resume" && active !== null) {
       await client.query(
-        `UPDATE stream_sessions SET claim = $1, server = $2, boot = $3, connection = $4, app = $5, client_ip = $6, protocol = $7,
+        `UPDATE stream_sessions SET claim = $1, server = $2, boot = $3, connection = $4, app = $5, client_ip = $6, protocol = $7, key_hash = $9,
            claimed_at = ${ADMITTED_AT}, provisional = provisional OR $8::float8 IS NOT NULL, reserved_until = ${RESERVED_UNTIL},
            media_time_ms = NULL, connections = connections + (started_at IS NOT NULL)::integer,
            state = CASE WHEN started_at IS NULL THEN 'reserved' ELSE 'reconnecting' END, lease_until = NULL,
            ended_at = CASE WHEN started_at IS NOT NULL THEN coalesce(ended_at, clock_timestamp()) END,
-           reconnect_until = coalesce(reconnect_until, clock_timestamp() + make_interval(secs => $10))
-         WHERE id = $9`,
+           reconnect_until = coalesce(reconnect_until, clock_timestamp() + make_interval(secs => $11))
+         WHERE id = $10`,
         [...values, active.id, stream.reconnectSeconds],
       );
       if (active.state === "live") await setStatus(client, stream.id, "reconnecting");
     } else {
       await client.query(
-        `INSERT INTO stream_sessions (claim, server, boot, connection, app, client_ip, protocol, claimed_at, provisional, reserved_until, state, stream_id)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, ${ADMITTED_AT}, $8::float8 IS NOT NULL, ${RESERVED_UNTIL}, 'reserved', $9)`,
+        `INSERT INTO stream_sessions (claim, server, boot, connection, app, client_ip, protocol, claimed_at, provisional, key_hash, reserved_until, state, stream_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, ${ADMITTED_AT}, $8::float8 IS NOT NULL, $9, ${RESERVED_UNTIL}, 'reserved', $10)`,
         [...values, claim.streamId],
       );
     }
@@ -285,14 +297,22 @@ export class SessionStore {
     leaseSeconds: number,
   ): Promise<void> {
     // A lost lease was only silence: the connection was there all along.
-    if (session.state !== "live") await this.#goLive(client, stream, session.sessionId, leaseSeconds);
+    if (session.state !== "live" || stream.status !== "live")
+      await this.#goLive(client, stream, session.sessionId, leaseSeconds);
     const { bitrateKbps = null, viewers = null, peakViewers = viewers, mediaTimeMs = null } = figures;
     const { bitrateSum = bitrateKbps ?? 0, bitrateReports = bitrateKbps === null ? 0 : 1 } = figures;
     await client.query(
       `UPDATE stream_sessions SET lease_until = ${leaseOf("$2")}, media_time_ms = coalesce($3, media_time_ms),
          peak_viewers = greatest(peak_viewers, $4::integer), bitrate_sum = bitrate_sum + $5, bitrate_reports = bitrate_reports + $6
        WHERE id = $1`,
-      [session.id, leaseSeconds, mediaTimeMs, peakViewers, Math.round(bitrateSum), bitrateReports],
+      [
+        session.id,
+        leaseSeconds,
+        mediaTimeMs === null ? null : Math.round(mediaTimeMs),
+        peakViewers,
+        Math.round(bitrateSum),
+        bitrateReports,
+      ],
     );
     await client.query(
       `UPDATE streams SET bitrate_kbps = coalesce($2, bitrate_kbps), viewers = coalesce($3, viewers)
@@ -302,7 +322,8 @@ export class SessionStore {
   }
 
   /** The connection is lost: the session waits for its encoder, or is over where it waits for none. */
-  async #leave(client: PoolClient, stream: LockedStream, session: SessionRow, reason: string): Promise<void> {
+  async #leave(client: PoolClient, stream: LockedStream, session: SessionRow, why: string): Promise<void> {
+    const reason = hideStreamKeys(why);
     if (session.state === "reserved") {
       await client.query("DELETE FROM stream_sessions WHERE id = $1", [session.id]);
       return;
@@ -350,11 +371,11 @@ export class SessionStore {
   }
 
   async #withConnection(
-    { server, connection, streamId }: ConnectionOnServer,
+    { server, connection, keyHash }: ConnectionOnServer,
     step: (client: PoolClient, stream: LockedStream, session: SessionRow) => Promise<void>,
   ): Promise<ReturnType<typeof refusalOf>> {
     return withTransaction(this.#pool, async (client) => {
-      const id = streamId ?? (await findStreamOf(client, server, connection));
+      const id = await findStreamOf(client, { server, connection, keyHash });
       const stream = id === null ? null : await this.#lock(client, id);
       if (stream === null) return null;
       const refusal = refusalOf(stream);
@@ -408,13 +429,18 @@ export interface ReportedFigures extends StreamFigures {
 export interface ConnectionOnServer {
   server: string;
   connection: string;
-  /** Null where the connection alone is known. */
-  streamId: string | null;
+  /** Of the key that it was admitted with, which may have been rotated since; null where the connection alone is known. */
+  keyHash: Buffer | null;
 }
 
 const DUE_AT = `CASE state WHEN 'live' THEN lease_until WHEN 'reserved' THEN reserved_until
   ELSE greatest(reconnect_until, reserved_until) END`;
 const ADMITTED_AT = "clock_timestamp() - make_interval(secs => coalesce($8::float8, 0) / 1000)";
+
+/** Encoders are given a whole address where a server's is asked for, and media servers quote them. */
+function toStored(text: string | null): string | null {
+  return text === null ? null : hideStreamKeys(text);
+}
 
 function leaseOf(parameter: string): string {
   return `clock_timestamp() + make_interval(secs => ${parameter})`;
@@ -443,12 +469,22 @@ async function findActive(client: PoolClient, streamId: string): Promise<Session
   return rows[0] ?? null;
 }
 
-async function findStreamOf(client: PoolClient, server: string, connection: string): Promise<string | null> {
+/** The stream that the connection published last; where its session was forgotten, the one whose key it brings. */
+async function findStreamOf(
+  client: PoolClient,
+  { server, connection, keyHash }: ConnectionOnServer,
+): Promise<string | null> {
   const { rows } = await client.query<{ streamId: string }>(
-    `SELECT stream_id AS "streamId" FROM stream_sessions WHERE server = $1 AND connection = $2 ORDER BY claimed_at DESC LIMIT 1`,
-    [server, connection],
+    `SELECT stream_id AS "streamId" FROM stream_sessions
+     WHERE server = $1 AND connection = $2 AND ($3::bytea IS NULL OR key_hash = $3) ORDER BY claimed_at DESC LIMIT 1`,
+    [server, connection, keyHash],
   );
-  return rows[0]?.streamId ?? null;
+  if (rows[0] !== undefined || keyHash === null) return rows[0]?.streamId ?? null;
+  const byKey = await client.query<{ id: string }>(
+    "SELECT id FROM streams WHERE key_hash = $1 OR (previous_key_hash = $1 AND previous_key_until > clock_timestamp())",
+    [keyHash],
+  );
+  return byKey.rows[0]?.id ?? null;
 }
 
 /** A connection id that was seen in the server's present boot means that it was started anew. */
