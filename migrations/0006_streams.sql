@@ -99,9 +99,8 @@ BEGIN
   END IF;
   IF NEW.status = 'live' THEN
     NEW.ended_at := NULL;
-    IF OLD.status <> 'reconnecting' THEN
-      NEW.started_at := clock_timestamp();
-    END IF;
+    NEW.started_at := coalesce(
+      (SELECT started_at FROM stream_sessions WHERE stream_id = NEW.id AND state <> 'ended'), clock_timestamp());
   ELSE
     NEW.bitrate_kbps := NULL;
     NEW.viewers := NULL;

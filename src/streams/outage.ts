@@ -205,7 +205,7 @@ export class Outage {
     const result = await store.claim({
       ...claim,
       starts: hasStarted,
-      admittedMsAgo: performance.now() - admittedAt,
+      admittedAt,
       mayOust: "any",
     });
     if (!result.valid) {

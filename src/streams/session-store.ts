@@ -37,8 +37,8 @@ export interface Claim {
   leaseSeconds: number;
   /** Approval is the start. */
   starts: boolean;
-  /** It was admitted so long ago, while the database was away. */
-  admittedMsAgo?: number;
+  /** When it was admitted while the database was away, by `performance.now()`: how long it waits for a connection since counts, too. */
+  admittedAt?: number;
   /** Whose session it may end by the stream's policy: not one of its own server where that cannot be made to let go. */
   mayOust: "any" | "other servers";
   /** Nobody waits for the answer any more: then nothing is claimed. */
@@ -64,8 +64,9 @@ interface LockedStream extends StreamRow {
   reconnectSeconds: number;
   keyIsGood: boolean;
   isExpired: boolean;
-  /** By the database, now. */
+  /** By the database's clock, and when that was by `performance.now()`. */
   now: Date;
+  readAt: number;
 }
 
 interface SessionRow {
@@ -107,7 +108,7 @@ export class SessionStore {
       const active = await findActive(client, stream.id);
       const decision = decideClaim(stream, active === null ? null : { ...active, state: activeState(active) }, {
         ...claim,
-        admittedAt: claim.admittedMsAgo === undefined ? null : new Date(stream.now.getTime() - claim.admittedMsAgo),
+        admittedAt: toAdmittedAt(claim, stream),
       });
       if (decision.kind === "refuse") return { valid: false, reason: decision.reason };
       const sessionId = await this.#hold(client, stream, claim, decision, active);
@@ -239,7 +240,7 @@ export class SessionStore {
       if (stream.status === "live" || stream.status === "reconnecting") await setStatus(client, stream.id, "ended");
     } else if (decision.kind === "same" && active !== null) {
       // What was said of it while the database was away named the newer id.
-      const sessionId = claim.admittedMsAgo === undefined ? active.sessionId : claim.sessionId;
+      const sessionId = claim.admittedAt === undefined ? active.sessionId : claim.sessionId;
       await client.query(
         `UPDATE stream_sessions SET claim = $2, reserved_until = CASE WHEN state <> 'live' THEN ${RESERVED_UNTIL} END WHERE id = $1`,
         [active.id, sessionId],
@@ -254,13 +255,13 @@ export class SessionStore {
       toStored(claim.app),
       toStored(claim.clientIp),
       toStored(claim.protocol),
-      claim.admittedMsAgo ?? null,
+      toAdmittedAt(claim, stream),
       claim.keyHash,
     ];
     if (decision.kind === "resume" && active !== null) {
       await client.query(
         `UPDATE stream_sessions SET claim = $1, server = $2, boot = $3, connection = $4, app = $5, client_ip = $6, protocol = $7, key_hash = $9,
-           claimed_at = ${ADMITTED_AT}, provisional = provisional OR $8::float8 IS NOT NULL, reserved_until = ${RESERVED_UNTIL},
+           claimed_at = ${ADMITTED_AT}, provisional = provisional OR $8::timestamptz IS NOT NULL, reserved_until = ${RESERVED_UNTIL},
            media_time_ms = NULL, connections = connections + (started_at IS NOT NULL)::integer,
            state = CASE WHEN started_at IS NULL THEN 'reserved' ELSE 'reconnecting' END, lease_until = NULL,
            ended_at = CASE WHEN started_at IS NOT NULL THEN coalesce(ended_at, clock_timestamp()) END,
@@ -272,7 +273,7 @@ export class SessionStore {
     } else {
       await client.query(
         `INSERT INTO stream_sessions (claim, server, boot, connection, app, client_ip, protocol, claimed_at, provisional, key_hash, reserved_until, state, stream_id)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, ${ADMITTED_AT}, $8::float8 IS NOT NULL, $9, ${RESERVED_UNTIL}, 'reserved', $10)`,
+         VALUES ($1, $2, $3, $4, $5, $6, $7, ${ADMITTED_AT}, $8::timestamptz IS NOT NULL, $9, ${RESERVED_UNTIL}, 'reserved', $10)`,
         [...values, claim.streamId],
       );
     }
@@ -408,14 +409,14 @@ export class SessionStore {
   async #lock(client: PoolClient, streamId: string, keyHash: Buffer | null = null): Promise<LockedStream | null> {
     await client.query("SELECT FROM streams WHERE id = $1 FOR NO KEY UPDATE", [streamId]);
     // Read anew: the clock, and what was written while the lock was waited for.
-    const { rows } = await client.query<LockedStream>(
+    const { rows } = await client.query<Omit<LockedStream, "readAt">>(
       `SELECT ${STREAM_COLUMNS}, s.policy, coalesce(s.reconnect_seconds, $2) AS "reconnectSeconds", clock_timestamp() AS now,
          coalesce(s.key_hash = $3 OR (s.previous_key_hash = $3 AND s.previous_key_until > clock_timestamp()), false) AS "keyIsGood",
          coalesce(s.expires_at <= clock_timestamp(), false) AS "isExpired"
        FROM streams AS s WHERE s.id = $1`,
       [streamId, this.#options.defaultReconnectSeconds, keyHash],
     );
-    return rows[0] ?? null;
+    return rows[0] === undefined ? null : { ...rows[0], readAt: performance.now() };
   }
 }
 
@@ -435,11 +436,16 @@ export interface ConnectionOnServer {
 
 const DUE_AT = `CASE state WHEN 'live' THEN lease_until WHEN 'reserved' THEN reserved_until
   ELSE greatest(reconnect_until, reserved_until) END`;
-const ADMITTED_AT = "clock_timestamp() - make_interval(secs => coalesce($8::float8, 0) / 1000)";
+const ADMITTED_AT = "coalesce($8::timestamptz, clock_timestamp())";
 
 /** Encoders are given a whole address where a server's is asked for, and media servers quote them. */
 function toStored(text: string | null): string | null {
   return text === null ? null : hideStreamKeys(text);
+}
+
+/** By the database's clock. */
+function toAdmittedAt({ admittedAt }: Claim, { now, readAt }: LockedStream): Date | null {
+  return admittedAt === undefined ? null : new Date(now.getTime() - (readAt - admittedAt));
 }
 
 function leaseOf(parameter: string): string {

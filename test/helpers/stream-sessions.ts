@@ -119,9 +119,10 @@ const DISAGREEMENTS = `
     ('reconnecting alone', (status = 'reconnecting') <> (coalesce(state, '') = 'reconnecting')),
     ('refused, and something is on', status IN ('revoked', 'disabled', 'expired') AND state IS NOT NULL),
     ('figures of what is not live', status <> 'live' AND (bitrate_kbps IS NOT NULL OR viewers IS NOT NULL)),
+    ('live since another time than its session', status = 'live' AND started_at <> last_started),
     ('live, and ended before', status = 'live' AND ended_at IS NOT NULL),
     ('ended, and nobody knows when', status = 'ended' AND ended_at IS NULL),
-    ('ended at another time than its session', status = 'ended' AND state IS NULL AND abs(extract(epoch FROM ended_at - last_ended)) > 0.1),
+    ('ended at another time than its session', status = 'ended' AND state IS NULL AND ended_at <> last_ended),
     ('reserved without an end', state = 'reserved' AND reserved_until IS NULL)
   ) AS rules (rule, is_broken)
   WHERE is_broken
