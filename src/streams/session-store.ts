@@ -151,7 +151,7 @@ export class SessionStore {
 
   /**
    * The same as `report` for a media server that knows connections. A connection that publishes nothing is ignored.
-   * @returns why its stream's key is refused by now; null where it is not
+   * @returns why its stream's key is refused by now, `revoked` also where it is nobody's; null where it is not
    */
   reportConnection(
     at: ConnectionOnServer,
@@ -377,6 +377,8 @@ export class SessionStore {
   ): Promise<ReturnType<typeof refusalOf>> {
     return withTransaction(this.#pool, async (client) => {
       const id = await findStreamOf(client, { server, connection, keyHash });
+      // Not a rotated key, whose session would name it: its stream was deleted.
+      if (id === null && keyHash !== null) return "revoked";
       const stream = id === null ? null : await this.#lock(client, id);
       if (stream === null) return null;
       const refusal = refusalOf(stream);

@@ -115,6 +115,24 @@ describe("reports of a session", () => {
     expect(written).toHaveLength(2);
   });
 
+  it("are written before its end although a write is under way", async () => {
+    await report({ viewers: 1 });
+    let finish = () => {};
+    const slow = async (figures: ReportedFigures) => {
+      await new Promise<void>((resolve) => {
+        finish = resolve;
+      });
+      written.push(figures);
+    };
+    stats.forget("s1");
+    const first = stats.report("s1", { viewers: 5 }, slow);
+    const flushed = stats.flush("s1").then(() => written.push({ viewers: -1 }));
+    await vi.advanceTimersByTimeAsync(0);
+    finish();
+    await Promise.all([first, flushed]);
+    expect(written.map(({ viewers }) => viewers)).toEqual([1, 5, -1]);
+  });
+
   it("are not written after its end", async () => {
     await report({ viewers: 1 });
     await report({ viewers: 2 });

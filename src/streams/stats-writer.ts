@@ -16,8 +16,8 @@ interface Entry {
   write: Write;
   /** Whether the first write has found the session to be there. */
   isKnown: boolean;
-  /** The first write, while it is under way. */
-  firstWrite: Promise<void> | null;
+  /** The write that is under way. */
+  writing: Promise<void> | null;
   lastWriteAt: number;
   waiting: ReportedFigures | null;
   timer: NodeJS.Timeout | null;
@@ -39,7 +39,7 @@ export class StatsWriter {
     const entry = this.#entries.get(sessionId) ?? {
       write,
       isKnown: false,
-      firstWrite: null,
+      writing: null,
       lastWriteAt: 0,
       waiting: null,
       timer: null,
@@ -51,10 +51,7 @@ export class StatsWriter {
     entry.waiting = mergeFigures(entry.waiting, figures);
     if (!entry.isKnown) {
       // Whether the session is there is asked once, however many reports come meanwhile.
-      entry.firstWrite ??= this.#write(sessionId, entry).finally(() => {
-        entry.firstWrite = null;
-      });
-      await entry.firstWrite;
+      await (entry.writing ?? this.#write(sessionId, entry));
     }
     const dueInMs = entry.lastWriteAt + WRITE_INTERVAL_MS - performance.now();
     if (entry.waiting === null) return;
@@ -74,10 +71,13 @@ export class StatsWriter {
   /** Writes what waits, now: the session is about to end. Never rejects; what cannot be written is lost. */
   async flush(sessionId: string): Promise<void> {
     const entry = this.#entries.get(sessionId);
-    if (entry === undefined || entry.waiting === null) return;
-    await this.#write(sessionId, entry).catch((error: unknown) => {
+    if (entry === undefined) return;
+    try {
+      await entry.writing;
+      await this.#write(sessionId, entry);
+    } catch (error) {
       this.#logger.debug({ err: error }, "the last figures of a stream could not be written");
-    });
+    }
   }
 
   /** The session is over, or begins: nothing of before is written any more. */
@@ -91,7 +91,15 @@ export class StatsWriter {
     for (const sessionId of [...this.#entries.keys()]) this.forget(sessionId);
   }
 
-  async #write(sessionId: string, entry: Entry): Promise<void> {
+  #write(sessionId: string, entry: Entry): Promise<void> {
+    const writing = this.#writeNow(sessionId, entry).finally(() => {
+      if (entry.writing === writing) entry.writing = null;
+    });
+    entry.writing = writing;
+    return writing;
+  }
+
+  async #writeNow(sessionId: string, entry: Entry): Promise<void> {
     const figures = entry.waiting;
     if (entry.timer !== null) clearTimeout(entry.timer);
     Object.assign(entry, { timer: null, waiting: null, lastWriteAt: performance.now() });

@@ -154,6 +154,9 @@ describe("a stream that is changed by plain SQL", () => {
     });
     expect(await steps.claim(stream, "c2")).toEqual({ valid: false, reason: "unknown" });
     await expect(steps.store.report(EDGE, sessionId, {}, LEASE_SECONDS)).rejects.toMatchObject({ code: "not_found" });
+    const at = { server: "edge", connection: "c1", keyHash: hashStreamKey(stream.key) };
+    expect(await steps.store.reportConnection(at, {}, LEASE_SECONDS)).toBe("revoked");
+    expect(await steps.store.reportConnection({ ...at, keyHash: null }, {}, LEASE_SECONDS)).toBeNull();
   });
 
   it("goes with its user, and says what to drop", async () => {
@@ -280,16 +283,14 @@ describe("the clock", () => {
     const timer = expiry();
     const locked = await steps.newStream();
     const free = await steps.newStream();
+    await database.query("UPDATE streams SET expires_at = clock_timestamp()");
     const client = await database.pool.connect();
     await client.query("BEGIN");
-    await client.query("UPDATE streams SET expires_at = clock_timestamp() WHERE id = $1", [locked.id]);
-    await database.query("UPDATE streams SET expires_at = clock_timestamp() WHERE id = $1", [free.id]);
-    await client.query("SAVEPOINT held");
+    await client.query("UPDATE streams SET title = 'Held' WHERE id = $1", [locked.id]);
     timer.arm();
     await waitFor(async () => (await steps.statusOf(free)) === "expired", { what: "the free one to expire" });
     await client.query("COMMIT");
     client.release();
-    timer.arm();
     await waitFor(async () => (await steps.statusOf(locked)) === "expired", { what: "the other to expire" });
     timer.stop();
   });
