@@ -6,7 +6,8 @@ import { refusalOf } from "./claim-decision.ts";
 import { isAway } from "./is-away.ts";
 import type { KnownKey } from "./key-cache.ts";
 import type { PublishedConnection } from "./publish-gate.ts";
-import type { Claim, ConnectionOnServer, Drop, ReportedFigures, SessionStore } from "./session-store.ts";
+import type { ConnectionOnServer } from "./session-rows.ts";
+import type { Claim, Drop, ReportedFigures, SessionStore } from "./session-store.ts";
 import { mergeFigures } from "./stats-writer.ts";
 import { type Publisher, StreamHolders } from "./stream-holders.ts";
 

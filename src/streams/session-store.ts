@@ -1,9 +1,23 @@
 import { type Pool, type PoolClient, withTransaction } from "../db/pool.ts";
 import { AppError } from "../errors.ts";
 import { hideStreamKeys } from "../hide-stream-keys.ts";
-import type { DropReason, Refusal, SessionPolicy, Stream, StreamFigures } from "../protocol/stream.ts";
+import type { DropReason, Refusal, Stream, StreamFigures } from "../protocol/stream.ts";
 import { decideClaim, refusalOf } from "./claim-decision.ts";
-import { STREAM_COLUMNS, type StreamRow, toStream } from "./stream-rows.ts";
+import {
+  activeState,
+  type ConnectionOnServer,
+  findActive,
+  findByClaim,
+  findLast,
+  findStreamOf,
+  isHeld,
+  isOn,
+  type LockedStream,
+  nextBoot,
+  readStream,
+  type SessionRow,
+} from "./session-rows.ts";
+import { STREAM_COLUMNS, toStream } from "./stream-rows.ts";
 
 /*
  * What becomes of sessions, one transaction a step. Every step locks its stream first, so that of two that meet the
@@ -59,36 +73,6 @@ export interface Drop {
   reason: DropReason;
 }
 
-interface LockedStream extends StreamRow {
-  policy: SessionPolicy;
-  reconnectSeconds: number;
-  keyIsGood: boolean;
-  isExpired: boolean;
-  /** By the database's clock, and when that was by `performance.now()`. */
-  now: Date;
-  readAt: number;
-}
-
-interface SessionRow {
-  id: number;
-  sessionId: string;
-  claimedAt: Date;
-  server: string;
-  boot: string;
-  connection: string;
-  state: "reserved" | "live" | "reconnecting" | "ended";
-  isReserved: boolean;
-  endReason: string | null;
-  reservationIsOver: boolean;
-  leaseIsOver: boolean;
-  windowIsOver: boolean;
-  mediaTimeMs: number | null;
-}
-
-const SESSION_COLUMNS = `id, claim AS "sessionId", claimed_at AS "claimedAt", server, boot, connection, state, end_reason AS "endReason",
-  coalesce(reserved_until > clock_timestamp(), false) AS "isReserved", coalesce(reserved_until <= clock_timestamp(), false) AS "reservationIsOver",
-  coalesce(lease_until <= clock_timestamp(), false) AS "leaseIsOver", coalesce(reconnect_until <= clock_timestamp(), false) AS "windowIsOver",
-  media_time_ms AS "mediaTimeMs"`;
 const RESERVED_UNTIL = `clock_timestamp() + interval '${RESERVATION_SECONDS} seconds'`;
 
 export class SessionStore {
@@ -360,12 +344,8 @@ export class SessionStore {
       const streamId = found.rows[0]?.streamId;
       const stream = streamId === undefined ? null : await this.#lock(client, streamId);
       if (stream === null) throw noSuchSession();
-      const { rows } = await client.query<SessionRow>(
-        `SELECT ${SESSION_COLUMNS} FROM stream_sessions WHERE claim = $1`,
-        [sessionId],
-      );
-      const [session] = rows;
-      if (session === undefined) throw noSuchSession();
+      const session = await findByClaim(client, sessionId);
+      if (session === null) throw noSuchSession();
       await step(client, stream, session);
       return toStream(await readStream(client, stream.id));
     });
@@ -399,11 +379,7 @@ export class SessionStore {
     { server, connection }: { server: string; connection: string },
     step: (client: PoolClient, stream: LockedStream, session: SessionRow) => Promise<void>,
   ): Promise<void> {
-    const { rows } = await client.query<SessionRow>(
-      `SELECT ${SESSION_COLUMNS} FROM stream_sessions WHERE stream_id = $1 ORDER BY id DESC LIMIT 1`,
-      [stream.id],
-    );
-    const [last] = rows;
+    const last = await findLast(client, stream.id);
     if (last?.endReason !== "lease_lost" || last.server !== server || last.connection !== connection) return;
     await step(client, stream, last);
   }
@@ -429,13 +405,6 @@ export interface ReportedFigures extends StreamFigures {
   bitrateReports?: number;
 }
 
-export interface ConnectionOnServer {
-  server: string;
-  connection: string;
-  /** Of the key that it was admitted with, which may have been rotated since; null where the connection alone is known. */
-  keyHash: Buffer | null;
-}
-
 const DUE_AT = `CASE state WHEN 'live' THEN lease_until WHEN 'reserved' THEN reserved_until
   ELSE greatest(reconnect_until, reserved_until) END`;
 const ADMITTED_AT = "coalesce($8::timestamptz, clock_timestamp())";
@@ -454,73 +423,8 @@ function leaseOf(parameter: string): string {
   return `clock_timestamp() + make_interval(secs => ${parameter})`;
 }
 
-/** Whether a connection that was admitted may still start it, or end it. */
-function isHeld({ state, isReserved, reservationIsOver }: SessionRow): boolean {
-  return state === "reserved" || (state === "reconnecting" && (isReserved || reservationIsOver));
-}
-
-/** Whether a report may renew it: it is live, or nothing but its silence ended it. */
-function isOn({ state, endReason, isReserved }: SessionRow): boolean {
-  return state === "live" || (state !== "reserved" && endReason === "lease_lost" && !isReserved);
-}
-
-function activeState({ state }: SessionRow): "reserved" | "live" | "reconnecting" {
-  if (state === "ended") throw new Error("an ended session was taken for an active one");
-  return state;
-}
-
-async function findActive(client: PoolClient, streamId: string): Promise<SessionRow | null> {
-  const { rows } = await client.query<SessionRow>(
-    `SELECT ${SESSION_COLUMNS} FROM stream_sessions WHERE stream_id = $1 AND state <> 'ended'`,
-    [streamId],
-  );
-  return rows[0] ?? null;
-}
-
-/** The stream that the connection published last; where its session was forgotten, the one whose key it brings. */
-async function findStreamOf(
-  client: PoolClient,
-  { server, connection, keyHash }: ConnectionOnServer,
-): Promise<string | null> {
-  const { rows } = await client.query<{ streamId: string }>(
-    `SELECT stream_id AS "streamId" FROM stream_sessions
-     WHERE server = $1 AND connection = $2 AND ($3::bytea IS NULL OR key_hash = $3) ORDER BY claimed_at DESC LIMIT 1`,
-    [server, connection, keyHash],
-  );
-  if (rows[0] !== undefined || keyHash === null) return rows[0]?.streamId ?? null;
-  const byKey = await client.query<{ id: string }>(
-    "SELECT id FROM streams WHERE key_hash = $1 OR (previous_key_hash = $1 AND previous_key_until > clock_timestamp())",
-    [keyHash],
-  );
-  return byKey.rows[0]?.id ?? null;
-}
-
-/** A connection id that was seen in the server's present boot means that it was started anew. */
-async function nextBoot(client: PoolClient, server: string, connection: string): Promise<string> {
-  const { rows } = await client.query<{ boot: string; isKnown: boolean }>(
-    `SELECT last.boot, EXISTS (SELECT FROM stream_sessions WHERE server = $1 AND boot = last.boot AND connection = $2) AS "isKnown"
-     FROM (SELECT boot FROM stream_sessions WHERE server = $1 ORDER BY claimed_at DESC LIMIT 1) AS last`,
-    [server, connection],
-  );
-  const [last] = rows;
-  if (last === undefined) return "1";
-  return last.isKnown ? String((Number.parseInt(last.boot, 10) || 0) + 1) : last.boot;
-}
-
 async function setStatus(client: PoolClient, streamId: string, status: "live" | "reconnecting" | "ended") {
   await client.query("UPDATE streams SET status = $2 WHERE id = $1 AND status <> $2", [streamId, status]);
-}
-
-async function readStream(client: PoolClient, streamId: string): Promise<StreamRow & { lifetimeMs: number }> {
-  const { rows } = await client.query<StreamRow & { lifetimeMs: number }>(
-    `SELECT ${STREAM_COLUMNS}, CASE WHEN s.expires_at IS NULL THEN 0
-       ELSE greatest(1, ceil(extract(epoch FROM s.expires_at - clock_timestamp()) * 1000)) END::float8 AS "lifetimeMs"
-     FROM streams AS s WHERE s.id = $1`,
-    [streamId],
-  );
-  const [row] = rows;
-  if (row === undefined) throw noSuchSession();
-  return row;
 }
 
 function noSuchSession(): AppError {
