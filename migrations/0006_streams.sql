@@ -42,6 +42,7 @@ CREATE TABLE stream_sessions (
   app text,
   client_ip text,
   protocol text,
+  key_hash bytea NOT NULL CHECK (octet_length(key_hash) = 32),
   state text NOT NULL CHECK (state IN ('reserved', 'live', 'reconnecting', 'ended')),
   reserved_until timestamptz,
   lease_until timestamptz,
@@ -68,10 +69,16 @@ CREATE TABLE stream_sessions (
 CREATE UNIQUE INDEX stream_sessions_active ON stream_sessions (stream_id) WHERE state <> 'ended';
 CREATE INDEX stream_sessions_history ON stream_sessions (stream_id, id);
 CREATE INDEX stream_sessions_server ON stream_sessions (server, claimed_at);
+CREATE INDEX stream_sessions_connection ON stream_sessions (server, connection, claimed_at);
+-- What media servers still have to be told: few of many.
+CREATE INDEX stream_sessions_drops ON stream_sessions (ended_at) WHERE drop_reason IS NOT NULL;
+CREATE INDEX stream_sessions_drops_of_stream ON stream_sessions (stream_id, ended_at) WHERE drop_reason IS NOT NULL;
+CREATE INDEX stream_sessions_drops_of_server ON stream_sessions (server, boot, ended_at) WHERE drop_reason IS NOT NULL;
 COMMENT ON TABLE stream_sessions IS 'One publication each, reconnects within the window included. A reservation that nobody starts is deleted.';
 COMMENT ON COLUMN stream_sessions.claim IS 'The session id of the connection that holds it now: every connection gets its own, so that the late end of one never ends the next.';
 COMMENT ON COLUMN stream_sessions.claimed_at IS 'When that connection was admitted; of two, the earlier wins.';
 COMMENT ON COLUMN stream_sessions.boot IS 'Which run of the media server: its connection ids begin anew with the next.';
+COMMENT ON COLUMN stream_sessions.key_hash IS 'Of the key it was admitted with: what comes of its connection later names that key, also when it was rotated meanwhile.';
 COMMENT ON COLUMN stream_sessions.reserved_until IS 'Admitted, not started yet: until then nobody else may claim.';
 COMMENT ON COLUMN stream_sessions.lease_until IS 'Without a report until then, the media server or the encoder is lost.';
 COMMENT ON COLUMN stream_sessions.ended_at IS 'When the media ended; while reconnecting, when the connection was lost.';
@@ -92,14 +99,16 @@ BEGIN
   END IF;
   IF NEW.status = 'live' THEN
     NEW.ended_at := NULL;
-    IF OLD.status <> 'reconnecting' THEN
-      NEW.started_at := clock_timestamp();
-    END IF;
+    NEW.started_at := coalesce(
+      (SELECT started_at FROM stream_sessions WHERE stream_id = NEW.id AND state <> 'ended'), clock_timestamp());
   ELSE
     NEW.bitrate_kbps := NULL;
     NEW.viewers := NULL;
     IF OLD.status IN ('live', 'reconnecting') AND NEW.status <> 'reconnecting' THEN
-      NEW.ended_at := clock_timestamp();
+      -- When the media ended: the window in which nobody came back is no part of it.
+      NEW.ended_at := coalesce(
+        (SELECT ended_at FROM stream_sessions WHERE stream_id = NEW.id AND started_at IS NOT NULL ORDER BY id DESC LIMIT 1),
+        clock_timestamp());
     END IF;
   END IF;
   RETURN NEW;
@@ -109,19 +118,19 @@ CREATE TRIGGER stream_changed BEFORE UPDATE ON streams FOR EACH ROW EXECUTE FUNC
 -- Whoever ends a stream, psql too, ends its session.
 CREATE FUNCTION end_session_of_stream() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  UPDATE stream_sessions SET state = 'ended', ended_at = coalesce(ended_at, clock_timestamp()), end_reason = NEW.status,
-    drop_reason = NEW.status
+  UPDATE stream_sessions SET state = 'ended', ended_at = coalesce(ended_at, clock_timestamp()), end_reason = reason, drop_reason = reason
+    FROM (SELECT CASE NEW.status WHEN 'ready' THEN 'ended' ELSE NEW.status END) AS why (reason)
     WHERE stream_id = NEW.id AND state <> 'ended';
   RETURN NULL;
 END $$;
 CREATE TRIGGER end_session_of_stream AFTER UPDATE OF status ON streams FOR EACH ROW
-  WHEN (NEW.status IS DISTINCT FROM OLD.status AND NEW.status IN ('ended', 'expired', 'revoked', 'disabled'))
+  WHEN (NEW.status IS DISTINCT FROM OLD.status AND NEW.status IN ('ready', 'ended', 'expired', 'revoked', 'disabled'))
   EXECUTE FUNCTION end_session_of_stream();
 
 -- Every process holds keys it has seen, and tells media servers what to drop: both hear of it here.
 CREATE FUNCTION notify_stream_keys() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  PERFORM pg_notify('stream_keys', coalesce(to_jsonb(NEW), to_jsonb(OLD)) ->> TG_ARGV[0]);
+  PERFORM pg_notify('stream_keys', json_build_object('streamId', coalesce(to_jsonb(NEW), to_jsonb(OLD)) ->> TG_ARGV[0])::text);
   RETURN NULL;
 END $$;
 COMMENT ON FUNCTION notify_stream_keys IS 'Names the stream; its argument is the column that holds the stream''s id.';
@@ -135,6 +144,15 @@ CREATE TRIGGER notify_stream_keys_update AFTER UPDATE ON streams FOR EACH ROW
 CREATE TRIGGER notify_stream_keys_insert AFTER INSERT ON streams FOR EACH ROW
   WHEN (NEW.expires_at IS NOT NULL) EXECUTE FUNCTION notify_stream_keys('id');
 CREATE TRIGGER notify_stream_keys_delete AFTER DELETE ON streams FOR EACH ROW EXECUTE FUNCTION notify_stream_keys('id');
+-- What is deleted while it is live leaves nothing behind to read: the notification says all.
+CREATE FUNCTION notify_session_deleted() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM pg_notify('stream_keys', json_build_object('streamId', OLD.stream_id, 'drop', json_build_object(
+    'server', OLD.server, 'boot', OLD.boot, 'connection', OLD.connection, 'sessionId', OLD.claim, 'reason', 'revoked'))::text);
+  RETURN NULL;
+END $$;
+CREATE TRIGGER notify_session_deleted AFTER DELETE ON stream_sessions FOR EACH ROW
+  WHEN (OLD.state = 'live') EXECUTE FUNCTION notify_session_deleted();
 CREATE TRIGGER notify_session_end AFTER UPDATE ON stream_sessions FOR EACH ROW
   WHEN (NEW.state = 'ended' AND OLD.state <> 'ended') EXECUTE FUNCTION notify_stream_keys('stream_id');
 

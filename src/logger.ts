@@ -1,4 +1,5 @@
 import { type Logger, pino } from "pino";
+import { hideStreamKeys } from "./hide-stream-keys.ts";
 
 export type { Logger } from "pino";
 
@@ -10,6 +11,8 @@ export function createLogger(options: { level: string }): Logger {
       base: null,
       serializers: { err: toLoggedError },
       redact: ["token", "*.token", "password", "*.password", "streamKey", "*.streamKey", "secret", "*.secret"],
+      // Whatever line it is: an error may quote what it could not read, and PostgreSQL the row that it refused.
+      hooks: { streamWrite: hideStreamKeys },
     },
     pino.destination({ dest: 2, sync: true }),
   );

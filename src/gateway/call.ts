@@ -3,6 +3,7 @@ import type { z } from "zod";
 import type { Caller } from "../auth/caller.ts";
 import { toUnavailable } from "../db/unavailable.ts";
 import { AppError, ERRORS, toWireError } from "../errors.ts";
+import { hideStreamKeys } from "../hide-stream-keys.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import { type Ack, parseWire } from "../protocol/ack.ts";
@@ -118,7 +119,7 @@ export class CallTable {
 
   #refuseUnknown(event: string, given: unknown[]): void {
     const ack = given.at(-1);
-    const message = `There is no call ${JSON.stringify(event.slice(0, 100))} here; the calls are ${[...this.#events].join(", ")}.`;
+    const message = `There is no call ${JSON.stringify(toShown(event))} here; the calls are ${[...this.#events].join(", ")}.`;
     if (typeof ack !== "function") {
       this.#complain(event, message);
       return;
@@ -135,10 +136,15 @@ export class CallTable {
     this.#parts.limits.take(this.#identify().userId, this.#socket).then(
       () =>
         (this.#socket as Socket).emit("problem", {
-          event: event.slice(0, 100),
+          event: toShown(event),
           error: { code: "bad_request", message },
         }),
       () => undefined, // past its limits it is told nothing
     );
   }
+}
+
+/** What a client named an event, as it is told and logged: whatever it may be. */
+function toShown(event: string): string {
+  return hideStreamKeys(event).slice(0, 100);
 }

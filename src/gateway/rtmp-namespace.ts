@@ -13,6 +13,7 @@ import { createCallLimits } from "./call-limits.ts";
 const LIMITS = { burst: 20_000, perSecond: 2000 };
 /** Wrong secrets from one address; a right one is always taken. */
 const WRONG_SECRETS = { burst: 20, perSecond: 20 / 60 };
+const RETRY_MS = 1000;
 
 export interface RtmpNamespaceParts extends Omit<CallParts, "limits"> {
   /** Any of which lets a media server in. */
@@ -40,7 +41,7 @@ export function serveMediaServers(namespace: Namespace, parts: RtmpNamespacePart
       // A server that does not say who it is cannot be known again: each of its connections is another server.
       serverOf.set(
         socket,
-        server === undefined ? { name: "unnamed", boot: socket.id } : { name: server, boot: boot ?? "" },
+        server === undefined ? { name: `unnamed-${socket.id}`, boot: "" } : { name: server, boot: boot ?? "" },
       );
       return;
     }
@@ -96,14 +97,24 @@ export function serveMediaServers(namespace: Namespace, parts: RtmpNamespacePart
       stream: await gate.ended(server, sessionId, reason),
     }));
 
-    parts.findDrops(server).then(
-      (missed) => {
-        for (const drop of missed)
-          (raw as { emit(event: string, drop: StreamDrop): void }).emit("stream:drop", toWire(drop));
-      },
-      (error: unknown) =>
-        logger.warn({ err: error, server: server.name }, "what a media server missed could not be read"),
-    );
+    /** Until it could be read: a server that is not told goes on publishing. */
+    function tellMissed(): void {
+      if (!socket.connected) return;
+      parts.findDrops(server as { name: string; boot: string }).then(
+        (missed) => {
+          for (const drop of missed)
+            (raw as { emit(event: string, drop: StreamDrop): void }).emit("stream:drop", toWire(drop));
+        },
+        (error: unknown) => {
+          logger.warn(
+            { err: error, server: server?.name },
+            "what a media server missed could not be read; again in a second",
+          );
+          setTimeout(tellMissed, RETRY_MS).unref();
+        },
+      );
+    }
+    tellMissed();
   });
 }
 

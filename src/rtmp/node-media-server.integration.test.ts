@@ -1,3 +1,6 @@
+import { once } from "node:events";
+import { Agent, request } from "node:http";
+import type { Socket } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { type Encoder, startEncoder } from "../../test/helpers/encoder.ts";
@@ -204,11 +207,26 @@ describe("a real node-media-server", () => {
   });
 
   describe("asked over HTTP", () => {
-    it("ends the encoder of a wrong key, whose request would be read on otherwise", async () => {
+    it("ends the encoder of a wrong key with an error", async () => {
       const encoder = publish(`${media.httpUrl}/wrong-flv-key.flv`);
       expect((await encoder.exited).code).toBeGreaterThan(0);
       await waitFor(() => connectionOf("wrong-flv-key"), { what: "the question" });
     });
+
+    it("closes the connection of one that sends on, and whose request would be read for ever", async () => {
+      const before = server.count("stream:started");
+      const agent = new Agent({ keepAlive: true });
+      const encoder = request(`${media.httpUrl}/${newKey()}.flv`, { method: "POST", agent });
+      encoder.on("error", () => undefined); // the close says it all
+      // A header, and the beginning of a tag of 16 MB.
+      encoder.write(Buffer.from("464c5601050000000900000000" + "12ffffff00000000000000", "hex"));
+      const timer = setInterval(() => encoder.write("more of it"), 50);
+      const [socket] = (await once(encoder, "socket")) as [Socket];
+      const closed = once(socket, "close");
+      server.drop(await nextStarted(server, before), "disabled");
+      await closed;
+      clearInterval(timer);
+    }, 20_000);
 
     it("lets a right key publish, and tells of its end", async () => {
       const key = newKey();
@@ -239,7 +257,8 @@ describe("a real node-media-server", () => {
     it("closes a wrong key's", async () => {
       await connect("wrong-ws-key").closed;
       expect(connectionOf("wrong-ws-key")).toEqual(expect.any(String));
-    });
+      // Two goodbyes take 30 s, since nothing is read from it.
+    }, 10_000);
 
     it("keeps a right key's until it goes or is dropped", async () => {
       const before = server.count("stream:started");

@@ -239,6 +239,14 @@ describe("the guard", () => {
     expect([asked, refusals]).toEqual([[], ["unsupported"]]);
   });
 
+  it("refuses a name that node-media-server does not take, whatever its key", () => {
+    guardWith({ streamKey: ({ streamQuery }) => streamQuery.key });
+    const session = newSession({ streamPath: "", streamQuery: { key: "key" } });
+    prePublish(session);
+    expect(session.socket.destroyed).toBe(true);
+    expect([asked, refusals]).toEqual([[], ["no_key"]]);
+  });
+
   it.each([
     ["no text", () => ["a", "b"]],
     ["empty", () => ""],

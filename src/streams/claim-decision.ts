@@ -50,7 +50,8 @@ export function decideClaim(stream: ClaimedStream, active: ActiveSession | null,
   const refusal = refusalOf(stream);
   if (refusal !== null) return { kind: "refuse", reason: refusal };
   if (active === null) return { kind: "begin" };
-  if (isSameConnection(active, claimant)) return { kind: active.state === "reconnecting" ? "resume" : "same" };
+  const waits = active.state === "reconnecting" && !active.isReserved;
+  if (isSameConnection(active, claimant)) return { kind: waits ? "resume" : "same" };
   if (isOver(active, claimant) || (active.state !== "live" && !active.isReserved)) return { kind: "resume" };
   // Both were admitted, neither knowing of the other: the earlier one stays.
   if (claimant.admittedAt !== null && claimant.admittedAt < active.claimedAt) {

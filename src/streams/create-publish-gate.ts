@@ -1,15 +1,17 @@
 import { randomUUID } from "node:crypto";
-import { isTransient } from "../db/sqlstate.ts";
 import { toUnavailable } from "../db/unavailable.ts";
 import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
-import type { StreamFigures, Verdict } from "../protocol/stream.ts";
+import { isStorableText } from "../protocol/ids.ts";
+import type { Verdict } from "../protocol/stream.ts";
 import { refusalOf } from "./claim-decision.ts";
+import { isAway } from "./is-away.ts";
 import type { KeyCache, KnownKey } from "./key-cache.ts";
 import type { NginxControl } from "./nginx-control.ts";
 import type { Outage } from "./outage.ts";
 import type { MediaServer, PublishedConnection, PublishGate, PublishRequest } from "./publish-gate.ts";
+import type { ConnectionOnServer } from "./session-rows.ts";
 import type { Claim, Drop, SessionStore } from "./session-store.ts";
 import type { SessionSweeper } from "./session-sweeper.ts";
 import { StatsWriter } from "./stats-writer.ts";
@@ -64,6 +66,8 @@ export function createPublishGate(
   }
 
   async function decide({ server, request, ...how }: Admission): Promise<Verdict> {
+    const { app, clientIp, protocol } = request;
+    assertStorable({ app, clientIp, protocol });
     const keyHash = hashStreamKey(request.streamKey);
     const cancel = new AbortController();
     const claim: Omit<Claim, "streamId"> = {
@@ -79,12 +83,17 @@ export function createPublishGate(
       signal: cancel.signal,
     };
     const cached = keys.peek(keyHash);
+    // The database is back, and what was admitted meanwhile is still to be written.
+    const again = cached == null ? null : outage.again(cached.stream.id, claim);
+    if (again !== null) return again;
     try {
-      const verdict = await withinTime(claimWith(cached, claim), cancel);
+      const { ousted, verdict } = await withinTime(claimWith(cached, claim), cancel);
+      // Before the answer: nginx takes no second publisher of a name while the first is there.
+      if (ousted !== null) await parts.drop(ousted);
       if (!verdict.valid && verdict.reason === "unknown") await wrongKeys.count(server.name, claim.clientIp);
       return verdict;
     } catch (error) {
-      if (!isTransient(error) || cached == null) throw error;
+      if (!isAway(error) || cached == null) throw error;
       logger.info(
         { streamId: cached.stream.id, server: server.name },
         "the database is away; a known key is judged by what is cached",
@@ -93,34 +102,34 @@ export function createPublishGate(
     }
   }
 
-  async function claimWith(cached: KnownKey | null | undefined, claim: Omit<Claim, "streamId">): Promise<Verdict> {
+  async function claimWith(cached: KnownKey | null | undefined, claim: Omit<Claim, "streamId">): Promise<ClaimOutcome> {
     let known = cached === undefined ? await keys.load(claim.keyHash) : cached;
     for (let attempt = 1; known !== null; attempt += 1) {
       const result = await store.claim({ ...claim, streamId: known.stream.id });
       if (result.valid) {
-        outage.holds(known.stream.id, claim);
         const { ousted, ...verdict } = result;
-        // Before the answer: nginx takes no second publisher of a name while the first is there.
-        if (ousted !== null) await parts.drop(ousted);
-        return verdict;
+        outage.holds(known.stream.id, { ...claim, sessionId: verdict.sessionId });
+        return { ousted, verdict };
       }
-      if (result.reason !== "unknown" || attempt > 1) return result;
+      if (result.reason !== "unknown" || attempt > 1) return { ousted: null, verdict: result };
       // The cache was behind: the key may have moved on to another stream, or to none.
       known = await keys.load(claim.keyHash);
     }
-    return { valid: false, reason: "unknown" };
+    return { ousted: null, verdict: { valid: false, reason: "unknown" } };
   }
 
   function ownerOf(server: MediaServer): { server: string; boot: string } {
     return { server: server.name, boot: server.boot ?? "" };
   }
 
-  /** The stream that a connection's key is of; null where it is nobody's, or not told. */
-  async function streamIdOf(connection: PublishedConnection): Promise<string | null> {
-    if (connection.streamKey === null) return null;
-    const hash = hashStreamKey(connection.streamKey);
-    const known = keys.peek(hash);
-    return (known === undefined ? await keys.load(hash) : known)?.stream.id ?? null;
+  function statsOf(server: MediaServer, sessionId: string): string {
+    // Keyed by the server too: another one's report is its own to be refused.
+    return `${server.name}\u0000${server.boot}\u0000${sessionId}`;
+  }
+
+  function locate(server: MediaServer, { connectionId, streamKey }: PublishedConnection): ConnectionOnServer {
+    const keyHash = streamKey === null ? null : hashStreamKey(streamKey);
+    return { server: server.name, connection: connectionId, keyHash };
   }
 
   return {
@@ -141,6 +150,7 @@ export function createPublishGate(
     },
 
     async started(server, sessionId) {
+      assertStorable({ sessionId });
       if (outage.find(ownerOf(server), sessionId) !== null) return outage.start(sessionId);
       const stream = await attempt(() => store.start(ownerOf(server), sessionId, options.leaseSeconds));
       sweeper.arm();
@@ -148,21 +158,32 @@ export function createPublishGate(
     },
 
     async report(server, sessionId, figures) {
+      assertStorable({ sessionId });
       if (outage.find(ownerOf(server), sessionId) !== null) return outage.report(sessionId, figures);
-      // Keyed by the server too: another one's report is its own to be refused.
-      await attempt(() =>
-        stats.report(`${server.name}\u0000${server.boot}\u0000${sessionId}`, figures, async (merged) => {
-          const { id } = await store.report(ownerOf(server), sessionId, merged, options.leaseSeconds);
-          outage.heardOf(id);
-        }),
-      );
+      const key = statsOf(server, sessionId);
+      try {
+        await attempt(() =>
+          stats.report(key, figures, (merged) =>
+            store.report(ownerOf(server), sessionId, merged, options.leaseSeconds),
+          ),
+        );
+      } catch (error) {
+        // One that is known goes on while the database is away, or takes long.
+        if (!isAwayCode(error) || !stats.knows(key)) throw error;
+      }
+      outage.heardOf({ sessionId });
     },
 
     async ended(server, sessionId, reason = "ended") {
+      assertStorable({ sessionId, reason });
       if (outage.find(ownerOf(server), sessionId) !== null) return outage.end(sessionId, reason);
-      const stream = await attempt(() => store.end(ownerOf(server), sessionId, reason));
-      stats.forget(`${server.name}\u0000${server.boot}\u0000${sessionId}`);
-      outage.letGo(stream.id);
+      const key = statsOf(server, sessionId);
+      const stream = await attempt(async () => {
+        await stats.flush(key);
+        return store.end(ownerOf(server), sessionId, reason);
+      });
+      stats.forget(key);
+      outage.letGo({ sessionId });
       sweeper.arm();
       return stream;
     },
@@ -172,8 +193,11 @@ export function createPublishGate(
       if (provisional !== null) outage.report(provisional, figures);
       const { app = "", streamKey, connectionId } = connection;
       if (streamKey !== null) nginx.remember(server.name, connectionId, { app, name: streamKey });
+      outage.heardOf({ server: server.name, connection: connectionId });
+      // One that comes late is not lost yet.
+      const leaseSeconds = Math.max(options.leaseSeconds, 3 * everySeconds);
       try {
-        return await withinTime(renew(server, connection, figures, everySeconds));
+        return await withinTime(store.reportConnection(locate(server, connection), figures, leaseSeconds));
       } catch (error) {
         logger.debug({ err: error, server: server.name }, "a publisher's update could not be written");
         return cachedRefusal(connection);
@@ -187,18 +211,13 @@ export function createPublishGate(
         outage.end(provisional, reason);
         return;
       }
-      const at = { server: server.name, connection: connection.connectionId, streamId: null as string | null };
+      const at = locate(server, connection);
+      outage.letGo(at);
       try {
-        at.streamId = await withinTime(streamIdOf(connection));
-        if (at.streamId === null && connection.streamKey !== null) return;
         await withinTime(store.endConnection(at, reason));
-        if (at.streamId !== null) outage.letGo(at.streamId);
         sweeper.arm();
       } catch (error) {
         logger.info({ err: error, server: server.name }, "a publisher's end could not be written; it is kept");
-        if (at.streamId === null && connection.streamKey !== null) {
-          at.streamId = keys.peek(hashStreamKey(connection.streamKey))?.stream.id ?? null;
-        }
         outage.keepEnd(at, reason);
       }
     },
@@ -209,26 +228,30 @@ export function createPublishGate(
     },
   };
 
-  async function renew(
-    server: MediaServer,
-    connection: PublishedConnection,
-    figures: StreamFigures,
-    everySeconds: number,
-  ) {
-    const streamId = await streamIdOf(connection);
-    if (streamId === null && connection.streamKey !== null) return null;
-    const at = { server: server.name, connection: connection.connectionId, streamId };
-    if (streamId !== null) outage.heardOf(streamId);
-    // One that comes late is not lost yet.
-    return store.reportConnection(at, figures, Math.max(options.leaseSeconds, 3 * everySeconds));
-  }
-
   function cachedRefusal({ streamKey }: PublishedConnection) {
     const known = streamKey === null ? null : keys.peek(hashStreamKey(streamKey));
     if (known == null) return null;
     const { status, expiresAt } = known.stream;
     return refusalOf({ status, isExpired: expiresAt !== null && Date.parse(expiresAt) <= Date.now() });
   }
+}
+
+interface ClaimOutcome {
+  verdict: Verdict;
+  ousted: Drop | null;
+}
+
+/** @throws AppError `bad_request` for what PostgreSQL cannot hold */
+function assertStorable(texts: Record<string, string | undefined>): void {
+  for (const [path, text] of Object.entries(texts)) {
+    if (text === undefined || isStorableText(text)) continue;
+    const message = "expected no U+0000 and no lone surrogate";
+    throw new AppError("bad_request", `${path}: ${message}`, { issues: [{ path, message }] });
+  }
+}
+
+function isAwayCode(error: unknown): boolean {
+  return error instanceof AppError && error.code === "unavailable";
 }
 
 async function attempt<T>(work: () => Promise<T>): Promise<T> {

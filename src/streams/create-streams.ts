@@ -15,6 +15,14 @@ import type { StreamService } from "./stream-service.ts";
 import { createWrongKeys } from "./wrong-keys.ts";
 
 const MAX_TOLD = 10_000;
+const RETRY_MS = 1000;
+
+/** What the triggers (migrations) send. */
+interface KeyNotification {
+  streamId: string;
+  /** Of a session that was deleted while it was live. */
+  drop?: Drop;
+}
 
 export interface StreamsParts {
   config: Pick<
@@ -38,8 +46,8 @@ export interface Streams {
   exists(streamId: string): Promise<boolean>;
   /** What this media server missed while it was not connected: sessions that it has to end. */
   findDrops(server: { name: string; boot: string }): Promise<Drop[]>;
-  /** A stream's key, what it is worth, or its session's end was notified. */
-  onKeyChanged(streamId: string): void;
+  /** A stream's key, what it is worth, or its session's end was notified. @throws SyntaxError for what the triggers would never send */
+  onKeyChanged(payload: string): void;
   /** Notifications may have been lost, and the database may have been away. */
   onListening(): void;
   stop(): void;
@@ -57,6 +65,7 @@ export function createStreams({ config, pool, tell, metrics, logger }: StreamsPa
   const outage = new Outage({ store, logger, onDrop: (one) => void drop(one) });
 
   async function drop(one: Drop): Promise<void> {
+    told.add(one.sessionId);
     metrics.streamDrops.inc({ reason: one.reason });
     tell(one);
     await nginx.drop(one.server, one.connection);
@@ -69,9 +78,11 @@ export function createStreams({ config, pool, tell, metrics, logger }: StreamsPa
 
   /** Sessions that were told to end: what ended an hour ago is still read, and need not be told again. */
   const told = new Set<string>();
+  let hasListened = false;
+  let isStopped = false;
+  let retry: NodeJS.Timeout | null = null;
 
-  async function followKey(streamId: string): Promise<void> {
-    const [drops] = await Promise.all([store.findDrops({ streamIds: [streamId] }), keys.refreshStream(streamId)]);
+  async function tellNews(drops: Drop[]): Promise<void> {
     const news = drops.filter(({ sessionId }) => !told.has(sessionId));
     for (const { sessionId } of news) told.add(sessionId);
     for (const oldest of told) {
@@ -81,27 +92,55 @@ export function createStreams({ config, pool, tell, metrics, logger }: StreamsPa
     await Promise.all(news.map(drop));
   }
 
+  async function followKey({ streamId, drop: deleted }: KeyNotification): Promise<void> {
+    if (deleted !== undefined) await tellNews([deleted]);
+    const refreshed = keys.refreshStream(streamId);
+    await Promise.all([store.findDrops({ streamId }).then(tellNews), refreshed]);
+  }
+
+  /** What notifications would have told, had they come. */
+  async function followAll(): Promise<void> {
+    await Promise.all([store.findDrops("all").then(tellNews), keys.refreshAll()]);
+  }
+
+  async function noteAll(): Promise<void> {
+    for (const { sessionId } of await store.findDrops("all")) told.add(sessionId);
+  }
+
+  /** Until it succeeds: a media server that is not told goes on publishing. */
+  function follow(work: () => Promise<void>): void {
+    work().catch((error: unknown) => {
+      if (isStopped) return;
+      logger.warn({ err: error }, "what changed of stream keys could not be followed; again in a second");
+      retry ??= setTimeout(() => {
+        retry = null;
+        follow(followAll);
+      }, RETRY_MS).unref();
+    });
+  }
+
   return {
     service: createStreamService({ pool }, { maxStreamsPerUser: config.MAX_STREAMS_PER_USER, defaultReconnectSeconds }),
     gate,
     exists: async (streamId) => (await pool.query("SELECT FROM streams WHERE id = $1", [streamId])).rowCount === 1,
     findDrops: ({ name, boot }) => store.findDrops({ server: name, boot }),
-    onKeyChanged(streamId) {
+    onKeyChanged(payload) {
+      const notification = JSON.parse(payload) as KeyNotification;
       expiry.arm();
       sweeper.arm();
-      followKey(streamId).catch((error: unknown) => {
-        logger.warn({ err: error, streamId }, "a changed stream key could not be followed");
-      });
+      follow(() => followKey(notification));
     },
     onListening() {
       sweeper.hold();
       expiry.arm();
       void outage.reconcile(); // never rejects
-      keys.refreshAll().catch((error: unknown) => {
-        logger.warn({ err: error }, "stream keys could not be read again; what is cached stays");
-      });
+      // At the start nobody is connected; whoever connects then is told what it missed.
+      follow(hasListened ? followAll : noteAll);
+      hasListened = true;
     },
     stop() {
+      isStopped = true;
+      if (retry !== null) clearTimeout(retry);
       sweeper.stop();
       expiry.stop();
       gate.stop();

@@ -6,6 +6,8 @@ import type { Logger } from "../logger.ts";
  */
 
 const RETRY_MS = 1000;
+/** What is due although it was just done waits at least so long. */
+const STILL_DUE_MS = 50;
 /** setTimeout takes no more. */
 const MAX_DELAY_MS = 2 ** 31 - 1;
 
@@ -56,22 +58,28 @@ export class DueTimer {
   async #wake(): Promise<void> {
     this.#isBusy = true;
     let delayMs = this.#parts.lookAgainMs ?? MAX_DELAY_MS;
+    let hasFailed = false;
     try {
       let dueMs = await this.#parts.findNextDueMs();
       if (dueMs !== null && dueMs <= 0) {
         await this.#parts.run();
         dueMs = await this.#parts.findNextDueMs();
+        // Somebody else is at it, or it cannot be done now.
+        if (dueMs !== null) dueMs = Math.max(dueMs, STILL_DUE_MS);
       }
       // Rounded up: to wake early would be to wake for nothing.
       if (dueMs !== null) delayMs = Math.min(delayMs, Math.max(1, Math.ceil(dueMs)));
     } catch (error) {
+      if (this.#isStopped) return;
+      hasFailed = true;
       this.#parts.logger.warn({ err: error }, `${this.#parts.what} could not be looked at; again in a second`);
       this.#parts.onFailure?.();
       delayMs = RETRY_MS;
     }
     this.#isBusy = false;
     if (this.#isStopped) return;
-    this.#sleep(this.#isArmedAnew ? 0 : delayMs);
+    // Where it failed, to look again at once would be to ask a database that is away without a pause.
+    this.#sleep(this.#isArmedAnew && !hasFailed ? 0 : delayMs);
     this.#isArmedAnew = false;
   }
 }

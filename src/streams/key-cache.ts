@@ -29,8 +29,12 @@ export class KeyCache {
   /** By the hash in base64, the oldest first. Apart, so that wrong keys never push out right ones. */
   readonly #known = new Map<string, KnownKey>();
   readonly #missedAt = new Map<string, number>();
-  /** Grows with every notification: what was read before one is not kept after it. */
+  /** Grows with every notification: what was read of a stream before one of its own is not kept after it. */
   #generation = 0;
+  /** When a stream changed last, as long as something is being read. */
+  readonly #changedAt = new Map<string, number>();
+  #allChangedAt = 0;
+  #reads = 0;
 
   constructor({ pool }: { pool: Pool }) {
     this.#pool = pool;
@@ -46,18 +50,19 @@ export class KeyCache {
 
   /** Asks the database. @throws the database's error */
   async load(hash: Buffer): Promise<KnownKey | null> {
-    const generation = this.#generation;
     const key = hash.toString("base64");
-    const known = (await this.#read([hash])).get(key) ?? null;
+    const { found, stale } = await this.#read([key]);
+    const known = found.get(key) ?? null;
     // A key that is nobody's stays so: nobody makes one that was asked for before.
     if (known === null) put(this.#missedAt, key, performance.now());
-    else if (generation === this.#generation) put(this.#known, key, known);
+    else if (!stale.has(key)) put(this.#known, key, known);
     return known;
   }
 
   /** The stream's key, or what it is worth, changed. What cannot be read again is forgotten: it is refused rather than believed. */
   async refreshStream(streamId: string): Promise<void> {
     this.#generation += 1;
+    if (this.#reads > 0) this.#changedAt.set(streamId, this.#generation);
     const hashes = [...this.#known].filter(([, { stream }]) => stream.id === streamId).map(([hash]) => hash);
     for (const hash of hashes) this.#known.delete(hash);
     await this.#refresh(hashes);
@@ -66,23 +71,39 @@ export class KeyCache {
   /** Notifications may have been lost. What was known stays until it is read again, for the database may be away. */
   async refreshAll(): Promise<void> {
     this.#generation += 1;
+    this.#allChangedAt = this.#generation;
     await this.#refresh([...this.#known.keys()]);
   }
 
   async #refresh(hashes: string[]): Promise<void> {
     if (hashes.length === 0) return;
-    const generation = this.#generation;
-    const found = await this.#read(hashes.map((hash) => Buffer.from(hash, "base64")));
-    // Another notification came meanwhile: what was read may be older than it.
-    if (generation !== this.#generation) return this.#refresh(hashes);
+    const { found, stale } = await this.#read(hashes);
     for (const hash of hashes) {
       const known = found.get(hash);
       if (known === undefined) this.#known.delete(hash);
-      else put(this.#known, hash, known);
+      else if (!stale.has(hash)) put(this.#known, hash, known);
+    }
+    await this.#refresh([...stale]);
+  }
+
+  /** What is stored, and of which keys it may be older than a notification of their stream that came meanwhile. */
+  async #read(hashes: string[]): Promise<{ found: Map<string, KnownKey>; stale: Set<string> }> {
+    const generation = this.#generation;
+    this.#reads += 1;
+    try {
+      const found = await this.#query(hashes.map((hash) => Buffer.from(hash, "base64")));
+      const changedAt = (id: string) => Math.max(this.#changedAt.get(id) ?? 0, this.#allChangedAt);
+      const stale = new Set(
+        [...found].filter(([, { stream }]) => changedAt(stream.id) > generation).map(([hash]) => hash),
+      );
+      return { found, stale };
+    } finally {
+      this.#reads -= 1;
+      if (this.#reads === 0) this.#changedAt.clear();
     }
   }
 
-  async #read(hashes: Buffer[]): Promise<Map<string, KnownKey>> {
+  async #query(hashes: Buffer[]): Promise<Map<string, KnownKey>> {
     const { rows } = await this.#pool.query<KeyRow>(
       `SELECT k.hash AS "keyHash", ${STREAM_COLUMNS}, s.policy,
          CASE WHEN s.key_hash <> k.hash THEN s.previous_key_until END AS "goodUntil"

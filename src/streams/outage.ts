@@ -1,9 +1,15 @@
+import { isConnectionError } from "../db/sqlstate.ts";
+import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { DropReason, Stream, Verdict } from "../protocol/stream.ts";
 import { refusalOf } from "./claim-decision.ts";
+import { isAway } from "./is-away.ts";
 import type { KnownKey } from "./key-cache.ts";
 import type { PublishedConnection } from "./publish-gate.ts";
-import type { Claim, ConnectionOnServer, Drop, ReportedFigures, SessionStore } from "./session-store.ts";
+import type { ConnectionOnServer } from "./session-rows.ts";
+import type { Claim, Drop, ReportedFigures, SessionStore } from "./session-store.ts";
+import { mergeFigures } from "./stats-writer.ts";
+import { type Publisher, StreamHolders } from "./stream-holders.ts";
 
 /*
  * Sessions while the database is away. A key that is known is admitted, provisionally: the session lives here until
@@ -12,28 +18,28 @@ import type { Claim, ConnectionOnServer, Drop, ReportedFigures, SessionStore } f
  */
 
 const RETRY_MS = 1000;
+/** Past it nobody is admitted, and of ends that wait the oldest is left to its lease. */
+const MAX_WAITING = 10_000;
 
 interface ProvisionalSession {
-  claim: Claim;
+  /** Nobody waits for its answer any more. */
+  claim: Omit<Claim, "signal">;
   /** Monotonic. */
   admittedAt: number;
   stream: Stream;
+  lifetimeMs: number;
   hasStarted: boolean;
   figures: ReportedFigures | null;
   endReason: string | null;
 }
 
-/** Who holds a stream, as far as this process knows. */
-interface Holder {
-  server: string;
-  connection: string;
-  /** Monotonic; a holder that was not heard of for longer than its lease holds nothing. */
-  heardAt: number;
-  leaseMs: number;
+interface WaitingEnd {
+  at: ConnectionOnServer;
+  reason: string;
 }
 
 export interface OutageParts {
-  store: SessionStore;
+  store: Pick<SessionStore, "claim" | "start" | "reportConnection" | "endConnection">;
   logger: Logger;
   /** Of a provisional session that lost its stream. */
   onDrop: (drop: Drop) => void;
@@ -42,52 +48,73 @@ export interface OutageParts {
 export class Outage {
   readonly #parts: OutageParts;
   readonly #sessions = new Map<string, ProvisionalSession>();
-  /** Ends that could not be written. */
-  #ends: { at: ConnectionOnServer; reason: string }[] = [];
-  readonly #holders = new Map<string, Holder>();
+  readonly #holders = new StreamHolders();
+  /** Ends that could not be written, the oldest first. */
+  #ends: WaitingEnd[] = [];
   #timer: NodeJS.Timeout | null = null;
   #isReconciling = false;
+  #isStopped = false;
 
   constructor(parts: OutageParts) {
     this.#parts = parts;
   }
 
   /** Remembered for as long as the process knows of it: the first one wins in an outage, too. */
-  holds(streamId: string, { server, connection, leaseSeconds }: Pick<Claim, "server" | "connection" | "leaseSeconds">) {
-    this.#holders.set(streamId, { server, connection, heardAt: performance.now(), leaseMs: leaseSeconds * 1000 });
+  holds(streamId: string, claim: Pick<Claim, "sessionId" | "server" | "connection" | "leaseSeconds">): void {
+    this.#holders.put(streamId, claim);
   }
 
-  heardOf(streamId: string): void {
-    const holder = this.#holders.get(streamId);
-    if (holder !== undefined) holder.heardAt = performance.now();
+  heardOf(publisher: Publisher): void {
+    this.#holders.hear(publisher);
   }
 
-  letGo(streamId: string): void {
-    this.#holders.delete(streamId);
+  letGo(publisher: Publisher): void {
+    this.#holders.drop(publisher);
   }
 
-  /** Admits a known key. */
-  admit(known: KnownKey, claim: Claim): Verdict {
+  /** Admits a known key. @throws AppError `unavailable` where more wait than are held */
+  admit(known: KnownKey, { signal: _, ...claim }: Claim): Verdict {
     const { stream, policy, goodUntil } = known;
+    const again = this.again(stream.id, claim);
+    if (again !== null) return again;
     const now = Date.now();
     if (goodUntil !== null && goodUntil.getTime() <= now) return { valid: false, reason: "unknown" };
-    const expiresInMs = stream.expiresAt === null ? 0 : Date.parse(stream.expiresAt) - now;
-    const refusal = refusalOf({ status: stream.status, isExpired: expiresInMs < 0 });
+    const expiresInMs = stream.expiresAt === null ? null : Date.parse(stream.expiresAt) - now;
+    const refusal = refusalOf({ status: stream.status, isExpired: expiresInMs !== null && expiresInMs <= 0 });
     if (refusal !== null) return { valid: false, reason: refusal };
-    if (policy === "first_wins" && this.#isHeldByAnother(stream.id, claim))
-      return { valid: false, reason: "already_live" };
-    const provisional: ProvisionalSession = {
+    const holder = this.#holders.find(stream.id);
+    if (holder !== null && (holder.server !== claim.server || holder.connection !== claim.connection)) {
+      const mayOust = claim.mayOust === "any" || holder.server !== claim.server;
+      if (policy === "first_wins" || !mayOust) return { valid: false, reason: "already_live" };
+    }
+    if (this.#sessions.size >= MAX_WAITING) {
+      throw new AppError("unavailable", "The database is away; try again.", { retryAfterMs: RETRY_MS });
+    }
+    const session: ProvisionalSession = {
       claim,
       admittedAt: performance.now(),
       stream: claim.starts ? { ...stream, status: "live" } : stream,
+      lifetimeMs: expiresInMs ?? 0,
       hasStarted: claim.starts,
       figures: null,
       endReason: null,
     };
-    this.#sessions.set(claim.sessionId, provisional);
+    this.#sessions.set(claim.sessionId, session);
     this.holds(stream.id, claim);
     this.#scheduleReconcile();
-    return { valid: true, sessionId: claim.sessionId, stream: provisional.stream, lifetimeMs: Math.ceil(expiresInMs) };
+    return toVerdict(session);
+  }
+
+  /** What a connection that was admitted and asks again was told; null where it has no provisional session. */
+  again(streamId: string, { server, boot, connection }: Pick<Claim, "server" | "boot" | "connection">): Verdict | null {
+    // Without a boot, the same connection again is another one of the next boot.
+    if (boot === null) return null;
+    for (const session of this.#sessions.values()) {
+      const { claim, endReason } = session;
+      const isSame = claim.server === server && claim.boot === boot && claim.connection === connection;
+      if (isSame && claim.streamId === streamId && endReason === null) return toVerdict(session);
+    }
+    return null;
   }
 
   /** The stream of a provisional session of this server; null where it is none. */
@@ -99,82 +126,118 @@ export class Outage {
 
   start(sessionId: string): Stream {
     const session = this.#take(sessionId);
+    this.heardOf({ sessionId });
     session.hasStarted = true;
     session.stream = { ...session.stream, status: "live" };
     return session.stream;
   }
 
   report(sessionId: string, figures: ReportedFigures): void {
-    this.#take(sessionId).figures = figures;
+    const session = this.#take(sessionId);
+    this.heardOf({ sessionId });
+    session.figures = mergeFigures(session.figures, figures);
   }
 
   end(sessionId: string, reason: string): Stream {
     const session = this.#take(sessionId);
     session.endReason = reason;
-    this.letGo(session.claim.streamId);
+    this.letGo({ sessionId });
     if (!session.hasStarted) this.#sessions.delete(sessionId);
     return { ...session.stream, status: session.hasStarted ? "reconnecting" : session.stream.status };
   }
 
   /** The id of the provisional session of a connection; null where it has none. */
   findByConnection(server: string, { connectionId }: PublishedConnection): string | null {
+    let latest: string | null = null;
     for (const [sessionId, { claim, endReason }] of this.#sessions) {
-      if (claim.server === server && claim.connection === connectionId && endReason === null) return sessionId;
+      if (claim.server === server && claim.connection === connectionId && endReason === null) latest = sessionId;
     }
-    return null;
+    return latest;
   }
 
   /** An end that could not be written. */
   keepEnd(at: ConnectionOnServer, reason: string): void {
-    if (at.streamId !== null) this.letGo(at.streamId);
     this.#ends.push({ at, reason });
+    if (this.#ends.length > MAX_WAITING) this.#ends.shift();
     this.#scheduleReconcile();
   }
 
   stop(): void {
+    this.#isStopped = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
   }
 
-  /** Writes what waits, ends first: an encoder that came back finds its stream free. */
+  /** Writes what waits, ends first: an encoder that came back finds its stream free. Never rejects. */
   async reconcile(): Promise<void> {
     if (this.#isReconciling) return;
     this.#isReconciling = true;
     try {
-      for (let next = this.#ends[0]; next !== undefined; next = this.#ends[0]) {
-        await this.#parts.store.endConnection(next.at, next.reason);
-        this.#ends.shift();
+      for (const end of [...this.#ends]) {
+        const isDone = await this.#attempt(() => this.#parts.store.endConnection(end.at, end.reason));
+        if (isDone) this.#ends = this.#ends.filter((other) => other !== end);
       }
       for (const session of [...this.#sessions.values()].sort((a, b) => a.admittedAt - b.admittedAt)) {
-        await this.#write(session);
-        this.#sessions.delete(session.claim.sessionId);
+        const isDone = await this.#attempt(() => this.#write(session));
+        if (isDone) this.#sessions.delete(session.claim.sessionId);
       }
     } catch (error) {
       this.#parts.logger.debug({ err: error }, "what was admitted while the database was away still waits");
-      this.#scheduleReconcile();
     }
     this.#isReconciling = false;
+    if (this.#ends.length > 0 || this.#sessions.size > 0) this.#scheduleReconcile();
+  }
+
+  /** Whether it need not be tried again. One that cannot be written keeps no other from it. @throws when the connection is gone */
+  async #attempt(work: () => Promise<void>): Promise<boolean> {
+    try {
+      await work();
+      return true;
+    } catch (error) {
+      if (isConnectionError(error)) throw error;
+      if (isAway(error)) return false;
+      this.#parts.logger.error({ err: error }, "what came while the database was away cannot be written; it is let go");
+      return true;
+    }
   }
 
   async #write(session: ProvisionalSession): Promise<void> {
     const { claim, admittedAt, hasStarted } = session;
-    const { store, logger, onDrop } = this.#parts;
+    const { store, logger } = this.#parts;
     const result = await store.claim({
       ...claim,
       starts: hasStarted,
-      admittedMsAgo: performance.now() - admittedAt,
+      admittedAt,
       mayOust: "any",
     });
     if (!result.valid) {
       logger.warn({ streamId: claim.streamId, reason: result.reason }, "a session of the outage lost its stream");
-      const reason: DropReason = result.reason === "unknown" ? "revoked" : result.reason;
-      const { server, connection, sessionId } = claim;
-      if (session.endReason === null) onDrop({ server, boot: claim.boot ?? "", connection, sessionId, reason });
+      this.#lose(session, result.reason === "unknown" ? "revoked" : result.reason);
       return;
     }
-    // Its media server may have said more while that was written.
-    const owner = { server: claim.server, connection: claim.connection, streamId: claim.streamId };
-    if (session.figures !== null) await store.reportConnection(owner, session.figures, claim.leaseSeconds);
-    if (session.endReason !== null) await store.endConnection(owner, session.endReason);
+    await this.#writeRest(session, hasStarted);
+  }
+
+  /** Its media server may say more while this is written: it is let go only when there is nothing left to write. */
+  async #writeRest(session: ProvisionalSession, isStarted: boolean): Promise<void> {
+    const { claim } = session;
+    const { store } = this.#parts;
+    const at = { server: claim.server, connection: claim.connection, keyHash: claim.keyHash };
+    if (session.hasStarted && !isStarted) {
+      await store.start({ server: claim.server, boot: claim.boot ?? "" }, claim.sessionId, claim.leaseSeconds);
+    }
+    for (let { figures } = session; figures !== null && session.hasStarted; figures = session.figures) {
+      await store.reportConnection(at, figures, claim.leaseSeconds);
+      if (session.figures === figures) session.figures = null;
+    }
+    if (session.endReason !== null) await store.endConnection(at, session.endReason);
+    else if (session.hasStarted && !isStarted) await this.#writeRest(session, true);
+    else this.#sessions.delete(claim.sessionId);
+  }
+
+  #lose({ claim, endReason }: ProvisionalSession, reason: DropReason): void {
+    const { server, boot, connection, sessionId } = claim;
+    this.letGo({ sessionId });
+    if (endReason === null) this.#parts.onDrop({ server, boot: boot ?? "", connection, sessionId, reason });
   }
 
   #take(sessionId: string): ProvisionalSession {
@@ -183,14 +246,15 @@ export class Outage {
     return session;
   }
 
-  #isHeldByAnother(streamId: string, claim: Claim): boolean {
-    const holder = this.#holders.get(streamId);
-    if (holder === undefined || performance.now() - holder.heardAt > holder.leaseMs) return false;
-    return holder.server !== claim.server || holder.connection !== claim.connection;
-  }
-
   #scheduleReconcile(): void {
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void this.reconcile(), RETRY_MS).unref(); // never rejects
+    if (this.#timer !== null || this.#isStopped) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      void this.reconcile(); // never rejects
+    }, RETRY_MS).unref();
   }
+}
+
+function toVerdict({ claim, stream, lifetimeMs }: ProvisionalSession): Verdict {
+  return { valid: true, sessionId: claim.sessionId, stream, lifetimeMs: Math.ceil(lifetimeMs) };
 }

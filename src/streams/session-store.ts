@@ -1,8 +1,23 @@
 import { type Pool, type PoolClient, withTransaction } from "../db/pool.ts";
 import { AppError } from "../errors.ts";
-import type { DropReason, Refusal, SessionPolicy, Stream, StreamFigures } from "../protocol/stream.ts";
+import { hideStreamKeys } from "../hide-stream-keys.ts";
+import type { DropReason, Refusal, Stream, StreamFigures } from "../protocol/stream.ts";
 import { decideClaim, refusalOf } from "./claim-decision.ts";
-import { STREAM_COLUMNS, type StreamRow, toStream } from "./stream-rows.ts";
+import {
+  activeState,
+  type ConnectionOnServer,
+  findActive,
+  findByClaim,
+  findLast,
+  findStreamOf,
+  isHeld,
+  isOn,
+  type LockedStream,
+  nextBoot,
+  readStream,
+  type SessionRow,
+} from "./session-rows.ts";
+import { STREAM_COLUMNS, toStream } from "./stream-rows.ts";
 
 /*
  * What becomes of sessions, one transaction a step. Every step locks its stream first, so that of two that meet the
@@ -13,6 +28,8 @@ import { STREAM_COLUMNS, type StreamRow, toStream } from "./stream-rows.ts";
 const RESERVATION_SECONDS = 10;
 /** A media server that comes back later than that hears of a dropped session only when it reports it. */
 const DROPS_KEPT = "1 hour";
+/** More of them are told at once to nobody. */
+const MAX_DROPS = 10_000;
 
 export interface SessionStoreOptions {
   defaultReconnectSeconds: number;
@@ -34,8 +51,8 @@ export interface Claim {
   leaseSeconds: number;
   /** Approval is the start. */
   starts: boolean;
-  /** It was admitted so long ago, while the database was away. */
-  admittedMsAgo?: number;
+  /** When it was admitted while the database was away, by `performance.now()`: how long it waits for a connection since counts, too. */
+  admittedAt?: number;
   /** Whose session it may end by the stream's policy: not one of its own server where that cannot be made to let go. */
   mayOust: "any" | "other servers";
   /** Nobody waits for the answer any more: then nothing is claimed. */
@@ -56,35 +73,6 @@ export interface Drop {
   reason: DropReason;
 }
 
-interface LockedStream extends StreamRow {
-  policy: SessionPolicy;
-  reconnectSeconds: number;
-  keyIsGood: boolean;
-  isExpired: boolean;
-  /** By the database, now. */
-  now: Date;
-}
-
-interface SessionRow {
-  id: number;
-  sessionId: string;
-  claimedAt: Date;
-  server: string;
-  boot: string;
-  connection: string;
-  state: "reserved" | "live" | "reconnecting" | "ended";
-  isReserved: boolean;
-  endReason: string | null;
-  reservationIsOver: boolean;
-  leaseIsOver: boolean;
-  windowIsOver: boolean;
-  mediaTimeMs: number | null;
-}
-
-const SESSION_COLUMNS = `id, claim AS "sessionId", claimed_at AS "claimedAt", server, boot, connection, state, end_reason AS "endReason",
-  coalesce(reserved_until > clock_timestamp(), false) AS "isReserved", coalesce(reserved_until <= clock_timestamp(), false) AS "reservationIsOver",
-  coalesce(lease_until <= clock_timestamp(), false) AS "leaseIsOver", coalesce(reconnect_until <= clock_timestamp(), false) AS "windowIsOver",
-  media_time_ms AS "mediaTimeMs"`;
 const RESERVED_UNTIL = `clock_timestamp() + interval '${RESERVATION_SECONDS} seconds'`;
 
 export class SessionStore {
@@ -104,7 +92,7 @@ export class SessionStore {
       const active = await findActive(client, stream.id);
       const decision = decideClaim(stream, active === null ? null : { ...active, state: activeState(active) }, {
         ...claim,
-        admittedAt: claim.admittedMsAgo === undefined ? null : new Date(stream.now.getTime() - claim.admittedMsAgo),
+        admittedAt: toAdmittedAt(claim, stream),
       });
       if (decision.kind === "refuse") return { valid: false, reason: decision.reason };
       const sessionId = await this.#hold(client, stream, claim, decision, active);
@@ -147,7 +135,7 @@ export class SessionStore {
 
   /**
    * The same as `report` for a media server that knows connections. A connection that publishes nothing is ignored.
-   * @returns why its stream's key is refused by now; null where it is not
+   * @returns why its stream's key is refused by now, `revoked` also where it is nobody's; null where it is not
    */
   reportConnection(
     at: ConnectionOnServer,
@@ -155,7 +143,8 @@ export class SessionStore {
     leaseSeconds: number,
   ): Promise<ReturnType<typeof refusalOf>> {
     return this.#withConnection(at, async (client, stream, session) => {
-      const isFrozen = session.mediaTimeMs !== null && session.mediaTimeMs === figures.mediaTimeMs;
+      const { mediaTimeMs } = figures;
+      const isFrozen = mediaTimeMs !== undefined && session.mediaTimeMs === Math.round(mediaTimeMs);
       if (isOn(session) && !isFrozen) await this.#renew(client, stream, session, figures, leaseSeconds);
     });
   }
@@ -201,14 +190,19 @@ export class SessionStore {
     });
   }
 
-  /** Sessions of these streams, or of one media server, that ended lately without their media server's doing. */
-  async findDrops(of: { streamIds: readonly string[] } | { server: string; boot: string }): Promise<Drop[]> {
-    const byStream = "streamIds" in of;
+  /** Sessions that ended lately without their media server's doing: of one stream, of one media server, or all. */
+  async findDrops(of: { streamId: string } | { server: string; boot: string } | "all"): Promise<Drop[]> {
+    const [whose, values] =
+      of === "all"
+        ? ["true", []]
+        : "streamId" in of
+          ? ["stream_id = $1", [of.streamId]]
+          : ["server = $1 AND boot = $2", [of.server, of.boot]];
     const { rows } = await this.#pool.query<Drop>(
       `SELECT server, boot, connection, claim AS "sessionId", drop_reason AS reason FROM stream_sessions
-       WHERE ${byStream ? "stream_id = ANY($1::text[])" : "server = $1 AND boot = $2"}
-         AND state = 'ended' AND drop_reason IS NOT NULL AND ended_at > clock_timestamp() - interval '${DROPS_KEPT}'`,
-      byStream ? [of.streamIds] : [of.server, of.boot],
+       WHERE ${whose} AND state = 'ended' AND drop_reason IS NOT NULL
+         AND ended_at > clock_timestamp() - interval '${DROPS_KEPT}' ORDER BY ended_at DESC LIMIT ${MAX_DROPS}`,
+      values,
     );
     return rows;
   }
@@ -226,11 +220,13 @@ export class SessionStore {
          WHERE id = $1`,
         [active.id, decision.reason],
       );
+      // What follows is not live before it has started.
+      if (stream.status === "live" || stream.status === "reconnecting") await setStatus(client, stream.id, "ended");
     } else if (decision.kind === "same" && active !== null) {
       // What was said of it while the database was away named the newer id.
-      const sessionId = claim.admittedMsAgo === undefined ? active.sessionId : claim.sessionId;
+      const sessionId = claim.admittedAt === undefined ? active.sessionId : claim.sessionId;
       await client.query(
-        `UPDATE stream_sessions SET claim = $2, reserved_until = CASE WHEN state = 'reserved' THEN ${RESERVED_UNTIL} END WHERE id = $1`,
+        `UPDATE stream_sessions SET claim = $2, reserved_until = CASE WHEN state <> 'live' THEN ${RESERVED_UNTIL} END WHERE id = $1`,
         [active.id, sessionId],
       );
       return sessionId;
@@ -240,27 +236,28 @@ export class SessionStore {
       claim.server,
       claim.boot ?? (await nextBoot(client, claim.server, claim.connection)),
       claim.connection,
-      claim.app,
-      claim.clientIp,
-      claim.protocol,
-      claim.admittedMsAgo ?? null,
+      toStored(claim.app),
+      toStored(claim.clientIp),
+      toStored(claim.protocol),
+      toAdmittedAt(claim, stream),
+      claim.keyHash,
     ];
     if (decision.kind === "resume" && active !== null) {
       await client.query(
-        `UPDATE stream_sessions SET claim = $1, server = $2, boot = $3, connection = $4, app = $5, client_ip = $6, protocol = $7,
-           claimed_at = ${ADMITTED_AT}, provisional = provisional OR $8::float8 IS NOT NULL, reserved_until = ${RESERVED_UNTIL},
+        `UPDATE stream_sessions SET claim = $1, server = $2, boot = $3, connection = $4, app = $5, client_ip = $6, protocol = $7, key_hash = $9,
+           claimed_at = ${ADMITTED_AT}, provisional = provisional OR $8::timestamptz IS NOT NULL, reserved_until = ${RESERVED_UNTIL},
            media_time_ms = NULL, connections = connections + (started_at IS NOT NULL)::integer,
            state = CASE WHEN started_at IS NULL THEN 'reserved' ELSE 'reconnecting' END, lease_until = NULL,
            ended_at = CASE WHEN started_at IS NOT NULL THEN coalesce(ended_at, clock_timestamp()) END,
-           reconnect_until = coalesce(reconnect_until, clock_timestamp() + make_interval(secs => $10))
-         WHERE id = $9`,
+           reconnect_until = coalesce(reconnect_until, clock_timestamp() + make_interval(secs => $11))
+         WHERE id = $10`,
         [...values, active.id, stream.reconnectSeconds],
       );
       if (active.state === "live") await setStatus(client, stream.id, "reconnecting");
     } else {
       await client.query(
-        `INSERT INTO stream_sessions (claim, server, boot, connection, app, client_ip, protocol, claimed_at, provisional, reserved_until, state, stream_id)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, ${ADMITTED_AT}, $8::float8 IS NOT NULL, ${RESERVED_UNTIL}, 'reserved', $9)`,
+        `INSERT INTO stream_sessions (claim, server, boot, connection, app, client_ip, protocol, claimed_at, provisional, key_hash, reserved_until, state, stream_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, ${ADMITTED_AT}, $8::timestamptz IS NOT NULL, $9, ${RESERVED_UNTIL}, 'reserved', $10)`,
         [...values, claim.streamId],
       );
     }
@@ -285,14 +282,22 @@ export class SessionStore {
     leaseSeconds: number,
   ): Promise<void> {
     // A lost lease was only silence: the connection was there all along.
-    if (session.state !== "live") await this.#goLive(client, stream, session.sessionId, leaseSeconds);
+    if (session.state !== "live" || stream.status !== "live")
+      await this.#goLive(client, stream, session.sessionId, leaseSeconds);
     const { bitrateKbps = null, viewers = null, peakViewers = viewers, mediaTimeMs = null } = figures;
     const { bitrateSum = bitrateKbps ?? 0, bitrateReports = bitrateKbps === null ? 0 : 1 } = figures;
     await client.query(
       `UPDATE stream_sessions SET lease_until = ${leaseOf("$2")}, media_time_ms = coalesce($3, media_time_ms),
          peak_viewers = greatest(peak_viewers, $4::integer), bitrate_sum = bitrate_sum + $5, bitrate_reports = bitrate_reports + $6
        WHERE id = $1`,
-      [session.id, leaseSeconds, mediaTimeMs, peakViewers, Math.round(bitrateSum), bitrateReports],
+      [
+        session.id,
+        leaseSeconds,
+        mediaTimeMs === null ? null : Math.round(mediaTimeMs),
+        peakViewers,
+        Math.round(bitrateSum),
+        bitrateReports,
+      ],
     );
     await client.query(
       `UPDATE streams SET bitrate_kbps = coalesce($2, bitrate_kbps), viewers = coalesce($3, viewers)
@@ -302,7 +307,8 @@ export class SessionStore {
   }
 
   /** The connection is lost: the session waits for its encoder, or is over where it waits for none. */
-  async #leave(client: PoolClient, stream: LockedStream, session: SessionRow, reason: string): Promise<void> {
+  async #leave(client: PoolClient, stream: LockedStream, session: SessionRow, why: string): Promise<void> {
+    const reason = hideStreamKeys(why);
     if (session.state === "reserved") {
       await client.query("DELETE FROM stream_sessions WHERE id = $1", [session.id]);
       return;
@@ -338,23 +344,21 @@ export class SessionStore {
       const streamId = found.rows[0]?.streamId;
       const stream = streamId === undefined ? null : await this.#lock(client, streamId);
       if (stream === null) throw noSuchSession();
-      const { rows } = await client.query<SessionRow>(
-        `SELECT ${SESSION_COLUMNS} FROM stream_sessions WHERE claim = $1`,
-        [sessionId],
-      );
-      const [session] = rows;
-      if (session === undefined) throw noSuchSession();
+      const session = await findByClaim(client, sessionId);
+      if (session === null) throw noSuchSession();
       await step(client, stream, session);
       return toStream(await readStream(client, stream.id));
     });
   }
 
   async #withConnection(
-    { server, connection, streamId }: ConnectionOnServer,
+    { server, connection, keyHash }: ConnectionOnServer,
     step: (client: PoolClient, stream: LockedStream, session: SessionRow) => Promise<void>,
   ): Promise<ReturnType<typeof refusalOf>> {
     return withTransaction(this.#pool, async (client) => {
-      const id = streamId ?? (await findStreamOf(client, server, connection));
+      const id = await findStreamOf(client, { server, connection, keyHash });
+      // Not a rotated key, whose session would name it: its stream was deleted.
+      if (id === null && keyHash !== null) return "revoked";
       const stream = id === null ? null : await this.#lock(client, id);
       if (stream === null) return null;
       const refusal = refusalOf(stream);
@@ -375,11 +379,7 @@ export class SessionStore {
     { server, connection }: { server: string; connection: string },
     step: (client: PoolClient, stream: LockedStream, session: SessionRow) => Promise<void>,
   ): Promise<void> {
-    const { rows } = await client.query<SessionRow>(
-      `SELECT ${SESSION_COLUMNS} FROM stream_sessions WHERE stream_id = $1 ORDER BY id DESC LIMIT 1`,
-      [stream.id],
-    );
-    const [last] = rows;
+    const last = await findLast(client, stream.id);
     if (last?.endReason !== "lease_lost" || last.server !== server || last.connection !== connection) return;
     await step(client, stream, last);
   }
@@ -387,14 +387,14 @@ export class SessionStore {
   async #lock(client: PoolClient, streamId: string, keyHash: Buffer | null = null): Promise<LockedStream | null> {
     await client.query("SELECT FROM streams WHERE id = $1 FOR NO KEY UPDATE", [streamId]);
     // Read anew: the clock, and what was written while the lock was waited for.
-    const { rows } = await client.query<LockedStream>(
+    const { rows } = await client.query<Omit<LockedStream, "readAt">>(
       `SELECT ${STREAM_COLUMNS}, s.policy, coalesce(s.reconnect_seconds, $2) AS "reconnectSeconds", clock_timestamp() AS now,
          coalesce(s.key_hash = $3 OR (s.previous_key_hash = $3 AND s.previous_key_until > clock_timestamp()), false) AS "keyIsGood",
          coalesce(s.expires_at <= clock_timestamp(), false) AS "isExpired"
        FROM streams AS s WHERE s.id = $1`,
       [streamId, this.#options.defaultReconnectSeconds, keyHash],
     );
-    return rows[0] ?? null;
+    return rows[0] === undefined ? null : { ...rows[0], readAt: performance.now() };
   }
 }
 
@@ -405,78 +405,26 @@ export interface ReportedFigures extends StreamFigures {
   bitrateReports?: number;
 }
 
-export interface ConnectionOnServer {
-  server: string;
-  connection: string;
-  /** Null where the connection alone is known. */
-  streamId: string | null;
-}
-
 const DUE_AT = `CASE state WHEN 'live' THEN lease_until WHEN 'reserved' THEN reserved_until
   ELSE greatest(reconnect_until, reserved_until) END`;
-const ADMITTED_AT = "clock_timestamp() - make_interval(secs => coalesce($8::float8, 0) / 1000)";
+const ADMITTED_AT = "coalesce($8::timestamptz, clock_timestamp())";
+
+/** Encoders are given a whole address where a server's is asked for, and media servers quote them. */
+function toStored(text: string | null): string | null {
+  return text === null ? null : hideStreamKeys(text);
+}
+
+/** By the database's clock. */
+function toAdmittedAt({ admittedAt }: Claim, { now, readAt }: LockedStream): Date | null {
+  return admittedAt === undefined ? null : new Date(now.getTime() - (readAt - admittedAt));
+}
 
 function leaseOf(parameter: string): string {
   return `clock_timestamp() + make_interval(secs => ${parameter})`;
 }
 
-/** Whether a connection that was admitted may still start it, or end it. */
-function isHeld({ state, isReserved, reservationIsOver }: SessionRow): boolean {
-  return state === "reserved" || (state === "reconnecting" && (isReserved || reservationIsOver));
-}
-
-/** Whether a report may renew it: it is live, or nothing but its silence ended it. */
-function isOn({ state, endReason, isReserved }: SessionRow): boolean {
-  return state === "live" || (state !== "reserved" && endReason === "lease_lost" && !isReserved);
-}
-
-function activeState({ state }: SessionRow): "reserved" | "live" | "reconnecting" {
-  if (state === "ended") throw new Error("an ended session was taken for an active one");
-  return state;
-}
-
-async function findActive(client: PoolClient, streamId: string): Promise<SessionRow | null> {
-  const { rows } = await client.query<SessionRow>(
-    `SELECT ${SESSION_COLUMNS} FROM stream_sessions WHERE stream_id = $1 AND state <> 'ended'`,
-    [streamId],
-  );
-  return rows[0] ?? null;
-}
-
-async function findStreamOf(client: PoolClient, server: string, connection: string): Promise<string | null> {
-  const { rows } = await client.query<{ streamId: string }>(
-    `SELECT stream_id AS "streamId" FROM stream_sessions WHERE server = $1 AND connection = $2 ORDER BY claimed_at DESC LIMIT 1`,
-    [server, connection],
-  );
-  return rows[0]?.streamId ?? null;
-}
-
-/** A connection id that was seen in the server's present boot means that it was started anew. */
-async function nextBoot(client: PoolClient, server: string, connection: string): Promise<string> {
-  const { rows } = await client.query<{ boot: string; isKnown: boolean }>(
-    `SELECT last.boot, EXISTS (SELECT FROM stream_sessions WHERE server = $1 AND boot = last.boot AND connection = $2) AS "isKnown"
-     FROM (SELECT boot FROM stream_sessions WHERE server = $1 ORDER BY claimed_at DESC LIMIT 1) AS last`,
-    [server, connection],
-  );
-  const [last] = rows;
-  if (last === undefined) return "1";
-  return last.isKnown ? String((Number.parseInt(last.boot, 10) || 0) + 1) : last.boot;
-}
-
 async function setStatus(client: PoolClient, streamId: string, status: "live" | "reconnecting" | "ended") {
   await client.query("UPDATE streams SET status = $2 WHERE id = $1 AND status <> $2", [streamId, status]);
-}
-
-async function readStream(client: PoolClient, streamId: string): Promise<StreamRow & { lifetimeMs: number }> {
-  const { rows } = await client.query<StreamRow & { lifetimeMs: number }>(
-    `SELECT ${STREAM_COLUMNS}, CASE WHEN s.expires_at IS NULL THEN 0
-       ELSE greatest(1, ceil(extract(epoch FROM s.expires_at - clock_timestamp()) * 1000)) END::float8 AS "lifetimeMs"
-     FROM streams AS s WHERE s.id = $1`,
-    [streamId],
-  );
-  const [row] = rows;
-  if (row === undefined) throw noSuchSession();
-  return row;
 }
 
 function noSuchSession(): AppError {

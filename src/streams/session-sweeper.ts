@@ -1,3 +1,4 @@
+import { isConnectionError } from "../db/sqlstate.ts";
 import type { Logger } from "../logger.ts";
 import { DueTimer } from "./due-timer.ts";
 import type { SessionStore } from "./session-store.ts";
@@ -25,7 +26,13 @@ export class SessionSweeper {
         return dueMs === null ? null : Math.max(dueMs, this.#heldUntil - performance.now());
       },
       run: async () => {
-        for (const streamId of await store.findDue()) await store.sweep(streamId);
+        for (const streamId of await store.findDue()) {
+          await store.sweep(streamId).catch((error: unknown) => {
+            // A stream that somebody holds locked keeps no other from being swept.
+            if (isConnectionError(error)) throw error;
+            logger.warn({ err: error, streamId }, "a stream's session could not be swept");
+          });
+        }
       },
       onFailure: () => this.hold(),
       logger,

@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
+import { KEY_MARK, SHOWN_KEY_CHARACTERS } from "../hide-stream-keys.ts";
 
 /*
  * Stream keys. A key is shown once; what is kept is its hash. It is random enough that a plain SHA-256 cannot be
@@ -7,8 +8,6 @@ import { createHash, randomBytes } from "node:crypto";
 
 /** 216 bits; the prefix shows 36 of them, so 180 stay secret. */
 const RANDOM_BYTES = 27;
-const MARK = "phk_";
-const PREFIX_CHARACTERS = MARK.length + 6;
 
 export interface StreamKeyParts {
   streamKey: string;
@@ -19,8 +18,8 @@ export interface StreamKeyParts {
 
 /** A new key, in characters that every media server takes as the name of a stream (`A-Za-z0-9_-`). */
 export function makeStreamKey(): StreamKeyParts {
-  const streamKey = MARK + randomBytes(RANDOM_BYTES).toString("base64url");
-  return { streamKey, hash: hashStreamKey(streamKey), prefix: streamKey.slice(0, PREFIX_CHARACTERS) };
+  const streamKey = KEY_MARK + randomBytes(RANDOM_BYTES).toString("base64url");
+  return { streamKey, hash: hashStreamKey(streamKey), prefix: streamKey.slice(0, SHOWN_KEY_CHARACTERS) };
 }
 
 export function hashStreamKey(streamKey: string): Buffer {

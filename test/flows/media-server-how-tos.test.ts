@@ -43,8 +43,7 @@ describe("the configuration of SRS", () => {
       });
     }
     expect(await findHooks()).toContain("/v1/hooks/srs");
-    // Three segments within a lease.
-    expect(Number((vhost.hls as SrsBlock).hls_fragment)).toBeLessThanOrEqual(10);
+    expect((vhost.hls as SrsBlock).enabled).toBe("on");
   });
 });
 
@@ -55,7 +54,7 @@ describe("the configuration of OvenMediaEngine", () => {
     const [webhooks] = /<AdmissionWebhooks>.*<\/AdmissionWebhooks>/s.exec(xml) as unknown as [string];
     const address = substitute(textOf(webhooks, "ControlServerUrl"), {
       "&amp;": "&",
-      // biome-ignore lint/suspicious/noTemplateCurlyInString: as OvenMediaEngine writes what is in its environment
+      // As OvenMediaEngine writes what is in its environment.
       "${env:INVOCATION_ID:unknown}": "run-7",
     });
     expect(hookOf(address)).toEqual({

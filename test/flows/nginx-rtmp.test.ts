@@ -151,10 +151,13 @@ async function readLease(streamId: string): Promise<number> {
 /** Waits until nginx has reported the publisher again. */
 async function untilReported(streamId: string): Promise<void> {
   const before = await readLease(streamId);
-  await waitFor(async () => (await readLease(streamId)) > before, {
-    what: "the lease to be renewed",
-    timeoutMs: 20_000,
-  });
+  try {
+    await waitFor(async () => (await readLease(streamId)) > before, { what: "a report", timeoutMs: 20_000 });
+  } catch (error) {
+    const ends = await Promise.all(encoders.filter((encoder) => !encoder.running()).map(({ exited }) => exited));
+    const known = { sessions: await sessionsOf(streamId), ends, nginx: house.nginx.errors().slice(-2000) };
+    throw new Error(`no report came: ${JSON.stringify(known)}`, { cause: error });
+  }
 }
 
 describe("nginx-rtmp with its control URL", () => {

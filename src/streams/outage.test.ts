@@ -1,0 +1,340 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { createLogger } from "../logger.ts";
+import type { Stream, Verdict } from "../protocol/stream.ts";
+import type { KnownKey } from "./key-cache.ts";
+import { Outage, type OutageParts } from "./outage.ts";
+import type { Claim, ClaimResult, Drop } from "./session-store.ts";
+
+/*
+ * What is decided while the database is away, and how it is told when it is back. The store only remembers what it was
+ * asked, or fails as a database does.
+ */
+
+const STREAM: Stream = {
+  id: "s1",
+  userId: "ines",
+  title: "Talk",
+  status: "ready",
+  keyPrefix: "phk_abcdef",
+  bitrateKbps: null,
+  viewers: null,
+  expiresAt: null,
+  startedAt: null,
+  endedAt: null,
+  version: 1,
+};
+const KNOWN: KnownKey = { stream: STREAM, policy: "first_wins", goodUntil: null };
+const RETRY_MS = 1000;
+
+const away = () => Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" });
+const tooLong = () => Object.assign(new Error("canceling statement"), { code: "57014" });
+const poison = () => Object.assign(new Error("invalid byte sequence"), { code: "22021" });
+
+let outage: Outage;
+let asked: string[];
+let drops: Drop[];
+/** What the store answers to this call, by the session or the connection it is for. */
+let answers: Map<string, () => Promise<ClaimResult> | never>;
+let lastSession = 0;
+
+function answer(call: string, who: string): unknown {
+  asked.push(`${call} ${who}`);
+  return answers.get(`${call} ${who}`)?.() ?? answers.get(call)?.();
+}
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  asked = [];
+  drops = [];
+  answers = new Map();
+  const store: OutageParts["store"] = {
+    claim: async (claim) => {
+      const how = `${claim.sessionId}${claim.starts ? ", started" : ""}`;
+      return (
+        (await (answer("claim", how) as Promise<ClaimResult> | undefined)) ?? {
+          valid: true,
+          sessionId: claim.sessionId,
+          stream: STREAM,
+          lifetimeMs: 0,
+          ousted: null,
+        }
+      );
+    },
+    start: async (_owner, sessionId) => {
+      await answer("start", sessionId);
+      return STREAM;
+    },
+    reportConnection: async (at, figures) => {
+      await answer("report", `${at.connection} ${figures.peakViewers ?? "-"}`);
+      return null;
+    },
+    endConnection: async (at, reason) => {
+      await answer("end", `${at.connection} ${reason}`);
+    },
+  };
+  outage = new Outage({ store, logger: createLogger({ level: "silent" }), onDrop: (drop) => drops.push(drop) });
+});
+afterEach(() => {
+  outage.stop();
+  expect(vi.getTimerCount()).toBe(0);
+  vi.useRealTimers();
+});
+
+function claim(connection: string, given: Partial<Claim> = {}): Claim {
+  lastSession += 1;
+  return {
+    sessionId: `session-${lastSession}`,
+    streamId: "s1",
+    keyHash: Buffer.alloc(32),
+    server: "edge",
+    boot: "b1",
+    connection,
+    app: null,
+    clientIp: null,
+    protocol: null,
+    leaseSeconds: 30,
+    starts: false,
+    mayOust: "any",
+    ...given,
+  };
+}
+
+function idOf(verdict: Verdict): string {
+  if (!verdict.valid) throw new Error(`refused: ${verdict.reason}`);
+  return verdict.sessionId;
+}
+
+const admit = (connection: string, given: Partial<Claim> = {}, known: Partial<KnownKey> = {}) =>
+  outage.admit({ ...KNOWN, ...known }, claim(connection, given));
+const key = (stream: Partial<Stream>): Partial<KnownKey> => ({ stream: { ...STREAM, ...stream } });
+const inOneHour = () => new Date(Date.now() + 3_600_000).toISOString();
+const ALREADY_LIVE = { valid: false, reason: "already_live" };
+
+describe("a key that is known", () => {
+  it("is admitted", () => {
+    expect(admit("c1")).toMatchObject({ valid: true, stream: { status: "ready" }, lifetimeMs: 0 });
+    expect(admit("c2", { streamId: "s2", starts: true }, key({ id: "s2" }))).toMatchObject({
+      stream: { status: "live" },
+    });
+  });
+
+  it("lives as long as it has left", () => {
+    expect(admit("c1", {}, key({ expiresAt: inOneHour() }))).toMatchObject({ lifetimeMs: 3_600_000 });
+  });
+
+  it.each<[string, Partial<KnownKey>, string]>([
+    ["revoked", key({ status: "revoked" }), "revoked"],
+    ["disabled", key({ status: "disabled" }), "disabled"],
+    ["expired", key({ status: "expired" }), "expired"],
+    ["past its expiry", key({ expiresAt: "2020-01-01T00:00:00Z" }), "expired"],
+    ["past its grace", { goodUntil: new Date(0) }, "unknown"],
+  ])("is refused when it was %s", (_, known, reason) => {
+    expect(admit("c1", {}, known)).toEqual({ valid: false, reason });
+  });
+
+  it("is refused from the very moment it expires", () => {
+    expect(admit("c1", {}, key({ expiresAt: new Date(Date.now()).toISOString() }))).toEqual({
+      valid: false,
+      reason: "expired",
+    });
+  });
+
+  it("is refused to a second encoder, while the first is heard of", () => {
+    outage.holds("s1", claim("c1"));
+    expect(admit("c2")).toEqual(ALREADY_LIVE);
+    vi.advanceTimersByTime(29_000);
+    outage.heardOf({ server: "edge", connection: "c1" });
+    outage.heardOf({ server: "edge", connection: "c2" });
+    vi.advanceTimersByTime(29_000);
+    expect(admit("c2")).toEqual(ALREADY_LIVE);
+    vi.advanceTimersByTime(2000);
+    expect(admit("c2")).toMatchObject({ valid: true });
+  });
+
+  it("is refused to a second encoder while a provisional session reports", () => {
+    const sessionId = idOf(admit("c1"));
+    outage.start(sessionId);
+    for (let i = 0; i < 5; i++) {
+      vi.advanceTimersByTime(20_000);
+      outage.report(sessionId, {});
+    }
+    expect(admit("c2")).toEqual(ALREADY_LIVE);
+  });
+
+  it("is free again when the first is gone, and not when a stranger's end comes", () => {
+    outage.holds("s1", { ...claim("c1"), sessionId: "held" });
+    outage.letGo({ server: "edge", connection: "c2" });
+    outage.letGo({ sessionId: "another" });
+    expect(admit("c2")).toEqual(ALREADY_LIVE);
+    outage.letGo({ sessionId: "held" });
+    expect(admit("c2")).toMatchObject({ valid: true });
+  });
+
+  it("gives a connection that asks again the same session", () => {
+    const sessionId = idOf(admit("c1"));
+    expect(idOf(admit("c1"))).toBe(sessionId);
+    expect(outage.again("s1", claim("c1"))).toMatchObject({ sessionId });
+    expect(outage.again("s1", claim("c1", { boot: "b2" }))).toBeNull();
+    expect(outage.again("s2", claim("c1"))).toBeNull();
+  });
+
+  it("may be taken over by the stream's policy, where the first can be made to let go", () => {
+    admit("c1");
+    expect(admit("c2", { mayOust: "other servers" }, { policy: "takeover" })).toEqual(ALREADY_LIVE);
+    expect(admit("c2", {}, { policy: "takeover" })).toMatchObject({ valid: true });
+  });
+});
+
+describe("a provisional session", () => {
+  it("is its server's alone, and its boot's", () => {
+    const sessionId = idOf(admit("c1"));
+    expect(outage.find({ server: "edge", boot: "b1" }, sessionId)).toMatchObject({ id: "s1" });
+    expect(outage.find({ server: "other", boot: "b1" }, sessionId)).toBeNull();
+    expect(outage.find({ server: "edge", boot: "b2" }, sessionId)).toBeNull();
+    expect(outage.find({ server: "edge", boot: "b1" }, "made-up")).toBeNull();
+    expect(outage.findByConnection("edge", { streamKey: null, connectionId: "c1" })).toBe(sessionId);
+    expect(outage.findByConnection("other", { streamKey: null, connectionId: "c1" })).toBeNull();
+  });
+
+  it("is the newest where a connection id comes twice", () => {
+    admit("1", { boot: null });
+    const second = idOf(admit("1", { boot: null }));
+    expect(outage.findByConnection("edge", { streamKey: null, connectionId: "1" })).toBe(second);
+  });
+
+  it("goes from ready to live to reconnecting, and is no more when it ended before it started", async () => {
+    const sessionId = idOf(admit("c1"));
+    expect(outage.start(sessionId).status).toBe("live");
+    expect(outage.end(sessionId, "ended").status).toBe("reconnecting");
+    expect(outage.find({ server: "edge", boot: "b1" }, sessionId)).toBeNull();
+    const brief = idOf(admit("c2"));
+    outage.end(brief, "ended");
+    await outage.reconcile();
+    expect(asked.join()).not.toContain(brief);
+  });
+});
+
+describe("when the database is back", () => {
+  it("all is written as it was: ends first, then the sessions in the order they were admitted", async () => {
+    const first = idOf(admit("c1", { starts: true }));
+    await vi.advanceTimersByTimeAsync(10);
+    const second = idOf(admit("c2", { streamId: "s2" }, key({ id: "s2" })));
+    outage.start(second);
+    outage.report(second, { viewers: 40 });
+    outage.report(second, { viewers: 4 });
+    outage.keepEnd({ server: "edge", connection: "c0", keyHash: null }, "gone");
+    outage.end(first, "over");
+    await vi.advanceTimersByTimeAsync(RETRY_MS);
+    expect(asked).toEqual([
+      "end c0 gone",
+      `claim ${first}, started`,
+      "end c1 over",
+      `claim ${second}, started`,
+      "report c2 40",
+    ]);
+    await vi.advanceTimersByTimeAsync(10 * RETRY_MS);
+    expect(asked).toHaveLength(5);
+    expect(outage.find({ server: "edge", boot: "b1" }, second)).toBeNull();
+  });
+
+  it("is tried every second until then, however often another comes meanwhile", async () => {
+    answers.set("claim", () => {
+      throw away();
+    });
+    for (let i = 0; i < 50; i++) {
+      admit(`c${i}`, { streamId: `s${i}` }, key({ id: `s${i}` }));
+      await vi.advanceTimersByTimeAsync(100);
+    }
+    // 5 s, and one attempt ends with the first that finds the connection gone.
+    expect(asked.length).toBeGreaterThanOrEqual(4);
+    expect(asked.length).toBeLessThanOrEqual(5);
+    answers.clear();
+    asked = [];
+    await vi.advanceTimersByTimeAsync(RETRY_MS);
+    expect(asked).toHaveLength(50);
+  });
+
+  it("is claimed though nobody waited for the answer any more", async () => {
+    const signals: unknown[] = [];
+    const store = { claim: async (claimed: Claim) => void signals.push(claimed.signal) } as never;
+    const other = new Outage({ store, logger: createLogger({ level: "silent" }), onDrop: () => undefined });
+    other.admit(KNOWN, claim("c1", { signal: AbortSignal.abort() }));
+    await other.reconcile();
+    other.stop();
+    expect(signals).toEqual([undefined]);
+  });
+
+  it("drops who was not the first, and only where it still publishes", async () => {
+    answers.set("claim", async () => ({ valid: false, reason: "already_live" }));
+    const lost = idOf(admit("c1", { starts: true }));
+    const gone = idOf(admit("c2", { starts: true, streamId: "s2" }, key({ id: "s2" })));
+    outage.end(gone, "ended");
+    await outage.reconcile();
+    expect(drops).toEqual([{ server: "edge", boot: "b1", connection: "c1", sessionId: lost, reason: "already_live" }]);
+  });
+
+  it("drops as revoked whose key is nobody's any more", async () => {
+    answers.set("claim", async () => ({ valid: false, reason: "unknown" }));
+    admit("c1");
+    await outage.reconcile();
+    expect(drops).toMatchObject([{ reason: "revoked" }]);
+  });
+
+  it("one that cannot be written keeps no other from it", async () => {
+    const [bad, slow, good] = ["s1", "s2", "s3"].map((id) => idOf(admit(`c-${id}`, { streamId: id }, key({ id }))));
+    answers.set(`claim ${bad}`, () => {
+      throw poison();
+    });
+    answers.set(`claim ${slow}`, () => {
+      throw tooLong();
+    });
+    answers.set("end x poisoned", () => {
+      throw poison();
+    });
+    outage.keepEnd({ server: "edge", connection: "x", keyHash: null }, "poisoned");
+    await outage.reconcile();
+    expect(asked).toEqual(["end x poisoned", `claim ${bad}`, `claim ${slow}`, `claim ${good}`]);
+    asked = [];
+    await vi.advanceTimersByTimeAsync(RETRY_MS);
+    expect(asked).toEqual([`claim ${slow}`]);
+  });
+
+  it("what its media server says while it is written is written as well", async () => {
+    const sessionId = idOf(admit("c1"));
+    answers.set(`claim ${sessionId}`, async () => {
+      outage.start(sessionId);
+      return { valid: true, sessionId, stream: STREAM, lifetimeMs: 0, ousted: null };
+    });
+    answers.set(`start ${sessionId}`, () => outage.report(sessionId, { viewers: 3 }) as never);
+    answers.set("report c1 3", () => outage.end(sessionId, "over") as never);
+    await outage.reconcile();
+    expect(asked).toEqual([`claim ${sessionId}`, `start ${sessionId}`, "report c1 3", "end c1 over"]);
+  });
+
+  it("who is admitted while the others are written is written next", async () => {
+    const first = idOf(admit("c1"));
+    let second = "";
+    let finish = () => {};
+    answers.set(`claim ${first}`, async () => {
+      second = idOf(admit("c2", { streamId: "s2" }, key({ id: "s2" })));
+      await new Promise<void>((resolve) => {
+        finish = resolve;
+      });
+      return { valid: true, sessionId: first, stream: STREAM, lifetimeMs: 0, ousted: null };
+    });
+    await vi.advanceTimersByTimeAsync(RETRY_MS);
+    // Its turn comes while the first is still under way.
+    await vi.advanceTimersByTimeAsync(5 * RETRY_MS);
+    expect(asked).toEqual([`claim ${first}`]);
+    finish();
+    await vi.advanceTimersByTimeAsync(RETRY_MS);
+    expect(asked).toEqual([`claim ${first}`, `claim ${second}`]);
+  });
+});
+
+it("holds no more than it was made for", () => {
+  for (let i = 0; i < 10_000; i++) admit(`c${i}`, { streamId: `s${i}` }, key({ id: `s${i}` }));
+  expect(() => admit("one-more", { streamId: "more" }, key({ id: "more" }))).toThrow(
+    expect.objectContaining({ code: "unavailable" }),
+  );
+});

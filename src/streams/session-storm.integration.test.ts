@@ -1,0 +1,163 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createTestDatabase, type TestDatabase } from "../../test/helpers/database.ts";
+import {
+  createStreamSteps,
+  LEASE_SECONDS,
+  type StreamSteps,
+  type TestStream,
+} from "../../test/helpers/stream-sessions.ts";
+import { createPool, type Pool } from "../db/pool.ts";
+import { AppError } from "../errors.ts";
+import { createLogger } from "../logger.ts";
+import { createStreamService } from "./create-stream-service.ts";
+import { createKeyExpiry } from "./key-expiry.ts";
+import { SessionStore } from "./session-store.ts";
+import { hashStreamKey } from "./stream-key.ts";
+
+/*
+ * Everybody at once on few streams: encoders, media servers, owners, psql and the clock, over several pools as several
+ * processes would. Nobody waits for another in a circle, no step fails but by its rules, and what is left agrees.
+ */
+
+const STREAMS = 4;
+const ACTORS = 12;
+const STEPS = 80;
+const EXPECTED = new Set(["not_found", "conflict"]);
+const STATUSES = ["revoked", "disabled", "expired", "ended", "ready"];
+
+function createRandom(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+}
+
+describe("a storm on few streams", () => {
+  let database: TestDatabase;
+  let steps: StreamSteps;
+  let pools: Pool[];
+  const logger = createLogger({ level: "silent" });
+
+  beforeAll(async () => {
+    database = await createTestDatabase();
+    steps = createStreamSteps(database);
+    pools = [1, 2].map((n) =>
+      createPool({ connectionString: database.url, max: 6, queryTimeoutMs: 20_000, applicationName: `p${n}`, logger }),
+    );
+  });
+  afterAll(async () => {
+    await Promise.all(pools.map((pool) => pool.end()));
+    await database.drop();
+  });
+
+  it("ends in no deadlock, no error but by the rules, and one session a stream", async () => {
+    const streams: TestStream[] = [];
+    for (let i = 0; i < STREAMS; i++) {
+      const policy = i % 2 ? "takeover" : "first_wins";
+      streams.push(await steps.newStream({ policy, reconnectWindowSeconds: i, userId: `user-${i % 2}` }));
+    }
+    const expiries = pools.map((pool) => createKeyExpiry({ pool, logger }));
+    const unexpected: unknown[] = [];
+    const counts = new Map<string, number>();
+
+    async function act(actor: number): Promise<void> {
+      const random = createRandom(actor + 1);
+      const pool = pools[actor % pools.length] as Pool;
+      const store = new SessionStore({ pool }, { defaultReconnectSeconds: 60 });
+      const service = createStreamService({ pool }, { maxStreamsPerUser: 1000, defaultReconnectSeconds: 60 });
+      const owner = { server: `edge-${actor % 3}`, boot: "b1" };
+      const sessions: string[] = [];
+      const anySession = () => sessions[random(sessions.length)] ?? "none";
+      for (let step = 0; step < STEPS; step++) {
+        const stream = streams[random(STREAMS)] as TestStream;
+        const at = { server: owner.server, connection: `c${random(3)}`, keyHash: hashStreamKey(stream.key) };
+        const what: [string, () => Promise<unknown>][] = [
+          [
+            "claim",
+            async () => {
+              const result = await steps.claim(stream, at.connection, { ...owner, starts: random(2) === 0 }, store);
+              if (result.valid) sessions.push(result.sessionId);
+            },
+          ],
+          ["start", () => store.start(owner, anySession(), LEASE_SECONDS)],
+          ["report", () => store.report(owner, anySession(), { viewers: random(9), bitrateKbps: 100 }, LEASE_SECONDS)],
+          ["end", () => store.end(owner, anySession(), "ended")],
+          ["reportConnection", () => store.reportConnection(at, { mediaTimeMs: step }, LEASE_SECONDS)],
+          ["endConnection", () => store.endConnection(at, "ended")],
+          ["sweep", () => store.sweep(stream.id)],
+          [
+            "psql",
+            () =>
+              pool.query("UPDATE streams SET status = $2 WHERE id = $1", [
+                stream.id,
+                STATUSES[random(STATUSES.length)],
+              ]),
+          ],
+          ["enable", () => service.enable(stream.id)],
+          [
+            "ready",
+            () => pool.query("UPDATE streams SET status = 'ready', expires_at = NULL WHERE id = $1", [stream.id]),
+          ],
+          ["lease lost", () => steps.pass(stream, "lease_until")],
+          ["window passed", () => steps.pass(stream, "reconnect_until")],
+          ["reservation lapsed", () => steps.pass(stream, "reserved_until")],
+          [
+            "expiry",
+            async () => {
+              await pool.query("UPDATE streams SET expires_at = clock_timestamp() WHERE id = $1", [stream.id]);
+              expiries[actor % pools.length]?.arm();
+            },
+          ],
+          ["settings", () => service.change(stream.id, { title: `t${step}` })],
+        ];
+        // Half of the time what media servers do, so that there is something to end.
+        const [name, work] = what[random(2) ? random(7) : random(what.length)] as (typeof what)[number];
+        try {
+          await work();
+          counts.set(name, (counts.get(name) ?? 0) + 1);
+        } catch (error) {
+          if (!(error instanceof AppError && EXPECTED.has(error.code))) unexpected.push([name, error]);
+        }
+      }
+    }
+
+    await Promise.all(Array.from({ length: ACTORS }, (_, actor) => act(actor)));
+    for (const expiry of expiries) expiry.stop();
+    expect(unexpected).toEqual([]);
+    // Every kind of step came through.
+    expect([...counts.keys()].length).toBeGreaterThan(12);
+    expect(await steps.findDisagreements()).toEqual([]);
+    const [row] = await database.query<{ deadlocks: number }>(
+      "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()",
+    );
+    expect(row?.deadlocks).toBe(0);
+  });
+
+  it("survives users that are deleted while their keys expire and their streams are claimed", async () => {
+    const unexpected: unknown[] = [];
+    const [first, second] = pools as [Pool, Pool];
+    const expiries = pools.map((pool) => createKeyExpiry({ pool, logger }));
+    for (let round = 0; round < 15; round++) {
+      const streams = await Promise.all(Array.from({ length: 6 }, () => steps.newStream({ userId: "leaver" })));
+      await Promise.all(streams.map((stream) => steps.claim(stream, "c1", { starts: true })));
+      await first.query(
+        "UPDATE streams SET expires_at = clock_timestamp() + random() * interval '5 ms' WHERE user_id = 'leaver'",
+      );
+      const note = (error: unknown) => void unexpected.push(error);
+      await Promise.all([
+        ...expiries.map((expiry) => expiry.arm()),
+        second.query("DELETE FROM users WHERE id = 'leaver'").catch(note),
+        ...streams.map((stream) => steps.claim(stream, "c2").catch(note)),
+        ...streams.map((stream) => steps.store.sweep(stream.id).catch(note)),
+      ]);
+    }
+    for (const expiry of expiries) expiry.stop();
+    expect(unexpected).toEqual([]);
+    expect(await steps.findDisagreements()).toEqual([]);
+    const [row] = await database.query<{ deadlocks: number }>(
+      "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()",
+    );
+    expect(row?.deadlocks).toBe(0);
+  });
+});

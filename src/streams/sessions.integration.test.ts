@@ -1,0 +1,494 @@
+import { randomUUID } from "node:crypto";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { createTestDatabase, type TestDatabase } from "../../test/helpers/database.ts";
+import {
+  createStreamSteps,
+  LEASE_SECONDS,
+  type StreamSteps,
+  type TestStream,
+} from "../../test/helpers/stream-sessions.ts";
+import type { AppError } from "../errors.ts";
+import { type ClaimResult, SessionStore } from "./session-store.ts";
+import { hashStreamKey } from "./stream-key.ts";
+
+/*
+ * Who gets a stream, who keeps it, and what ends it: every step against a real database. After each test the streams
+ * and their sessions are asked whether they tell the same.
+ */
+
+let database: TestDatabase;
+let steps: StreamSteps;
+let store: SessionStore;
+const EDGE = { server: "edge", boot: "b1" };
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  steps = createStreamSteps(database);
+  store = steps.store;
+});
+afterEach(async () => {
+  const disagreements = await steps.findDisagreements();
+  await database.query("DELETE FROM streams");
+  expect(disagreements).toEqual([]);
+});
+afterAll(() => database.drop());
+
+function idOf(result: ClaimResult): string {
+  if (!result.valid) throw new Error(`the claim was refused: ${result.reason}`);
+  return result.sessionId;
+}
+
+/** A stream with a session that is live. */
+async function newLive(settings: Parameters<StreamSteps["newStream"]>[0] = {}, connection = "c1") {
+  const stream = await steps.newStream(settings);
+  const sessionId = idOf(await steps.claim(stream, connection));
+  await store.start(EDGE, sessionId, LEASE_SECONDS);
+  return { stream, sessionId };
+}
+
+async function codeOf(work: Promise<unknown>): Promise<string> {
+  return work.then(
+    () => "ok",
+    (error: AppError) => error.code ?? `${error}`,
+  );
+}
+
+/** Everything that is stored of a stream, to see that nothing changed. */
+async function stateOf(stream: TestStream): Promise<unknown> {
+  return database.query(
+    "SELECT s.*, to_jsonb(e) AS session FROM streams s LEFT JOIN stream_sessions e ON e.stream_id = s.id WHERE s.id = $1",
+    [stream.id],
+  );
+}
+
+async function expectSession(stream: TestStream, expected: object): Promise<void> {
+  expect((await steps.sessionsOf(stream)).at(-1)).toMatchObject(expected);
+}
+
+describe("one session after the other", () => {
+  it("goes from ready to live to reconnecting to ended", async () => {
+    const stream = await steps.newStream();
+    const sessionId = idOf(await steps.claim(stream, "c1"));
+    expect(await steps.statusOf(stream)).toBe("ready");
+    await expectSession(stream, { state: "reserved", connections: 1, started_at: null });
+    expect(await store.start(EDGE, sessionId, LEASE_SECONDS)).toMatchObject({ status: "live", endedAt: null });
+    await expectSession(stream, { state: "live", reserved_until: null });
+    await store.report(EDGE, sessionId, { bitrateKbps: 2500.4, viewers: 3 }, LEASE_SECONDS);
+    expect((await steps.service.get(stream.id)).bitrateKbps).toBe(2500);
+    expect(await store.end(EDGE, sessionId, "unpublished")).toMatchObject({
+      status: "reconnecting",
+      bitrateKbps: null,
+    });
+    await expectSession(stream, { state: "reconnecting", end_reason: "unpublished", lease_until: null });
+    await steps.pass(stream, "reconnect_until");
+    await store.sweep(stream.id);
+    expect(await steps.statusOf(stream)).toBe("ended");
+    await expectSession(stream, {
+      state: "ended",
+      end_reason: "unpublished",
+      peak_viewers: 3,
+      mean_bitrate_kbps: 2500,
+    });
+  });
+
+  it("is over at once where the stream waits for nobody", async () => {
+    const { stream, sessionId } = await newLive({ reconnectWindowSeconds: 0 });
+    expect(await store.end(EDGE, sessionId, "ended")).toMatchObject({ status: "ended" });
+    await expectSession(stream, { state: "ended", end_reason: "ended" });
+  });
+
+  it("gives a stream that has ended to the next, as a session of its own", async () => {
+    const { stream, sessionId } = await newLive({ reconnectWindowSeconds: 0 });
+    await store.end(EDGE, sessionId, "ended");
+    const next = idOf(await steps.claim(stream, "c2"));
+    expect(await store.start(EDGE, next, LEASE_SECONDS)).toMatchObject({ status: "live" });
+    expect((await steps.sessionsOf(stream)).map(({ state }) => state)).toEqual(["ended", "live"]);
+  });
+
+  it("starts as often as it is told, once", async () => {
+    const { stream, sessionId } = await newLive();
+    const before = await steps.sessionsOf(stream);
+    await store.start(EDGE, sessionId, LEASE_SECONDS);
+    expect((await steps.sessionsOf(stream)).map(({ started_at }) => started_at)).toEqual([before[0]?.started_at]);
+  });
+
+  it("takes figures with fractions as media servers measure them", async () => {
+    const { sessionId } = await newLive();
+    const figures = { bitrateKbps: 0.6, viewers: 0, mediaTimeMs: 1234.567 };
+    expect(await codeOf(store.report(EDGE, sessionId, figures, LEASE_SECONDS))).toBe("ok");
+    expect(await codeOf(store.report(EDGE, sessionId, { mediaTimeMs: Number.MAX_SAFE_INTEGER }, LEASE_SECONDS))).toBe(
+      "ok",
+    );
+  });
+
+  it("counts every report in the peak and the mean, whatever comes last", async () => {
+    const { stream, sessionId } = await newLive();
+    for (const [bitrateKbps, viewers] of [
+      [1000, 5],
+      [3000, 50],
+      [2000, 7],
+    ] as const) {
+      await store.report(EDGE, sessionId, { bitrateKbps, viewers }, LEASE_SECONDS);
+    }
+    await store.report(EDGE, sessionId, {}, LEASE_SECONDS);
+    expect(await steps.service.get(stream.id)).toMatchObject({ bitrateKbps: 2000, viewers: 7 });
+    await expectSession(stream, { peak_viewers: 50, mean_bitrate_kbps: 2000 });
+  });
+});
+
+describe("two who want one stream", () => {
+  it("gives it to one of fifty that ask at the same moment, over two stores", async () => {
+    const stream = await steps.newStream();
+    const other = new SessionStore(database, { defaultReconnectSeconds: 60 });
+    const results = await Promise.all(
+      Array.from({ length: 50 }, (_, i) =>
+        steps.claim(stream, `c${i}`, { server: `edge-${i % 5}` }, i % 2 ? store : other),
+      ),
+    );
+    expect(results.filter(({ valid }) => valid)).toHaveLength(1);
+    expect(results.filter((result) => !result.valid && result.reason !== "already_live")).toEqual([]);
+    expect(await steps.sessionsOf(stream)).toHaveLength(1);
+  });
+
+  it("refuses the second while the first is reserved, and while it is live", async () => {
+    const stream = await steps.newStream();
+    const first = idOf(await steps.claim(stream, "c1"));
+    expect(await steps.claim(stream, "c2")).toEqual({ valid: false, reason: "already_live" });
+    await store.start(EDGE, first, LEASE_SECONDS);
+    expect(await steps.claim(stream, "c2")).toEqual({ valid: false, reason: "already_live" });
+    expect(await steps.claim(stream, "c1", { server: "elsewhere" })).toEqual({ valid: false, reason: "already_live" });
+  });
+
+  it("gives a connection that asks again the same session, reserved or live", async () => {
+    const stream = await steps.newStream();
+    const first = idOf(await steps.claim(stream, "c1"));
+    expect(idOf(await steps.claim(stream, "c1"))).toBe(first);
+    await store.start(EDGE, first, LEASE_SECONDS);
+    expect(idOf(await steps.claim(stream, "c1"))).toBe(first);
+    expect(await steps.statusOf(stream)).toBe("live");
+    await expectSession(stream, { state: "live", connections: 1 });
+  });
+
+  it("gives an encoder that came back and asks again the same session, and counts it once", async () => {
+    const { stream, sessionId } = await newLive();
+    await store.end(EDGE, sessionId, "ended");
+    const back = idOf(await steps.claim(stream, "c2"));
+    expect(idOf(await steps.claim(stream, "c2"))).toBe(back);
+    expect(await steps.claim(stream, "c3")).toEqual({ valid: false, reason: "already_live" });
+    expect(await store.start(EDGE, back, LEASE_SECONDS)).toMatchObject({ status: "live" });
+    await expectSession(stream, { state: "live", connections: 2 });
+  });
+
+  it("gives the stream to others when a reservation lapsed, and the late start is of no session then", async () => {
+    const stream = await steps.newStream();
+    const slow = idOf(await steps.claim(stream, "c1"));
+    await steps.pass(stream, "reserved_until");
+    const next = idOf(await steps.claim(stream, "c2"));
+    expect(next).not.toBe(slow);
+    expect(await codeOf(store.start(EDGE, slow, LEASE_SECONDS))).toBe("not_found");
+    expect(await codeOf(store.end(EDGE, slow, "ended"))).toBe("not_found");
+    expect(await store.start(EDGE, next, LEASE_SECONDS)).toMatchObject({ status: "live" });
+    await expectSession(stream, { connections: 1, connection: "c2" });
+  });
+
+  it("lets a late start be one where nobody took the stream", async () => {
+    const stream = await steps.newStream();
+    const slow = idOf(await steps.claim(stream, "c1"));
+    await steps.pass(stream, "reserved_until");
+    expect(await store.start(EDGE, slow, LEASE_SECONDS)).toMatchObject({ status: "live" });
+  });
+
+  it("lets an encoder that came back start late where nobody took the stream", async () => {
+    const { stream, sessionId } = await newLive();
+    await store.end(EDGE, sessionId, "ended");
+    const back = idOf(await steps.claim(stream, "c2"));
+    await steps.pass(stream, "reserved_until");
+    expect(await store.start(EDGE, back, LEASE_SECONDS)).toMatchObject({ status: "live" });
+  });
+
+  it("forgets a reservation that nobody started", async () => {
+    const stream = await steps.newStream();
+    await steps.claim(stream, "c1");
+    await store.sweep(stream.id);
+    expect(await steps.sessionsOf(stream)).toHaveLength(1);
+    await steps.pass(stream, "reserved_until");
+    expect(await store.findDue()).toContain(stream.id);
+    await store.sweep(stream.id);
+    expect(await steps.sessionsOf(stream)).toEqual([]);
+    expect(await steps.statusOf(stream)).toBe("ready");
+  });
+
+  it("claims nothing for somebody who does not wait any more", async () => {
+    const stream = await steps.newStream();
+    const signal = AbortSignal.abort(new Error("gone"));
+    await expect(steps.claim(stream, "c1", { signal })).rejects.toThrow("gone");
+    expect(await steps.sessionsOf(stream)).toEqual([]);
+  });
+});
+
+describe("an encoder that comes back", () => {
+  it("goes on with the same session over another connection", async () => {
+    const { stream, sessionId } = await newLive();
+    await store.end(EDGE, sessionId, "ended");
+    const back = idOf(await steps.claim(stream, "c2", { server: "other", boot: "x" }));
+    expect(back).not.toBe(sessionId);
+    expect(await steps.statusOf(stream)).toBe("reconnecting");
+    const { startedAt } = await store.start({ server: "other", boot: "x" }, back, LEASE_SECONDS);
+    const rows = await steps.sessionsOf(stream);
+    expect(rows).toMatchObject([{ state: "live", connections: 2, server: "other", ended_at: null, end_reason: null }]);
+    expect(startedAt).toBe(rows[0]?.started_at?.toISOString());
+  });
+
+  it("is not ended by what comes late of its old connection", async () => {
+    const { stream, sessionId } = await newLive();
+    await store.end(EDGE, sessionId, "ended");
+    const back = idOf(await steps.claim(stream, "c2"));
+    for (const state of ["reserved", "live"]) {
+      if (state === "live") await store.start(EDGE, back, LEASE_SECONDS);
+      const before = await stateOf(stream);
+      expect(await codeOf(store.end(EDGE, sessionId, "late"))).toBe("not_found");
+      expect(await codeOf(store.report(EDGE, sessionId, { viewers: 9 }, LEASE_SECONDS))).toBe("not_found");
+      await store.endConnection({ server: "edge", connection: "c1", keyHash: hashStreamKey(stream.key) }, "late");
+      await store.endConnection({ server: "edge", connection: "c1", keyHash: null }, "late");
+      expect(await stateOf(stream)).toEqual(before);
+    }
+  });
+
+  it("finds the stream ended when its window has passed", async () => {
+    const { stream, sessionId } = await newLive();
+    await store.end(EDGE, sessionId, "ended");
+    await store.sweep(stream.id);
+    expect(await steps.statusOf(stream)).toBe("reconnecting");
+    await steps.pass(stream, "reconnect_until");
+    await store.sweep(stream.id);
+    await expectSession(stream, { state: "ended" });
+    const back = idOf(await steps.claim(stream, "c2"));
+    await store.start(EDGE, back, LEASE_SECONDS);
+    expect(await steps.sessionsOf(stream)).toHaveLength(2);
+  });
+
+  it("has its reservation although the window passes meanwhile", async () => {
+    const { stream, sessionId } = await newLive();
+    await store.end(EDGE, sessionId, "ended");
+    const back = idOf(await steps.claim(stream, "c2"));
+    await steps.pass(stream, "reconnect_until");
+    expect(await store.findDue()).not.toContain(stream.id);
+    await store.sweep(stream.id);
+    expect(await store.start(EDGE, back, LEASE_SECONDS)).toMatchObject({ status: "live" });
+    await expectSession(stream, { connections: 2 });
+  });
+
+  it("finds the stream ended where it was let in and never started", async () => {
+    const { stream, sessionId } = await newLive();
+    await store.end(EDGE, sessionId, "ended");
+    await steps.claim(stream, "c2");
+    await steps.pass(stream, "reconnect_until");
+    await steps.pass(stream, "reserved_until");
+    await store.sweep(stream.id);
+    expect(await steps.statusOf(stream)).toBe("ended");
+  });
+
+  it("waits for the encoder for what is left of the window when it goes before it starts", async () => {
+    const { stream, sessionId } = await newLive();
+    await store.end(EDGE, sessionId, "ended");
+    const back = idOf(await steps.claim(stream, "c2"));
+    await store.end(EDGE, back, "refused by the media server");
+    expect(await steps.statusOf(stream)).toBe("reconnecting");
+    expect((await steps.claim(stream, "c3")).valid).toBe(true);
+  });
+});
+
+describe("a lost lease", () => {
+  async function newLost() {
+    const live = await newLive();
+    await steps.pass(live.stream, "lease_until");
+    expect(await store.findDue()).toContain(live.stream.id);
+    await store.sweep(live.stream.id);
+    expect(await steps.statusOf(live.stream)).toBe("reconnecting");
+    return live;
+  }
+
+  it("makes the stream wait, and a report of the same session makes it live again", async () => {
+    const { stream, sessionId } = await newLost();
+    await expectSession(stream, { state: "reconnecting", end_reason: "lease_lost" });
+    await store.report(EDGE, sessionId, { viewers: 2 }, LEASE_SECONDS);
+    expect(await steps.service.get(stream.id)).toMatchObject({ status: "live", viewers: 2 });
+    await expectSession(stream, { state: "live", connections: 1, end_reason: null, ended_at: null });
+  });
+
+  it("gives the stream to another encoder, and the silent one gets it back no more", async () => {
+    const { stream, sessionId } = await newLost();
+    const next = idOf(await steps.claim(stream, "c2"));
+    expect(await codeOf(store.report(EDGE, sessionId, {}, LEASE_SECONDS))).toBe("not_found");
+    expect(await codeOf(store.report(EDGE, next, {}, LEASE_SECONDS))).toBe("conflict");
+    await store.start(EDGE, next, LEASE_SECONDS);
+    await expectSession(stream, { state: "live", connection: "c2", connections: 2 });
+  });
+
+  it("is no end that the encoder made: its end is still taken", async () => {
+    const { stream, sessionId } = await newLost();
+    expect(await store.end(EDGE, sessionId, "ended")).toMatchObject({ status: "reconnecting" });
+    expect(await codeOf(store.report(EDGE, sessionId, {}, LEASE_SECONDS))).toBe("conflict");
+    await expectSession(stream, { end_reason: "ended" });
+  });
+
+  it("is none while reports come", async () => {
+    const { stream, sessionId } = await newLive();
+    await steps.pass(stream, "lease_until");
+    await store.report(EDGE, sessionId, {}, LEASE_SECONDS);
+    await store.sweep(stream.id);
+    expect(await steps.statusOf(stream)).toBe("live");
+  });
+
+  it("opens a session again that ended by it, when its connection's media moves again", async () => {
+    const { stream } = await newLost();
+    const at = { server: "edge", connection: "c1", keyHash: hashStreamKey(stream.key) };
+    await steps.pass(stream, "reconnect_until");
+    await store.sweep(stream.id);
+    expect(await steps.statusOf(stream)).toBe("ended");
+    expect(await store.reportConnection({ ...at, connection: "c9" }, { mediaTimeMs: 5 }, LEASE_SECONDS)).toBeNull();
+    expect(await steps.statusOf(stream)).toBe("ended");
+    expect(await store.reportConnection(at, { mediaTimeMs: 5 }, LEASE_SECONDS)).toBeNull();
+    expect(await steps.statusOf(stream)).toBe("live");
+    expect(await steps.sessionsOf(stream)).toHaveLength(1);
+  });
+
+  it("opens none again that ended otherwise, or whose place is taken", async () => {
+    const { stream, sessionId } = await newLive({ reconnectWindowSeconds: 0 });
+    const at = { server: "edge", connection: "c1", keyHash: hashStreamKey(stream.key) };
+    await store.end(EDGE, sessionId, "ended");
+    await store.reportConnection(at, { mediaTimeMs: 5 }, LEASE_SECONDS);
+    expect(await steps.statusOf(stream)).toBe("ended");
+    const next = idOf(await steps.claim(stream, "c2"));
+    await store.reportConnection(at, { mediaTimeMs: 6 }, LEASE_SECONDS);
+    await expectSession(stream, { claim: next, state: "reserved" });
+  });
+
+  it("is renewed by no media that stands still", async () => {
+    const { stream } = await newLive();
+    const at = { server: "edge", connection: "c1", keyHash: hashStreamKey(stream.key) };
+    await store.reportConnection(at, { mediaTimeMs: 1800 }, LEASE_SECONDS);
+    await steps.pass(stream, "lease_until");
+    await store.reportConnection(at, { mediaTimeMs: 1800 }, LEASE_SECONDS);
+    await store.sweep(stream.id);
+    expect(await steps.statusOf(stream)).toBe("reconnecting");
+    await store.reportConnection(at, { mediaTimeMs: 1800 }, LEASE_SECONDS);
+    expect(await steps.statusOf(stream)).toBe("reconnecting");
+    await store.reportConnection(at, { mediaTimeMs: 1900 }, LEASE_SECONDS);
+    expect(await steps.statusOf(stream)).toBe("live");
+  });
+
+  it("is lost only when it is over, whoever sweeps and however often", async () => {
+    const { stream } = await newLive();
+    await Promise.all(Array.from({ length: 10 }, () => store.sweep(stream.id)));
+    expect(await steps.statusOf(stream)).toBe("live");
+    await steps.pass(stream, "lease_until");
+    await Promise.all(Array.from({ length: 10 }, () => store.sweep(stream.id)));
+    expect(await steps.sessionsOf(stream)).toMatchObject([{ state: "reconnecting", end_reason: "lease_lost" }]);
+  });
+});
+
+describe("taking a stream over", () => {
+  it("ends the session that is on, tells who is to drop it, and begins another", async () => {
+    const { stream, sessionId } = await newLive({ policy: "takeover" });
+    const result = await steps.claim(stream, "c2");
+    expect(result).toMatchObject({
+      valid: true,
+      ousted: { ...EDGE, connection: "c1", sessionId, reason: "taken_over" },
+    });
+    expect(await steps.sessionsOf(stream)).toMatchObject([
+      { state: "ended", end_reason: "taken_over", drop_reason: "taken_over" },
+      { state: "reserved", connection: "c2" },
+    ]);
+    expect(await store.findDrops({ streamId: stream.id })).toMatchObject([{ sessionId, reason: "taken_over" }]);
+    expect(await store.findDrops(EDGE)).toContainEqual(expect.objectContaining({ sessionId, reason: "taken_over" }));
+    expect(await codeOf(store.report(EDGE, sessionId, {}, LEASE_SECONDS))).toBe("conflict");
+    expect(await steps.findDisagreements()).toEqual([]);
+    await store.start(EDGE, idOf(result), LEASE_SECONDS);
+    const { startedAt } = await steps.service.get(stream.id);
+    expect(startedAt).toBe((await steps.sessionsOf(stream)).at(-1)?.started_at?.toISOString());
+  });
+
+  it("leaves nothing live where the new encoder never starts", async () => {
+    const { stream } = await newLive({ policy: "takeover" });
+    await steps.claim(stream, "c2");
+    await steps.pass(stream, "reserved_until");
+    await store.sweep(stream.id);
+    expect(await steps.statusOf(stream)).toBe("ended");
+    expect(await steps.sessionsOf(stream)).toHaveLength(1);
+  });
+
+  it("ends no session of the same server where that cannot be made to let go", async () => {
+    const { stream } = await newLive({ policy: "takeover" });
+    const who = { mayOust: "other servers" } as const;
+    expect(await steps.claim(stream, "c2", who)).toEqual({ valid: false, reason: "already_live" });
+    expect(await steps.claim(stream, "c2", { ...who, server: "elsewhere" })).toMatchObject({ valid: true });
+  });
+});
+
+describe("whose session it is", () => {
+  it("is not found by another server, by another boot, or by a name that nobody gave", async () => {
+    const { stream, sessionId } = await newLive();
+    const before = await stateOf(stream);
+    const strangers = [
+      [{ server: "other", boot: "b1" }, sessionId],
+      [{ server: "edge", boot: "b2" }, sessionId],
+      [{ server: "edge", boot: "" }, sessionId],
+      [EDGE, randomUUID()],
+      [EDGE, stream.id],
+    ] as const;
+    for (const [owner, id] of strangers) {
+      expect(await codeOf(store.start(owner, id, LEASE_SECONDS))).toBe("not_found");
+      expect(await codeOf(store.report(owner, id, { viewers: 1 }, LEASE_SECONDS))).toBe("not_found");
+      expect(await codeOf(store.end(owner, id, "ended"))).toBe("not_found");
+    }
+    expect(await stateOf(stream)).toEqual(before);
+  });
+
+  it("is a conflict when it has ended", async () => {
+    const { stream, sessionId } = await newLive({ reconnectWindowSeconds: 0 });
+    await store.end(EDGE, sessionId, "ended");
+    const before = await stateOf(stream);
+    expect(await codeOf(store.start(EDGE, sessionId, LEASE_SECONDS))).toBe("conflict");
+    expect(await codeOf(store.report(EDGE, sessionId, {}, LEASE_SECONDS))).toBe("conflict");
+    expect(await codeOf(store.end(EDGE, sessionId, "again"))).toBe("conflict");
+    expect(await stateOf(stream)).toEqual(before);
+  });
+
+  it("takes no report before the start", async () => {
+    const stream = await steps.newStream();
+    const sessionId = idOf(await steps.claim(stream, "c1"));
+    expect(await codeOf(store.report(EDGE, sessionId, { viewers: 1 }, LEASE_SECONDS))).toBe("conflict");
+    await store.reportConnection(
+      { server: "edge", connection: "c1", keyHash: hashStreamKey(stream.key) },
+      {},
+      LEASE_SECONDS,
+    );
+    await expectSession(stream, { state: "reserved" });
+  });
+
+  it("is the next boot's when the media server says that it was started anew", async () => {
+    const { stream, sessionId } = await newLive();
+    const again = idOf(await steps.claim(stream, "c1", { boot: "b2" }));
+    expect(again).not.toBe(sessionId);
+    expect(await steps.statusOf(stream)).toBe("reconnecting");
+    expect(await codeOf(store.report(EDGE, sessionId, {}, LEASE_SECONDS))).toBe("not_found");
+    await store.start({ server: "edge", boot: "b2" }, again, LEASE_SECONDS);
+    await expectSession(stream, { state: "live", boot: "b2", connections: 2 });
+  });
+
+  it("is a new boot's at once where nginx publishes with a connection id that it had before", async () => {
+    const nginx = { server: "nginx-1", boot: null, starts: true, mayOust: "other servers" } as const;
+    const stream = await steps.newStream();
+    const other = await steps.newStream();
+    const third = await steps.newStream();
+    await steps.claim(stream, "1", nginx);
+    await steps.claim(other, "2", nginx);
+    expect(await steps.sessionsOf(other)).toMatchObject([{ boot: "1" }]);
+    expect(await steps.claim(stream, "5", nginx)).toEqual({ valid: false, reason: "already_live" });
+    expect(await steps.claim(stream, "1", nginx)).toMatchObject({ valid: true, stream: { status: "live" } });
+    expect(await steps.sessionsOf(stream)).toMatchObject([{ boot: "2", state: "live", connections: 2 }]);
+    await steps.claim(third, "3", nginx);
+    expect(await steps.sessionsOf(third)).toMatchObject([{ boot: "2" }]);
+  });
+});

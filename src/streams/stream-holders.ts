@@ -1,0 +1,71 @@
+/*
+ * Who publishes which stream, as far as this process knows: what tells the first from the second while the database
+ * cannot be asked.
+ */
+
+/** Past it the one that was not heard of for longest is forgotten. */
+const MAX_HOLDERS = 10_000;
+
+export interface Holder {
+  server: string;
+  connection: string;
+  sessionId: string;
+  /** Monotonic; a holder that was not heard of for longer than its lease holds nothing. */
+  heardAt: number;
+  leaseMs: number;
+}
+
+/** Names a holder by its session, or by its connection. */
+export type Publisher = { sessionId: string } | { server: string; connection: string };
+
+export class StreamHolders {
+  /** By stream, the one heard of longest ago first. */
+  readonly #holders = new Map<string, Holder>();
+  /** Each by both of its names. */
+  readonly #streamOf = new Map<string, string>();
+
+  put(streamId: string, given: Pick<Holder, "server" | "connection" | "sessionId"> & { leaseSeconds: number }): void {
+    const { server, connection, sessionId, leaseSeconds } = given;
+    this.#forget(streamId);
+    const holder = { server, connection, sessionId, heardAt: performance.now(), leaseMs: leaseSeconds * 1000 };
+    this.#holders.set(streamId, holder);
+    for (const name of namesOf(holder)) this.#streamOf.set(name, streamId);
+    const [oldest] = this.#holders.keys();
+    if (this.#holders.size > MAX_HOLDERS && oldest !== undefined) this.#forget(oldest);
+  }
+
+  hear(publisher: Publisher): void {
+    const streamId = this.#streamOf.get(nameOf(publisher));
+    const holder = streamId === undefined ? undefined : this.#holders.get(streamId);
+    if (streamId === undefined || holder === undefined) return;
+    holder.heardAt = performance.now();
+    this.#holders.delete(streamId);
+    this.#holders.set(streamId, holder);
+  }
+
+  drop(publisher: Publisher): void {
+    const streamId = this.#streamOf.get(nameOf(publisher));
+    if (streamId !== undefined) this.#forget(streamId);
+  }
+
+  /** Who holds the stream now; null where nobody is known to. */
+  find(streamId: string): Holder | null {
+    const holder = this.#holders.get(streamId);
+    return holder === undefined || performance.now() - holder.heardAt > holder.leaseMs ? null : holder;
+  }
+
+  #forget(streamId: string): void {
+    const holder = this.#holders.get(streamId);
+    if (holder === undefined) return;
+    this.#holders.delete(streamId);
+    for (const name of namesOf(holder)) if (this.#streamOf.get(name) === streamId) this.#streamOf.delete(name);
+  }
+}
+
+function namesOf(holder: Holder): string[] {
+  return [nameOf({ sessionId: holder.sessionId }), nameOf({ server: holder.server, connection: holder.connection })];
+}
+
+function nameOf(publisher: Publisher): string {
+  return "sessionId" in publisher ? publisher.sessionId : `${publisher.server}\u0000${publisher.connection}`;
+}
