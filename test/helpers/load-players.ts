@@ -53,6 +53,8 @@ export interface LoadOptions {
   fileIds: string[];
   mintToken: (userId: string) => Promise<string>;
   paceMs?: number;
+  /** Where several loads share files: how many windows are others'. */
+  firstWindow?: number;
 }
 
 /** Starts the players; they go on until `settle` or `stop`. */
@@ -80,7 +82,7 @@ export class Load {
         (fileId, file): Stream => ({
           userId,
           fileId,
-          windowFromMs: (user * options.fileIds.length + file) * WINDOW_MS,
+          windowFromMs: ((options.firstWindow ?? 0) + user * options.fileIds.length + file) * WINDOW_MS,
           sessionId: `${userId}/${fileId}`,
           acked: [],
           cut: [],

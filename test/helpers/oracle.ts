@@ -17,7 +17,11 @@ interface StoredRow {
 }
 
 /** What is wrong, a line each; nothing where every promise was kept. Call it when the load has settled. */
-export async function findBrokenPromises(load: Load, query: Query, courseId: string): Promise<string[]> {
+export async function findBrokenPromises(
+  load: Pick<Load, "streams">,
+  query: Query,
+  courseId: string,
+): Promise<string[]> {
   const rows = await query<StoredRow>(
     "SELECT user_id, file_id, position_ms, watched::text, position_seq FROM user_progress WHERE course_id = $1",
     [courseId],
@@ -63,6 +67,6 @@ export async function findBrokenPromises(load: Load, query: Query, courseId: str
 }
 
 /** What the budget cut, over all players: they claim so little that it is nothing. */
-export function findCuts(load: Load): string[] {
+export function findCuts(load: Pick<Load, "streams">): string[] {
   return load.streams.flatMap(({ userId, fileId, cut }) => cut.map((range) => `${userId}/${fileId}: ${range}`));
 }
