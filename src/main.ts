@@ -9,6 +9,7 @@ import { migrate } from "./db/migrate.ts";
 import { createPool } from "./db/pool.ts";
 import { createLogger, type Logger } from "./logger.ts";
 import { assertMigrated, withCommandDatabase } from "./ops/command-database.ts";
+import { addDatabaseCommands } from "./ops/database-commands.ts";
 import { runDoctor } from "./ops/doctor.ts";
 import { explainFailure } from "./ops/explain-failure.ts";
 import { parseId } from "./ops/option-parsers.ts";
@@ -188,6 +189,7 @@ async function createProgram(): Promise<Command> {
     .option("--repair", "recount what differs", false)
     .action(doctor);
   addStreamCommands(program, { readSetting, print, note });
+  addDatabaseCommands(program, { readSetting, note });
   return program;
 }
 

@@ -24,6 +24,8 @@ export interface MigrateOptions {
   connectionString: string;
   logger: Logger;
   directory?: string;
+  /** Applies only what is pending of these. */
+  only?: readonly string[];
 }
 
 /** What runs a query: a pool or a client. */
@@ -36,7 +38,7 @@ interface Queryable {
  * @throws AppError `unavailable` for a PostgreSQL that is too old, `internal` naming the file that failed, and why.
  */
 export async function migrate(options: MigrateOptions): Promise<string[]> {
-  const { connectionString, logger, directory = DIRECTORY } = options;
+  const { connectionString, logger, directory = DIRECTORY, only } = options;
   const client = new pg.Client({
     connectionString,
     application_name: "playhead-migrate",
@@ -48,7 +50,8 @@ export async function migrate(options: MigrateOptions): Promise<string[]> {
   try {
     await assertServerVersion(client);
     await client.query(`select pg_advisory_lock(${LOCK_KEY})`);
-    const pending = await pendingMigrations(client, directory);
+    const all = await pendingMigrations(client, directory);
+    const pending = only === undefined ? all : all.filter((name) => only.includes(name));
     for (const name of pending) {
       logger.info({ migration: name }, "applying a migration");
       await applyMigration(client, { name, directory, logger });
@@ -82,7 +85,8 @@ export async function assertServerVersion(database: Queryable): Promise<string> 
   return name;
 }
 
-async function listMigrations(directory: string): Promise<string[]> {
+/** The files of this version, in order. */
+export async function listMigrations(directory = DIRECTORY): Promise<string[]> {
   const files = await readdir(directory);
   return files
     .filter((file) => /^\d{4}_.+\.sql$/.test(file))
@@ -90,7 +94,8 @@ async function listMigrations(directory: string): Promise<string[]> {
     .sort();
 }
 
-async function appliedMigrations(database: Queryable): Promise<Set<string>> {
+/** What this database has seen; nothing where it has no tables yet. */
+export async function appliedMigrations(database: Queryable): Promise<Set<string>> {
   try {
     const { rows } = await database.query(`select name from ${TABLE}`);
     return new Set(rows.map((row) => String(row.name)));

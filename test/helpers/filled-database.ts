@@ -17,6 +17,7 @@ export async function fillDatabase(database: TestDatabase): Promise<void> {
   await query(
     "INSERT INTO lessons (id, course_id, title) VALUES ('l1', 'c1', 'One'), ('l2', 'c1', 'Two'), ('l3', 'c2', '')",
   );
+  await query("UPDATE mirror SET enabled = true, project = 'p', table_oid = 'user_progress'::regclass");
   await query(
     `INSERT INTO files (id, lesson_id, course_id, title, duration_ms, required) VALUES ('f1', 'l1', 'c1', '', 60000, true),
      ('f2', 'l1', 'c1', '', 30000, true), ('f3', 'l2', 'c1', '', NULL, true), ('f4', 'l3', 'c2', '', 1000, false)`,

@@ -1,0 +1,53 @@
+import { z } from "zod";
+import { AppError } from "../../errors.ts";
+
+/*
+ * The text of a dump that is made without pg_dump: SQL with a statement a line, and rows as COPY takes them. It begins
+ * and ends with a line of its own, so that a dump of other tables, and one that was cut off, are known as such.
+ * `psql` takes it as well: to it these two lines are comments.
+ */
+
+export const END_OF_ROWS = "\\.";
+const HEADER_PREFIX = "-- Playhead dump 1: ";
+const FOOTER_PREFIX = "-- Playhead dump ends: ";
+
+const Header = z.object({
+  takenAt: z.string(),
+  postgres: z.string(),
+  /** Those the dumped database has had, in order. */
+  migrations: z.array(z.string()),
+});
+const Footer = z.object({ rows: z.record(z.string(), z.number()) });
+
+export type DumpHeader = z.infer<typeof Header>;
+/** How many rows each table has. */
+export type DumpFooter = z.infer<typeof Footer>;
+
+export function formatHeader(header: DumpHeader): string {
+  return HEADER_PREFIX + JSON.stringify(header);
+}
+
+export function formatFooter(footer: DumpFooter): string {
+  return FOOTER_PREFIX + JSON.stringify(footer);
+}
+
+/** @throws AppError `bad_request` where the line is not how a dump begins */
+export function parseHeader(line: string): DumpHeader {
+  const header = parse(Header, HEADER_PREFIX, line);
+  if (header === null) throw new AppError("bad_request", "This is no dump of Playhead, or one of a newer version.");
+  return header;
+}
+
+/** @returns null for any other line */
+export function parseFooter(line: string): DumpFooter | null {
+  return parse(Footer, FOOTER_PREFIX, line);
+}
+
+function parse<T>(schema: z.ZodType<T>, prefix: string, line: string): T | null {
+  if (!line.startsWith(prefix)) return null;
+  try {
+    return schema.parse(JSON.parse(line.slice(prefix.length)));
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,102 @@
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import type pg from "pg";
+import { from as copyFrom } from "pg-copy-streams";
+import { AppError } from "../../errors.ts";
+import { type DumpHeader, END_OF_ROWS, parseFooter, parseHeader } from "./dump-format.ts";
+
+/*
+ * Reads a dump that was made without pg_dump, and does what it says, statement by statement. What comes in one line
+ * goes to the database as it stands, so a dump is to be trusted like any other SQL.
+ */
+
+const NEWLINE = 10;
+/** Rows go to the database in pieces of about so many bytes. */
+const PIECE_BYTES = 65_536;
+
+/** A dump whose first line was read. */
+export interface OpenDump {
+  header: DumpHeader;
+  /**
+   * Runs the rest, inside the caller's transaction.
+   * @returns how many rows each table got
+   * @throws AppError `bad_request` where the dump is cut off, or does not have the rows that it says
+   */
+  run(client: pg.ClientBase): Promise<Record<string, number>>;
+}
+
+/** @throws AppError `bad_request` where this is no dump */
+export async function openDump(text: AsyncIterable<Buffer>): Promise<OpenDump> {
+  const lines = readLines(text)[Symbol.asyncIterator]();
+  const first = await lines.next();
+  const header = parseHeader(first.done ? "" : first.value.toString("utf8"));
+  return { header, run: (client) => runStatements(client, lines) };
+}
+
+async function runStatements(client: pg.ClientBase, lines: AsyncIterator<Buffer>): Promise<Record<string, number>> {
+  const rows: Record<string, number> = {};
+  for (let next = await lines.next(); !next.done; next = await lines.next()) {
+    const line = next.value.toString("utf8");
+    const footer = parseFooter(line);
+    if (footer !== null) {
+      assertSameRows(rows, footer.rows);
+      return rows;
+    }
+    const table = /^COPY "((?:[^"]|"")+)" .* FROM stdin;$/.exec(line)?.[1];
+    if (table !== undefined) rows[table.replaceAll('""', '"')] = await copyRows(client, line, lines);
+    else if (line !== "" && !line.startsWith("--")) await client.query(line);
+  }
+  throw new AppError("bad_request", "The dump is cut off: it has no end.");
+}
+
+async function copyRows(client: pg.ClientBase, statement: string, lines: AsyncIterator<Buffer>): Promise<number> {
+  const copy = client.query(copyFrom(statement));
+  // Whichever side fails, the other is ended with it: the connection is free for the rollback.
+  await pipeline(Readable.from(readRows(lines), { objectMode: false }), copy);
+  return copy.rowCount;
+}
+
+async function* readRows(lines: AsyncIterator<Buffer>): AsyncGenerator<Buffer> {
+  let piece: Buffer[] = [];
+  let bytes = 0;
+  for (let next = await lines.next(); !next.done; next = await lines.next()) {
+    const line = next.value;
+    if (line.length === END_OF_ROWS.length && line.toString("latin1") === END_OF_ROWS) {
+      if (piece.length > 0) yield Buffer.concat(piece);
+      return;
+    }
+    piece.push(line, Buffer.of(NEWLINE));
+    bytes += line.length + 1;
+    if (bytes > PIECE_BYTES) {
+      yield Buffer.concat(piece);
+      piece = [];
+      bytes = 0;
+    }
+  }
+  throw new AppError("bad_request", "The dump is cut off in the middle of a table.");
+}
+
+function assertSameRows(got: Record<string, number>, expected: Record<string, number>): void {
+  const different = [...new Set([...Object.keys(got), ...Object.keys(expected)])].filter(
+    (table) => got[table] !== expected[table],
+  );
+  if (different.length === 0) return;
+  const list = different.map((table) => `${table} ${got[table] ?? 0} of ${expected[table] ?? 0} rows`).join(", ");
+  throw new AppError("bad_request", `The dump does not have what it says: ${list}.`);
+}
+
+/** Without their newlines. What comes after the last one is a line, too. */
+async function* readLines(text: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  let rest: Buffer[] = [];
+  for await (const chunk of text) {
+    let from = 0;
+    for (let at = chunk.indexOf(NEWLINE); at !== -1; at = chunk.indexOf(NEWLINE, from)) {
+      const line = chunk.subarray(from, at);
+      yield rest.length === 0 ? line : Buffer.concat([...rest, line]);
+      rest = [];
+      from = at + 1;
+    }
+    if (from < chunk.length) rest.push(chunk.subarray(from));
+  }
+  if (rest.length > 0) yield Buffer.concat(rest);
+}

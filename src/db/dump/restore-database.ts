@@ -1,0 +1,172 @@
+import { once } from "node:events";
+import type { Readable } from "node:stream";
+import { createGunzip } from "node:zlib";
+import type pg from "pg";
+import { AppError } from "../../errors.ts";
+import type { Logger } from "../../logger.ts";
+import { appliedMigrations, listMigrations, migrate } from "../migrate.ts";
+import { DUMP_APPLICATION, withClient } from "./dump-database.ts";
+import { type PostgresTools, runPgRestore } from "./postgres-tools.ts";
+import { type OpenDump, openDump } from "./read-dump.ts";
+import { listFilledTables, listTables } from "./tables.ts";
+
+/*
+ * Brings a dump back, of either kind, into a database without rows. What fails changes nothing: rows come in one
+ * transaction, under the same locks that keep servers out.
+ */
+
+/** Open players and dashboards ignore what is older than what they have seen: what comes now is newer than that. */
+const VERSIONS_AHEAD = 1_000_000_000;
+const ARCHIVE_MAGIC = "PGDMP";
+const GZIP_MAGIC = "\u001f\u008b";
+
+export interface RestoreOptions {
+  directUrl: string;
+  input: Readable;
+  /** Whether what is there goes. */
+  force: boolean;
+  /** Finds pg_restore; called where the dump is pg_dump's. @throws where there is none */
+  findTools: () => Promise<PostgresTools>;
+  logger: Logger;
+}
+
+export type Restored = { by: "pg_restore"; version: string } | { by: "playhead"; tables: number; rows: number };
+
+/**
+ * Restores, and migrates what the dump lacks.
+ * @throws AppError `conflict` where the database has rows (and `force` is not given), is used, or has other tables
+ */
+export async function restoreDatabase(options: RestoreOptions): Promise<Restored> {
+  const { directUrl, input, logger } = options;
+  const kind = await lookAtKind(input);
+  const restored = kind === "archive" ? await restoreArchive(options) : await restoreRows(options);
+  await migrate({ connectionString: directUrl, logger });
+  await withClient(directUrl, async (client) => {
+    // Without it the first queries are planned for empty tables.
+    await client.query("ANALYZE");
+  });
+  return restored;
+}
+
+async function lookAtKind(input: Readable): Promise<"archive" | "rows"> {
+  try {
+    if (input.readableLength === 0) await once(input, "readable"); // at an end without anything, too
+  } catch (cause) {
+    throw new AppError("not_found", `The dump cannot be read: ${(cause as Error).message}`, { cause });
+  }
+  const start = (input.read() as Buffer | null) ?? Buffer.alloc(0);
+  input.unshift(start);
+  const text = start.toString("latin1", 0, ARCHIVE_MAGIC.length);
+  if (text === ARCHIVE_MAGIC) return "archive";
+  if (text.startsWith(GZIP_MAGIC)) return "rows";
+  throw new AppError("bad_request", "This is neither a dump of Playhead nor an archive of pg_dump.");
+}
+
+async function restoreArchive({ directUrl, input, force, findTools }: RestoreOptions): Promise<Restored> {
+  const tools = await findTools();
+  const clean = await withClient(directUrl, async (client) => {
+    await assertUnused(client);
+    if (!force) await assertEmpty(client);
+    return (await appliedMigrations(client)).size > 0;
+  });
+  // The archive brings its own tables; triggers are made after the rows are there.
+  await runPgRestore(tools, directUrl, { input, clean });
+  await withClient(directUrl, tellOthers);
+  return { by: "pg_restore", version: tools.version };
+}
+
+async function restoreRows({ directUrl, input, force, logger }: RestoreOptions): Promise<Restored> {
+  const dump = await openDump(input.pipe(forwardErrors(input)));
+  const known = new Set(await listMigrations());
+  const unknown = dump.header.migrations.filter((name) => !known.has(name));
+  if (unknown.length > 0) {
+    throw new AppError("conflict", `A newer Playhead made this dump: this one does not know ${unknown.join(", ")}.`);
+  }
+  return await withClient(directUrl, async (client) => {
+    await assertUnused(client);
+    if ((await appliedMigrations(client)).size === 0) {
+      await migrate({ connectionString: directUrl, logger, only: dump.header.migrations });
+    }
+    await assertSameMigrations(client, dump);
+    await client.query("BEGIN");
+    try {
+      const rows = await fill(client, dump, force);
+      const { command } = await client.query("COMMIT");
+      if (command !== "COMMIT") throw new Error("The restore was rolled back");
+      return {
+        by: "playhead",
+        tables: Object.keys(rows).length,
+        rows: Object.values(rows).reduce((a, b) => a + b, 0),
+      } as const;
+    } catch (error) {
+      // A connection that broke has rolled back by itself.
+      await client.query("ROLLBACK").catch(() => undefined);
+      throw error;
+    }
+  });
+}
+
+function forwardErrors(input: Readable) {
+  const gunzip = createGunzip();
+  input.once("error", (error) => gunzip.destroy(error));
+  return gunzip;
+}
+
+async function fill(client: pg.Client, dump: OpenDump, force: boolean): Promise<Record<string, number>> {
+  const tables = (await listTables(client)).map(({ name }) => client.escapeIdentifier(name));
+  // Locks every table against whoever writes; and TRUNCATE is refused by triggers.
+  for (const table of tables) await client.query(`ALTER TABLE ${table} DISABLE TRIGGER USER`);
+  if (!force) await assertEmpty(client);
+  if (tables.length > 0) await client.query(`TRUNCATE ${tables.join(", ")}`);
+  try {
+    const rows = await dump.run(client);
+    await tellOthers(client);
+    return rows;
+  } catch (error) {
+    // zlib's own words for a file that ends too early.
+    if ((error as { code?: unknown }).code !== "Z_BUF_ERROR") throw error;
+    throw new AppError("bad_request", "The dump is cut off: the file ends too early.", { cause: error });
+  }
+}
+
+/** Who has seen what was there before has to learn that it is another state now. */
+async function tellOthers(client: pg.Client): Promise<void> {
+  await client.query("SELECT setval('progress_version', nextval('progress_version') + $1)", [VERSIONS_AHEAD]);
+  const { rows } = await client.query<{ there: boolean }>("SELECT to_regclass('mirror') IS NOT NULL AS there");
+  // The mirror takes another table than it followed last for what it is: a restored one, to be compared as a whole.
+  if (rows[0]?.there) await client.query("UPDATE mirror SET table_oid = 0");
+}
+
+/** Servers hold in memory what they have read, and would write on in between. */
+async function assertUnused(client: pg.Client): Promise<void> {
+  const { rows } = await client.query<{ name: string }>(
+    `SELECT DISTINCT application_name AS name FROM pg_stat_activity
+     WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name LIKE 'playhead%'
+       AND application_name <> '${DUMP_APPLICATION}' ORDER BY 1`,
+  );
+  if (rows.length === 0) return;
+  const names = rows.map((row) => row.name).join(", ");
+  throw new AppError("conflict", `Playhead is connected to this database (${names}): stop every server first.`);
+}
+
+async function assertEmpty(client: pg.Client): Promise<void> {
+  const filled = await listFilledTables(client, await listTables(client));
+  if (filled.length === 0) return;
+  throw new AppError(
+    "conflict",
+    `The database has rows already, in ${filled.join(", ")}. Restore into an empty one, or give --force: then they go.`,
+  );
+}
+
+async function assertSameMigrations(client: pg.Client, { header }: OpenDump): Promise<void> {
+  const applied = [...(await appliedMigrations(client))].sort();
+  const missing = header.migrations.filter((name) => !applied.includes(name));
+  const more = applied.filter((name) => !header.migrations.includes(name));
+  if (missing.length === 0 && more.length === 0) return;
+  const difference = more.length > 0 ? `it has had ${more.join(", ")} since` : `it lacks ${missing.join(", ")}`;
+  throw new AppError(
+    "conflict",
+    `The dump was made with other migrations than this database has had (${difference}). ` +
+      "Restore into a new database without tables: they are made as the dump needs them, and brought up to date after.",
+  );
+}

@@ -1,0 +1,77 @@
+import type pg from "pg";
+
+/*
+ * What a dump has to carry, as the database's own catalogue tells it: a table that a later migration makes is in the
+ * next dump without a word here.
+ */
+
+/** Which migrations a database has had; every database writes its own. */
+const MIGRATIONS = "schema_migrations";
+
+/** What a database has from its migrations alone is nobody's; a dump's takes its place. */
+export const FILLED_BY_MIGRATIONS: ReadonlySet<string> = new Set(["mirror"]);
+
+export interface Table {
+  name: string;
+  /** Those that are stored: a generated column cannot be written. */
+  columns: string[];
+  /** Tables whose rows it refers to. */
+  references: string[];
+  /** Its rows are in these; empty where it has them itself. */
+  partitions: Partition[];
+}
+
+export interface Partition {
+  name: string;
+  /** As `CREATE TABLE … PARTITION OF` takes it: `FOR VALUES FROM … TO …`, or `DEFAULT`. */
+  bound: string;
+}
+
+const TABLES = `
+  SELECT c.relname AS name,
+    ARRAY(SELECT a.attname::text FROM pg_attribute a
+      WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum) AS columns,
+    ARRAY(SELECT DISTINCT r.relname::text FROM pg_constraint k JOIN pg_class r ON r.oid = k.confrelid
+      WHERE k.conrelid = c.oid AND k.contype = 'f' AND r.oid <> c.oid) AS references,
+    (SELECT coalesce(jsonb_agg(jsonb_build_object('name', p.relname, 'bound', pg_get_expr(p.relpartbound, p.oid)) ORDER BY p.relname), '[]')
+      FROM pg_partition_tree(c.oid) t JOIN pg_class p ON p.oid = t.relid WHERE t.isleaf AND p.oid <> c.oid) AS partitions
+  FROM pg_class c
+  WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+    AND c.relname <> '${MIGRATIONS}'
+  ORDER BY c.relname`;
+
+/** Every table with rows of its own or of its partitions, those first that others refer to. */
+export async function listTables(client: pg.ClientBase): Promise<Table[]> {
+  const { rows } = await client.query<Table>(TABLES);
+  const sorted: Table[] = [];
+  const waiting = new Map(rows.map((table) => [table.name, table]));
+  while (waiting.size > 0) {
+    const free = [...waiting.values()].filter((table) => !table.references.some((name) => waiting.has(name)));
+    // Tables that refer to each other have no order: PostgreSQL says so when the rows come.
+    for (const table of free.length > 0 ? free : waiting.values()) {
+      sorted.push(table);
+      waiting.delete(table.name);
+    }
+  }
+  return sorted;
+}
+
+export async function listSequences(client: pg.ClientBase): Promise<string[]> {
+  const { rows } = await client.query<{ name: string }>(
+    `SELECT relname AS name FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind = 'S'
+     AND relname NOT LIKE '${MIGRATIONS}%' ORDER BY relname`,
+  );
+  return rows.map((row) => row.name);
+}
+
+/** Tables that have at least one row that somebody put there. */
+export async function listFilledTables(client: pg.ClientBase, tables: readonly Table[]): Promise<string[]> {
+  const filled: string[] = [];
+  for (const { name } of tables.filter((table) => !FILLED_BY_MIGRATIONS.has(table.name))) {
+    const { rows } = await client.query<{ filled: boolean }>(
+      `SELECT EXISTS (SELECT FROM ${client.escapeIdentifier(name)}) AS filled`,
+    );
+    if (rows[0]?.filled) filled.push(name);
+  }
+  return filled;
+}

@@ -1,0 +1,93 @@
+import type pg from "pg";
+import { to as copyTo } from "pg-copy-streams";
+import { appliedMigrations, assertServerVersion } from "../migrate.ts";
+import { END_OF_ROWS, formatFooter, formatHeader } from "./dump-format.ts";
+import { FILLED_BY_MIGRATIONS, listSequences, listTables, type Table } from "./tables.ts";
+
+/*
+ * A dump without pg_dump, for wherever its version 18 is not to be had: all rows as of one moment, in one transaction
+ * that holds nobody up. The tables themselves are not in it: migrations make them.
+ */
+
+/** So that text means the same wherever it is read. */
+const SETTINGS = [
+  "SET client_encoding = 'UTF8';",
+  "SET datestyle = 'ISO, YMD';",
+  "SET intervalstyle = 'iso_8601';",
+  "SET timezone = 'UTC';",
+  "SET bytea_output = 'hex';",
+  "SET statement_timeout = 0;",
+  "SET lock_timeout = 0;",
+  "SET idle_in_transaction_session_timeout = 0;",
+];
+
+/** The dump's text, piece by piece; what is counted is in `rows` when it has ended. */
+export async function* writeDump(client: pg.ClientBase, rows: Map<string, number>): AsyncGenerator<string | Buffer> {
+  for (const setting of SETTINGS) await client.query(setting);
+  await client.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+  try {
+    const tables = await listTables(client);
+    const quote = (name: string) => client.escapeIdentifier(name);
+    // A partition that is dropped meanwhile would be missed.
+    const names = tables.flatMap((table) => [table.name, ...table.partitions.map((partition) => partition.name)]);
+    if (names.length > 0) await client.query(`LOCK TABLE ${names.map(quote).join(", ")} IN ACCESS SHARE MODE`);
+    yield lines([
+      formatHeader({
+        takenAt: new Date().toISOString(),
+        postgres: await assertServerVersion(client),
+        migrations: [...(await appliedMigrations(client))].sort(),
+      }),
+      "-- Without Playhead, into a database with the same migrations and no rows:",
+      '-- gunzip -c <file> | psql --single-transaction --set ON_ERROR_STOP=1 "$DATABASE_URL"',
+      ...SETTINGS,
+      // Sums, versions and logs come with the dump: triggers would count once more.
+      ...tables.map(({ name }) => `ALTER TABLE ${quote(name)} DISABLE TRIGGER USER;`),
+      ...tables.flatMap((table) => makePartitions(table, quote)),
+      ...tables.filter(({ name }) => FILLED_BY_MIGRATIONS.has(name)).map(({ name }) => `DELETE FROM ${quote(name)};`),
+    ]);
+    for (const table of tables) yield* writeRows(client, table, rows);
+    yield lines([
+      ...(await readSequences(client)),
+      ...tables.map(({ name }) => `ALTER TABLE ${quote(name)} ENABLE TRIGGER USER;`),
+      formatFooter({ rows: Object.fromEntries(rows) }),
+    ]);
+  } finally {
+    await client.query("ROLLBACK");
+  }
+}
+
+function makePartitions({ name, partitions }: Table, quote: (name: string) => string): string[] {
+  return partitions.map(
+    (partition) =>
+      `CREATE TABLE IF NOT EXISTS ${quote(partition.name)} PARTITION OF ${quote(name)} ${partition.bound};`,
+  );
+}
+
+/** Rows of partitions go back through their table, which knows where they belong by then. */
+async function* writeRows(client: pg.ClientBase, table: Table, rows: Map<string, number>) {
+  const columns = table.columns.map((column) => client.escapeIdentifier(column)).join(", ");
+  const target = `${client.escapeIdentifier(table.name)} (${columns})`;
+  yield lines([`COPY ${target} FROM stdin;`]);
+  const copy = client.query(copyTo(`COPY (SELECT ${columns} FROM ${client.escapeIdentifier(table.name)}) TO STDOUT`));
+  for await (const chunk of copy) yield chunk as Buffer;
+  rows.set(table.name, copy.rowCount);
+  yield lines([END_OF_ROWS]);
+}
+
+/** Read last: sequences know no snapshot, and may be ahead of the rows but never behind. */
+async function readSequences(client: pg.ClientBase): Promise<string[]> {
+  const statements: string[] = [];
+  for (const name of await listSequences(client)) {
+    const { rows } = await client.query<{ value: string; called: boolean }>(
+      `SELECT last_value::text AS value, is_called AS called FROM ${client.escapeIdentifier(name)}`,
+    );
+    const { value, called } = rows[0] as { value: string; called: boolean };
+    const sequence = client.escapeLiteral(client.escapeIdentifier(name));
+    statements.push(`SELECT setval(${sequence}, ${value}, ${called});`);
+  }
+  return statements;
+}
+
+function lines(all: string[]): string {
+  return all.map((line) => `${line}\n`).join("");
+}
