@@ -12,6 +12,8 @@ export type PoolClient = pg.PoolClient;
 
 /** How long a caller waits for a connection: a new one, or a busy one to come back. */
 const CONNECT_TIMEOUT_MS = 5000;
+/** A process that freezes within a transaction keeps its locks, and holds back the mirror, for so long at the most. */
+const IDLE_IN_TRANSACTION_MS = 10_000;
 /** The server gives up first, so that its statement does not go on after we have stopped waiting. */
 const CLIENT_GRACE_MS = 500;
 
@@ -56,7 +58,13 @@ function parseInt8(text: string): number {
 export function createPool(given: PoolOptions): Pool {
   const { connectionString, max, queryTimeoutMs, applicationName, logger, options } = given;
   const limits =
-    queryTimeoutMs > 0 ? { statement_timeout: queryTimeoutMs, query_timeout: queryTimeoutMs + CLIENT_GRACE_MS } : {};
+    queryTimeoutMs > 0
+      ? {
+          statement_timeout: queryTimeoutMs,
+          query_timeout: queryTimeoutMs + CLIENT_GRACE_MS,
+          idle_in_transaction_session_timeout: Math.max(IDLE_IN_TRANSACTION_MS, queryTimeoutMs),
+        }
+      : {};
   const pool = new pg.Pool({
     connectionString,
     max,

@@ -12,6 +12,7 @@ const TRANSIENT_STATES = new Set([
   "57P02", // crash_shutdown
   "57P03", // cannot_connect_now
   "53300", // too_many_connections
+  "25P03", // idle_in_transaction_session_timeout
 ]);
 
 const NETWORK_CODES = new Set([
@@ -53,7 +54,7 @@ export function isConnectionError(error: unknown): boolean {
   }
   const state = sqlStateOf(error);
   if (state !== undefined && !NETWORK_CODES.has(state)) {
-    return state.startsWith("08") || state.startsWith("57P0");
+    return state.startsWith("08") || state.startsWith("57P0") || state === "25P03";
   }
   return NETWORK_CODES.has((error as NodeJS.ErrnoException).code ?? "") || CONNECTION_TEXTS.test(error.message);
 }

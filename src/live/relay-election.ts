@@ -4,19 +4,25 @@ import type { Logger } from "../logger.ts";
 /*
  * One relay a database: whoever holds the advisory lock. The lock is its connection's, so PostgreSQL gives it to the
  * next the moment a process dies. A holder that cannot prove itself to the database, or cannot reach the bus, gives it up;
- * for a while there may be two, which does no harm: they say the same.
+ * for a while there may be two, which does no harm: they say the same. What else there is to be one of names a lock of
+ * its own.
  *
  *   candidate ──(lock)──▶ holder ──(error, silence, no bus)──▶ candidate …
  */
 
 /** Beside the gates of the writers (migrations/0003): a number of its own. */
 const LOCK = [7702, 0] as const;
+/** Of whoever keeps the mirror up. */
+export const MIRROR_LOCK = [7702, 1] as const;
 const LOOK_MS = 1000;
 const ANSWER_MS = 3000;
 /** What PostgreSQL waits for a holder that is unreachable, not closed: then the lock is free. */
 const KEEPALIVE = `SET tcp_keepalives_idle = 1; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3; SET tcp_user_timeout = ${ANSWER_MS}`;
 
 export interface RelayElectionParts {
+  /** The relay's, where none is named. */
+  lock?: readonly [number, number];
+  applicationName?: string;
   /** Past any pooler: the lock belongs to a session. */
   connectionString: string;
   /** Whether what is heard could be passed on. */
@@ -35,6 +41,10 @@ export class RelayElection {
 
   constructor(parts: RelayElectionParts) {
     this.#parts = parts;
+  }
+
+  get #name(): string {
+    return this.#parts.applicationName ?? "playhead-relay";
   }
 
   get isHolder(): boolean {
@@ -56,7 +66,7 @@ export class RelayElection {
       if (this.#parts.canRelay()) await this.#standOrProve();
       else await this.#leave();
     } catch (error) {
-      this.#parts.logger.debug({ err: error }, "the relay's lock could not be looked at");
+      this.#parts.logger.debug({ err: error, lock: this.#name }, "a lock could not be looked at");
       await this.#leave();
     }
     if (!this.#isStopped) this.#timer = setTimeout(() => void this.#look(), LOOK_MS).unref();
@@ -68,23 +78,25 @@ export class RelayElection {
       await client.query("SELECT 1");
       return;
     }
-    const { rows } = await client.query<{ won: boolean }>("SELECT pg_try_advisory_lock($1, $2) AS won", [...LOCK]);
+    const { rows } = await client.query<{ won: boolean }>("SELECT pg_try_advisory_lock($1, $2) AS won", [
+      ...(this.#parts.lock ?? LOCK),
+    ]);
     if (!rows[0]?.won || this.#isStopped) return;
     this.#isHolder = true;
-    this.#parts.logger.info("this process relays");
+    this.#parts.logger.info({ lock: this.#name }, "this process was elected");
     this.#parts.onElected();
   }
 
   async #connect(): Promise<pg.Client> {
     const client = new pg.Client({
       connectionString: this.#parts.connectionString,
-      application_name: "playhead-relay",
+      application_name: this.#name,
       connectionTimeoutMillis: ANSWER_MS,
       query_timeout: ANSWER_MS,
       keepAlive: true,
     });
     client.on("error", (error) => {
-      this.#parts.logger.debug({ err: error }, "the relay's lock lost its connection");
+      this.#parts.logger.debug({ err: error, lock: this.#name }, "a lock lost its connection");
       if (this.#client === client) void this.#leave(); // never rejects
     });
     await client.connect();

@@ -151,6 +151,41 @@ export function createMetrics() {
       aggregator: "max",
       registers,
     }),
+    mirrorActive: new Gauge({
+      name: "playhead_mirror_active",
+      help: "1 while this process keeps the mirror in Firestore up.",
+      registers,
+    }),
+    mirrorWrites: new Counter({
+      name: "playhead_mirror_writes_total",
+      help: "Documents written to Firestore, by kind: set or delete.",
+      labelNames: ["kind"],
+      registers,
+    }),
+    mirrorFailures: new Counter({
+      name: "playhead_mirror_failures_total",
+      help: "Tries to keep the mirror up that failed, by gRPC's code, PostgreSQL's or Node's.",
+      labelNames: ["code"],
+      registers,
+    }),
+    mirrorLagSeconds: new Gauge({
+      name: "playhead_mirror_lag_seconds",
+      help: "The age of the oldest change that is not in Firestore, in seconds.",
+      aggregator: "max",
+      registers,
+    }),
+    mirrorWaiting: new Gauge({
+      name: "playhead_mirror_journal_rows",
+      help: "Statements whose changes are not in Firestore; counted up to 100,000.",
+      aggregator: "max",
+      registers,
+    }),
+    oldestXminSeconds: new Gauge({
+      name: "playhead_db_oldest_xmin_seconds",
+      help: "How long the oldest transaction that writes has been seen running, in seconds: the mirror does not pass it.",
+      aggregator: "max",
+      registers,
+    }),
     httpRequests: new Counter({
       name: "playhead_http_requests_total",
       help: "HTTP requests by method, route and status.",

@@ -1,0 +1,78 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { Pool } from "../db/pool.ts";
+import { BATCH_SIZE, type MirrorChange } from "./firestore-mirror.ts";
+import { readHorizon, readNextTransaction, readRows, readRowsAfter } from "./journal.ts";
+import { advancePass, type MirrorState } from "./mirror-state.ts";
+import { type WriteParts, writeChanges } from "./write-changes.ts";
+
+/*
+ * A pass over everything, page by page, so that the journal can be followed between two pages and a restart goes on
+ * where it was.
+ *
+ *   check | write ──(last page)──▶ sweep, where asked for ──▶ none
+ */
+
+const FENCE_POLL_MS = 200;
+
+export interface PassParts extends WriteParts {
+  pool: Pool;
+}
+
+/** Does the next page of the pass that `state` asks for. */
+export async function stepPass(parts: PassParts, state: MirrorState): Promise<void> {
+  if (state.pass === "sweep") {
+    await sweep(parts);
+    await advancePass(parts.pool, state, { pass: null, passUser: "", passFile: "" });
+    return;
+  }
+  if (state.passUser === "") await awaitRunningTransactions(parts);
+  const { pool, logger } = parts;
+  const rows = await readRowsAfter(pool, { userId: state.passUser, fileId: state.passFile }, BATCH_SIZE);
+  const changes: MirrorChange[] = rows.map((row) => ({ userId: row.userId, fileId: row.fileId, row }));
+  await writeChanges(parts, state.pass === "check" ? await withoutKnown(parts, changes) : changes);
+  const last = rows.at(-1);
+  if (rows.length === BATCH_SIZE && last !== undefined) {
+    await advancePass(pool, state, { pass: state.pass, passUser: last.userId, passFile: last.fileId });
+    return;
+  }
+  logger.info({ pass: state.pass }, "a full pass has taken everything to the mirror");
+  await advancePass(pool, state, { pass: state.deleteUnknown ? "sweep" : null, passUser: "", passFile: "" });
+}
+
+/**
+ * A transaction that looked at the switch before it was on has left nothing in the journal: the pass must see its rows,
+ * so it waits until all that ran then have ended.
+ */
+async function awaitRunningTransactions({ pool, signal }: PassParts): Promise<void> {
+  const fence = BigInt(await readNextTransaction(pool));
+  while (BigInt(await readHorizon(pool)) < fence) await delay(FENCE_POLL_MS, undefined, { signal });
+}
+
+/** What the mirror has in this version is written already; what it has newer was lost here, and may be wanted back. */
+async function withoutKnown({ mirror, logger }: PassParts, changes: MirrorChange[]): Promise<MirrorChange[]> {
+  const versions = await mirror.versionsOf(changes);
+  const isNewer = (version: number, change: MirrorChange) => version > (change.row?.version ?? 0);
+  const newer = changes.filter((change, i) => isNewer(versions[i] ?? 0, change));
+  if (newer.length > 0) {
+    logger.warn(
+      { rows: newer.length, first: { userId: newer[0]?.userId, fileId: newer[0]?.fileId } },
+      "the mirror has newer progress than the database; `playhead backup restore --force` brings it back",
+    );
+  }
+  return changes.filter((change, i) => (versions[i] ?? -1) < (change.row?.version ?? 0));
+}
+
+async function sweep(parts: PassParts): Promise<void> {
+  let deleted = 0;
+  for await (const { rows } of parts.mirror.pages()) {
+    parts.signal.throwIfAborted();
+    const known = await readRows(parts.pool, rows);
+    const unknown = rows.filter((_, i) => known[i] === null);
+    await writeChanges(
+      parts,
+      unknown.map(({ userId, fileId }) => ({ userId, fileId, row: null })),
+    );
+    deleted += unknown.length;
+  }
+  parts.logger.info({ deleted }, "what the database does not know is gone from the mirror");
+}
