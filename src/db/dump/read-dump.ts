@@ -88,7 +88,7 @@ function assertSameRows(got: Record<string, number>, expected: Record<string, nu
 /** Without their newlines. What comes after the last one is a line, too. */
 async function* readLines(text: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   let rest: Buffer[] = [];
-  for await (const chunk of text) {
+  for await (const chunk of explainDamage(text)) {
     let from = 0;
     for (let at = chunk.indexOf(NEWLINE); at !== -1; at = chunk.indexOf(NEWLINE, from)) {
       const line = chunk.subarray(from, at);
@@ -99,4 +99,18 @@ async function* readLines(text: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
     if (from < chunk.length) rest.push(chunk.subarray(from));
   }
   if (rest.length > 0) yield Buffer.concat(rest);
+}
+
+/** zlib knows a file that ends too early, or was changed, by a code. */
+async function* explainDamage(text: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  try {
+    yield* text;
+  } catch (error) {
+    const { code } = error as { code?: unknown };
+    if (code === "Z_BUF_ERROR") {
+      throw new AppError("bad_request", "The dump is cut off: the file ends too early.", { cause: error });
+    }
+    if (code === "Z_DATA_ERROR") throw new AppError("bad_request", "The dump is damaged.", { cause: error });
+    throw error;
+  }
 }

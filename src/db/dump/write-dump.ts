@@ -1,5 +1,6 @@
 import type pg from "pg";
 import { to as copyTo } from "pg-copy-streams";
+import { AppError } from "../../errors.ts";
 import { appliedMigrations, assertServerVersion } from "../migrate.ts";
 import { END_OF_ROWS, formatFooter, formatHeader } from "./dump-format.ts";
 import { FILLED_BY_MIGRATIONS, listSequences, listTables, type Table } from "./tables.ts";
@@ -24,6 +25,9 @@ const SETTINGS = [
 /** The dump's text, piece by piece; what is counted is in `rows` when it has ended. */
 export async function* writeDump(client: pg.ClientBase, rows: Map<string, number>): AsyncGenerator<string | Buffer> {
   for (const setting of SETTINGS) await client.query(setting);
+  if ((await appliedMigrations(client)).size === 0) {
+    throw new AppError("not_found", "There is nothing to dump: this database has no tables of Playhead.");
+  }
   await client.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
   try {
     const tables = await listTables(client);
