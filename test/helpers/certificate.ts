@@ -25,8 +25,8 @@ export function createCertificate(keys: { publicKey: KeyObject; privateKey: KeyO
   );
   const signature = sign("sha256", content, keys.privateKey);
   const der = sequence(content, SHA256_WITH_RSA, tagged(0x03, Buffer.from([0]), signature));
-  const lines = der.toString("base64").replaceAll(/.{64}/g, "$&\n");
-  return `-----BEGIN CERTIFICATE-----\n${lines}\n-----END CERTIFICATE-----\n`;
+  const lines = der.toString("base64").match(/.{1,64}/g) ?? [];
+  return ["-----BEGIN CERTIFICATE-----", ...lines, "-----END CERTIFICATE-----", ""].join("\n");
 }
 
 function sequence(...parts: Buffer[]): Buffer {

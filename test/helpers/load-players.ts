@@ -12,7 +12,7 @@ import type { FileProgress } from "../../src/protocol/progress.ts";
 type RangeMs = [fromMs: number, toMs: number];
 
 /** Every (user, file) has a window of the media of its own, so that nobody's data is taken for another's. */
-export const WINDOW_MS = 10_000_000;
+export const WINDOW_MS = 5_000_000;
 /** What one beat claims; with its cost and the pace below, far less than a user's budget grows. */
 const CLAIM_MS = 60;
 const PACE_MS = 400;
