@@ -83,6 +83,15 @@ export const VARIABLES = {
   FIRESTORE_MIRROR: Flag.default(false).describe(
     "Whether progress is mirrored to Firestore, in the project `FIREBASE_PROJECT_ID`, as a backup. Set it for all processes on a database, or for none.",
   ),
+  FIRESTORE_MIRROR_INTERVAL_MS: z.coerce
+    .number()
+    .int()
+    .min(100)
+    .max(3_600_000)
+    .default(30_000)
+    .describe(
+      "The shortest time between two writes of the mirror, in ms: what changes more often meanwhile is written once, and paid for once.",
+    ),
   PLAYHEAD_DATA_DIR: z
     .string()
     .min(1)

@@ -8,6 +8,7 @@ import { type Config, loadConfig, VARIABLES } from "./config.ts";
 import { migrate } from "./db/migrate.ts";
 import { createPool } from "./db/pool.ts";
 import { createLogger, type Logger } from "./logger.ts";
+import { addBackupCommands } from "./ops/backup-commands.ts";
 import { assertMigrated, withCommandDatabase } from "./ops/command-database.ts";
 import { addDatabaseCommands } from "./ops/database-commands.ts";
 import { runDoctor } from "./ops/doctor.ts";
@@ -189,6 +190,7 @@ async function createProgram(): Promise<Command> {
     .option("--repair", "recount what differs", false)
     .action(doctor);
   addStreamCommands(program, { readSetting, print, note });
+  addBackupCommands(program, { readSetting, print, note });
   addDatabaseCommands(program, { readSetting, note });
   return program;
 }

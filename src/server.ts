@@ -20,10 +20,14 @@ import { createLive } from "./live/create-live.ts";
 import type { LiveHub } from "./live/live-hub.ts";
 import { NotificationListener } from "./live/notification-listener.ts";
 import { RedisLink } from "./live/redis-link.ts";
+import { MIRROR_LOCK, RelayElection } from "./live/relay-election.ts";
 import type { Logger } from "./logger.ts";
+import { createMirror, type Mirror } from "./mirror/create-mirror.ts";
+import { collectMirrorMetrics } from "./mirror/mirror-lag.ts";
+import { warnIfUnattended } from "./mirror/mirror-state.ts";
 import { collectDatabaseMetrics } from "./ops/database-metrics.ts";
 import { createHealth } from "./ops/health.ts";
-import { createMetrics } from "./ops/metrics.ts";
+import { createMetrics, type Metrics } from "./ops/metrics.ts";
 import { createProgress } from "./progress/create-progress.ts";
 import type { AcceptedBeat } from "./progress/create-progress-service.ts";
 import { createTopicReader } from "./progress/topic-reader.ts";
@@ -76,7 +80,7 @@ async function start(
   const metrics = createMetrics();
   const database = await openDatabase(config, logger, cleanups);
   const { pool } = database;
-  collectDatabaseMetrics(metrics, pool);
+  collectDatabaseMetrics(metrics, database);
   const identity = await createIdentity({ config, pool, google, metrics, logger });
   cleanups.push(() => identity.stop());
   const cache = new CatalogueCache({ pool });
@@ -143,6 +147,10 @@ async function start(
   await listener.start();
   cleanups.push(() => listener.stop());
   live.start();
+  // Its `readFromMirror` is for reads of users that the database does not know.
+  const mirror = await openMirror({ config, database, metrics, logger });
+  mirror?.start();
+  cleanups.push(() => mirror?.stop());
 
   let draining = false;
   const health = createHealth({
@@ -210,6 +218,34 @@ async function openRedis(
   cleanups.push(() => link.stop());
   await link.start();
   return link;
+}
+
+interface MirrorParts {
+  config: Config;
+  database: Database;
+  metrics: Metrics;
+  logger: Logger;
+}
+
+/** The backup in Firestore; null where none is configured. */
+async function openMirror({ config, database, metrics, logger }: MirrorParts): Promise<Mirror | null> {
+  const { pool, directUrl } = database;
+  const { FIREBASE_PROJECT_ID: projectId, FIRESTORE_MIRROR, FIRESTORE_MIRROR_INTERVAL_MS: intervalMs } = config;
+  if (!FIRESTORE_MIRROR || projectId === undefined) {
+    await warnIfUnattended(pool, logger);
+    return null;
+  }
+  collectMirrorMetrics(metrics, pool);
+  const elect = (duty: { onElected: () => void; onDismissed: () => void }) =>
+    new RelayElection({
+      ...duty,
+      connectionString: directUrl,
+      lock: MIRROR_LOCK,
+      applicationName: "playhead-mirror",
+      canRelay: () => true,
+      logger,
+    });
+  return createMirror({ projectId, pool, elect, metrics, logger }, { intervalMs });
 }
 
 /** A heartbeat that was accepted tells who is there, before it is durable and whether or not it will be. */

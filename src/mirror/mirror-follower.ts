@@ -102,9 +102,9 @@ export class MirrorFollower {
   /** Sees to it that this database and the mirror belong together; null while somebody has to decide. */
   async #prepare(): Promise<MirrorState | null> {
     const { pool, mirror, logger } = this.#parts;
+    await switchOn(pool);
     const state = await loadState(pool);
     const project = mirror.projectId;
-    if (!state.enabled) await switchOn(pool);
     if (state.isSameDatabase === null) {
       if (await mirror.isEmpty()) await adopt(pool, { project, pass: "write", deleteUnknown: false });
       else {

@@ -1,4 +1,5 @@
 import type { Pool } from "../db/pool.ts";
+import type { Logger } from "../logger.ts";
 
 /*
  * The row of the table `mirror`: whether progress is mirrored, which database the mirror followed last, how far it is,
@@ -45,9 +46,17 @@ export async function loadState(pool: Pool): Promise<MirrorState> {
   return rows[0] as MirrorState;
 }
 
-/** From the next statement on the triggers write the journal. */
+/** From the next statement on the triggers write the journal; what came before is found by a pass. */
 export async function switchOn(pool: Pool): Promise<void> {
-  await pool.query("UPDATE mirror SET enabled = true WHERE NOT enabled");
+  await pool.query("UPDATE mirror SET enabled = true, pass = coalesce(pass, 'check') WHERE NOT enabled");
+}
+
+/** For a process that does not mirror: others may, or somebody forgot to switch it off, and the journal grows. */
+export async function warnIfUnattended(pool: Pool, logger: Logger): Promise<void> {
+  if (!(await loadState(pool)).enabled) return;
+  logger.warn(
+    "progress of this database is mirrored, but not by this process: set FIRESTORE_MIRROR=true here too, or end it with `playhead backup off`",
+  );
 }
 
 /** What is deleted while the mirror is off is found by the pass that is done when it is switched on again. */
