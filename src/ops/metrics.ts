@@ -64,8 +64,21 @@ export function createMetrics() {
     }),
     poolConnections: new Gauge({
       name: "playhead_db_pool_connections",
-      help: "Connections of the pool by state: total, idle, waiting (callers in the queue).",
+      help: "Connections of the pool by state: total, idle, waiting (callers in the queue); and how many it may have, max.",
       labelNames: ["state"],
+      registers,
+    }),
+    querySeconds: new Histogram({
+      name: "playhead_db_query_seconds",
+      help: "How long statements take, locks included, in seconds, by pool: reads (and all else), or writers of heartbeats.",
+      labelNames: ["pool"],
+      buckets: SECONDS,
+      registers,
+    }),
+    databaseBytes: new Gauge({
+      name: "playhead_db_size_bytes",
+      help: "pg_database_size(): what the database takes on its disk, in bytes.",
+      aggregator: "max",
       registers,
     }),
     notificationQueue: new Gauge({
