@@ -64,4 +64,21 @@ describe("the configuration", () => {
   it("ignores the variables of others", () => {
     expect(loadConfig({ PATH: "/bin", HOME: "/root" })).not.toHaveProperty("PATH");
   });
+
+  it("wants somebody to be able to sign in", () => {
+    const message = messageOf({ BUILTIN_ACCOUNTS: "false" });
+    expect(message).toMatch(/BUILTIN_ACCOUNTS: got "false"; .*FIREBASE_PROJECT_ID/);
+    expect(loadConfig({ BUILTIN_ACCOUNTS: "false", FIREBASE_PROJECT_ID: "my-app" })).toBeTruthy();
+    // Where a backend signs the tokens.
+    expect(loadConfig({ BUILTIN_ACCOUNTS: "false", AUTH_SECRET: "x".repeat(32) })).toBeTruthy();
+  });
+
+  it("takes no emulator's unsigned tokens for a Firebase project's", () => {
+    const emulator = { FIREBASE_AUTH_EMULATOR_HOST: "127.0.0.1:9099" };
+    expect(messageOf({ ...emulator, FIREBASE_PROJECT_ID: "my-app" })).toMatch(
+      /FIREBASE_AUTH_EMULATOR_HOST: got "127.0.0.1:9099"; .*FIREBASE_PROJECT_ID/,
+    );
+    expect(loadConfig(emulator)).toBeTruthy();
+    expect(messageOf({ FIREBASE_PROJECT_ID: "My App" })).toContain("FIREBASE_PROJECT_ID");
+  });
 });

@@ -25,19 +25,20 @@ export interface FakeUser {
 type Manner = "answers" | "fails" | "rambles" | "stalls";
 
 export class FakeGoogle {
-  /** How it meets those who ask: with what they want, with 503, with something else, or with half an answer. */
+  /** How it meets those who ask: with what they want, with 500, with something else, or with half an answer. */
   manner: Manner = "answers";
   maxAgeSeconds = 3600;
   /** Who is not in here does not exist. */
   readonly users = new Map<string, FakeUser>();
-  readonly asked = { certificates: 0, users: [] as string[][] };
+  asked = { certificates: 0, users: [] as string[][] };
   /** Key id → certificate, as it is published. */
-  readonly certificates: Record<string, string> = {};
+  certificates: Record<string, string> = {};
   readonly credential: Promise<Credential> = Promise.resolve({
     getAccessToken: async () => ({ access_token: "a token for Google", expires_in: 3600 }),
   });
   readonly agent: Agent;
   readonly #keys = new Map<string, KeyObject>();
+  readonly #first: Record<string, string>;
   readonly #server: ReturnType<typeof createServer>;
 
   static async start(): Promise<FakeGoogle> {
@@ -59,6 +60,16 @@ export class FakeGoogle {
       this.#answer(request, response).catch((error: unknown) => response.destroy(error as Error));
     });
     this.addKey("key-1");
+    this.#first = { ...this.certificates };
+  }
+
+  /** As it was at the start. */
+  reset(): void {
+    this.manner = "answers";
+    this.maxAgeSeconds = 3600;
+    this.users.clear();
+    this.asked = { certificates: 0, users: [] };
+    this.certificates = { ...this.#first };
   }
 
   /** Makes a key and publishes its certificate. */
@@ -86,7 +97,8 @@ export class FakeGoogle {
     const body = await text(request);
     const result = request.method === "GET" ? this.#giveCertificates() : this.#findUsers(body);
     if (this.manner === "fails") {
-      response.writeHead(503).end("away");
+      // Not 503, which firebase-admin tries again for seconds.
+      response.writeHead(500).end("away");
       return;
     }
     response.writeHead(200, {
