@@ -45,6 +45,16 @@ export const TOOLS = {
   },
 } as const satisfies Record<string, Tool>;
 
+/** Not installed for the tests: what they would add is no more than a second opinion. */
+export const OPTIONAL_TOOLS = {
+  promtool: {
+    name: "promtool",
+    aptPackages: ["prometheus"],
+    binaries: ["promtool"],
+    neededFor: "a second opinion on the alert rules",
+  },
+} as const satisfies Record<string, Tool>;
+
 /** Where servers are installed; not in every user's PATH. */
 const SYSTEM_FOLDERS = ["/usr/sbin", "/usr/local/sbin"];
 

