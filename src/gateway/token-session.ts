@@ -9,6 +9,8 @@ import type { CallTable, GatewaySocket } from "./call.ts";
  */
 
 const WARN_BEFORE_MS = 60_000;
+/** With less than this left nobody is told again. */
+const MIN_LEFT_MS = 1000;
 /** setTimeout takes no more. */
 const MAX_DELAY_MS = 2 ** 31 - 1;
 
@@ -35,11 +37,24 @@ export function keepTokenSession(socket: GatewaySocket, calls: CallTable, parts:
     timer = setTimeout(() => socket.disconnect(true), Math.max(0, leftMs)).unref();
   }
 
+  /**
+   * The same token came again: some libraries give theirs away for as long as it is good (Firebase's until 30 s before
+   * its end). Who is told again at once brings it again at once, so half of the time that is left has to pass.
+   */
+  function tellAgainLater(): void {
+    const leftMs = socket.data.caller.expiresAt.getTime() - Date.now();
+    if (leftMs > WARN_BEFORE_MS || leftMs < MIN_LEFT_MS) return;
+    clearTimeout(timer);
+    timer = setTimeout(schedule, leftMs / 2).unref();
+  }
+
   calls.on("token:refresh", TokenRefresh, async ({ token }) => {
+    const before = socket.data.caller;
     const caller = await parts.verifyToken(token);
-    assertSameSubject(socket.data.caller, caller);
+    assertSameSubject(before, caller);
     socket.data.caller = caller;
-    schedule();
+    if (caller.expiresAt.getTime() === before.expiresAt.getTime()) tellAgainLater();
+    else schedule();
     await parts.onRefreshed(socket);
     return { expiresAt: caller.expiresAt.toISOString() };
   });

@@ -94,6 +94,18 @@ describe("a connection", () => {
       expect(client.heard("session:expiring")).toHaveLength(1);
     });
 
+    it("that is brought again is asked for again later, not at once", async () => {
+      const { token, expiresAt } = await tokens.mint({ userId, role: "learner" }, 4);
+      const client = keep(await connect(server.url, namespace, token));
+      client.socket.on("session:expiring", () => client.socket.emit("token:refresh", { token }, () => undefined));
+      expect(await client.call("token:refresh", { token })).toMatchObject({ ok: true });
+      expect(await client.gone).toBe("io server disconnect");
+      expect(Date.now()).toBeGreaterThanOrEqual(expiresAt.getTime() - 50);
+      const told = client.heard("session:expiring").length;
+      expect(told).toBeGreaterThan(1);
+      expect(told).toBeLessThan(6);
+    });
+
     it("does not go on with another user's, nor with one that has ended", async () => {
       const { token } = await tokens.mint({ userId, role: "learner" }, 2);
       const client = keep(await connect(server.url, namespace, token));
