@@ -10,6 +10,7 @@ CREATE TABLE mirror (
   project text,
   system_identifier bigint,
   timeline text,
+  database_oid oid,
   table_oid oid,
   cursor xid8 NOT NULL DEFAULT '0',
   mirrored_at timestamptz,
@@ -21,8 +22,9 @@ CREATE TABLE mirror (
 );
 COMMENT ON TABLE mirror IS 'One row: whether progress is mirrored, and how far the follower is.';
 COMMENT ON COLUMN mirror.enabled IS 'The switch that the triggers of user_progress look at.';
-COMMENT ON COLUMN mirror.system_identifier IS 'With timeline and table_oid: the database that the mirror followed last. Another one was restored, or took over: it may lack what the mirror has.';
+COMMENT ON COLUMN mirror.system_identifier IS 'With timeline, database_oid and table_oid: the database that the mirror followed last. Another one was restored, or took over: it may lack what the mirror has.';
 COMMENT ON COLUMN mirror.timeline IS 'Raised by every failover and every recovery to a point in time.';
+COMMENT ON COLUMN mirror.database_oid IS 'Another one in a copy of the database on the same cluster.';
 COMMENT ON COLUMN mirror.table_oid IS 'Of user_progress: another one after a dump was restored.';
 COMMENT ON COLUMN mirror.cursor IS 'What committed before is mirrored, and gone from the journal.';
 COMMENT ON COLUMN mirror.pass IS 'A full pass that is to be done, or under way: check writes what the mirror lacks, write writes everything, sweep deletes from the mirror what is unknown here.';

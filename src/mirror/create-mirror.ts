@@ -41,9 +41,9 @@ export async function createMirror(
     ...createMirrorReader(mirror),
     start: () => election.start(),
     async stop() {
+      // What is on its way to a Firestore that is away takes as long as a call may.
       const late = new Promise((resolve) => setTimeout(resolve, STOP_MS).unref());
-      await Promise.race([follower.layDown(), late]);
-      await mirror.close();
+      await Promise.race([follower.layDown().then(() => mirror.close()), late]);
       await election.stop();
     },
   };

@@ -39,13 +39,19 @@ export class FirestoreMirror {
 
   /** All of them or none, at most BATCH_SIZE. */
   async commit(changes: readonly MirrorChange[]): Promise<void> {
-    const batch = this.#connection.db.batch();
-    for (const change of changes) {
-      const document = this.#document(change);
-      if (change.row === null) batch.delete(document);
-      else batch.set(document, { ...toDocument(change.row, this.#connection.makeTimestamp) });
-    }
-    await batch.commit();
+    const { db, makeTimestamp } = this.#connection;
+    // A batch would be tried again by the library for ten minutes, and could arrive after a later one. A transaction that
+    // reads nothing is the same single commit, once.
+    await db.runTransaction(
+      async (batch) => {
+        for (const change of changes) {
+          const document = this.#document(change);
+          if (change.row === null) batch.delete(document);
+          else batch.set(document, { ...toDocument(change.row, makeTimestamp) });
+        }
+      },
+      { maxAttempts: 1 },
+    );
   }
 
   /** The version of each as the mirror has it; null where it has none. */

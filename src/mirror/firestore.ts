@@ -8,6 +8,7 @@ import type { Firestore, Timestamp } from "firebase-admin/firestore";
 /** How long one call may take, tries of the library's own included. */
 const DEADLINE_MS = 10_000;
 const SERVICE = "google.firestore.v1.Firestore";
+const METHODS = ["Commit", "BatchGetDocuments", "RunQuery"];
 
 export interface FirestoreConnection {
   db: Firestore;
@@ -32,22 +33,10 @@ export async function openFirestore(options: { projectId: string; deadlineMs?: n
   const app = initializeApp({ projectId }, `playhead-mirror-${opened}`);
   const db = getFirestore(app);
   db.settings({
-    // The library would go on trying for ten minutes, and after an outage wait for two before it connects again.
+    // The library waits for a minute, and after an outage for two before it connects again.
     clientConfig: {
       interfaces: {
-        [SERVICE]: {
-          retry_params: {
-            default: {
-              initial_retry_delay_millis: 100,
-              retry_delay_multiplier: 1.3,
-              max_retry_delay_millis: 1000,
-              initial_rpc_timeout_millis: deadlineMs,
-              rpc_timeout_multiplier: 1,
-              max_rpc_timeout_millis: deadlineMs,
-              total_timeout_millis: deadlineMs,
-            },
-          },
-        },
+        [SERVICE]: { methods: Object.fromEntries(METHODS.map((name) => [name, { timeout_millis: deadlineMs }])) },
       },
     },
     "grpc.initial_reconnect_backoff_ms": 200,

@@ -5,9 +5,9 @@ import type { Logger } from "../logger.ts";
  * The row of the table `mirror`: whether progress is mirrored, which database the mirror followed last, how far it is,
  * and what pass over everything is to be done.
  *
- * A database is told from others by three things: the cluster's identifier (another one after a logical restore
- * elsewhere), its timeline (raised by a failover, and by a recovery to a point in time), and the oid of user_progress
- * (another one where a dump was restored).
+ * A database is told from others by the cluster's identifier (another one after a logical restore elsewhere), its
+ * timeline (raised by a failover, and by a recovery to a point in time), its oid (another one for a copy on the same
+ * cluster) and the oid of user_progress (another one where a dump was restored into the same database).
  */
 
 export type Pass =
@@ -34,13 +34,14 @@ export interface MirrorState {
   isSameDatabase: boolean | null;
 }
 
-const IDENTITY = `(SELECT system_identifier FROM pg_control_system()), substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), 'user_progress'::regclass::oid`;
+const IDENTITY = `(SELECT system_identifier FROM pg_control_system()), substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8),
+  (SELECT oid FROM pg_database WHERE datname = current_database()), 'user_progress'::regclass::oid`;
 
 export async function loadState(pool: Pool): Promise<MirrorState> {
   const { rows } = await pool.query<MirrorState>(
     `SELECT enabled, held, project, cursor::text, mirrored_at AS "mirroredAt", pass, pass_user AS "passUser", pass_file AS "passFile",
        delete_unknown AS "deleteUnknown",
-       CASE WHEN system_identifier IS NOT NULL THEN (system_identifier, timeline, table_oid) = (${IDENTITY}) END AS "isSameDatabase"
+       CASE WHEN system_identifier IS NOT NULL THEN (system_identifier, timeline, database_oid, table_oid) = (${IDENTITY}) END AS "isSameDatabase"
      FROM mirror`,
   );
   return rows[0] as MirrorState;
@@ -82,7 +83,7 @@ export async function adopt(
 ): Promise<void> {
   await pool.query(
     `WITH stamped AS (UPDATE progress_journal SET xid = pg_current_xact_id())
-     UPDATE mirror SET (system_identifier, timeline, table_oid) = (SELECT ${IDENTITY}), project = $1, held = false, cursor = '0',
+     UPDATE mirror SET (system_identifier, timeline, database_oid, table_oid) = (SELECT ${IDENTITY}), project = $1, held = false, cursor = '0',
        pass = $2, pass_user = '', pass_file = '', delete_unknown = $3`,
     [project, pass, deleteUnknown],
   );
@@ -95,7 +96,7 @@ export async function advancePass(
   to: Pick<MirrorState, "pass" | "passUser" | "passFile">,
 ): Promise<void> {
   await pool.query(
-    `UPDATE mirror SET pass = $1, pass_user = $2, pass_file = $3, delete_unknown = delete_unknown AND $1 IS NOT NULL
+    `UPDATE mirror SET pass = $1, pass_user = $2, pass_file = $3, delete_unknown = delete_unknown AND $1::text IS NOT NULL
      WHERE (pass, pass_user, pass_file) = ($4, $5, $6)`,
     [to.pass, to.passUser, to.passFile, from.pass, from.passUser, from.passFile],
   );

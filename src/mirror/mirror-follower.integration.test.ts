@@ -1,0 +1,334 @@
+import pg from "pg";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { createTestDatabase, type TestDatabase } from "../../test/helpers/database.ts";
+import { startTestFirestore, type TestFirestore } from "../../test/helpers/firestore.ts";
+import { createMirroredCourse, STRANGE_IDS } from "../../test/helpers/mirrored-course.ts";
+import { waitFor } from "../../test/helpers/wait-for.ts";
+import { createLogger } from "../logger.ts";
+import { createMetrics } from "../ops/metrics.ts";
+import { toDocumentId } from "./document-id.ts";
+import { openFirestore } from "./firestore.ts";
+import { FirestoreMirror } from "./firestore-mirror.ts";
+import { MirrorFollower } from "./mirror-follower.ts";
+import { collectMirrorMetrics, readLag } from "./mirror-lag.ts";
+import { adopt, loadState, switchOff } from "./mirror-state.ts";
+
+const PROJECT = "mirror-test";
+const pathOf = (userId: string, fileId = "file") => `users/${toDocumentId(userId)}/progress/${toDocumentId(fileId)}`;
+
+describe("the mirror", () => {
+  let database: TestDatabase;
+  let firestore: TestFirestore;
+  let course: Awaited<ReturnType<typeof createMirroredCourse>>;
+  let mirror: FirestoreMirror;
+  let metrics: ReturnType<typeof createMetrics>;
+  let follower: MirrorFollower;
+
+  beforeAll(async () => {
+    firestore = await startTestFirestore();
+  });
+  afterAll(() => firestore.stop());
+  beforeEach(async () => {
+    database = await createTestDatabase();
+    course = await createMirroredCourse(database);
+    mirror = new FirestoreMirror(await openFirestore({ projectId: PROJECT, deadlineMs: 1000 }));
+    for await (const { rows } of mirror.pages()) await mirror.commit(rows.map((row) => ({ ...row, row: null })));
+    metrics = createMetrics();
+    follower = createFollower();
+    follower.takeUp();
+    await level();
+  });
+  afterEach(async () => {
+    await follower.layDown();
+    await mirror.close();
+    await database.drop();
+  });
+
+  function createFollower(): MirrorFollower {
+    const logger = createLogger({ level: process.env.TEST_LOG ?? "silent" });
+    return new MirrorFollower(
+      { pool: database.pool, mirror, metrics, logger },
+      { intervalMs: 20, takeoverMs: 0, firstBackoffMs: 50 },
+    );
+  }
+
+  async function isLevel(): Promise<boolean> {
+    const state = await loadState(database.pool);
+    return state.enabled && state.pass === null && (await readLag(database.pool)).rows === 0;
+  }
+
+  const level = () => waitFor(isLevel, { what: "the mirror to be level", timeoutMs: 20_000 });
+
+  /** Every row's version by its document's path, in the database and in Firestore. */
+  async function versions() {
+    const rows = await database.query<{ user_id: string; file_id: string; version: number }>(
+      "SELECT user_id, file_id, version FROM user_progress",
+    );
+    return {
+      stored: Object.fromEntries(rows.map((row) => [pathOf(row.user_id, row.file_id), row.version])),
+      mirrored: Object.fromEntries(
+        Object.entries(firestore.documents(PROJECT)).map(([path, fields]) => [path, fields.version]),
+      ),
+    };
+  }
+
+  async function expectEqual(): Promise<Record<string, number>> {
+    const { stored, mirrored } = await versions();
+    expect(mirrored).toEqual(stored);
+    return stored;
+  }
+
+  it("follows what is begun, goes on, is reset, completed and deleted, and users that are erased", async () => {
+    await course.beat({ userId: "ann" }, { userId: "ann", fileId: "other" }, { userId: "bob" }, { userId: "cid" });
+    await level();
+    expect(Object.keys(await expectEqual())).toHaveLength(4);
+    await course.beat({ userId: "ann", positionMs: 77_000 });
+    await course.operations.reset("bob", { fileId: "file" }, "bob");
+    await course.operations.complete("cid", { courseId: "course" }, { source: "manual", by: "admin" });
+    await level();
+    await expectEqual();
+    const documents = firestore.documents(PROJECT);
+    expect(documents[pathOf("ann")]).toMatchObject({ positionMs: 77_000, userId: "ann", lessonId: "lesson" });
+    expect(documents[pathOf("bob")]).toMatchObject({ positionMs: 0, epoch: 1, completed: false });
+    expect(documents[pathOf("cid", "other")]).toMatchObject({ completed: true, completionSource: "manual" });
+    await database.query("DELETE FROM users WHERE id = 'ann'");
+    await database.query("DELETE FROM user_progress WHERE user_id = 'cid' AND file_id = 'file'");
+    await level();
+    expect(Object.keys(await expectEqual()).every((path) => !path.startsWith("users/ann/"))).toBe(true);
+    await database.query("UPDATE files SET id = 'renamed' WHERE id = 'file'");
+    await level();
+    expect(await expectEqual()).toHaveProperty([pathOf("bob", "renamed")]);
+    await database.query("DELETE FROM courses");
+    await level();
+    expect(await expectEqual()).toEqual({});
+  });
+
+  it("keeps ids of all kinds apart", async () => {
+    await database.query("INSERT INTO users (id) SELECT unnest($1::text[])", [STRANGE_IDS]);
+    await database.query(
+      "INSERT INTO user_progress (user_id, file_id) SELECT u, f FROM unnest($1::text[]) u, unnest($1::text[]) f",
+      [STRANGE_IDS],
+    );
+    await level();
+    expect(Object.keys(await expectEqual())).toHaveLength(STRANGE_IDS.length ** 2);
+    for (const userId of STRANGE_IDS) {
+      expect((await mirror.readUser(userId)).map((row) => row.fileId).sort()).toEqual([...STRANGE_IDS].sort());
+    }
+  });
+
+  it("writes what changes often once a round, one row of the journal a statement", async () => {
+    await follower.layDown();
+    for (let i = 0; i < 30; i++) await course.beat(...["ann", "bob", "cid"].map((userId) => ({ userId })));
+    // An upsert fires the triggers of both, the update's and the insert's; the one that had no rows leaves nothing.
+    expect((await readLag(database.pool)).rows).toBe(30);
+    const commits = firestore.commits.length;
+    follower = createFollower();
+    follower.takeUp();
+    await level();
+    await expectEqual();
+    expect(firestore.commits.length - commits).toBe(1);
+    expect(firestore.commits.at(-1)).toHaveLength(3);
+  });
+
+  it("loses nothing of transactions that commit in another order than they began", async () => {
+    await database.query("INSERT INTO users (id) VALUES ('early'), ('late'), ('never')");
+    const early = new pg.Client({ connectionString: database.url });
+    const never = new pg.Client({ connectionString: database.url });
+    await Promise.all([early.connect(), never.connect()]);
+    const insert = "INSERT INTO user_progress (user_id, file_id) VALUES ($1, 'file')";
+    try {
+      await early.query("BEGIN");
+      await early.query(insert, ["early"]);
+      await never.query("BEGIN");
+      await never.query(insert, ["never"]);
+      await database.query(insert, ["late"]);
+      const before = (await loadState(database.pool)).cursor;
+      await course.beat({ userId: "meanwhile" });
+      await never.query("ROLLBACK");
+      let nowMs = 0;
+      collectMirrorMetrics(metrics, database.pool, () => nowMs);
+      await metrics.registry.metrics();
+      nowMs = 90_000;
+      const figures = await metrics.registry.metrics();
+      expect(Number(figures.match(/^playhead_db_oldest_xmin_seconds (\S+)/m)?.[1])).toBe(90);
+      expect(Number(figures.match(/^playhead_mirror_journal_rows (\S+)/m)?.[1])).toBe(2);
+      expect((await loadState(database.pool)).cursor).toBe(before);
+      await early.query("COMMIT");
+    } finally {
+      await Promise.all([early.end(), never.end()]);
+    }
+    await level();
+    expect(Object.keys(await expectEqual()).sort()).toEqual(
+      ["early", "late", "meanwhile"].map((id) => pathOf(id)).sort(),
+    );
+  });
+
+  it("writes a row's states in their order, however often the follower ends and begins", async () => {
+    const users = Array.from({ length: 20 }, (_, i) => ({ userId: `user-${i}` }));
+    for (let i = 0; i < 40; i++) {
+      await course.beat(...users);
+      if (i % 4 !== 0) continue;
+      await follower.layDown();
+      follower = createFollower();
+      follower.takeUp();
+    }
+    await level();
+    for (const path of Object.keys(await expectEqual())) {
+      const seen = firestore.versionsSeen(path).map(Number);
+      expect(seen).toEqual([...seen].sort((a, b) => a - b));
+    }
+  });
+
+  it("does again what it had written but not noted when it died", async () => {
+    await follower.layDown();
+    await course.beat({ userId: "ann" }, { userId: "bob" });
+    // Dies after Firestore's answer: the deletion from the journal is refused.
+    await database.query(
+      `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now'; END $$;
+       CREATE TRIGGER refuse BEFORE DELETE ON progress_journal FOR EACH STATEMENT EXECUTE FUNCTION refuse()`,
+    );
+    const before = firestore.versionsSeen(pathOf("ann")).length;
+    follower = createFollower();
+    follower.takeUp();
+    await waitFor(() => firestore.versionsSeen(pathOf("ann")).length > before, { what: "a first write" });
+    await follower.layDown();
+    expect((await readLag(database.pool)).rows).toBe(1);
+    await database.query("DROP TRIGGER refuse ON progress_journal");
+    await course.beat({ userId: "ann" });
+    follower = createFollower();
+    follower.takeUp();
+    await level();
+    await expectEqual();
+  });
+
+  it("waits for a Firestore that is away, while heartbeats are written as ever, and catches up", async () => {
+    await course.beat({ userId: "ann" });
+    await level();
+    await firestore.goAway();
+    await course.beat({ userId: "ann" }, { userId: "bob" });
+    await waitFor(async () => (await metrics.mirrorFailures.get()).values.length > 0, {
+      what: "a failure to be counted",
+    });
+    const { seconds } = await readLag(database.pool);
+    expect(seconds).toBeGreaterThan(0);
+    await course.beat({ userId: "cid" });
+    await waitFor(async () => (await readLag(database.pool)).seconds > seconds + 1, { what: "the lag to grow" });
+    await firestore.comeBack();
+    await level();
+    expect(Object.keys(await expectEqual())).toHaveLength(3);
+    expect((await readLag(database.pool)).seconds).toBe(0);
+  });
+
+  describe("another database", () => {
+    /** As after a restore of a dump: what was followed last is not this one. */
+    const becomeAnother = () => database.query("UPDATE mirror SET system_identifier = 4711");
+
+    it("is compared with the mirror: what is missing or older there is written, what is newer there is kept", async () => {
+      await course.beat({ userId: "same" }, { userId: "older" }, { userId: "missing" }, { userId: "newer" });
+      await level();
+      await follower.layDown();
+      const [row] = await mirror.readUser("newer");
+      if (row === undefined) throw new Error("There is no document");
+      await mirror.commit([
+        { userId: "newer", fileId: "file", row: { ...row, version: row.version + 1000 } },
+        { userId: "missing", fileId: "file", row: null },
+        { userId: "lost", fileId: "file", row: { ...row, userId: "lost" } },
+      ]);
+      await becomeAnother();
+      await database.query("ALTER TABLE user_progress DISABLE TRIGGER journal_update");
+      await course.beat({ userId: "older" });
+      await database.query("ALTER TABLE user_progress ENABLE TRIGGER journal_update");
+      // What came with a dump counts another cluster's transactions; here they are far ahead.
+      await database.query(
+        "INSERT INTO progress_journal (xid, changed_users, changed_files) VALUES ('99999999999', '{erased}', '{file}')",
+      );
+      await mirror.commit([{ userId: "erased", fileId: "file", row: { ...row, userId: "erased" } }]);
+      const commits = firestore.commits.length;
+      follower = createFollower();
+      follower.takeUp();
+      await waitFor(async () => (await loadState(database.pool)).isSameDatabase, {
+        what: "the database to be adopted",
+      });
+      await level();
+      const { stored, mirrored } = await versions();
+      expect(mirrored).toEqual({ ...stored, [pathOf("newer")]: row.version + 1000, [pathOf("lost")]: row.version });
+      expect(firestore.commits.slice(commits).flat().sort()).toEqual(
+        ["erased", "missing", "older"].map((id) => pathOf(id)).sort(),
+      );
+    });
+
+    it("that never was mirrored does not touch a mirror with another's progress, until somebody says so", async () => {
+      await course.beat({ userId: "ann" });
+      await level();
+      await follower.layDown();
+      const other = await createTestDatabase();
+      const before = database;
+      try {
+        database = other;
+        course = await createMirroredCourse(other);
+        follower = createFollower();
+        follower.takeUp();
+        await waitFor(async () => (await loadState(other.pool)).held, { what: "the mirror to be held" });
+        const commits = firestore.commits.length;
+        await course.beat({ userId: "bob" });
+        expect((await readLag(other.pool)).rows).toBe(1);
+        expect(firestore.commits.length).toBe(commits);
+        await adopt(other.pool, { project: PROJECT, pass: "write", deleteUnknown: true });
+        await level();
+        expect(Object.keys(await expectEqual())).toEqual([pathOf("bob")]);
+        await follower.layDown();
+      } finally {
+        database = before;
+        await other.drop();
+      }
+    });
+  });
+
+  it("leaves no journal while it is off, and finds afterwards what happened meanwhile", async () => {
+    await course.beat({ userId: "ann" }, { userId: "bob" });
+    await level();
+    await follower.layDown();
+    await switchOff(database.pool);
+    await course.beat({ userId: "ann" }, { userId: "cid" });
+    await database.query("DELETE FROM users WHERE id = 'bob'");
+    expect((await readLag(database.pool)).rows).toBe(0);
+    follower = createFollower();
+    follower.takeUp();
+    await level();
+    expect(Object.keys(await expectEqual()).sort()).toEqual([pathOf("ann"), pathOf("cid")]);
+  });
+
+  it("takes to the mirror what a transaction wrote that began before it was switched on", async () => {
+    await follower.layDown();
+    await switchOff(database.pool);
+    await database.query("INSERT INTO users (id) VALUES ('early')");
+    const early = new pg.Client({ connectionString: database.url });
+    await early.connect();
+    try {
+      await early.query("BEGIN");
+      await early.query("INSERT INTO user_progress (user_id, file_id) VALUES ('early', 'file')");
+      follower = createFollower();
+      follower.takeUp();
+      await waitFor(async () => (await loadState(database.pool)).enabled, { what: "the mirror to be on" });
+      await course.beat({ userId: "ann" });
+      await early.query("COMMIT");
+    } finally {
+      await early.end();
+    }
+    await level();
+    expect(Object.keys(await expectEqual())).toHaveLength(2);
+  });
+
+  it("goes through more rows than fit into one page, and more keys than fit into one commit", async () => {
+    await database.query("INSERT INTO users (id) SELECT 'user-' || i FROM generate_series(1, 1200) i");
+    await database.query("INSERT INTO user_progress (user_id, file_id) SELECT id, 'file' FROM users");
+    await level();
+    expect(Object.keys(await expectEqual())).toHaveLength(1200);
+    expect(Math.max(...firestore.commits.map((paths) => paths.length))).toBe(500);
+    const before = firestore.commits.flat().length;
+    await adopt(database.pool, { project: PROJECT, pass: "write", deleteUnknown: true });
+    await level();
+    expect(firestore.commits.flat().length - before).toBe(1200);
+    await expectEqual();
+  });
+});
