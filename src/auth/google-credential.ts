@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { applicationDefault, type Credential } from "firebase-admin/app";
+import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 
 /*
@@ -9,13 +10,17 @@ import type { Logger } from "../logger.ts";
 
 const SEARCH_MS = 10_000;
 
-/** @throws Error where the file that is named cannot be read */
+/** @throws AppError `unavailable` where the file that is named cannot be read */
 export async function assertCredentialFile(path: string | undefined): Promise<void> {
   if (path === undefined) return;
   try {
     JSON.parse(await readFile(path, "utf8"));
   } catch (cause) {
-    throw new Error(`GOOGLE_APPLICATION_CREDENTIALS names "${path}", which is no readable JSON file.`, { cause });
+    throw new AppError(
+      "unavailable",
+      `GOOGLE_APPLICATION_CREDENTIALS: got ${JSON.stringify(path)}; expected the path of a JSON file that can be read`,
+      { cause },
+    );
   }
 }
 

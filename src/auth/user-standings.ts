@@ -70,7 +70,7 @@ export class UserStandings {
     // Firebase is known to be away: whoever was good lately waits no more to find that out again.
     const earlier = this.#find(userId, GRACE_MS);
     if (this.#retryAtMs !== 0 && earlier !== undefined) return earlier;
-    if (asked !== undefined && !(await settlesWithin(TIMEOUT_MS, asked))) this.#retryAtMs ||= Date.now() + RETRY_MS;
+    if (asked !== undefined && !(await settlesWithin(TIMEOUT_MS, asked))) this.#retryAtMs = Date.now() + RETRY_MS;
     const standing = this.#find(userId, GRACE_MS);
     if (standing !== undefined) return standing;
     throw new AppError("unavailable", "Firebase cannot be asked whether the token was revoked; try again.", {
