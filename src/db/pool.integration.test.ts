@@ -53,6 +53,22 @@ describe("the pool", () => {
     await pool.end();
   });
 
+  it("loses its connection, and what it held, where it stops in the middle of a transaction", async () => {
+    const pool = open();
+    const limit = await pool.query("show idle_in_transaction_session_timeout");
+    expect(limit.rows).toEqual([{ idle_in_transaction_session_timeout: "10s" }]);
+    const failure = await withTransaction(pool, async (client) => {
+      await client.query("set local idle_in_transaction_session_timeout = '10ms'");
+      const gone = "select from pg_stat_activity where application_name = 'pool-test' and pid = $1";
+      const { rows } = await client.query<{ pid: number }>("select pg_backend_pid() as pid");
+      await waitFor(async () => (await database.query(gone, [rows[0]?.pid])).length === 0, { what: "its end" });
+      await client.query("select 1");
+    }).catch((error: unknown) => error);
+    expect(isTransient(failure)).toBe(true);
+    await expect(pool.query("select 1")).resolves.toMatchObject({ rowCount: 1 });
+    await pool.end();
+  });
+
   it("rolls back what threw, and hands the connection on", async () => {
     const pool = open({ max: 1 });
     const work = withTransaction(pool, async (client) => {

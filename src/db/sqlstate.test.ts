@@ -13,6 +13,7 @@ describe("what may be tried again", () => {
     "57P03",
     "08006",
     "53300",
+    "25P03",
     "ECONNRESET",
     "ECONNREFUSED",
     "EPIPE",

@@ -43,7 +43,9 @@ export async function createMirror(
     async stop() {
       // What is on its way to a Firestore that is away takes as long as a call may.
       const late = new Promise((resolve) => setTimeout(resolve, STOP_MS).unref());
-      await Promise.race([follower.layDown().then(() => mirror.close()), late]);
+      const ended = follower.layDown().then(() => mirror.close());
+      const logged = ended.catch((error: unknown) => logger.warn({ err: error }, "Firestore could not be closed"));
+      await Promise.race([logged, late]);
       await election.stop();
     },
   };

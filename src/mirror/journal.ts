@@ -78,7 +78,11 @@ export async function readNextTransaction(pool: Pool): Promise<string> {
 export async function settleBacklog(pool: Pool, { last, cursor }: Backlog): Promise<void> {
   if (last === null) return;
   await withTransaction(pool, async (client) => {
-    await client.query("DELETE FROM progress_journal WHERE (xid, id) <= ($1::xid8, $2)", [last.xid, last.id]);
+    // From the cursor on: what is deleted but not vacuumed is not looked at again.
+    await client.query(
+      "DELETE FROM progress_journal WHERE xid >= (SELECT cursor FROM mirror) AND (xid, id) <= ($1::xid8, $2)",
+      [last.xid, last.id],
+    );
     await client.query("UPDATE mirror SET cursor = $1::xid8, mirrored_at = clock_timestamp()", [cursor]);
   });
 }

@@ -7,9 +7,28 @@ import type { MirroredRow } from "./mirrored-row.ts";
  * read here is as old as the mirror was behind.
  */
 
+/** What a row of user_progress says of itself, as the database's readers have it. */
+export interface MirroredProgress {
+  userId: string;
+  fileId: string;
+  lessonId: string;
+  courseId: string;
+  /** What the catalogue said then. */
+  durationMs: number | null;
+  positionMs: number;
+  /** A multirange of milliseconds. */
+  watched: string;
+  watchedMs: number;
+  watchTimeMs: number;
+  completed: boolean;
+  lastWatchedMs: number | null;
+  epoch: number;
+  version: number;
+}
+
 export interface MirrorReader {
   /** One file's progress, or all of a user's; empty where the mirror has none. @throws AppError `unavailable` */
-  readFromMirror(userId: string, fileId?: string): Promise<MirroredRow[]>;
+  readFromMirror(userId: string, fileId?: string): Promise<MirroredProgress[]>;
 }
 
 /** A caller waits so long at the most; the library would try for longer. */
@@ -17,10 +36,10 @@ const TIMEOUT_MS = 3000;
 const RETRY_MS = 1000;
 
 export function createMirrorReader(mirror: FirestoreMirror, { timeoutMs = TIMEOUT_MS } = {}): MirrorReader {
-  async function read(userId: string, fileId: string | undefined): Promise<MirroredRow[]> {
-    if (fileId === undefined) return mirror.readUser(userId);
+  async function read(userId: string, fileId: string | undefined): Promise<MirroredProgress[]> {
+    if (fileId === undefined) return (await mirror.readUser(userId)).map(toProgress);
     const row = await mirror.readFile({ userId, fileId });
-    return row === null ? [] : [row];
+    return row === null ? [] : [toProgress(row)];
   }
 
   return {
@@ -37,5 +56,16 @@ export function createMirrorReader(mirror: FirestoreMirror, { timeoutMs = TIMEOU
         clearTimeout(timer);
       }
     },
+  };
+}
+
+function toProgress(row: MirroredRow): MirroredProgress {
+  const { userId, fileId, lessonId, courseId, durationMs, positionMs, watched, watchedMs, completed, epoch, version } =
+    row;
+  const lastWatchedMs = row.lastWatched === null ? Number.NaN : Date.parse(`${row.lastWatched}Z`);
+  return {
+    ...{ userId, fileId, lessonId, courseId, durationMs, positionMs, watched, watchedMs, completed, epoch, version },
+    watchTimeMs: Number(row.watchTimeMs),
+    lastWatchedMs: Number.isNaN(lastWatchedMs) ? null : lastWatchedMs,
   };
 }

@@ -54,7 +54,8 @@ export async function switchOn(pool: Pool): Promise<void> {
 
 /** For a process that does not mirror: others may, or somebody forgot to switch it off, and the journal grows. */
 export async function warnIfUnattended(pool: Pool, logger: Logger): Promise<void> {
-  if (!(await loadState(pool)).enabled) return;
+  const { rowCount } = await pool.query("SELECT FROM mirror WHERE enabled");
+  if (rowCount === 0) return;
   logger.warn(
     "progress of this database is mirrored, but not by this process: set FIRESTORE_MIRROR=true here too, or end it with `playhead backup off`",
   );

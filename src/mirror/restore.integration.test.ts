@@ -182,6 +182,12 @@ describe("a restore from the mirror", () => {
       await course.beat({ userId: "a/b" }, { userId: "a/b", fileId: "other" });
       await mirrorAll();
       const { readFromMirror } = createMirrorReader(mirror);
+      const [row] = await original.query(
+        `SELECT watched::text, version, (extract(epoch FROM last_watched) * 1000)::float8 AS "lastWatchedMs"
+         FROM user_progress WHERE file_id = 'file'`,
+      );
+      const lastWatchedMs = Math.floor(row?.lastWatchedMs);
+      expect(await readFromMirror("a/b", "file")).toEqual([expect.objectContaining({ ...row, lastWatchedMs })]);
       expect(await readFromMirror("a/b", "file")).toMatchObject([
         { userId: "a/b", fileId: "file", courseId: "course" },
       ]);
