@@ -1,9 +1,13 @@
+import { PassThrough, Readable } from "node:stream";
+import { buffer } from "node:stream/consumers";
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../../test/helpers/database.ts";
 import { startTestFirestore, type TestFirestore } from "../../test/helpers/firestore.ts";
 import { createMirroredCourse, STRANGE_IDS } from "../../test/helpers/mirrored-course.ts";
 import { waitFor } from "../../test/helpers/wait-for.ts";
+import { dumpDatabase } from "../db/dump/dump-database.ts";
+import { restoreDatabase } from "../db/dump/restore-database.ts";
 import { createLogger } from "../logger.ts";
 import { createMetrics } from "../ops/metrics.ts";
 import { toDocumentId } from "./document-id.ts";
@@ -12,6 +16,7 @@ import { FirestoreMirror } from "./firestore-mirror.ts";
 import { MirrorFollower } from "./mirror-follower.ts";
 import { collectMirrorMetrics, readLag } from "./mirror-lag.ts";
 import { adopt, loadState, switchOff } from "./mirror-state.ts";
+import { restoreFromMirror } from "./restore.ts";
 
 const PROJECT = "mirror-test";
 const pathOf = (userId: string, fileId = "file") => `users/${toDocumentId(userId)}/progress/${toDocumentId(fileId)}`;
@@ -179,6 +184,42 @@ describe("the mirror", () => {
     }
   });
 
+  it("has everything in the end, whatever commits, rolls back or ends in between", async () => {
+    const ids = Array.from({ length: 12 }, (_, i) => `user-${i}`);
+    await database.query("INSERT INTO users (id) SELECT unnest($1::text[])", [ids]);
+    const write = `INSERT INTO user_progress (user_id, file_id) SELECT u, 'other' FROM unnest($1::text[]) u ORDER BY u
+      ON CONFLICT (user_id, file_id) DO UPDATE SET position_ms = user_progress.position_ms + 1`;
+    const remove = "DELETE FROM user_progress WHERE user_id = ANY($1::text[]) AND file_id = 'other'";
+    const writers = Array.from({ length: 6 }, async (_, writer) => {
+      // Users of its own: what is tested is the order of commits, not who waits for whom.
+      const own = ids.slice(writer * 2, writer * 2 + 2);
+      for (let i = 0; i < 25; i++) {
+        const client = await database.pool.connect();
+        try {
+          await client.query("BEGIN");
+          await client.query(i % 7 === 6 ? remove : write, [own]);
+          await client.query("SELECT pg_sleep($1)", [((i * 7 + writer * 3) % 10) / 500]);
+          await client.query(i % 5 === 4 ? "ROLLBACK" : "COMMIT");
+        } finally {
+          client.release();
+        }
+      }
+    });
+    const restarts = (async () => {
+      for (let i = 0; i < 10; i++) {
+        await follower.layDown();
+        if (i === 3) await firestore.goAway();
+        follower = createFollower();
+        follower.takeUp();
+        await database.query("SELECT pg_sleep(0.05)");
+        if (i === 5) await firestore.comeBack();
+      }
+    })();
+    await Promise.all([...writers, restarts]);
+    await level();
+    await expectEqual();
+  });
+
   it("does again what it had written but not noted when it died", async () => {
     await follower.layDown();
     await course.beat({ userId: "ann" }, { userId: "bob" });
@@ -255,6 +296,42 @@ describe("the mirror", () => {
       expect(firestore.commits.slice(commits).flat().sort()).toEqual(
         ["erased", "missing", "older"].map((id) => pathOf(id)).sort(),
       );
+    });
+
+    it("that an older dump brought back gets from the mirror what the dump had not", async () => {
+      await course.beat({ userId: "ann" }, { userId: "bob" });
+      await level();
+      const output = new PassThrough();
+      const [dump] = await Promise.all([
+        buffer(output),
+        dumpDatabase({ directUrl: database.url }, { output, tools: null }),
+      ]);
+      await course.beat({ userId: "ann", positionMs: 300_000 }, { userId: "cid" });
+      await level();
+      const { stored: before } = await versions();
+      await follower.layDown();
+      await restoreDatabase({
+        directUrl: database.url,
+        input: Readable.from([dump]),
+        force: true,
+        findTools: () => Promise.reject(new Error("no tools are needed here")),
+        logger: createLogger({ level: "silent" }),
+      });
+      expect(Object.keys((await versions()).stored)).toHaveLength(2);
+      follower = createFollower();
+      follower.takeUp();
+      await waitFor(async () => (await loadState(database.pool)).isSameDatabase, {
+        what: "the database to be adopted",
+      });
+      await level();
+      expect((await versions()).mirrored).toEqual(before);
+      expect(await restoreFromMirror({ pool: database.pool, mirror }, { force: true })).toMatchObject({
+        read: 3,
+        restored: 2,
+        kept: 1,
+      });
+      await level();
+      expect(await expectEqual()).toEqual(before);
     });
 
     it("that never was mirrored does not touch a mirror with another's progress, until somebody says so", async () => {
