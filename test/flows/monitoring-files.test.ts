@@ -136,6 +136,8 @@ describe.skipIf(findTool(OPTIONAL_TOOLS.promtool) === null)("promtool (apt-get i
             series('playhead_http_requests_total{route="/bad",status="500"}', "0+2x60"),
             series('playhead_http_requests_total{route="/bad",status="200"}', "0+98x60"),
             series('playhead_http_requests_total{route="/good",status="200"}', "0+100x60"),
+            series('playhead_heartbeats_total{instance="a",outcome="internal"}', "_x24 1x40"),
+            series('playhead_heartbeats_total{instance="b",outcome="internal"}', "1x60"),
             series('node_filesystem_avail_bytes{mountpoint="/",fstype="ext4"}', "19x60"),
             series('node_filesystem_size_bytes{mountpoint="/",fstype="ext4"}', "100x60"),
             series('node_filesystem_avail_bytes{mountpoint="/data",fstype="ext4"}', "21x60"),
@@ -145,6 +147,7 @@ describe.skipIf(findTool(OPTIONAL_TOOLS.promtool) === null)("promtool (apt-get i
             ["PlayheadQueriesSlow", '{pool="reads"}'],
             ["PlayheadConnectionsUsed", '{instance="a"}'],
             ["PlayheadHttpErrors", '{route="/bad"}'],
+            ["PlayheadInternalErrors", '{instance="a"}'],
             ["DiskUsed", '{mountpoint="/"}'],
           ].map(([alert, who]) => ({
             // How many fire, and how many of them are the one that is meant.
