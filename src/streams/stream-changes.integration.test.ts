@@ -85,6 +85,10 @@ describe("a stream that is changed by plain SQL", () => {
     expect(await steps.sessionsOf(stream)).toMatchObject([
       { state: "ended", end_reason: reason, drop_reason: reason, ended_at: expect.any(Date) },
     ]);
+    const [session] = await database.query<{ agrees: boolean }>(
+      "SELECT s.ended_at = e.ended_at AS agrees FROM streams AS s JOIN stream_sessions AS e ON e.stream_id = s.id",
+    );
+    expect(session).toEqual({ agrees: true });
     expect(await steps.store.findDrops({ streamId: stream.id })).toEqual([
       { ...EDGE, connection: "c1", sessionId, reason },
     ]);
