@@ -42,7 +42,7 @@ CREATE TABLE stream_sessions (
   app text,
   client_ip text,
   protocol text,
-  key_hash bytea NOT NULL CHECK (octet_length(key_hash) = 32),
+  key_hash bytea CHECK (octet_length(key_hash) = 32),
   state text NOT NULL CHECK (state IN ('reserved', 'live', 'reconnecting', 'ended')),
   reserved_until timestamptz,
   lease_until timestamptz,
