@@ -31,7 +31,10 @@ export function createHookGuard({ secrets, limitAddress, clientAddress }: GuardP
     return () => {
       if (own.configured) return own;
       // Not `forbidden`: to nginx, behind its own proxy, that alone means that a publisher is to be cut.
-      throw new AppError("unauthenticated", `No hook of ${dialect} is let in until HOOK_SECRETS names a secret for it.`);
+      throw new AppError(
+        "unauthenticated",
+        `No hook of ${dialect} is let in until HOOK_SECRETS names a secret for it.`,
+      );
     };
   }
 
