@@ -42,7 +42,7 @@ CREATE TABLE stream_sessions (
   app text,
   client_ip text,
   protocol text,
-  key_hash bytea NOT NULL CHECK (octet_length(key_hash) = 32),
+  key_hash bytea CHECK (octet_length(key_hash) = 32),
   state text NOT NULL CHECK (state IN ('reserved', 'live', 'reconnecting', 'ended')),
   reserved_until timestamptz,
   lease_until timestamptz,
@@ -118,7 +118,8 @@ CREATE TRIGGER stream_changed BEFORE UPDATE ON streams FOR EACH ROW EXECUTE FUNC
 -- Whoever ends a stream, psql too, ends its session.
 CREATE FUNCTION end_session_of_stream() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  UPDATE stream_sessions SET state = 'ended', ended_at = coalesce(ended_at, clock_timestamp()), end_reason = reason, drop_reason = reason
+  UPDATE stream_sessions SET state = 'ended', end_reason = reason, drop_reason = reason,
+    ended_at = coalesce(ended_at, CASE WHEN OLD.status IN ('live', 'reconnecting') THEN NEW.ended_at END, clock_timestamp())
     FROM (SELECT CASE NEW.status WHEN 'ready' THEN 'ended' ELSE NEW.status END) AS why (reason)
     WHERE stream_id = NEW.id AND state <> 'ended';
   RETURN NULL;

@@ -17,12 +17,21 @@ const RESERVED: ActiveSession = { ...LIVE, state: "reserved", isReserved: true }
 const LAPSED: ActiveSession = { ...RESERVED, isReserved: false };
 const RECONNECTING: ActiveSession = { ...LIVE, state: "reconnecting" };
 const RETURNING: ActiveSession = { ...RECONNECTING, isReserved: true };
-const SAME: Claimant = { server: "edge", boot: "b1", connection: "c1", mayOust: "any", admittedAt: null };
+const SAME: Claimant = {
+  server: "edge",
+  boot: "b1",
+  isBootDerived: false,
+  connection: "c1",
+  mayOust: "any",
+  admittedAt: null,
+};
 const OTHER: Claimant = { ...SAME, connection: "c2" };
 const ELSEWHERE: Claimant = { ...SAME, server: "elsewhere" };
 const REBOOTED: Claimant = { ...SAME, boot: "b2", connection: "c9" };
-const NGINX_AGAIN: Claimant = { ...SAME, boot: null };
-const NGINX_OTHER: Claimant = { ...OTHER, boot: null };
+const NGINX_AGAIN: Claimant = { ...SAME, boot: "2", isBootDerived: true };
+const NGINX_OTHER: Claimant = { ...OTHER, boot: "1", isBootDerived: true };
+const NGINX_LATER: Claimant = { ...OTHER, boot: "2", isBootDerived: true };
+const LIVE_IN_FIRST_BOOT: ActiveSession = { ...LIVE, boot: "1" };
 const TAKEOVER: ClaimedStream = { ...FREE, policy: "takeover" };
 const LIVE_ALREADY = { kind: "refuse", reason: "already_live" };
 
@@ -66,7 +75,8 @@ describe("who gets a stream", () => {
     ["any of a server that was started anew", FREE, LIVE, REBOOTED, { kind: "resume" }],
     ["any of a server that was started anew, though reserved", FREE, RESERVED, REBOOTED, { kind: "resume" }],
     ["the same connection id where that means a new boot", FREE, LIVE, NGINX_AGAIN, { kind: "resume" }],
-    ["not another connection id where boots cannot be told", FREE, LIVE, NGINX_OTHER, LIVE_ALREADY],
+    ["not another connection id where boots cannot be told", FREE, LIVE_IN_FIRST_BOOT, NGINX_OTHER, LIVE_ALREADY],
+    ["another one of a later boot, which others have shown", FREE, LIVE_IN_FIRST_BOOT, NGINX_LATER, { kind: "resume" }],
 
     ["whoever takes it over", TAKEOVER, LIVE, OTHER, { kind: "oust", reason: "taken_over" }],
     ["whoever takes over what is reserved", TAKEOVER, RESERVED, OTHER, { kind: "oust", reason: "taken_over" }],

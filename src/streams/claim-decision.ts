@@ -26,8 +26,9 @@ export interface ActiveSession {
 
 export interface Claimant {
   server: string;
-  /** Null where the server cannot tell: its connection ids alone tell one boot from the next. */
-  boot: string | null;
+  boot: string;
+  /** The server cannot tell: its connection ids alone tell one boot from the next, and boots are numbers. */
+  isBootDerived: boolean;
   connection: string;
   /** Whose session the stream's policy lets it end. */
   mayOust: "any" | "other servers";
@@ -69,12 +70,14 @@ export function refusalOf({ status, isExpired }: Pick<ClaimedStream, "status" | 
   return isExpired ? "expired" : null;
 }
 
-function isSameConnection(active: ActiveSession, { server, boot, connection }: Claimant): boolean {
-  return active.server === server && active.boot === boot && active.connection === connection;
+function isSameConnection(active: ActiveSession, { server, boot, isBootDerived, connection }: Claimant): boolean {
+  return !isBootDerived && active.server === server && active.boot === boot && active.connection === connection;
 }
 
 /** Whether the session's connection cannot be there any more, since its media server was started anew. */
-function isOver(active: ActiveSession, { server, boot, connection }: Claimant): boolean {
+function isOver(active: ActiveSession, { server, boot, isBootDerived, connection }: Claimant): boolean {
   if (active.server !== server) return false;
-  return boot === null ? active.connection === connection : active.boot !== boot;
+  if (!isBootDerived) return active.boot !== boot;
+  // Another stream's encoder may have shown already that this is a later boot.
+  return active.connection === connection || Number(active.boot) < Number(boot);
 }

@@ -101,10 +101,14 @@ export async function findStreamOf(
   return byKey.rows[0]?.id ?? null;
 }
 
-/** A connection id that was seen in the server's present boot means that it was started anew. */
-export async function nextBoot(client: PoolClient, server: string, connection: string): Promise<string> {
+/**
+ * The boot of a server that cannot tell. A connection id that publishes in the last boot that is known, and was not
+ * unpublished since, means that the server was started anew: ids are never given twice.
+ */
+export async function presentBoot(client: PoolClient, server: string, connection: string): Promise<string> {
   const { rows } = await client.query<{ boot: string; isKnown: boolean }>(
-    `SELECT last.boot, EXISTS (SELECT FROM stream_sessions WHERE server = $1 AND boot = last.boot AND connection = $2) AS "isKnown"
+    `SELECT last.boot, EXISTS (SELECT FROM stream_sessions WHERE server = $1 AND boot = last.boot AND connection = $2
+         AND end_reason IS DISTINCT FROM 'unpublished') AS "isKnown"
      FROM (SELECT boot FROM stream_sessions WHERE server = $1 ORDER BY claimed_at DESC LIMIT 1) AS last`,
     [server, connection],
   );

@@ -13,7 +13,7 @@ import {
   isHeld,
   isOn,
   type LockedStream,
-  nextBoot,
+  presentBoot,
   readStream,
   type SessionRow,
 } from "./session-rows.ts";
@@ -90,12 +90,15 @@ export class SessionStore {
       const stream = await this.#lock(client, claim.streamId, claim.keyHash);
       if (stream === null || !stream.keyIsGood) return { valid: false, reason: "unknown" };
       const active = await findActive(client, stream.id);
+      const boot = claim.boot ?? (await presentBoot(client, claim.server, claim.connection));
       const decision = decideClaim(stream, active === null ? null : { ...active, state: activeState(active) }, {
         ...claim,
+        boot,
+        isBootDerived: claim.boot === null,
         admittedAt: toAdmittedAt(claim, stream),
       });
       if (decision.kind === "refuse") return { valid: false, reason: decision.reason };
-      const sessionId = await this.#hold(client, stream, claim, decision, active);
+      const sessionId = await this.#hold(client, stream, { ...claim, boot }, decision, active);
       if (claim.starts) await this.#goLive(client, stream, sessionId, claim.leaseSeconds);
       const { lifetimeMs, ...row } = await readStream(client, stream.id);
       claim.signal?.throwIfAborted();
@@ -234,7 +237,7 @@ export class SessionStore {
     const values = [
       claim.sessionId,
       claim.server,
-      claim.boot ?? (await nextBoot(client, claim.server, claim.connection)),
+      claim.boot,
       claim.connection,
       toStored(claim.app),
       toStored(claim.clientIp),

@@ -491,4 +491,24 @@ describe("whose session it is", () => {
     await steps.claim(third, "3", nginx);
     expect(await steps.sessionsOf(third)).toMatchObject([{ boot: "2" }]);
   });
+
+  it("of nginx's boot before is over for every stream, once one connection id has shown the new boot", async () => {
+    const nginx = { server: "nginx-1", boot: null, starts: true, mayOust: "other servers" } as const;
+    const [first, second] = [await steps.newStream(), await steps.newStream()];
+    await steps.claim(first, "1", nginx);
+    await steps.claim(second, "2", nginx);
+    expect(await steps.claim(second, "7", nginx)).toEqual({ valid: false, reason: "already_live" });
+    await steps.claim(first, "1", nginx);
+    expect(await steps.claim(second, "7", nginx)).toMatchObject({ valid: true, stream: { status: "live" } });
+  });
+
+  it("is the same boot's where a connection that was unpublished publishes again", async () => {
+    const nginx = { server: "nginx-1", boot: null, starts: true, mayOust: "other servers" } as const;
+    const [first, second] = [await steps.newStream(), await steps.newStream()];
+    await steps.claim(first, "1", nginx);
+    await steps.claim(second, "2", nginx);
+    await steps.store.endConnection({ server: "nginx-1", connection: "1", keyHash: null }, "unpublished");
+    expect(await steps.claim(first, "1", nginx)).toMatchObject({ valid: true });
+    expect(await steps.claim(second, "7", nginx)).toEqual({ valid: false, reason: "already_live" });
+  });
 });

@@ -75,7 +75,7 @@ export async function startNginx(options: NginxOptions): Promise<Nginx> {
     const started = spawn(
       requireTool(TOOLS.nginx),
       ["-p", folder, "-c", "nginx.conf", "-e", errorLog, "-g", settings],
-      { detached: true, stdio: ["ignore", "inherit", "inherit"] },
+      { detached: true, stdio: "ignore" },
     );
     child = started;
     const ports = [rtmpPort, httpPort];

@@ -30,7 +30,11 @@ export function createHookGuard({ secrets, limitAddress, clientAddress }: GuardP
     const own = createHookSecrets(secrets, dialect);
     return () => {
       if (own.configured) return own;
-      throw new AppError("forbidden", `No hook of ${dialect} is let in until HOOK_SECRETS names a secret for it.`);
+      // Not `forbidden`: to nginx, behind its own proxy, that alone means that a publisher is to be cut.
+      throw new AppError(
+        "unauthenticated",
+        `No hook of ${dialect} is let in until HOOK_SECRETS names a secret for it.`,
+      );
     };
   }
 
