@@ -99,6 +99,8 @@ async function start(
           metrics,
           logger,
         });
+  const mirror = await openMirror({ config, database, metrics, logger });
+  cleanups.push(() => mirror?.stop());
   const app = App();
   const progress = createProgress({
     config,
@@ -108,6 +110,7 @@ async function start(
     logger,
     onAccepted: (beat) => reportPresence(live.hub, beat),
     cache: progressCache,
+    readCopy: mirror === null ? null : mirror.readFromMirror,
   });
   const common = {
     app,
@@ -147,10 +150,7 @@ async function start(
   await listener.start();
   cleanups.push(() => listener.stop());
   live.start();
-  // Its `readFromMirror` is for reads of users that the database does not know.
-  const mirror = await openMirror({ config, database, metrics, logger });
   mirror?.start();
-  cleanups.push(() => mirror?.stop());
 
   let draining = false;
   const health = createHealth({

@@ -5,6 +5,7 @@ import type { Logger } from "../logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import { createCachedReader } from "./cached-reader.ts";
 import { type AcceptedBeat, createProgressService } from "./create-progress-service.ts";
+import { createFallbackReader, type ReadCopy } from "./fallback-reader.ts";
 import { HeartbeatBuffer } from "./heartbeat-buffer.ts";
 import { createLastContacts } from "./last-contacts.ts";
 import type { ProgressCache } from "./progress-cache.ts";
@@ -26,6 +27,8 @@ export interface ProgressParts {
   onAccepted: (accepted: AcceptedBeat) => void;
   /** Keeps what was read; null where nothing does. */
   cache: ProgressCache | null;
+  /** A copy of progress elsewhere, for users whom the database does not know; null where there is none. */
+  readCopy: ReadCopy | null;
 }
 
 export interface Progress {
@@ -43,6 +46,7 @@ export function createProgress({
   logger,
   onAccepted,
   cache,
+  readCopy,
 }: ProgressParts): Progress {
   const writer = new ProgressWriter({ pool: database.writerPool, metrics, logger });
   const buffers = Array.from(
@@ -61,12 +65,14 @@ export function createProgress({
   const { pool } = database;
   const source = createProgressReader({ pool });
   const cached = cache === null ? null : createCachedReader(source, cache);
+  const reader = cached ?? source;
   const service = createProgressService(
     {
       buffers,
       budget: new WatchBudget({ loadLastContacts: createLastContacts({ pool }) }),
       catalogue,
-      reader: cached ?? source,
+      // The copy last, and never into the cache: versions of a lost database mean nothing to the next.
+      reader: readCopy === null ? reader : createFallbackReader({ reader, pool, readCopy, logger }),
       operations: createProgressOperations({ pool }),
       metrics,
       logger,

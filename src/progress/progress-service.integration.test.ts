@@ -37,6 +37,7 @@ describe("the progress service", () => {
       metrics: createMetrics(),
       logger,
       cache: null,
+      readCopy: null,
       onAccepted: (beat) => accepted.push(beat),
     });
     service = progress.service;
@@ -90,6 +91,7 @@ describe("the progress service", () => {
       metrics: createMetrics(),
       logger: createLogger({ level: "silent" }),
       cache: null,
+      readCopy: null,
       onAccepted: () => undefined,
     });
     const { progress: uploaded } = await other.service.heartbeat(user, {
