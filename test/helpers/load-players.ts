@@ -196,6 +196,7 @@ class Player {
   readonly #streams: StreamSender[];
   #socket: Socket | null = null;
   #reconnect: NodeJS.Timeout | undefined;
+  #isStopped = false;
 
   constructor({ streams, paceMs, report }: { streams: Stream[]; paceMs: number; report: PlayerReport }) {
     this.#streams = streams.map((stream) => new StreamSender(stream, paceMs, report));
@@ -224,7 +225,7 @@ class Player {
     this.#socket = socket;
     const again = () => {
       // Socket.IO tries again by itself where the connection failed, and not where the server refused or ended it.
-      if (!socket.active) this.#reconnect = setTimeout(() => socket.connect(), RECONNECT_MS);
+      if (!socket.active && !this.#isStopped) this.#reconnect = setTimeout(() => socket.connect(), RECONNECT_MS);
     };
     socket.on("connect", () => {
       for (const sender of this.#streams) sender.connected(socket);
@@ -257,6 +258,7 @@ class Player {
   }
 
   stop(): void {
+    this.#isStopped = true;
     this.pause();
     clearTimeout(this.#reconnect);
     for (const sender of this.#streams) sender.disconnected();
