@@ -13,6 +13,7 @@ import { createMetrics } from "../ops/metrics.ts";
 import { toDocumentId } from "./document-id.ts";
 import { openFirestore } from "./firestore.ts";
 import { FirestoreMirror } from "./firestore-mirror.ts";
+import { readHorizon } from "./journal.ts";
 import { MirrorFollower } from "./mirror-follower.ts";
 import { collectMirrorMetrics, readLag } from "./mirror-lag.ts";
 import { adopt, loadState, switchOff } from "./mirror-state.ts";
@@ -36,7 +37,7 @@ describe("the mirror", () => {
   beforeEach(async () => {
     database = await createTestDatabase();
     course = await createMirroredCourse(database);
-    mirror = new FirestoreMirror(await openFirestore({ projectId: PROJECT, deadlineMs: 1000 }));
+    mirror = new FirestoreMirror(await openFirestore({ projectId: PROJECT, deadlineMs: 2000 }));
     for await (const { rows } of mirror.pages()) await mirror.commit(rows.map((row) => ({ ...row, row: null })));
     metrics = createMetrics();
     follower = createFollower();
@@ -57,12 +58,15 @@ describe("the mirror", () => {
     );
   }
 
-  async function isLevel(): Promise<boolean> {
+  /** @throws Error with how far the mirror is */
+  async function assertLevel(): Promise<true> {
     const state = await loadState(database.pool);
-    return state.enabled && state.pass === null && (await readLag(database.pool)).rows === 0;
+    const lag = await readLag(database.pool);
+    if (state.enabled && state.pass === null && lag.rows === 0) return true;
+    throw new Error(JSON.stringify({ ...state, ...lag, horizon: await readHorizon(database.pool) }));
   }
 
-  const level = () => waitFor(isLevel, { what: "the mirror to be level", timeoutMs: 20_000 });
+  const level = () => waitFor(assertLevel, { what: "the mirror to be level", timeoutMs: 30_000 });
 
   /** Every row's version by its document's path, in the database and in Firestore. */
   async function versions() {
@@ -127,6 +131,9 @@ describe("the mirror", () => {
     // An upsert fires the triggers of both, the update's and the insert's; the one that had no rows leaves nothing.
     expect((await readLag(database.pool)).rows).toBe(30);
     const commits = firestore.commits.length;
+    // Transactions of any database of the cluster hold the follower back.
+    const held = "SELECT FROM progress_journal WHERE xid >= pg_snapshot_xmin(pg_current_snapshot())";
+    await waitFor(async () => (await database.query(held)).length === 0, { what: "others' transactions to end" });
     follower = createFollower();
     follower.takeUp();
     await level();

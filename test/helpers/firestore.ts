@@ -82,6 +82,8 @@ export async function startTestFirestore(): Promise<TestFirestore> {
   const host = `127.0.0.1:${gate.port}`;
   const before = process.env.FIRESTORE_EMULATOR_HOST;
   process.env.FIRESTORE_EMULATOR_HOST = host;
+  // Nobody asks for credentials here; the library would still look for a machine of Google's.
+  process.env.METADATA_SERVER_DETECTION = "none";
   return {
     host,
     commits,
