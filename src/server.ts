@@ -8,6 +8,7 @@ import { CatalogueCache } from "./catalogue/catalogue-cache.ts";
 import { createCatalogueStore } from "./catalogue/catalogue-store.ts";
 import { seedDemoCourse } from "./catalogue/demo-course.ts";
 import type { Config } from "./config.ts";
+import { Election } from "./db/election.ts";
 import { startEmbeddedPostgres } from "./db/embedded-postgres.ts";
 import { migrate, pendingMigrations } from "./db/migrate.ts";
 import { createPool, type Pool } from "./db/pool.ts";
@@ -20,7 +21,6 @@ import { createLive } from "./live/create-live.ts";
 import type { LiveHub } from "./live/live-hub.ts";
 import { NotificationListener } from "./live/notification-listener.ts";
 import { RedisLink } from "./live/redis-link.ts";
-import { MIRROR_LOCK, RelayElection } from "./live/relay-election.ts";
 import type { Logger } from "./logger.ts";
 import { createMirror, type Mirror } from "./mirror/create-mirror.ts";
 import { collectMirrorMetrics } from "./mirror/mirror-lag.ts";
@@ -236,15 +236,8 @@ async function openMirror({ config, database, metrics, logger }: MirrorParts): P
     return null;
   }
   collectMirrorMetrics(metrics, pool);
-  const elect = (duty: { onElected: () => void; onDismissed: () => void }) =>
-    new RelayElection({
-      ...duty,
-      connectionString: directUrl,
-      lock: MIRROR_LOCK,
-      applicationName: "playhead-mirror",
-      canRelay: () => true,
-      logger,
-    });
+  const elect = (told: { onElected: () => void; onDismissed: () => void }) =>
+    new Election({ ...told, duty: "mirror", connectionString: directUrl, isAble: () => true, logger });
   return createMirror({ projectId, pool, elect, metrics, logger }, { intervalMs });
 }
 

@@ -187,7 +187,10 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
   async function readProgress(): Promise<void> {
     cancelRead();
     await waitForDrain(READ_RETRY_MS);
-    const answer = await connection.call<{ progress: FileProgress }>("progress:get", { fileId });
+    const answer = await connection.call<{ progress: FileProgress }>("progress:get", {
+      fileId,
+      minVersion: progress?.version,
+    });
     if (isClosed) return;
     if (answer?.ok) {
       learn(answer.progress, "read");

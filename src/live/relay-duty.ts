@@ -1,9 +1,9 @@
+import { Election } from "../db/election.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import { type Bus, type ChangedKey, channels } from "./bus.ts";
 import { NotificationListener } from "./notification-listener.ts";
 import { relayProgress, relayStreams } from "./relay.ts";
-import { RelayElection } from "./relay-election.ts";
 
 /*
  * Relaying, for as long as it is this process's turn: always where its bus is its own, by election where the bus is
@@ -26,7 +26,7 @@ export interface RelayDutyParts {
 
 export class RelayDuty {
   readonly #parts: RelayDutyParts;
-  readonly #election: RelayElection | null;
+  readonly #election: Election | null;
   #listener: NotificationListener | null = null;
 
   constructor(parts: RelayDutyParts) {
@@ -35,9 +35,10 @@ export class RelayDuty {
     this.#election =
       shared === null
         ? null
-        : new RelayElection({
+        : new Election({
+            duty: "relay",
             connectionString,
-            canRelay: shared.canRelay,
+            isAble: shared.canRelay,
             onElected: () => this.#takeUp(),
             onDismissed: () => this.#layDown(),
             logger,

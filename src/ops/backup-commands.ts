@@ -1,8 +1,8 @@
 import type { Command } from "commander";
 import type { Config } from "../config.ts";
+import { Election } from "../db/election.ts";
 import { createPool, type Pool } from "../db/pool.ts";
 import { AppError } from "../errors.ts";
-import { MIRROR_LOCK, RelayElection } from "../live/relay-election.ts";
 import type { Logger } from "../logger.ts";
 import { openFirestore } from "../mirror/firestore.ts";
 import { FirestoreMirror } from "../mirror/firestore-mirror.ts";
@@ -129,11 +129,10 @@ async function replay(
   await adopt(pool, { project: mirror.projectId, pass: "write", deleteUnknown });
   const metrics = createMetrics();
   const follower = new MirrorFollower({ pool, mirror, metrics, logger }, { intervalMs: FOLLOW_MS });
-  const election = new RelayElection({
+  const election = new Election({
+    duty: "mirror",
     connectionString: database.directUrl,
-    lock: MIRROR_LOCK,
-    applicationName: "playhead-backup",
-    canRelay: () => true,
+    isAble: () => true,
     onElected: () => follower.takeUp(),
     onDismissed: () => void follower.layDown(), // never rejects
     logger,

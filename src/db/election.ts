@@ -2,49 +2,45 @@ import pg from "pg";
 import type { Logger } from "../logger.ts";
 
 /*
- * One relay a database: whoever holds the advisory lock. The lock is its connection's, so PostgreSQL gives it to the
- * next the moment a process dies. A holder that cannot prove itself to the database, or cannot reach the bus, gives it up;
- * for a while there may be two, which does no harm: they say the same. What else there is to be one of names a lock of
- * its own.
+ * One process a database for a duty: whoever holds the duty's advisory lock. The lock is its connection's, so
+ * PostgreSQL gives it to the next the moment a process dies. A holder that cannot prove itself to the database, or could
+ * not do its duty, gives it up. For a while there may be two who believe they hold it: a duty has to bear that.
  *
- *   candidate ──(lock)──▶ holder ──(error, silence, no bus)──▶ candidate …
+ *   candidate ──(lock)──▶ holder ──(error, silence, unable)──▶ candidate …
  */
 
-/** Beside the gates of the writers (migrations/0003): a number of its own. */
-const LOCK = [7702, 0] as const;
-/** Of whoever keeps the mirror up. */
-export const MIRROR_LOCK = [7702, 1] as const;
+/** Beside the gates of the writers (migrations/0003): numbers of their own. */
+export const DUTIES = {
+  /** Tells all processes what changed. */
+  relay: [7702, 0],
+  /** Keeps the mirror up. */
+  mirror: [7702, 1],
+} as const;
 const LOOK_MS = 1000;
 const ANSWER_MS = 3000;
 /** What PostgreSQL waits for a holder that is unreachable, not closed: then the lock is free. */
 const KEEPALIVE = `SET tcp_keepalives_idle = 1; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3; SET tcp_user_timeout = ${ANSWER_MS}`;
 
-export interface RelayElectionParts {
-  /** The relay's, where none is named. */
-  lock?: readonly [number, number];
-  applicationName?: string;
+export interface ElectionParts {
+  duty: keyof typeof DUTIES;
   /** Past any pooler: the lock belongs to a session. */
   connectionString: string;
-  /** Whether what is heard could be passed on. */
-  canRelay: () => boolean;
+  /** Whether the duty could be done. */
+  isAble: () => boolean;
   onElected: () => void;
   onDismissed: () => void;
   logger: Logger;
 }
 
-export class RelayElection {
-  readonly #parts: RelayElectionParts;
+export class Election {
+  readonly #parts: ElectionParts;
   #client: pg.Client | null = null;
   #isHolder = false;
   #isStopped = false;
   #timer: NodeJS.Timeout | null = null;
 
-  constructor(parts: RelayElectionParts) {
+  constructor(parts: ElectionParts) {
     this.#parts = parts;
-  }
-
-  get #name(): string {
-    return this.#parts.applicationName ?? "playhead-relay";
   }
 
   get isHolder(): boolean {
@@ -63,10 +59,10 @@ export class RelayElection {
 
   async #look(): Promise<void> {
     try {
-      if (this.#parts.canRelay()) await this.#standOrProve();
+      if (this.#parts.isAble()) await this.#standOrProve();
       else await this.#leave();
     } catch (error) {
-      this.#parts.logger.debug({ err: error, lock: this.#name }, "a lock could not be looked at");
+      this.#parts.logger.debug({ err: error, duty: this.#parts.duty }, "a lock could not be looked at");
       await this.#leave();
     }
     if (!this.#isStopped) this.#timer = setTimeout(() => void this.#look(), LOOK_MS).unref();
@@ -79,24 +75,24 @@ export class RelayElection {
       return;
     }
     const { rows } = await client.query<{ won: boolean }>("SELECT pg_try_advisory_lock($1, $2) AS won", [
-      ...(this.#parts.lock ?? LOCK),
+      ...DUTIES[this.#parts.duty],
     ]);
     if (!rows[0]?.won || this.#isStopped) return;
     this.#isHolder = true;
-    this.#parts.logger.info({ lock: this.#name }, "this process was elected");
+    this.#parts.logger.info({ duty: this.#parts.duty }, "this process was elected");
     this.#parts.onElected();
   }
 
   async #connect(): Promise<pg.Client> {
     const client = new pg.Client({
       connectionString: this.#parts.connectionString,
-      application_name: this.#name,
+      application_name: `playhead-${this.#parts.duty}`,
       connectionTimeoutMillis: ANSWER_MS,
       query_timeout: ANSWER_MS,
       keepAlive: true,
     });
     client.on("error", (error) => {
-      this.#parts.logger.debug({ err: error, lock: this.#name }, "a lock lost its connection");
+      this.#parts.logger.debug({ err: error, duty: this.#parts.duty }, "a lock lost its connection");
       if (this.#client === client) void this.#leave(); // never rejects
     });
     await client.connect();

@@ -3,14 +3,14 @@ import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../../test/helpers/database.ts";
 import { waitFor } from "../../test/helpers/wait-for.ts";
-import { RelayElection } from "./relay-election.ts";
+import { Election } from "./election.ts";
 
 const TAKE_OVER_MS = 5000;
 const logger = pino({ level: "silent" });
 
 let database: TestDatabase;
 interface Candidate {
-  election: RelayElection;
+  election: Election;
   said: string[];
   bus: { isThere: boolean };
 }
@@ -28,9 +28,10 @@ afterEach(async () => {
 function stand(): Candidate {
   const said: string[] = [];
   const bus = { isThere: true };
-  const election = new RelayElection({
+  const election = new Election({
+    duty: "relay",
     connectionString: database.url,
-    canRelay: () => bus.isThere,
+    isAble: () => bus.isThere,
     onElected: () => said.push("elected"),
     onDismissed: () => said.push("dismissed"),
     logger,
@@ -54,7 +55,7 @@ async function endHolder(): Promise<void> {
   await client.end();
 }
 
-describe("the relay's election", () => {
+describe("an election", () => {
   it("has one holder among many candidates", async () => {
     for (let i = 0; i < 5; i++) stand();
     await oneHolder();
@@ -94,9 +95,10 @@ describe("the relay's election", () => {
     stand();
     await oneHolder();
     const other = await createTestDatabase();
-    const elsewhere = new RelayElection({
+    const elsewhere = new Election({
+      duty: "relay",
       connectionString: other.url,
-      canRelay: () => true,
+      isAble: () => true,
       onElected: () => undefined,
       onDismissed: () => undefined,
       logger,
