@@ -2,7 +2,14 @@ import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 import { startTestFirestore, type TestFirestore } from "../helpers/firestore.ts";
-import { FILE_IDS, mintToken, putCourse, removeDataFolder, startFlowServer } from "../helpers/flow-server.ts";
+import {
+  COURSE_ID,
+  FILE_IDS,
+  mintToken,
+  putCourse,
+  removeDataFolder,
+  startFlowServer,
+} from "../helpers/flow-server.ts";
 import { recount } from "../helpers/recount.ts";
 import { runPlayhead } from "../helpers/run-playhead.ts";
 import type { ServerProcess } from "../helpers/server-process.ts";
@@ -128,6 +135,15 @@ describe("the mirror in Firestore", () => {
     try {
       const server = await startFlowServer(env);
       await putCourse(server.url);
+      // Until it is restored, readers get what the mirror has.
+      const read = async (path: string) =>
+        (
+          await fetch(`${server.url}/v1/progress/${path}`, {
+            headers: { authorization: `Bearer ${await mintToken("learner-3")}` },
+          })
+        ).json();
+      expect(await read(`files/${FILE_IDS[0]}`)).toMatchObject({ position: 12, watchedSeconds: 3 });
+      expect(await read(`courses/${COURSE_ID}`)).toMatchObject({ watchedDuration: 9, completedFiles: 0 });
       expect(await server.stop()).toBe(0);
       expect((await run("status")).stdout).toMatch(/mirror (on, held|off)/);
       const restored = await run("restore");
