@@ -23,6 +23,8 @@ const CONNECT_TIMEOUT_MS = 5000;
 
 export interface NotificationListenerParts {
   connectionString: string;
+  /** How the database sees it. */
+  applicationName?: string;
   /** Payloads by channel. */
   handlers: Record<string, (payload: string) => void>;
   /** After every LISTEN that may have come after a gap; the first one too. */
@@ -71,7 +73,7 @@ export class NotificationListener {
     const subscriber = createSubscriber(
       {
         connectionString: this.#parts.connectionString,
-        application_name: "playhead-listener",
+        application_name: this.#parts.applicationName ?? "playhead-listener",
         connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
         // Until it listens nothing proves the connection: a LISTEN that is never answered must not wait for ever.
         query_timeout: SILENCE_MS,

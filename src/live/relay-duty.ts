@@ -59,6 +59,7 @@ export class RelayDuty {
     const { connectionString, bus, cache, metrics, logger } = this.#parts;
     const listener = new NotificationListener({
       connectionString,
+      applicationName: "playhead-relay-listener",
       handlers: {
         progress(payload) {
           const keys = relayProgress(bus, payload);
