@@ -38,9 +38,10 @@ export async function readBacklog(pool: Pool, cursor: string, maxKeys: number): 
   let last = null as Backlog["last"];
   let isDrained = false;
   while (!isDrained && keys.size < maxKeys) {
+    // Ordered by the column, not by the text that is read of it: "1000" comes before "999".
     const { rows }: { rows: JournalRow[] } = await pool.query<JournalRow>(
       `SELECT xid::text, id, changed_users, changed_files, deleted_users, deleted_files FROM progress_journal
-       WHERE (xid, id) > ($1::xid8, $2) AND xid < $3::xid8 ORDER BY xid, id LIMIT $4`,
+       WHERE (xid, id) > ($1::xid8, $2) AND xid < $3::xid8 ORDER BY progress_journal.xid, id LIMIT $4`,
       [last?.xid ?? cursor, last?.id ?? 0, horizon, JOURNAL_PAGE],
     );
     for (const row of rows) {

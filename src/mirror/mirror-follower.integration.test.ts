@@ -5,6 +5,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { createTestDatabase, type TestDatabase } from "../../test/helpers/database.ts";
 import { startTestFirestore, type TestFirestore } from "../../test/helpers/firestore.ts";
 import { createMirroredCourse, STRANGE_IDS } from "../../test/helpers/mirrored-course.ts";
+import type { TestPostgres } from "../../test/helpers/postgres.ts";
+import { startTemplatePostgres } from "../../test/helpers/template-postgres.ts";
 import { waitFor } from "../../test/helpers/wait-for.ts";
 import { dumpDatabase } from "../db/dump/dump-database.ts";
 import { restoreDatabase } from "../db/dump/restore-database.ts";
@@ -23,6 +25,8 @@ const PROJECT = "mirror-test";
 const pathOf = (userId: string, fileId = "file") => `users/${toDocumentId(userId)}/progress/${toDocumentId(fileId)}`;
 
 describe("the mirror", () => {
+  /** Of its own: a transaction of another test would hold the follower back. */
+  let postgres: TestPostgres;
   let database: TestDatabase;
   let firestore: TestFirestore;
   let course: Awaited<ReturnType<typeof createMirroredCourse>>;
@@ -31,11 +35,15 @@ describe("the mirror", () => {
   let follower: MirrorFollower;
 
   beforeAll(async () => {
+    postgres = await startTemplatePostgres();
     firestore = await startTestFirestore();
   });
-  afterAll(() => firestore.stop());
+  afterAll(async () => {
+    await firestore.stop();
+    await postgres.stop();
+  });
   beforeEach(async () => {
-    database = await createTestDatabase();
+    database = await createTestDatabase({ server: postgres.url });
     course = await createMirroredCourse(database);
     mirror = new FirestoreMirror(await openFirestore({ projectId: PROJECT, deadlineMs: 2000 }));
     for await (const { rows } of mirror.pages()) await mirror.commit(rows.map((row) => ({ ...row, row: null })));
@@ -63,7 +71,10 @@ describe("the mirror", () => {
     const state = await loadState(database.pool);
     const lag = await readLag(database.pool);
     if (state.enabled && state.pass === null && lag.rows === 0) return true;
-    throw new Error(JSON.stringify({ ...state, ...lag, horizon: await readHorizon(database.pool) }));
+    const holding = await database.query(
+      "SELECT pid, backend_type, application_name, state, wait_event, backend_xid::text, xact_start, left(query, 80) AS query FROM pg_stat_activity WHERE backend_xid IS NOT NULL OR (backend_xmin IS NOT NULL AND pid <> pg_backend_pid())",
+    );
+    throw new Error(JSON.stringify({ ...state, ...lag, horizon: await readHorizon(database.pool), holding }));
   }
 
   const level = () => waitFor(assertLevel, { what: "the mirror to be level", timeoutMs: 30_000 });
@@ -345,7 +356,7 @@ describe("the mirror", () => {
       await course.beat({ userId: "ann" });
       await level();
       await follower.layDown();
-      const other = await createTestDatabase();
+      const other = await createTestDatabase({ server: postgres.url });
       const before = database;
       try {
         database = other;

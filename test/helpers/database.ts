@@ -4,9 +4,9 @@ import { inject } from "vitest";
 import { createPool, type Pool, TYPES } from "../../src/db/pool.ts";
 import { createLogger } from "../../src/logger.ts";
 import type {} from "./global-setup.ts";
+import { TEMPLATE } from "./template-postgres.ts";
 import { waitFor } from "./wait-for.ts";
 
-const TEMPLATE = "playhead_template";
 /** For a pool that was ended without being awaited. */
 const GOODBYE_MS = 3000;
 
@@ -22,12 +22,12 @@ export interface TestDatabase {
 
 /**
  * Clones the migrated template. In `beforeAll`; `afterAll(() => database.drop())`.
- * `migrated: false` gives an empty database without tables.
+ * `migrated: false` gives an empty database without tables; `server` is another PostgreSQL than the run's.
  */
 export async function createTestDatabase(
-  options: { migrated?: boolean; poolSize?: number } = {},
+  options: { migrated?: boolean; poolSize?: number; server?: string } = {},
 ): Promise<TestDatabase> {
-  const server = inject("postgresUrl");
+  const server = options.server ?? inject("postgresUrl");
   const name = `test_${randomUUID().replaceAll("-", "")}`;
   await runOnce(server, `create database ${name} template ${options.migrated === false ? "template0" : TEMPLATE}`);
   const url = server.replace(/[^/]+$/, name);

@@ -1,16 +1,12 @@
-import pg from "pg";
 import type { TestProject } from "vitest/node";
-import { migrate } from "../../src/db/migrate.ts";
-import { createLogger } from "../../src/logger.ts";
-import { startTestPostgres, type TestPostgres } from "./postgres.ts";
+import type { TestPostgres } from "./postgres.ts";
+import { startTemplatePostgres } from "./template-postgres.ts";
 import { removeLeftovers } from "./temporary-folder.ts";
 
 /*
  * One PostgreSQL for the run, with one migrated template database that every test file clones. Two projects
  * name this file and load it apart from each other, so what they share hangs on the process.
  */
-
-export const TEMPLATE = "playhead_template";
 
 declare module "vitest" {
   export interface ProvidedContext {
@@ -26,7 +22,7 @@ interface Shared {
 const holder = globalThis as { playheadTestPostgres?: Shared };
 
 export async function setup(project: TestProject): Promise<void> {
-  holder.playheadTestPostgres ??= { postgres: startTemplate(), users: 0 };
+  holder.playheadTestPostgres ??= { postgres: start(), users: 0 };
   holder.playheadTestPostgres.users += 1;
   project.provide("postgresUrl", (await holder.playheadTestPostgres.postgres).url);
 }
@@ -42,18 +38,7 @@ export async function teardown(): Promise<void> {
   }
 }
 
-async function startTemplate(): Promise<TestPostgres> {
+async function start(): Promise<TestPostgres> {
   await removeLeftovers();
-  const postgres = await startTestPostgres();
-  try {
-    const client = new pg.Client({ connectionString: postgres.url });
-    await client.connect();
-    await client.query(`create database ${TEMPLATE}`);
-    await client.end();
-    await migrate({ connectionString: postgres.urlOf(TEMPLATE), logger: createLogger({ level: "warn" }) });
-    return postgres;
-  } catch (error) {
-    await postgres.stop();
-    throw error;
-  }
+  return startTemplatePostgres();
 }
