@@ -42,6 +42,8 @@ export class NotificationListener {
   #subscriber: Subscriber | null = null;
   #proof: NodeJS.Timeout | null = null;
   #reconnect: NodeJS.Timeout | null = null;
+  /** Whose proof is under way. */
+  #proving: Subscriber | null = null;
   #heardAt = 0;
   #listening = false;
   #stopped = false;
@@ -118,10 +120,16 @@ export class NotificationListener {
       this.#restart(subscriber, new Error(`heard nothing for ${SILENCE_MS} ms`));
       return;
     }
+    // A connection that stands still has not answered the last one; another would only queue behind it.
+    if (this.#proving === subscriber) return;
+    this.#proving = subscriber;
     // Other listeners on this database prove themselves on the same channel: the payload names the sender.
     const payload = `${this.#id}:${performance.now()}`;
-    Promise.resolve(subscriber.notify(PROOF_CHANNEL, payload)).catch((error: unknown) =>
-      this.#restart(subscriber, error),
+    Promise.resolve(subscriber.notify(PROOF_CHANNEL, payload)).then(
+      () => {
+        if (this.#proving === subscriber) this.#proving = null;
+      },
+      (error: unknown) => this.#restart(subscriber, error),
     );
   }
 
