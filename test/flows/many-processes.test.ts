@@ -176,8 +176,11 @@ describe("four processes while everything dies", () => {
     });
     expect(figures).toMatchObject({ redisRestarts: 2, postgresRestarts: 1 });
 
-    const relays = await Promise.all(nodes.map((_, i) => readMetric(urlOf(i), "playhead_relay_active")));
-    expect(relays.reduce((sum, one) => sum + one, 0)).toBe(1);
+    const countRelays = async () => {
+      const relays = await Promise.all(nodes.map((_, i) => readMetric(urlOf(i), "playhead_relay_active")));
+      return relays.reduce((sum, one) => sum + one, 0);
+    };
+    await waitFor(async () => (await countRelays()) === 1, { what: "exactly one node to relay" });
 
     for (const load of loads) load.stop();
     for (const { dashboard } of watchers) dashboard.close();

@@ -105,7 +105,7 @@ describe("several workers on one port", () => {
     for (let i = 0; i < 5; i++) {
       expect(await readMetric(server.url, "playhead_sockets", 'namespace="/dashboard"')).toBe(CONNECTIONS);
     }
-    expect(await readMetric(server.url, "playhead_relay_active")).toBe(1);
+    await waitFor(async () => (await readMetric(server.url, "playhead_relay_active")) === 1, { what: "one to relay" });
   });
 
   it("go on when one dies, start it again, and relay again within seconds, whoever relayed", async () => {
