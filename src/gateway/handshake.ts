@@ -25,8 +25,6 @@ export function createHandshake(parts: HandshakeParts): Handshake {
   const connections = new Map<string, number>();
 
   async function admit(socket: GatewaySocket): Promise<void> {
-    if (parts.isDraining())
-      throw new AppError("unavailable", "The server is stopping; connect again.", { retryAfterMs: 1000 });
     const given = Auth.safeParse(socket.handshake.auth);
     if (!given.success)
       throw new AppError("unauthenticated", "The handshake carries no token; pass `auth: { token }`.");
@@ -57,12 +55,26 @@ export function createHandshake(parts: HandshakeParts): Handshake {
     socket.conn.once("close", leave);
   }
 
+  return asHandshake(admit, parts);
+}
+
+/** Lets a socket in where `admit` resolves; why it does not becomes the client's `connect_error`. */
+export function asHandshake(
+  admit: (socket: GatewaySocket) => Promise<void>,
+  { isDraining, logger }: Pick<HandshakeParts, "isDraining" | "logger">,
+): Handshake {
+  async function admitUnlessDraining(socket: GatewaySocket): Promise<void> {
+    if (isDraining())
+      throw new AppError("unavailable", "The server is stopping; connect again.", { retryAfterMs: 1000 });
+    await admit(socket);
+  }
+
   return (socket, next) => {
-    admit(socket).then(
+    admitUnlessDraining(socket).then(
       () => next(),
       (error: unknown) => {
         const wire = toWireError(error);
-        if (wire.code === "internal") parts.logger.error({ err: error }, "a handshake failed");
+        if (wire.code === "internal") logger.error({ err: error, namespace: socket.nsp.name }, "a handshake failed");
         next(Object.assign(new Error(wire.message), { data: wire }));
       },
     );

@@ -1,13 +1,14 @@
-import type { ExtendedError, Namespace } from "socket.io";
+import type { Namespace } from "socket.io";
 import { createRateLimit } from "../auth/rate-limit.ts";
 import { isOneOf } from "../auth/secret-check.ts";
-import { AppError, toWireError } from "../errors.ts";
+import { AppError } from "../errors.ts";
 import type { StreamDrop } from "../protocol/stream.ts";
 import { MediaServerAuth, StreamEnded, StreamStarted, StreamStats, StreamValidate } from "../protocol/stream.ts";
+import type { Drop } from "../streams/claim.ts";
 import type { PublishGate } from "../streams/publish-gate.ts";
-import type { Drop } from "../streams/session-store.ts";
 import { type CallParts, CallTable, type GatewaySocket } from "./call.ts";
 import { createCallLimits } from "./call-limits.ts";
+import { asHandshake } from "./handshake.ts";
 
 /** A server asks and reports for all its encoders; this is far more than a thousand of them do. */
 const LIMITS = { burst: 20_000, perSecond: 2000 };
@@ -33,8 +34,6 @@ export function serveMediaServers(namespace: Namespace, parts: RtmpNamespacePart
   const limitWrongSecrets = createRateLimit(WRONG_SECRETS);
 
   async function admit(socket: GatewaySocket): Promise<void> {
-    if (parts.isDraining())
-      throw new AppError("unavailable", "The server is stopping; connect again.", { retryAfterMs: 1000 });
     const given = MediaServerAuth.safeParse(socket.handshake.auth);
     if (given.success && isOneOf(given.data.secret, parts.secrets)) {
       const { server, boot } = given.data;
@@ -62,17 +61,7 @@ export function serveMediaServers(namespace: Namespace, parts: RtmpNamespacePart
 
   const serverOf = new WeakMap<GatewaySocket, { name: string; boot: string }>();
 
-  namespace.use((raw, next: (error?: ExtendedError) => void) => {
-    admit(raw as unknown as GatewaySocket).then(
-      () => next(),
-      (error: unknown) => {
-        const wire = toWireError(error);
-        if (wire.code === "internal") logger.error({ err: error }, "a media server's handshake failed");
-        next(Object.assign(new Error(wire.message), { data: wire }));
-      },
-    );
-  });
-
+  namespace.use(asHandshake(admit, parts) as never);
   namespace.on("connection", (raw) => {
     const socket = raw as unknown as GatewaySocket;
     const server = serverOf.get(socket);
