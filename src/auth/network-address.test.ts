@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { toNetwork } from "./client-address.ts";
+import { toNetwork } from "./network-address.ts";
 
 describe("the network a caller is counted under", () => {
   it.each([

@@ -1,5 +1,6 @@
 import { Server } from "socket.io";
 import type { VerifyToken } from "../auth/caller.ts";
+import { networkOf } from "../auth/network-address.ts";
 import { isAllowedOrigin } from "../auth/origins.ts";
 import type { Catalogue } from "../catalogue/catalogue.ts";
 import type { Config } from "../config.ts";
@@ -10,7 +11,7 @@ import type { Logger } from "../logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import type { ProgressService } from "../progress/progress-service.ts";
 import type { FileProgress } from "../protocol/progress.ts";
-import type { Drop } from "../streams/session-store.ts";
+import type { Drop } from "../streams/claim.ts";
 import type { GatewaySocket } from "./call.ts";
 import { createCallLimits } from "./call-limits.ts";
 import { type Dashboards, serveDashboards } from "./dashboard-namespace.ts";
@@ -157,15 +158,10 @@ function createServer(config: Config): Server {
   });
 }
 
-/** The other end of the connection; behind a proxy that is trusted, what the proxy saw. */
 function addressOf({ handshake }: GatewaySocket, trustProxy: boolean): string {
-  const forwarded = trustProxy ? handshake.headers["x-forwarded-for"] : undefined;
-  return (
-    String(forwarded ?? "")
-      .split(",")
-      .at(-1)
-      ?.trim() || handshake.address
-  );
+  const forwarded = handshake.headers["x-forwarded-for"];
+  const forwardedFor = Array.isArray(forwarded) ? forwarded.join() : forwarded;
+  return networkOf({ remoteAddress: handshake.address, forwardedFor }, { trustProxy });
 }
 
 function createOutlet(io: Server, name: string): Outlet {
