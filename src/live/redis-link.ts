@@ -1,6 +1,7 @@
 import { EventEmitter } from "node:events";
 import { Cluster, Redis } from "ioredis";
 import type { Logger } from "../logger.ts";
+import { withinTime } from "../within-time.ts";
 
 /*
  * The two connections to Redis that pub/sub takes, to one server or to a cluster, where channels are sharded. What is
@@ -73,7 +74,7 @@ export class RedisLink extends EventEmitter<LinkEvents> {
     if (this.#isStopped) return;
     const { urls, node } = this.#options;
     try {
-      const connections = await withinTime(connect(urls, this.#logger), (late) => late.close());
+      const connections = await inTime(connect(urls, this.#logger), (late) => late.close());
       if (this.#isStopped) {
         connections.close();
         return;
@@ -146,7 +147,7 @@ export class RedisLink extends EventEmitter<LinkEvents> {
         (channel) => !subscribed.has(channel),
       );
     for (let channels = missing(); channels.length > 0; channels = missing()) {
-      await withinTime(connections.subscribe(channels));
+      await inTime(connections.subscribe(channels));
       for (const channel of channels) subscribed.add(channel);
     }
   }
@@ -309,24 +310,9 @@ async function connectCluster(urls: readonly string[], logger: Logger): Promise<
 }
 
 /** @throws Error when it takes too long; `orLate` is given what comes all the same */
-async function withinTime<T>(work: Promise<T>, orLate: (late: T) => void = () => undefined): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  let isLate = false;
-  const timeUp = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      isLate = true;
-      reject(new Error(`Redis took longer than ${START_TIMEOUT_MS} ms`));
-    }, START_TIMEOUT_MS);
+function inTime<T>(work: Promise<T>, orLate: (late: T) => void = () => undefined): Promise<T> {
+  return withinTime(work, START_TIMEOUT_MS, () => {
+    work.then(orLate, () => undefined); // what fails late is of no interest any more
+    return new Error(`Redis took longer than ${START_TIMEOUT_MS} ms`);
   });
-  work.then(
-    (result) => {
-      if (isLate) orLate(result);
-    },
-    () => undefined, // told by the race, or of no interest any more
-  );
-  try {
-    return await Promise.race([work, timeUp]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

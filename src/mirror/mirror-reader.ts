@@ -1,4 +1,5 @@
 import { AppError } from "../errors.ts";
+import { withinTime } from "../within-time.ts";
 import type { FirestoreMirror } from "./firestore-mirror.ts";
 import type { MirroredRow } from "./mirrored-row.ts";
 
@@ -44,16 +45,11 @@ export function createMirrorReader(mirror: FirestoreMirror, { timeoutMs = TIMEOU
 
   return {
     async readFromMirror(userId, fileId) {
-      let timer: NodeJS.Timeout | undefined;
-      const late = new Promise<never>((_, reject) => {
-        timer = setTimeout(() => reject(new Error(`Firestore took more than ${timeoutMs} ms`)), timeoutMs);
-      });
       try {
-        return await Promise.race([read(userId, fileId), late]);
+        const late = () => new Error(`Firestore took more than ${timeoutMs} ms`);
+        return await withinTime(read(userId, fileId), timeoutMs, late);
       } catch (error) {
         throw new AppError("unavailable", "The mirror is away; try again.", { retryAfterMs: RETRY_MS, cause: error });
-      } finally {
-        clearTimeout(timer);
       }
     },
   };

@@ -5,6 +5,8 @@ import type { Logger } from "../logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import { isStorableText } from "../protocol/ids.ts";
 import type { Verdict } from "../protocol/stream.ts";
+import { withinTime } from "../within-time.ts";
+import type { Claim, Drop } from "./claim.ts";
 import { refusalOf } from "./claim-decision.ts";
 import { isAway } from "./is-away.ts";
 import type { KeyCache, KnownKey } from "./key-cache.ts";
@@ -12,7 +14,7 @@ import type { NginxControl } from "./nginx-control.ts";
 import type { Outage } from "./outage.ts";
 import type { MediaServer, PublishedConnection, PublishGate, PublishRequest } from "./publish-gate.ts";
 import type { ConnectionOnServer } from "./session-rows.ts";
-import type { Claim, Drop, SessionStore } from "./session-store.ts";
+import type { SessionStore } from "./session-store.ts";
 import type { SessionSweeper } from "./session-sweeper.ts";
 import { StatsWriter } from "./stats-writer.ts";
 import { hashStreamKey } from "./stream-key.ts";
@@ -87,7 +89,7 @@ export function createPublishGate(
     const again = cached == null ? null : outage.again(cached.stream.id, claim);
     if (again !== null) return again;
     try {
-      const { ousted, verdict } = await withinTime(claimWith(cached, claim), cancel);
+      const { ousted, verdict } = await answered(claimWith(cached, claim), cancel);
       // Before the answer: nginx takes no second publisher of a name while the first is there.
       if (ousted !== null) await parts.drop(ousted);
       if (!verdict.valid && verdict.reason === "unknown") await wrongKeys.count(server.name, claim.clientIp);
@@ -197,7 +199,7 @@ export function createPublishGate(
       // One that comes late is not lost yet.
       const leaseSeconds = Math.max(options.leaseSeconds, 3 * everySeconds);
       try {
-        return await withinTime(store.reportConnection(locate(server, connection), figures, leaseSeconds));
+        return await answered(store.reportConnection(locate(server, connection), figures, leaseSeconds));
       } catch (error) {
         logger.debug({ err: error, server: server.name }, "a publisher's update could not be written");
         return cachedRefusal(connection);
@@ -214,7 +216,7 @@ export function createPublishGate(
       const at = locate(server, connection);
       outage.letGo(at);
       try {
-        await withinTime(store.endConnection(at, reason));
+        await answered(store.endConnection(at, reason));
         sweeper.arm();
       } catch (error) {
         logger.info({ err: error, server: server.name }, "a publisher's end could not be written; it is kept");
@@ -256,27 +258,19 @@ function isAwayCode(error: unknown): boolean {
 
 async function attempt<T>(work: () => Promise<T>): Promise<T> {
   try {
-    return await withinTime(work());
+    return await answered(work());
   } catch (error) {
     throw toUnavailable(error);
   }
 }
 
-/** @throws AppError `unavailable` when time is up; what is under way is cancelled where it can be */
-async function withinTime<T>(work: Promise<T>, cancel?: AbortController): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeUp = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      const late = new Late();
-      cancel?.abort(late);
-      reject(late);
-    }, ANSWER_MS);
+/** @throws Late when time is up; what is under way is cancelled where it can be */
+function answered<T>(work: Promise<T>, cancel?: AbortController): Promise<T> {
+  return withinTime(work, ANSWER_MS, () => {
+    const late = new Late();
+    cancel?.abort(late);
+    return late;
   });
-  try {
-    return await Promise.race([work, timeUp]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 /** Counts as a database that is away. */
