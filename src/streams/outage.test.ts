@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createLogger } from "../logger.ts";
 import type { Stream, Verdict } from "../protocol/stream.ts";
+import type { Claim, ClaimResult, Drop } from "./claim.ts";
 import type { KnownKey } from "./key-cache.ts";
 import { Outage, type OutageParts } from "./outage.ts";
-import type { Claim, ClaimResult, Drop } from "./session-store.ts";
 
 /*
  * What is decided while the database is away, and how it is told when it is back. The store only remembers what it was

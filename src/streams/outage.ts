@@ -2,12 +2,14 @@ import { isConnectionError } from "../db/sqlstate.ts";
 import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { DropReason, Stream, Verdict } from "../protocol/stream.ts";
+import type { Claim, Drop } from "./claim.ts";
 import { refusalOf } from "./claim-decision.ts";
 import { isAway } from "./is-away.ts";
 import type { KnownKey } from "./key-cache.ts";
 import type { PublishedConnection } from "./publish-gate.ts";
 import type { ConnectionOnServer } from "./session-rows.ts";
-import type { Claim, Drop, ReportedFigures, SessionStore } from "./session-store.ts";
+import type { SessionStore } from "./session-store.ts";
+import type { ReportedFigures } from "./stats-writer.ts";
 import { mergeFigures } from "./stats-writer.ts";
 import { type Publisher, StreamHolders } from "./stream-holders.ts";
 

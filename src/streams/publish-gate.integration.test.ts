@@ -5,9 +5,9 @@ import { loadConfig } from "../config.ts";
 import { createPool, type Pool } from "../db/pool.ts";
 import { createLogger } from "../logger.ts";
 import { createMetrics } from "../ops/metrics.ts";
+import type { Drop } from "./claim.ts";
 import { createStreams, type Streams } from "./create-streams.ts";
 import type { MediaServer, PublishRequest } from "./publish-gate.ts";
-import type { Drop } from "./session-store.ts";
 
 /*
  * The gate as media servers that ask by HTTP use it: they keep no session ids, name the connection and the key, and

@@ -1,8 +1,9 @@
 import { type Pool, type PoolClient, withTransaction } from "../db/pool.ts";
-import { AppError } from "../errors.ts";
 import { hideStreamKeys } from "../hide-stream-keys.ts";
-import type { DropReason, Refusal, Stream, StreamFigures } from "../protocol/stream.ts";
+import type { DropReason, Stream } from "../protocol/stream.ts";
+import type { Claim, ClaimResult, Drop } from "./claim.ts";
 import { decideClaim, refusalOf } from "./claim-decision.ts";
+import { isOver, noSuchSession, notStarted } from "./session-refusals.ts";
 import {
   activeState,
   type ConnectionOnServer,
@@ -17,6 +18,7 @@ import {
   readStream,
   type SessionRow,
 } from "./session-rows.ts";
+import type { ReportedFigures } from "./stats-writer.ts";
 import { STREAM_COLUMNS, toStream } from "./stream-rows.ts";
 
 /*
@@ -33,44 +35,6 @@ const MAX_DROPS = 10_000;
 
 export interface SessionStoreOptions {
   defaultReconnectSeconds: number;
-}
-
-/** Whose session it is to be. */
-export interface Claim {
-  /** The id that the media server will know the session by, made by who asks. */
-  sessionId: string;
-  streamId: string;
-  keyHash: Buffer;
-  server: string;
-  boot: string | null;
-  connection: string;
-  app: string | null;
-  clientIp: string | null;
-  protocol: string | null;
-  /** How long it lives without a report once it has started. */
-  leaseSeconds: number;
-  /** Approval is the start. */
-  starts: boolean;
-  /** When it was admitted while the database was away, by `performance.now()`: how long it waits for a connection since counts, too. */
-  admittedAt?: number;
-  /** Whose session it may end by the stream's policy: not one of its own server where that cannot be made to let go. */
-  mayOust: "any" | "other servers";
-  /** Nobody waits for the answer any more: then nothing is claimed. */
-  signal?: AbortSignal;
-}
-
-export type ClaimResult =
-  | { valid: true; sessionId: string; stream: Stream; lifetimeMs: number; ousted: Drop | null }
-  /** `unknown`: the key is not, or no longer, this stream's. */
-  | { valid: false; reason: Refusal };
-
-/** What a media server is to be told to drop. */
-export interface Drop {
-  server: string;
-  boot: string;
-  connection: string;
-  sessionId: string;
-  reason: DropReason;
 }
 
 const RESERVED_UNTIL = `clock_timestamp() + interval '${RESERVATION_SECONDS} seconds'`;
@@ -401,13 +365,6 @@ export class SessionStore {
   }
 }
 
-/** What a report says, or several since the last one that was written. */
-export interface ReportedFigures extends StreamFigures {
-  peakViewers?: number;
-  bitrateSum?: number;
-  bitrateReports?: number;
-}
-
 const DUE_AT = `CASE state WHEN 'live' THEN lease_until WHEN 'reserved' THEN reserved_until
   ELSE greatest(reconnect_until, reserved_until) END`;
 const ADMITTED_AT = "coalesce($8::timestamptz, clock_timestamp())";
@@ -428,19 +385,4 @@ function leaseOf(parameter: string): string {
 
 async function setStatus(client: PoolClient, streamId: string, status: "live" | "reconnecting" | "ended") {
   await client.query("UPDATE streams SET status = $2 WHERE id = $1 AND status <> $2", [streamId, status]);
-}
-
-function noSuchSession(): AppError {
-  return new AppError(
-    "not_found",
-    "This server has no such session: it never had, or nobody started it in time. Validate the key again.",
-  );
-}
-
-function isOver(): AppError {
-  return new AppError("conflict", "The session has ended; an encoder that comes back is validated again.");
-}
-
-function notStarted(): AppError {
-  return new AppError("conflict", "The session has not started; send `stream:started` first.");
 }

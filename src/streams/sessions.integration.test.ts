@@ -8,7 +8,8 @@ import {
   type TestStream,
 } from "../../test/helpers/stream-sessions.ts";
 import type { AppError } from "../errors.ts";
-import { type ClaimResult, SessionStore } from "./session-store.ts";
+import type { ClaimResult } from "./claim.ts";
+import { SessionStore } from "./session-store.ts";
 import { hashStreamKey } from "./stream-key.ts";
 
 /*

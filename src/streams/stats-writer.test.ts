@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { AppError } from "../errors.ts";
 import { createLogger } from "../logger.ts";
-import type { ReportedFigures } from "./session-store.ts";
+import type { ReportedFigures } from "./stats-writer.ts";
 import { mergeFigures, StatsWriter } from "./stats-writer.ts";
 
 let stats: StatsWriter;

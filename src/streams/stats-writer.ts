@@ -1,7 +1,6 @@
 import type { Logger } from "../logger.ts";
 import type { StreamFigures } from "../protocol/stream.ts";
 import { isAway } from "./is-away.ts";
-import type { ReportedFigures } from "./session-store.ts";
 
 /*
  * Reports of live sessions, written at most once in two seconds each: what watchers see of a stream changes no more
@@ -11,6 +10,13 @@ import type { ReportedFigures } from "./session-store.ts";
 const WRITE_INTERVAL_MS = 2000;
 /** Sessions whose media server went without a word are forgotten past it, the one silent for longest first. */
 const MAX_SESSIONS = 10_000;
+
+/** What a report says, or several since the last one that was written. */
+export interface ReportedFigures extends StreamFigures {
+  peakViewers?: number;
+  bitrateSum?: number;
+  bitrateReports?: number;
+}
 
 interface Entry {
   write: Write;

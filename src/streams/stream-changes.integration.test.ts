@@ -9,8 +9,8 @@ import {
 } from "../../test/helpers/stream-sessions.ts";
 import { waitFor } from "../../test/helpers/wait-for.ts";
 import { createLogger } from "../logger.ts";
+import type { ClaimResult } from "./claim.ts";
 import { createKeyExpiry } from "./key-expiry.ts";
-import type { ClaimResult } from "./session-store.ts";
 import { hashStreamKey } from "./stream-key.ts";
 
 /*

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
+import type { Claim, ClaimResult } from "../../src/streams/claim.ts";
 import { createStreamService } from "../../src/streams/create-stream-service.ts";
-import { type Claim, type ClaimResult, SessionStore } from "../../src/streams/session-store.ts";
+import { SessionStore } from "../../src/streams/session-store.ts";
 import { hashStreamKey } from "../../src/streams/stream-key.ts";
 import type { TestDatabase } from "./database.ts";
 
