@@ -1,32 +1,18 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
-import { fileURLToPath } from "node:url";
-import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
-import { build } from "vite";
+import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { loadConfig } from "../../src/config.ts";
 import { CLIP_SECONDS } from "../../src/dashboard/clip.ts";
 import { createLogger } from "../../src/logger.ts";
 import { startServer } from "../../src/server.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
-import { findTool, TOOLS } from "../helpers/tools.ts";
+import { collectProblems, openPageBrowser } from "../helpers/page-browser.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
 /*
  * Two people at their screens: a learner who watches the clip in /watch, and an instructor who sees it in /.
  */
-
-const BROWSER_ARGS = [
-  "--headless",
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-  "--autoplay-policy=no-user-gesture-required",
-];
 
 let database: TestDatabase;
 let server: Awaited<ReturnType<typeof startServer>>;
@@ -35,13 +21,7 @@ let context: BrowserContext;
 let problems: string[];
 
 beforeAll(async () => {
-  const executablePath = findTool(TOOLS.chromium);
-  if (executablePath === null) throw new Error(`${TOOLS.chromium.name} is missing: apt-get install -y chromium`);
-  await build({
-    configFile: fileURLToPath(new URL("../../src/dashboard/vite.config.ts", import.meta.url)),
-    logLevel: "warn",
-  });
-  browser = await chromium.launch({ executablePath, args: BROWSER_ARGS });
+  browser = await openPageBrowser();
 });
 
 afterAll(async () => {
@@ -53,12 +33,7 @@ beforeEach(async () => {
   server = await start(await findFreePort());
   context = await browser.newContext();
   context.setDefaultTimeout(20_000);
-  problems = [];
-  context.on("page", (page) => {
-    page.on("pageerror", (error) => problems.push(String(error)));
-    // Above all a breach of the content security policy.
-    page.on("console", (message) => message.type() === "error" && problems.push(message.text()));
-  });
+  problems = collectProblems(context);
 });
 
 afterEach(async () => {

@@ -16,6 +16,7 @@ const BROWSER_ARGS = [
   "--disable-background-networking",
   "--disable-component-update",
   "--disable-sync",
+  "--autoplay-policy=no-user-gesture-required",
 ];
 
 /** Builds the pages into dist/dashboard and starts the browser. Call `close()` in `afterAll`. */
