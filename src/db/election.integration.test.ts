@@ -91,6 +91,20 @@ describe("an election", () => {
     expect(holders()).toEqual([second]);
   });
 
+  it("leaves no connection behind, however early it is stopped", async () => {
+    for (const ms of [0, 1, 2, 4, 8, 16]) {
+      const { election } = stand();
+      await new Promise((resolve) => setTimeout(resolve, ms));
+      await election.stop();
+      expect(election.isHolder).toBe(false);
+    }
+    const left = () =>
+      database.query(
+        "SELECT FROM pg_stat_activity WHERE application_name = 'playhead-relay' AND datname = current_database()",
+      );
+    await waitFor(async () => (await left()).length === 0, { what: "no connection left" });
+  });
+
   it("is held apart in another database of the same server", async () => {
     stand();
     await oneHolder();

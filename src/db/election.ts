@@ -38,6 +38,7 @@ export class Election {
   #isHolder = false;
   #isStopped = false;
   #timer: NodeJS.Timeout | null = null;
+  #looking: Promise<void> = Promise.resolve();
 
   constructor(parts: ElectionParts) {
     this.#parts = parts;
@@ -48,12 +49,14 @@ export class Election {
   }
 
   start(): void {
-    void this.#look(); // never rejects
+    this.#looking = this.#look(); // never rejects
   }
 
   async stop(): Promise<void> {
     this.#isStopped = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
+    await this.#leave();
+    await this.#looking; // It may have been connecting; no longer than ANSWER_MS.
     await this.#leave();
   }
 
@@ -65,7 +68,7 @@ export class Election {
       this.#parts.logger.debug({ err: error, duty: this.#parts.duty }, "a lock could not be looked at");
       await this.#leave();
     }
-    if (!this.#isStopped) this.#timer = setTimeout(() => void this.#look(), LOOK_MS).unref();
+    if (!this.#isStopped) this.#timer = setTimeout(() => this.start(), LOOK_MS).unref();
   }
 
   async #standOrProve(): Promise<void> {
@@ -97,6 +100,7 @@ export class Election {
     });
     await client.connect();
     this.#client = client;
+    if (this.#isStopped) throw new Error("stopped while it connected");
     await client.query(KEEPALIVE);
     return client;
   }
