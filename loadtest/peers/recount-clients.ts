@@ -1,8 +1,8 @@
 import { connect as connectTcp, type Socket } from "node:net";
 import { createBuiltinTokens } from "../../src/auth/builtin-tokens.ts";
-import { toFileId, toUserId, watchedBy } from "../catalogue.ts";
-import { Latencies } from "../latency.ts";
-import { serveCommands } from "../worker.ts";
+import { Latencies } from "../harness/latency.ts";
+import { serveCommands } from "../harness/worker.ts";
+import { toFileId, toUserId, watchedBy } from "../load/catalogue.ts";
 
 /*
  * Clients of the recounting server: keep-alive connections with one request in flight, requests written and

@@ -1,5 +1,5 @@
-import { toCourseId, toFileId, toLessonId } from "../catalogue.ts";
-import { startWorker } from "../worker.ts";
+import { startWorker } from "../harness/worker.ts";
+import { toCourseId, toFileId, toLessonId } from "../load/catalogue.ts";
 
 /** The reference design, measured from outside. */
 export interface RecountPeer {
@@ -21,8 +21,8 @@ export async function startRecountPeer(options: {
   shape: { courses: number; files: number };
 }): Promise<RecountPeer> {
   const { databaseUrl, secret, users, shape } = options;
-  const server = startWorker("./peers/recount-server.ts");
-  const clients = startWorker("./peers/recount-clients.ts");
+  const server = startWorker(new URL("./recount-server.ts", import.meta.url));
+  const clients = startWorker(new URL("./recount-clients.ts", import.meta.url));
   const files = Array.from({ length: shape.courses }, (_, course) =>
     Array.from({ length: shape.files }, (_, file) => ({
       id: toFileId(course, file),

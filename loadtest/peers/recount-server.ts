@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import pg from "pg";
 import { createBuiltinTokens } from "../../src/auth/builtin-tokens.ts";
-import { serveCommands } from "../worker.ts";
+import { serveCommands } from "../harness/worker.ts";
 import { RECOUNT_SCHEMA } from "./recount-schema.ts";
 
 /*

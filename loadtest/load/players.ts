@@ -1,8 +1,8 @@
-import { createBuiltinTokens } from "../src/auth/builtin-tokens.ts";
+import { createBuiltinTokens } from "../../src/auth/builtin-tokens.ts";
+import { Latencies } from "../harness/latency.ts";
+import { serveCommands } from "../harness/worker.ts";
 import { toFileId, toUserId, watchedBy } from "./catalogue.ts";
-import { Latencies } from "./latency.ts";
 import { Player } from "./player.ts";
-import { serveCommands } from "./worker.ts";
 
 /*
  * A process of many players. Each is a user of its own who watches one file.

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises";
+import { readMachineCpu, readPostgresCpu } from "../harness/process-cpu.ts";
 import type { PlayheadServer } from "./playhead-server.ts";
-import { readMachineCpu, readPostgresCpu } from "./process-cpu.ts";
 
 /** What the server and its PostgreSQL did within a window. */
 export interface Cost {

@@ -1,5 +1,5 @@
-import type { Range } from "../src/progress/watched-ranges.ts";
-import { DURATION_SECONDS, toFileId, toLessonId, toUserId } from "./catalogue.ts";
+import type { Range } from "../../src/progress/watched-ranges.ts";
+import { DURATION_SECONDS, toFileId, toLessonId, toUserId } from "../load/catalogue.ts";
 
 /*
  * What the writer's benchmark writes. A batch is what a flush of many players is: distinct users in no order, each

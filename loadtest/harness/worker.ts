@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from "node:child_process";
+import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { assertRunning, onEnd } from "./cleanup.ts";
 
@@ -19,14 +20,15 @@ export interface Worker {
   stop(): Promise<void>;
 }
 
-/** Starts a TypeScript file beside this one as a process; it ends with the run. */
-export function startWorker(file: string): Worker {
+/** Starts a TypeScript file as a process, `new URL("./players.ts", import.meta.url)`; it ends with the run. */
+export function startWorker(url: URL): Worker {
   assertRunning();
-  const child = fork(fileURLToPath(new URL(file, import.meta.url)), [], {
+  const child = fork(fileURLToPath(url), [], {
     execArgv: ["--import", "tsx"],
     serialization: "advanced",
     env: { ...process.env, NODE_OPTIONS: "" },
   });
+  const file = basename(url.pathname);
   const waiting = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>();
   let calls = 0;
   child.on("message", (message) => {

@@ -1,4 +1,4 @@
-import type { PoolClient } from "../src/db/pool.ts";
+import type { PoolClient } from "../../src/db/pool.ts";
 import type { SeenQuery } from "./timed-pool.ts";
 
 /** EXPLAIN ANALYZE of a prepared statement as it is executed, with the time of each trigger; its effects are undone. */

@@ -1,4 +1,4 @@
-import type { Pool, PoolClient } from "../src/db/pool.ts";
+import type { Pool, PoolClient } from "../../src/db/pool.ts";
 
 /** How long each kind of statement took, over all of a pool's connections. */
 export class StatementTimes {

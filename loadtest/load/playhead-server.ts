@@ -5,16 +5,16 @@ import { cp, mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { findRunningEmbeddedPostgres } from "../src/db/embedded-postgres.ts";
-import { assertRunning, onEnd } from "./cleanup.ts";
-import { makeTemporaryFolder } from "./temporary-folder.ts";
+import { findRunningEmbeddedPostgres } from "../../src/db/embedded-postgres.ts";
+import { assertRunning, onEnd } from "../harness/cleanup.ts";
+import { makeTemporaryFolder } from "../harness/temporary-folder.ts";
 
 /*
  * The real server in a process of its own: built for the run, with an embedded PostgreSQL of its own, limits out of
  * the way.
  */
 
-const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 /** Lets a run collect garbage before it reads the memory in use. */
 const GC_ON_SIGNAL = "data:text/javascript,process.on('SIGUSR2',()=>globalThis.gc())";
 const STOP_TIMEOUT_MS = 20_000;

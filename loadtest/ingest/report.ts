@@ -1,6 +1,6 @@
+import type { LatencySummary } from "../harness/latency.ts";
+import { printTable } from "../harness/table.ts";
 import type { Figures } from "./figures.ts";
-import type { LatencySummary } from "./latency.ts";
-import { printTable } from "./table.ts";
 
 const ACK_P99_AIM_MS = 150;
 const BARE_AIM = 0.5;

@@ -1,7 +1,7 @@
-import { type LatencySummary, summarize } from "./latency.ts";
+import { type LatencySummary, summarize } from "../harness/latency.ts";
+import { startWorker, type Worker } from "../harness/worker.ts";
 import type { ConnectPlayers, LoadResult, LoadWindow } from "./players.ts";
 import type { PlayheadServer } from "./playhead-server.ts";
-import { startWorker, type Worker } from "./worker.ts";
 
 /*
  * Players spread over several processes, driven as one.
@@ -16,7 +16,7 @@ export interface PlayersLoad {
 }
 
 export function startPlayers(processes: number): Worker[] {
-  return Array.from({ length: processes }, () => startWorker("./players.ts"));
+  return Array.from({ length: processes }, () => startWorker(new URL("./players.ts", import.meta.url)));
 }
 
 export async function connectPlayers(

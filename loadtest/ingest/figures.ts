@@ -1,5 +1,5 @@
-import type { Cost } from "./cost-window.ts";
-import type { LatencySummary } from "./latency.ts";
+import type { LatencySummary } from "../harness/latency.ts";
+import type { Cost } from "../load/cost-window.ts";
 
 /** All that a run measured: what --json writes. */
 export interface Figures {

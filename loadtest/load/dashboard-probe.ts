@@ -1,8 +1,8 @@
-import { createBuiltinTokens } from "../src/auth/builtin-tokens.ts";
+import { createBuiltinTokens } from "../../src/auth/builtin-tokens.ts";
+import { Latencies } from "../harness/latency.ts";
+import { serveCommands } from "../harness/worker.ts";
 import { INSTRUCTOR_ID, toCourseId, toFileId } from "./catalogue.ts";
-import { Latencies } from "./latency.ts";
 import { openRawSocket, type RawSocket } from "./raw-socket.ts";
-import { serveCommands } from "./worker.ts";
 
 /*
  * An instructor's dashboard and a few learners of the course it watches, in one process and so on one clock: how

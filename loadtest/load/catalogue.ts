@@ -1,4 +1,4 @@
-import type { CourseTree } from "../src/protocol/course.ts";
+import type { CourseTree } from "../../src/protocol/course.ts";
 
 /*
  * The courses that are watched: long files, so that steady watching changes the union for the whole run and completes

@@ -1,22 +1,22 @@
 import { writeFile } from "node:fs/promises";
 import pg from "pg";
-import { createBuiltinTokens } from "../src/auth/builtin-tokens.ts";
+import { createBuiltinTokens } from "../../src/auth/builtin-tokens.ts";
+import { onEnd } from "../harness/cleanup.ts";
+import { type LatencySummary, summarize } from "../harness/latency.ts";
+import { describeMachine } from "../harness/machine.ts";
+import { readPostgresCpu } from "../harness/process-cpu.ts";
+import { startWorker, type Worker } from "../harness/worker.ts";
+import { INSTRUCTOR_ID, makeCourseTree, toCourseId } from "../load/catalogue.ts";
+import { type Cost, sumCosts, watchCost } from "../load/cost-window.ts";
+import { measureIdleMemory } from "../load/idle-memory.ts";
+import { connectPlayers, loadPlayers, type PlayersLoad, startPlayers } from "../load/player-processes.ts";
+import { type PlayheadServer, startPlayhead } from "../load/playhead-server.ts";
+import type { LoadOptions } from "../options.ts";
+import { openBareBatches } from "../peers/bare-batch.ts";
+import { startRecountPeer } from "../peers/recount-peer.ts";
 import { BareLoad } from "./bare-load.ts";
-import { INSTRUCTOR_ID, makeCourseTree, toCourseId } from "./catalogue.ts";
-import { onEnd } from "./cleanup.ts";
-import { type Cost, sumCosts, watchCost } from "./cost-window.ts";
 import type { Figures } from "./figures.ts";
-import { measureIdleMemory } from "./idle-memory.ts";
-import { type LatencySummary, summarize } from "./latency.ts";
-import { describeMachine } from "./machine.ts";
-import type { LoadOptions } from "./options.ts";
-import { openBareBatches } from "./peers/bare-batch.ts";
-import { startRecountPeer } from "./peers/recount-peer.ts";
-import { connectPlayers, loadPlayers, type PlayersLoad, startPlayers } from "./player-processes.ts";
-import { type PlayheadServer, startPlayhead } from "./playhead-server.ts";
-import { readPostgresCpu } from "./process-cpu.ts";
 import { printReport } from "./report.ts";
-import { startWorker, type Worker } from "./worker.ts";
 
 /*
  * One run: idle connections, then server and peers at saturation in turn, on one PostgreSQL, then the server at half
@@ -205,7 +205,7 @@ async function measureHalf(
 ): Promise<Figures["half"]> {
   const ratePerSecond = Math.round(options.topRate / 2);
   say(`${ratePerSecond} a second, whatever the acks do, with a dashboard watching`);
-  const probe = startWorker("./dashboard-probe.ts");
+  const probe = startWorker(new URL("../load/dashboard-probe.ts", import.meta.url));
   await probe.call("connect", { url: server.url, secret: server.secret, course: 0, probes: PROBES });
   const window = { warmupSeconds: WARMUP_SECONDS, seconds: options.seconds };
   const [load, cost, seen] = await Promise.all([

@@ -1,5 +1,5 @@
-import { toCourseId, toFileId, toLessonId, toUserId, watchedBy } from "./catalogue.ts";
-import type { BareBatches, BareRow } from "./peers/bare-batch.ts";
+import { toCourseId, toFileId, toLessonId, toUserId, watchedBy } from "../load/catalogue.ts";
+import type { BareBatches, BareRow } from "../peers/bare-batch.ts";
 
 const BATCH = 1000;
 const BEAT_MS = 100;
