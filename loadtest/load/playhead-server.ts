@@ -29,18 +29,25 @@ export interface PlayheadServer {
   stop(): Promise<void>;
 }
 
-interface StartOptions {
-  writers: number;
-  profile: string | null;
-  nodeFlags: string[];
+export interface StartOptions {
+  /** WORKERS; by default 1. */
+  workers?: number;
+  /** WRITERS; by default the server's own default. */
+  writers?: number;
+  /** Where the CPU profile goes. */
+  profile?: string | null;
+  /** Flags of Node, such as `--max-semi-space-size=64`. */
+  nodeFlags?: string[];
+  /** More of the environment; it wins over what is set here. */
+  env?: Readonly<Record<string, string>>;
 }
 
-export async function startPlayhead(options: StartOptions): Promise<PlayheadServer> {
-  const main = await buildServer();
+export async function startPlayhead(options: StartOptions = {}): Promise<PlayheadServer> {
+  const main = await buildOnce();
   const dataDir = await makeTemporaryFolder();
   const secret = randomBytes(32).toString("hex");
-  const flags = ["--expose-gc", "--import", GC_ON_SIGNAL, ...options.nodeFlags];
-  if (options.profile !== null) {
+  const flags = ["--expose-gc", "--import", GC_ON_SIGNAL, ...(options.nodeFlags ?? [])];
+  if (options.profile) {
     await mkdir(options.profile, { recursive: true });
     flags.push("--cpu-prof", `--cpu-prof-dir=${options.profile}`);
   }
@@ -58,11 +65,13 @@ export async function startPlayhead(options: StartOptions): Promise<PlayheadServ
       AUTH_SECRET: secret,
       DEMO: "false",
       LOG_LEVEL: "error",
-      WRITERS: String(options.writers),
+      ...(options.workers === undefined ? {} : { WORKERS: String(options.workers) }),
+      ...(options.writers === undefined ? {} : { WRITERS: String(options.writers) }),
       RATE_LIMIT_BURST: "1000000",
       RATE_LIMIT_PER_SECOND: "1000000",
       MAX_CONNECTIONS_PER_USER: "1000000",
       DRAIN_MS: "0",
+      ...options.env,
     },
   });
   const stop = () => stopChild(child);
@@ -79,6 +88,14 @@ export async function startPlayhead(options: StartOptions): Promise<PlayheadServ
     collectGarbage: () => child.kill("SIGUSR2"),
     stop,
   };
+}
+
+let built: Promise<string> | null = null;
+
+/** A run measures one build, however often it starts it. */
+function buildOnce(): Promise<string> {
+  built ??= buildServer();
+  return built;
 }
 
 /** The source as it is now, compiled beside what it reads at run time. */
