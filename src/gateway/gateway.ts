@@ -16,11 +16,12 @@ import type { GatewaySocket } from "./call.ts";
 import { createCallLimits } from "./call-limits.ts";
 import { type Dashboards, serveDashboards } from "./dashboard-namespace.ts";
 import { createHandshake } from "./handshake.ts";
+import { createOutlet } from "./outlet.ts";
 import { countOversizedFrames } from "./oversized-frames.ts";
 import { type DeviceFollower, servePlayers } from "./player-namespace.ts";
 import { type RtmpNamespaceParts, serveMediaServers, tellMediaServer } from "./rtmp-namespace.ts";
 import { textParser } from "./text-parser.ts";
-import type { TemplatedApp, WebSocket } from "./uws.ts";
+import type { TemplatedApp } from "./uws.ts";
 
 /*
  * Socket.IO on uWebSockets.js. Socket.IO patches its adapter for the whole process when it is attached: one gateway a
@@ -162,27 +163,4 @@ function addressOf({ handshake }: GatewaySocket, trustProxy: boolean): string {
   const forwarded = handshake.headers["x-forwarded-for"];
   const forwardedFor = Array.isArray(forwarded) ? forwarded.join() : forwarded;
   return networkOf({ remoteAddress: handshake.address, forwardedFor }, { trustProxy });
-}
-
-function createOutlet(io: Server, name: string): Outlet {
-  const namespace = io.of(name);
-  return {
-    // To exactly one room, and nobody excepted: only then uWebSockets.js publishes natively.
-    broadcast: (topic, update) => void namespace.to(topic).emit("update", update),
-    send: (id, update) => void namespace.sockets.get(id)?.emit("update", update),
-    join: (id, topic) => void namespace.sockets.get(id)?.join(topic),
-    leave: (id, topic) => void namespace.sockets.get(id)?.leave(topic),
-    bufferedBytes(id) {
-      const socket = namespace.sockets.get(id);
-      if (socket === undefined || !socket.connected || socket.conn.readyState !== "open") return 0;
-      // Not public, and the only way to see what waits: Socket.IO on uWebSockets.js drops in silence past the limit.
-      const { socket: native } = socket.conn.transport as unknown as { socket?: WebSocket<unknown> };
-      return native?.getBufferedAmount?.() ?? 0;
-    },
-    disconnect(id, reason) {
-      const socket = namespace.sockets.get(id);
-      socket?.emit("server:disconnect", { code: reason });
-      socket?.disconnect(true);
-    },
-  };
 }
