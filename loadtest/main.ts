@@ -1,16 +1,48 @@
-import { runAndEnd } from "./harness/cleanup.ts";
-import { parseOptions, TIME_LIMIT_SECONDS, USAGE } from "./options.ts";
+import { parseCommandLine } from "./cli.ts";
+import { CLEANUP_SECONDS, runAndEnd } from "./harness/cleanup.ts";
+import { FlagError } from "./harness/flags.ts";
+import type { Report } from "./render/page.ts";
+import { runInTurn } from "./run-in-turn.ts";
+import { runOne } from "./run-one.ts";
+import { loadSubcommands } from "./subcommands.ts";
+import { writerCommand } from "./writer/writer-command.ts";
 
-/* `npm run loadtest` and `npm run loadtest -- writer`; README.md beside this says what the figures mean. */
+/* `npm run loadtest` and `npm run loadtest -- ingest`; README.md beside this says what the figures mean. */
 
-const { command, options } = parseOptions(process.argv.slice(2));
-if (command === "server") {
-  const { runServerLoad } = await import("./ingest/server-load.ts");
-  await runAndEnd(() => runServerLoad(options), TIME_LIMIT_SECONDS);
-} else if (command === "writer") {
-  const { runWriterBench } = await import("./writer/writer-bench.ts");
-  await runAndEnd(() => runWriterBench({ ...options, batchSize: 1000 }), TIME_LIMIT_SECONDS);
-} else {
-  console.log(USAGE);
-  process.exitCode = command === "help" ? 0 : 1;
+async function main(): Promise<void> {
+  const subcommands = await loadSubcommands();
+  const invocation = parseCommandLine(process.argv.slice(2), [...subcommands, writerCommand]);
+  if (invocation === null) return;
+  const { name, common, flags } = invocation;
+  if (name === null) {
+    const seconds = subcommands.reduce((sum, { limitSeconds }) => sum + limitSeconds + CLEANUP_SECONDS * 2, 0);
+    return await runAndEnd(() => runInTurn(subcommands, common), seconds);
+  }
+  if (name === writerCommand.name) {
+    const options = writerCommand.parse({ isQuick: common.isQuick, flags });
+    return await runAndEnd(() => writerCommand.run(options), writerCommand.limitSeconds);
+  }
+  const subcommand = subcommands.find((one) => one.name === name);
+  if (subcommand === undefined) throw new Error(`the command line knows '${name}', the list of subcommands does not`);
+  await runAndEnd(async () => {
+    const order = subcommands.map((one) => one.name);
+    const report = await runOne(subcommand, invocation, order);
+    await tellParent(report);
+  }, subcommand.limitSeconds);
+}
+
+/** The run in turn that started this process, where one did. */
+async function tellParent(report: Report): Promise<void> {
+  if (process.send === undefined) return;
+  await new Promise<void>((resolve, reject) => {
+    process.send?.(report, undefined, undefined, (error) => (error === null ? resolve() : reject(error)));
+  });
+}
+
+try {
+  await main();
+} catch (error) {
+  if (!(error instanceof FlagError)) throw error;
+  console.error(`loadtest: ${error.message}`);
+  process.exitCode = 1;
 }

@@ -1,0 +1,96 @@
+import { Command, CommanderError, Option } from "commander";
+import { FlagError } from "./harness/flags.ts";
+import type { Subcommand } from "./harness/section.ts";
+
+/** What every subcommand understands. */
+export interface CommonFlags {
+  isQuick: boolean;
+  /** Where the figures go as JSON. */
+  json: string | null;
+  /** Where the page goes; null where the run decides. */
+  report: string | null;
+}
+
+export interface Invocation {
+  /** Null: all in turn. */
+  name: string | null;
+  common: CommonFlags;
+  flags: Record<string, string | undefined>;
+}
+
+/** A subcommand as the command line sees it. */
+export type CommandShape = Pick<Subcommand, "name" | "summary" | "flags">;
+
+/**
+ * Reads the command line; null where it only asked for help, which has been printed.
+ * @throws FlagError in one line: what was wrong and what is expected
+ */
+export function parseCommandLine(args: string[], commands: readonly CommandShape[]): Invocation | null {
+  let invocation: Invocation | null = null;
+  const program = new Command("loadtest")
+    .usage("[subcommand] [flags]")
+    .description("Measures Playhead beside what one would use instead. Without a subcommand: all of them in turn.")
+    .argument("[subcommand]")
+    .option("--quick", "a look in a fraction of the time; its figures are rough")
+    .option("--json <FILE>", "the figures as JSON too")
+    .option("--report <DIR>", "where the page and the plots go (default: loadtest/report, for runs that are not quick)")
+    .helpCommand(false)
+    .action((given: string | undefined) => {
+      if (given !== undefined) throw new FlagError(`'${given}': unknown; expected one of ${namesOf(commands)}`);
+      invocation = { name: null, common: toCommon(program), flags: {} };
+    });
+  program.configureOutput({ writeErr: () => undefined }).exitOverride();
+  for (const { name, summary, flags } of commands) {
+    const command = program.command(name).description(summary).configureHelp({ showGlobalOptions: true });
+    const options = Object.entries(flags).map(([flag, text]) => new Option(toCommanderFlag(flag), text));
+    for (const option of options) command.addOption(option);
+    command.copyInheritedSettings(program).action(() => {
+      invocation = { name, common: toCommon(program), flags: readFlags(command, options) };
+    });
+  }
+  try {
+    program.parse(args, { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return null;
+    const flags = commands.find(({ name }) => args.includes(name))?.flags ?? {};
+    throw new FlagError(toOneLine(error, ["--quick", "--json FILE", "--report DIR", ...Object.keys(flags)]));
+  }
+  return invocation;
+}
+
+/** `--seconds N` is commander's `--seconds <N>`. */
+function toCommanderFlag(flag: string): string {
+  const [name = "", value] = (flag.startsWith("--") ? flag : `--${flag}`).split(/[ =]/);
+  return value === undefined ? name : `${name} <${value.replace(/[<>[\]]/g, "")}>`;
+}
+
+function readFlags(command: Command, options: Option[]): Record<string, string | undefined> {
+  const flags: Record<string, string | undefined> = {};
+  for (const option of options) {
+    const value: unknown = command.getOptionValue(option.attributeName());
+    if (value === undefined) continue;
+    const name = option.name();
+    const text = String(value);
+    // What every flag that takes an `N` has in common is said before anything starts; bounds are the subcommand's.
+    if (/<N>/.test(option.flags) && !/^\d+$/.test(text)) {
+      throw new FlagError(`--${name}: got '${text}'; expected a whole number`);
+    }
+    flags[name] = text;
+  }
+  return flags;
+}
+
+function toCommon(program: Command): CommonFlags {
+  const { quick, json, report } = program.opts<{ quick?: boolean; json?: string; report?: string }>();
+  return { isQuick: quick ?? false, json: json ?? null, report: report ?? null };
+}
+
+function toOneLine(error: CommanderError, flags: string[]): string {
+  const message = error.message.replace(/^error: /, "").split("\n")[0] ?? "";
+  return error.code === "commander.unknownOption" ? `${message}; expected one of ${flags.join(", ")}` : message;
+}
+
+function namesOf(commands: readonly CommandShape[]): string {
+  return commands.map(({ name }) => name).join(", ");
+}

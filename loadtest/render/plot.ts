@@ -1,0 +1,99 @@
+import { init } from "echarts";
+import type { Plot } from "../harness/section.ts";
+import { formatTick } from "./format.ts";
+
+const SIZE = { width: 820, height: 460 };
+const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif";
+const [INK, MUTED, GRID] = ["#1f2328", "#59636e", "#e4e7eb"];
+/** Okabe and Ito's colours, which people of all kinds of colour vision tell apart; yellow left out on white. */
+const COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#8c6d31"];
+const SYMBOLS = ["circle", "rect", "triangle", "diamond", "emptyCircle", "emptyRect", "emptyTriangle", "emptyDiamond"];
+const DASHES = ["solid", "dashed", "dotted"] as const;
+
+/** A line for each series, on white, so that it reads on pages of any colour. */
+export function renderPlot({ title, x, y, series }: Plot): string {
+  const chart = init(null, null, { renderer: "svg", ssr: true, ...SIZE });
+  try {
+    chart.setOption({
+      animation: false,
+      backgroundColor: "#ffffff",
+      color: COLORS,
+      textStyle: { fontFamily: FONT, color: INK },
+      title: { text: title, left: 16, top: 12, textStyle: { fontSize: 15, fontWeight: 600, color: INK } },
+      legend: {
+        show: series.length > 1,
+        type: "plain",
+        left: 16,
+        right: 16,
+        top: 38,
+        itemGap: 16,
+        itemWidth: 28,
+        textStyle: { color: INK, fontSize: 12 },
+      },
+      grid: { left: 76, right: 40, top: series.length > 1 ? 56 + legendLines(series) * 22 : 64, bottom: 64 },
+      xAxis: toAxis(
+        x,
+        "x",
+        series.flatMap(({ points }) => points.map(([value]) => value)),
+      ),
+      yAxis: toAxis(
+        y,
+        "y",
+        series.flatMap(({ points }) => points.map(([, value]) => value)),
+      ),
+      series: series.map(({ label, points }, i) => ({
+        type: "line" as const,
+        name: label,
+        // A logarithm knows no zero.
+        data: points.filter(([px, py]) => !(x.isLog && px <= 0) && !(y.isLog && py <= 0)),
+        showSymbol: points.length <= 60,
+        symbol: SYMBOLS[i % SYMBOLS.length],
+        symbolSize: 7,
+        lineStyle: { width: 2, type: DASHES[Math.floor(i / COLORS.length) % DASHES.length] },
+      })),
+    });
+    return chart.renderToSVGString();
+  } finally {
+    chart.dispose();
+  }
+}
+
+function toAxis({ label, isLog = false }: Plot["x"], side: "x" | "y", values: number[]) {
+  return {
+    type: isLog ? ("log" as const) : ("value" as const),
+    name: label,
+    nameLocation: "middle" as const,
+    nameGap: side === "x" ? 34 : 52,
+    nameTextStyle: { color: INK, fontSize: 12 },
+    axisLine: { show: true, lineStyle: { color: MUTED } },
+    axisTick: { show: true, lineStyle: { color: MUTED } },
+    axisLabel: { color: MUTED, formatter: (value: number) => formatTick(value), hideOverlap: true },
+    splitLine: { lineStyle: { color: GRID } },
+    minorSplitLine: { show: isLog, lineStyle: { color: "#f3f4f6" } },
+    minorTick: { show: isLog, splitNumber: 9 },
+    ...(isLog ? logBounds(values) : {}),
+  };
+}
+
+/** Whole decades leave half a plot empty: the axis ends where the figures do, at 1, 2 or 5 times a power of ten. */
+function logBounds(values: number[]): { min?: number; max?: number } {
+  const positive = values.filter((value) => value > 0);
+  if (positive.length === 0) return {};
+  return { min: roundDown(Math.min(...positive)), max: roundUp(Math.max(...positive)) };
+}
+
+function roundDown(value: number): number {
+  const decade = 10 ** Math.floor(Math.log10(value));
+  return ([5, 2, 1].find((step) => step * decade <= value * 1.000001) ?? 1) * decade;
+}
+
+function roundUp(value: number): number {
+  const decade = 10 ** Math.floor(Math.log10(value));
+  return ([1, 2, 5, 10].find((step) => step * decade >= value * 0.999999) ?? 10) * decade;
+}
+
+/** About how many lines the legend takes: letters of 7 px, a mark and a gap of 50. */
+function legendLines(series: Plot["series"]): number {
+  const width = series.reduce((sum, { label }) => sum + label.length * 7 + 50, 0);
+  return Math.max(1, Math.ceil(width / (SIZE.width - 32)));
+}
