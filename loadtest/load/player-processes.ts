@@ -8,8 +8,17 @@ import type { PlayheadServer } from "./playhead-server.ts";
  */
 
 export interface PlayersLoad {
+  /** As LoadResult.acked, a second. */
   perSecond: number;
+  /** As LoadResult.ackedInWindow, a second. */
+  achievedPerSecond: number;
+  acked: number;
   latency: LatencySummary;
+  /** Encoded, to be merged with what other rounds saw. */
+  latencies: string[];
+  /** Of what was due in the first and in the last third of the window. */
+  firstThird: LatencySummary;
+  lastThird: LatencySummary;
   refused: Record<string, number>;
   cpuSeconds: number;
   lateMs: number;
@@ -21,7 +30,12 @@ export function startPlayers(processes: number): Worker[] {
 
 export async function connectPlayers(
   workers: Worker[],
-  plan: { server: PlayheadServer; firstUser: number; count: number; shape: { courses: number; files: number } },
+  plan: {
+    server: Pick<PlayheadServer, "url" | "secret">;
+    firstUser: number;
+    count: number;
+    shape: { courses: number; files: number };
+  },
 ): Promise<void> {
   const { server, firstUser, count, shape } = plan;
   const share = Math.ceil(count / workers.length);
@@ -43,15 +57,21 @@ export async function loadPlayers(workers: Worker[], window: LoadWindow): Promis
   const argument: LoadWindow =
     ratePerSecond === undefined ? rest : { ...rest, ratePerSecond: ratePerSecond / workers.length };
   const results = await Promise.all(workers.map((worker) => worker.call<LoadResult>("load", argument)));
+  const sum = (pick: (result: LoadResult) => number) => results.reduce((total, result) => total + pick(result), 0);
   const refused: Record<string, number> = {};
   for (const result of results) {
     for (const [code, count] of Object.entries(result.refused)) refused[code] = (refused[code] ?? 0) + count;
   }
   return {
-    perSecond: results.reduce((sum, { acked }) => sum + acked, 0) / window.seconds,
+    perSecond: sum(({ acked }) => acked) / window.seconds,
+    achievedPerSecond: sum(({ ackedInWindow }) => ackedInWindow) / window.seconds,
+    acked: sum(({ acked }) => acked),
     latency: summarize(results.map((result) => result.latencies)),
+    latencies: results.map((result) => result.latencies),
+    firstThird: summarize(results.map((result) => result.firstThird)),
+    lastThird: summarize(results.map((result) => result.lastThird)),
     refused,
-    cpuSeconds: results.reduce((sum, { cpuSeconds }) => sum + cpuSeconds, 0),
+    cpuSeconds: sum(({ cpuSeconds }) => cpuSeconds),
     lateMs: Math.max(...results.map(({ lateMs }) => lateMs)),
   };
 }

@@ -25,31 +25,41 @@ export interface LoadWindow {
 }
 
 export interface LoadResult {
-  /** Within the measured window. */
+  /** Closed loop: acked within the measured window. Open loop: due within it and acked, however late. */
   acked: number;
+  /** Acked within the measured window, whenever they were due. */
+  ackedInWindow: number;
   refused: Record<string, number>;
+  /** Of what `acked` counts. */
   latencies: string;
+  /** The same for what was due in the first and in the last third of the window: whether they grow. */
+  firstThird: string;
+  lastThird: string;
   /** Of this process in the measured window, in core-seconds. */
   cpuSeconds: number;
   /** The latest that a beat of the open loop was sent after its time, in ms. */
   lateMs: number;
 }
 
+type Answer = (player: Player, dueAt: number, refusal: string | null) => void;
+
 const CONNECTING_AT_ONCE = 100;
 const LAST_ACKS_MS = 15_000;
 
 const players: Player[] = [];
 let closed = 0;
+let onAnswer: Answer = () => undefined;
 
 async function connect({ url, secret, firstUser, count, shape }: ConnectPlayers): Promise<number> {
   const tokens = createBuiltinTokens({ secret, ttlSeconds: 3600 });
+  const events = { onAnswer: (...given: Parameters<Answer>) => onAnswer(...given), onClose: () => (closed += 1) };
   let next = firstUser;
   const connectOne = async () => {
     while (next < firstUser + count) {
       const user = next++;
       const { course, file } = watchedBy(user, shape);
       const { token } = await tokens.mint({ userId: toUserId(user), role: "learner" });
-      players.push(await Player.connect({ url, token, fileId: toFileId(course, file), onClose: () => (closed += 1) }));
+      players.push(await Player.connect({ url, token, fileId: toFileId(course, file), ...events }));
     }
   };
   await Promise.all(Array.from({ length: CONNECTING_AT_ONCE }, connectOne));
@@ -58,26 +68,36 @@ async function connect({ url, secret, firstUser, count, shape }: ConnectPlayers)
 
 async function load({ warmupSeconds, seconds, ratePerSecond }: LoadWindow): Promise<LoadResult> {
   const closedBefore = closed;
-  const latencies = new Latencies();
+  const isClosedLoop = ratePerSecond === undefined;
+  const [latencies, firstThird, lastThird] = [new Latencies(), new Latencies(), new Latencies()];
   const refused: Record<string, number> = {};
-  const from = performance.now() + warmupSeconds * 1000;
+  const startAt = performance.now();
+  const from = startAt + warmupSeconds * 1000;
   const until = from + seconds * 1000;
-  let [acked, lateMs, waiting] = [0, 0, 0];
-  const onAck = (player: Player, intendedAt: number, refusal: string | null) => {
+  const [firstUntil, lastFrom] = [from + (until - from) / 3, until - (until - from) / 3];
+  let [acked, ackedInWindow, lateMs, waiting] = [0, 0, 0, 0];
+  onAnswer = (player, dueAt, refusal) => {
+    // Of an earlier window, which has given it up.
+    if (dueAt < startAt) return;
     const now = performance.now();
+    const isNow = now >= from && now < until;
     waiting -= 1;
     if (refusal !== null) refused[refusal] = (refused[refusal] ?? 0) + 1;
-    // Closed loop: what was acked in the window. Open loop: what was due in it, however late its ack.
-    else if (ratePerSecond === undefined ? now >= from && now < until : intendedAt >= from && intendedAt < until) {
-      acked += 1;
-      latencies.add(now - intendedAt);
+    else {
+      if (isNow) ackedInWindow += 1;
+      if (isClosedLoop ? isNow : dueAt >= from && dueAt < until) {
+        acked += 1;
+        latencies.add(now - dueAt);
+        if (dueAt < firstUntil) firstThird.add(now - dueAt);
+        else if (dueAt >= lastFrom) lastThird.add(now - dueAt);
+      }
     }
-    if (ratePerSecond === undefined && now < until) send(player, now);
+    if (isClosedLoop && now < until) send(player, now);
   };
-  const send = (player: Player, intendedAt: number) => {
+  function send(player: Player, dueAt: number): void {
     waiting += 1;
-    player.beat((refusal) => onAck(player, intendedAt, refusal));
-  };
+    player.beat(dueAt);
+  }
   const cpu = watchCpu(from, until);
   if (ratePerSecond === undefined) {
     for (const player of players) send(player, performance.now());
@@ -93,7 +113,16 @@ async function load({ warmupSeconds, seconds, ratePerSecond }: LoadWindow): Prom
   while (waiting > 0 && performance.now() < giveUpAt) await pause(20);
   if (waiting > 0) refused["no ack"] = waiting;
   if (closed > closedBefore) refused["socket closed"] = closed - closedBefore;
-  return { acked, refused, latencies: latencies.encode(), cpuSeconds: await cpu, lateMs };
+  return {
+    acked,
+    ackedInWindow,
+    refused,
+    latencies: latencies.encode(),
+    firstThird: firstThird.encode(),
+    lastThird: lastThird.encode(),
+    cpuSeconds: await cpu,
+    lateMs,
+  };
 }
 
 /** Sends at even intervals whatever the acks do: a beat that could not be sent in time counts from when it was due. */
