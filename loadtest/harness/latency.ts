@@ -20,19 +20,23 @@ export class Latencies {
 export interface LatencySummary {
   count: number;
   p50Ms: number;
+  p90Ms: number;
   p99Ms: number;
+  p999Ms: number;
   maxMs: number;
 }
 
 /** Merges what several processes saw. */
 export function summarize(encoded: string[]): LatencySummary {
   const [first, ...rest] = encoded.map((text) => decodeFromCompressedBase64(text, 64, false));
-  if (first === undefined) return { count: 0, p50Ms: 0, p99Ms: 0, maxMs: 0 };
+  if (first === undefined) return { count: 0, p50Ms: 0, p90Ms: 0, p99Ms: 0, p999Ms: 0, maxMs: 0 };
   for (const histogram of rest) first.add(histogram);
   return {
     count: first.totalCount,
     p50Ms: first.getValueAtPercentile(50) / 1000,
+    p90Ms: first.getValueAtPercentile(90) / 1000,
     p99Ms: first.getValueAtPercentile(99) / 1000,
+    p999Ms: first.getValueAtPercentile(99.9) / 1000,
     maxMs: first.maxValue / 1000,
   };
 }
