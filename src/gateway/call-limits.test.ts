@@ -1,4 +1,4 @@
-import { describe, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { AppError } from "../errors.ts";
 import { createCallLimits, type LimitedConnection } from "./call-limits.ts";
 
@@ -6,51 +6,69 @@ function connection(id: string) {
   return { id, disconnect: vi.fn() } satisfies LimitedConnection;
 }
 
-async function takeMany(
-  limits: ReturnType<typeof createCallLimits>,
-  user: string,
-  on: LimitedConnection,
-  count: number,
-) {
-  const outcomes = await Promise.all(
-    Array.from({ length: count }, () =>
-      limits.take(user, on).then(
-        () => null,
-        (error: unknown) => error,
-      ),
-    ),
-  );
-  return outcomes.filter((outcome) => outcome !== null);
+/** What was thrown. */
+function takeMany(limits: ReturnType<typeof createCallLimits>, user: string, on: LimitedConnection, count: number) {
+  const refusals: unknown[] = [];
+  for (let i = 0; i < count; i++) {
+    try {
+      limits.take(user, on);
+    } catch (error) {
+      refusals.push(error);
+    }
+  }
+  return refusals;
 }
 
 describe("a user's calls", () => {
-  it("pass up to the burst, and past it are told when to come back", async () => {
+  beforeEach(() => void vi.useFakeTimers({ toFake: ["performance"] }));
+  afterEach(() => void vi.useRealTimers());
+
+  it("pass up to the burst, and past it are told when to come back", () => {
     const limits = createCallLimits({ burst: 20, perSecond: 10 });
-    const refused = await takeMany(limits, "alice", connection("a"), 25);
+    const refused = takeMany(limits, "alice", connection("a"), 25);
     expect(refused).toHaveLength(5);
     for (const error of refused) {
       expect(error).toBeInstanceOf(AppError);
       expect(error).toMatchObject({ code: "rate_limited" });
       expect((error as AppError).retryAfterMs).toBeGreaterThan(0);
-      expect((error as AppError).retryAfterMs).toBeLessThanOrEqual(2000);
+      expect((error as AppError).retryAfterMs).toBeLessThanOrEqual(100);
     }
   });
 
-  it("count together over all connections, and against nobody else", async () => {
+  it("pass again as the bucket fills, and no more than the burst after a long rest", () => {
     const limits = createCallLimits({ burst: 20, perSecond: 10 });
-    expect(await takeMany(limits, "alice", connection("a"), 15)).toHaveLength(0);
-    expect(await takeMany(limits, "alice", connection("b"), 15)).toHaveLength(10);
-    expect(await takeMany(limits, "bob", connection("c"), 20)).toHaveLength(0);
+    takeMany(limits, "alice", connection("a"), 20);
+    vi.advanceTimersByTime(1000);
+    expect(takeMany(limits, "alice", connection("a"), 12)).toHaveLength(2);
+    vi.advanceTimersByTime(3_600_000);
+    expect(takeMany(limits, "alice", connection("a"), 25)).toHaveLength(5);
   });
 
-  it("that go on ten bursts after the refusal end their connection, and only that", async () => {
+  it("pass when as long was waited as was said", () => {
+    const limits = createCallLimits({ burst: 3, perSecond: 7 });
+    for (let i = 0; i < 50; i++) {
+      const [refusal] = takeMany(limits, "alice", connection("a"), 4);
+      expect(refusal).toMatchObject({ code: "rate_limited" });
+      vi.advanceTimersByTime((refusal as AppError).retryAfterMs ?? 0);
+      expect(takeMany(limits, "alice", connection("a"), 1)).toEqual([]);
+    }
+  });
+
+  it("count together over all connections, and against nobody else", () => {
+    const limits = createCallLimits({ burst: 20, perSecond: 10 });
+    expect(takeMany(limits, "alice", connection("a"), 15)).toHaveLength(0);
+    expect(takeMany(limits, "alice", connection("b"), 15)).toHaveLength(10);
+    expect(takeMany(limits, "bob", connection("c"), 20)).toHaveLength(0);
+  });
+
+  it("that go on ten bursts after the refusal end their connection, and only that", () => {
     const limits = createCallLimits({ burst: 5, perSecond: 1 });
     const [deaf, other] = [connection("a"), connection("b")];
-    await takeMany(limits, "alice", deaf, 5 + 50);
+    takeMany(limits, "alice", deaf, 5 + 50);
     expect(deaf.disconnect).not.toHaveBeenCalled();
-    await takeMany(limits, "alice", deaf, 1);
+    takeMany(limits, "alice", deaf, 1);
     expect(deaf.disconnect).toHaveBeenCalledWith(true);
-    await takeMany(limits, "alice", other, 1);
+    takeMany(limits, "alice", other, 1);
     expect(other.disconnect).not.toHaveBeenCalled();
   });
 });

@@ -37,13 +37,14 @@ class FakeSocket extends EventEmitter {
   }
 }
 
-function createTable(handler: CallHandler<{ n: number }>, take: () => Promise<void> = async () => undefined) {
+function createTable(handler: CallHandler<{ n: number }>, take: () => void = () => undefined) {
   const socket = new FakeSocket();
   const metrics = createMetrics();
   const logger = createLogger({ level: "silent" });
   const after = vi.fn();
-  const table = new CallTable(socket as unknown as GatewaySocket, { limits: { take }, metrics, logger });
+  const table = new CallTable("/player", { limits: { take }, metrics, logger });
   table.on("add", z.object({ n: z.number() }), handler, after);
+  table.serve(socket as unknown as GatewaySocket);
   return {
     socket,
     after,
@@ -93,7 +94,7 @@ describe("a call", () => {
 
   it("past the limits is refused before it is looked at", async () => {
     const handler = vi.fn(() => ({}));
-    const { call } = createTable(handler, async () => {
+    const { call } = createTable(handler, () => {
       throw new AppError("rate_limited", "too many", { retryAfterMs: 5 });
     });
     expect(await call("add", "nonsense")).toEqual({

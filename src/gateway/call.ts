@@ -5,7 +5,7 @@ import { toUnavailable } from "../db/unavailable.ts";
 import { AppError, ERRORS, toWireError } from "../errors.ts";
 import { hideStreamKeys } from "../hide-stream-keys.ts";
 import type { Logger } from "../logger.ts";
-import type { Metrics } from "../ops/metrics.ts";
+import type { Metrics, Tally } from "../ops/metrics.ts";
 import { type Ack, parseWire } from "../protocol/ack.ts";
 import type { CallLimits } from "./call-limits.ts";
 
@@ -20,6 +20,8 @@ export interface SocketData {
   caller: Caller;
   /** Topics it watches; dashboards only. */
   topics: Set<string>;
+  /** Tells, or ends, its socket when its token comes to its end. */
+  tokenTimer?: NodeJS.Timeout;
 }
 
 export interface CallParts {
@@ -45,25 +47,41 @@ export interface CallIdentity {
   expiresAt: Date | null;
 }
 
-/** Handles an event. The handler's result is the ack; it may name what is to happen once the ack is on its way. */
-export type CallHandler<T> = (payload: T) => Promise<object> | object;
+/** Handles an event. The handler's result is the ack. */
+export type CallHandler<T> = (payload: T, socket: GatewaySocket) => Promise<object> | object;
 
-/** Declares what a namespace's sockets may call; anything else is refused as `bad_request`. */
+/** Answers a call, once. */
+export interface Answer {
+  give(result: object): void;
+  /** Whatever went wrong: it becomes the ack's error. */
+  refuse(error: unknown): void;
+}
+
+/** Handles an event that comes too often for a promise each. */
+export type FrequentCallHandler<T> = (payload: T, socket: GatewaySocket, answer: Answer) => void;
+
+interface Call {
+  schema: z.ZodType;
+  handle: FrequentCallHandler<never>;
+  succeeded: Tally;
+}
+
+/** What a namespace's sockets may call; anything else is refused as `bad_request`. One a namespace. */
 export class CallTable {
+  readonly #namespace: string;
   readonly #parts: CallParts;
-  readonly #socket: GatewaySocket;
-  readonly #identify: () => CallIdentity;
-  readonly #events = new Set<string>();
+  readonly #identify: (socket: GatewaySocket) => CallIdentity;
+  readonly #calls = new Map<string, Call>();
 
   /** `identify` is asked at every call; by default it is the token's caller. */
-  constructor(socket: GatewaySocket, parts: CallParts, identify: () => CallIdentity = () => socket.data.caller) {
-    this.#socket = socket;
+  constructor(
+    namespace: string,
+    parts: CallParts,
+    identify: (socket: GatewaySocket) => CallIdentity = (socket) => socket.data.caller,
+  ) {
+    this.#namespace = namespace;
     this.#identify = identify;
     this.#parts = parts;
-    // A client may name an event by a number, too; a throw in here would end the process.
-    socket.onAny((event: string | number, ...given: unknown[]) => {
-      if (!this.#events.has(event as string)) this.#refuseUnknown(String(event), given);
-    });
   }
 
   /** `after` runs when the ack has been handed over. */
@@ -71,76 +89,112 @@ export class CallTable {
     event: string,
     schema: S,
     handler: CallHandler<z.output<S>>,
-    after?: (payload: z.output<S>) => void,
+    after?: (payload: z.output<S>, socket: GatewaySocket) => void,
   ): void {
-    this.#events.add(event);
-    (this.#socket as Socket).on(event, (...given: unknown[]) => {
-      const ack = given.at(-1);
-      if (typeof ack !== "function") {
-        this.#complain(event, "expected an acknowledgement function as the last argument");
-        return;
+    const answerWith = async (payload: z.output<S>, socket: GatewaySocket, answer: Answer) => {
+      try {
+        answer.give(await handler(payload, socket));
+        after?.(payload, socket);
+      } catch (error) {
+        answer.refuse(error);
       }
-      void this.#answer(event, schema, handler, given.length > 1 ? given[0] : undefined, ack as AckFunction, after); // never rejects
+    };
+    this.onFrequent(event, schema, (payload, socket, answer) => void answerWith(payload, socket, answer)); // never rejects
+  }
+
+  /** For a call whose every allocation counts: the handler answers when it can, and may throw at once. */
+  onFrequent<S extends z.ZodType>(event: string, schema: S, handle: FrequentCallHandler<z.output<S>>): void {
+    const succeeded = this.#parts.metrics.socketCalls.tally({ namespace: this.#namespace, event, outcome: "ok" });
+    this.#calls.set(event, { schema, handle, succeeded });
+  }
+
+  /** Takes the calls of a socket from now on. */
+  serve(socket: GatewaySocket): void {
+    // A client may name an event by a number, too; a throw in here would end the process.
+    socket.onAny((event: string | number, ...given: unknown[]) => {
+      const ack = given.at(-1);
+      const call = this.#calls.get(event as string);
+      if (typeof ack !== "function") {
+        this.#complain(
+          socket,
+          String(event),
+          call === undefined ? this.#noSuchCall(event) : "expected an acknowledgement function as the last argument",
+        );
+      } else {
+        const payload = given.length > 1 ? given[0] : undefined;
+        this.take(socket, event, payload, ack as AckFunction);
+      }
     });
   }
 
-  async #answer<S extends z.ZodType>(
-    event: string,
-    schema: S,
-    handler: CallHandler<z.output<S>>,
-    given: unknown,
-    ack: AckFunction,
-    after: ((payload: z.output<S>) => void) | undefined,
-  ): Promise<void> {
-    const { limits, metrics } = this.#parts;
-    const { userId, expiresAt } = this.#identify();
+  /** Limits, parse, handler, ack: the one way of every call, however its frame was read. */
+  take(socket: GatewaySocket, event: string | number, given: unknown, ack: AckFunction): void {
+    const call = this.#calls.get(event as string);
+    const answer = new CallAnswer(this, socket, event as string, call?.succeeded ?? null, ack);
     try {
-      await limits.take(userId, this.#socket);
+      const { userId, expiresAt } = this.#identify(socket);
+      this.#parts.limits.take(userId, socket);
+      if (call === undefined) throw new AppError("bad_request", this.#noSuchCall(event));
       if (expiresAt !== null && expiresAt.getTime() <= Date.now()) {
         throw new AppError("unauthenticated", "The token has expired; connect again with a new one.");
       }
-      const payload = parseWire(schema, given);
-      ack({ ok: true, ...(await handler(payload)) });
-      metrics.socketCalls.inc({ namespace: this.#socket.nsp.name, event, outcome: "ok" });
-      after?.(payload);
+      call.handle(parseWire(call.schema, given) as never, socket, answer);
     } catch (error) {
-      this.#refuse(event, error, ack);
+      answer.refuse(error);
     }
   }
 
-  #refuse(event: string, thrown: unknown, ack: AckFunction): void {
+  /** Turns what was thrown into the ack of a refused call. */
+  refuse(socket: GatewaySocket, event: string, thrown: unknown, ack: AckFunction): void {
     const error = toUnavailable(thrown);
     const wire = toWireError(error);
-    const level = ERRORS[wire.code].level;
-    this.#parts.metrics.socketCalls.inc({ namespace: this.#socket.nsp.name, event, outcome: wire.code });
-    this.#parts.logger[level]({ err: error, event, userId: this.#identify().userId }, "a call was refused");
+    const known = this.#calls.has(event) ? event : "unknown";
+    this.#parts.metrics.socketCalls.inc({ namespace: this.#namespace, event: known, outcome: wire.code });
+    this.#parts.logger[ERRORS[wire.code].level](
+      { err: error, event: known, userId: this.#identify(socket).userId },
+      "a call was refused",
+    );
     ack({ ok: false, error: wire });
   }
 
-  #refuseUnknown(event: string, given: unknown[]): void {
-    const ack = given.at(-1);
-    const message = `There is no call ${JSON.stringify(toShown(event))} here; the calls are ${[...this.#events].join(", ")}.`;
-    if (typeof ack !== "function") {
-      this.#complain(event, message);
-      return;
-    }
-    this.#parts.limits.take(this.#identify().userId, this.#socket).then(
-      () => this.#refuse("unknown", new AppError("bad_request", message), ack as AckFunction),
-      (error: unknown) => this.#refuse("unknown", error, ack as AckFunction),
-    );
+  #noSuchCall(event: string | number): string {
+    return `There is no call ${JSON.stringify(toShown(String(event)))} here; the calls are ${[...this.#calls.keys()].join(", ")}.`;
   }
 
   /** Where no ack can be sent, the client is told by an event, as long as it keeps within its limits. */
-  #complain(event: string, message: string): void {
-    this.#parts.metrics.socketCalls.inc({ namespace: this.#socket.nsp.name, event: "unknown", outcome: "bad_request" });
-    this.#parts.limits.take(this.#identify().userId, this.#socket).then(
-      () =>
-        (this.#socket as Socket).emit("problem", {
-          event: toShown(event),
-          error: { code: "bad_request", message },
-        }),
-      () => undefined, // past its limits it is told nothing
-    );
+  #complain(socket: GatewaySocket, event: string, message: string): void {
+    this.#parts.metrics.socketCalls.inc({ namespace: this.#namespace, event: "unknown", outcome: "bad_request" });
+    try {
+      this.#parts.limits.take(this.#identify(socket).userId, socket);
+    } catch {
+      return; // past its limits it is told nothing
+    }
+    (socket as Socket).emit("problem", { event: toShown(event), error: { code: "bad_request", message } });
+  }
+}
+
+class CallAnswer implements Answer {
+  readonly #table: CallTable;
+  readonly #socket: GatewaySocket;
+  readonly #event: string;
+  readonly #succeeded: Tally | null;
+  readonly #ack: AckFunction;
+
+  constructor(table: CallTable, socket: GatewaySocket, event: string, succeeded: Tally | null, ack: AckFunction) {
+    this.#table = table;
+    this.#socket = socket;
+    this.#event = event;
+    this.#succeeded = succeeded;
+    this.#ack = ack;
+  }
+
+  give(result: object): void {
+    this.#ack({ ok: true, ...result });
+    this.#succeeded?.inc();
+  }
+
+  refuse(error: unknown): void {
+    this.#table.refuse(this.#socket, this.#event, error, this.#ack);
   }
 }
 

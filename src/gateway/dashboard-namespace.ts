@@ -6,7 +6,7 @@ import type { LiveHub } from "../live/live-hub.ts";
 import { parseTopic, Subscribe, TOPIC_FORMS, type Topic } from "../protocol/dashboard.ts";
 import { type CallParts, CallTable, type GatewaySocket } from "./call.ts";
 import type { Handshake } from "./handshake.ts";
-import { keepTokenSession, type TokenSessionParts } from "./token-session.ts";
+import { keepTokenSessions, type TokenSessionParts } from "./token-session.ts";
 import { authorizeTopic, type TopicFacts } from "./topic-rights.ts";
 
 /** When rights that could not be checked are checked again. */
@@ -74,11 +74,27 @@ export function serveDashboards(namespace: Namespace, parts: DashboardNamespaceP
     setTimeout(() => void recheckSocket(socket, undecided), RECHECK_MS).unref(); // never rejects
   }
 
+  const calls = new CallTable("/dashboard", parts);
+  const watchToken = keepTokenSessions(calls, {
+    verifyToken: parts.verifyToken,
+    onRefreshed: (socket) => recheckSocket(socket, socket.data.topics),
+  });
+  calls.on(
+    "subscribe",
+    Subscribe,
+    ({ topic }, socket) => subscribe(socket, topic),
+    ({ topic }, socket) => hub.ready(topic, socket.id),
+  );
+  calls.on("unsubscribe", Subscribe, ({ topic }, socket) => {
+    toTopic(topic);
+    unsubscribe(socket, topic);
+    return {};
+  });
+
   namespace.use(parts.handshake as never);
   namespace.on("connection", (raw) => {
     const socket = raw as unknown as GatewaySocket;
     socket.data.topics = new Set();
-    const calls = new CallTable(socket, parts);
     metrics.sockets.inc({ namespace: "/dashboard" });
     socket.on("disconnect", (reason) => {
       metrics.sockets.dec({ namespace: "/dashboard" });
@@ -86,21 +102,8 @@ export function serveDashboards(namespace: Namespace, parts: DashboardNamespaceP
       for (const name of socket.data.topics) hub.unsubscribe(name, socket.id);
       socket.data.topics.clear();
     });
-    keepTokenSession(socket, calls, {
-      verifyToken: parts.verifyToken,
-      onRefreshed: () => recheckSocket(socket, socket.data.topics),
-    });
-    calls.on(
-      "subscribe",
-      Subscribe,
-      ({ topic }) => subscribe(socket, topic),
-      ({ topic }) => hub.ready(topic, socket.id),
-    );
-    calls.on("unsubscribe", Subscribe, ({ topic }) => {
-      toTopic(topic);
-      unsubscribe(socket, topic);
-      return {};
-    });
+    watchToken(socket);
+    calls.serve(socket);
   });
 
   async function recheckAll(topicsOf: (socket: GatewaySocket) => Iterable<string>): Promise<void> {

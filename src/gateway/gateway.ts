@@ -15,6 +15,7 @@ import type { Drop } from "../streams/claim.ts";
 import type { GatewaySocket } from "./call.ts";
 import { createCallLimits } from "./call-limits.ts";
 import { type Dashboards, serveDashboards } from "./dashboard-namespace.ts";
+import { readDirectFrames } from "./direct-frames.ts";
 import { createHandshake } from "./handshake.ts";
 import { createOutlet } from "./outlet.ts";
 import { countOversizedFrames } from "./oversized-frames.ts";
@@ -70,6 +71,7 @@ export function createGateway(parts: GatewayParts): Gateway {
   const { config, metrics, logger } = parts;
   const io = createServer(config);
   countOversizedFrames(parts.app, metrics.oversizedFrames);
+  readDirectFrames(parts.app);
   io.attachApp(parts.app, { maxBackpressure: config.MAX_BACKPRESSURE_BYTES } as never);
   io.engine.on("connection", (connection: { request: unknown }) => {
     // The handshake's headers are kept for the life of a connection otherwise.

@@ -61,12 +61,32 @@ export function serveMediaServers(namespace: Namespace, parts: RtmpNamespacePart
 
   const serverOf = new WeakMap<GatewaySocket, { name: string; boot: string }>();
 
+  function nameOf(socket: GatewaySocket): { name: string; boot: string } {
+    const server = serverOf.get(socket);
+    if (server === undefined) throw new Error("a media server was let in without a name");
+    return server;
+  }
+
+  const calls = new CallTable("/rtmp", { limits, metrics, logger }, (socket) => ({
+    userId: nameOf(socket).name,
+    expiresAt: null,
+  }));
+  calls.on("stream:validate", StreamValidate, (request, socket) => gate.validate(nameOf(socket), request));
+  calls.on("stream:started", StreamStarted, async ({ sessionId }, socket) => ({
+    stream: await gate.started(nameOf(socket), sessionId),
+  }));
+  calls.on("stream:stats", StreamStats, async ({ sessionId, ...figures }, socket) => {
+    await gate.report(nameOf(socket), sessionId, figures);
+    return {};
+  });
+  calls.on("stream:ended", StreamEnded, async ({ sessionId, reason }, socket) => ({
+    stream: await gate.ended(nameOf(socket), sessionId, reason),
+  }));
+
   namespace.use(asHandshake(admit, parts) as never);
   namespace.on("connection", (raw) => {
     const socket = raw as unknown as GatewaySocket;
-    const server = serverOf.get(socket);
-    if (server === undefined) throw new Error("a media server was let in without a name");
-    const calls = new CallTable(socket, { limits, metrics, logger }, () => ({ userId: server.name, expiresAt: null }));
+    const server = nameOf(socket);
     metrics.sockets.inc({ namespace: "/rtmp" });
     socket.on("disconnect", (reason) => {
       metrics.sockets.dec({ namespace: "/rtmp" });
@@ -74,29 +94,19 @@ export function serveMediaServers(namespace: Namespace, parts: RtmpNamespacePart
     });
     void socket.join(roomOf(server));
 
-    calls.on("stream:validate", StreamValidate, (request) => gate.validate(server, request));
-    calls.on("stream:started", StreamStarted, async ({ sessionId }) => ({
-      stream: await gate.started(server, sessionId),
-    }));
-    calls.on("stream:stats", StreamStats, async ({ sessionId, ...figures }) => {
-      await gate.report(server, sessionId, figures);
-      return {};
-    });
-    calls.on("stream:ended", StreamEnded, async ({ sessionId, reason }) => ({
-      stream: await gate.ended(server, sessionId, reason),
-    }));
+    calls.serve(socket);
 
     /** Until it could be read: a server that is not told goes on publishing. */
     function tellMissed(): void {
       if (!socket.connected) return;
-      parts.findDrops(server as { name: string; boot: string }).then(
+      parts.findDrops(server).then(
         (missed) => {
           for (const drop of missed)
             (raw as { emit(event: string, drop: StreamDrop): void }).emit("stream:drop", toWire(drop));
         },
         (error: unknown) => {
           logger.warn(
-            { err: error, server: server?.name },
+            { err: error, server: server.name },
             "what a media server missed could not be read; again in a second",
           );
           setTimeout(tellMissed, RETRY_MS).unref();

@@ -22,44 +22,48 @@ export interface TokenSessionParts {
   onRefreshed: (socket: GatewaySocket) => Promise<void> | void;
 }
 
-/** Watches the end of the socket's token, and takes `token:refresh`. */
-export function keepTokenSession(socket: GatewaySocket, calls: CallTable, parts: TokenSessionParts): void {
-  let timer: NodeJS.Timeout | undefined;
-
-  function schedule(): void {
-    clearTimeout(timer);
-    const leftMs = socket.data.caller.expiresAt.getTime() - Date.now();
-    if (leftMs > WARN_BEFORE_MS) {
-      timer = setTimeout(schedule, Math.min(leftMs - WARN_BEFORE_MS, MAX_DELAY_MS)).unref();
-      return;
-    }
-    socket.emit("session:expiring", { expiresAt: socket.data.caller.expiresAt.toISOString() } as never);
-    timer = setTimeout(() => socket.disconnect(true), Math.max(0, leftMs)).unref();
-  }
-
-  /**
-   * The same token came again: some libraries give theirs away for as long as it is good (Firebase's until 30 s before
-   * its end). Who is told again at once brings it again at once, so half of the time that is left has to pass.
-   */
-  function tellAgainLater(): void {
-    const leftMs = socket.data.caller.expiresAt.getTime() - Date.now();
-    if (leftMs > WARN_BEFORE_MS || leftMs < MIN_LEFT_MS) return;
-    clearTimeout(timer);
-    timer = setTimeout(schedule, leftMs / 2).unref();
-  }
-
-  calls.on("token:refresh", TokenRefresh, async ({ token }) => {
+/** Takes `token:refresh`, and gives the way to watch the end of a socket's token. */
+export function keepTokenSessions(calls: CallTable, parts: TokenSessionParts): (socket: GatewaySocket) => void {
+  calls.on("token:refresh", TokenRefresh, async ({ token }, socket) => {
     const before = socket.data.caller;
     const caller = await parts.verifyToken(token);
     assertSameSubject(before, caller);
     socket.data.caller = caller;
-    if (caller.expiresAt.getTime() === before.expiresAt.getTime()) tellAgainLater();
-    else schedule();
+    if (caller.expiresAt.getTime() === before.expiresAt.getTime()) tellAgainLater(socket);
+    else watch(socket);
     await parts.onRefreshed(socket);
     return { expiresAt: caller.expiresAt.toISOString() };
   });
-  socket.on("disconnect", () => clearTimeout(timer));
-  schedule();
+  return (socket) => {
+    socket.on("disconnect", () => clearTimeout(socket.data.tokenTimer));
+    watch(socket);
+  };
+}
+
+function leftMsOf(socket: GatewaySocket): number {
+  return socket.data.caller.expiresAt.getTime() - Date.now();
+}
+
+function watch(socket: GatewaySocket): void {
+  clearTimeout(socket.data.tokenTimer);
+  const leftMs = leftMsOf(socket);
+  if (leftMs > WARN_BEFORE_MS) {
+    socket.data.tokenTimer = setTimeout(watch, Math.min(leftMs - WARN_BEFORE_MS, MAX_DELAY_MS), socket).unref();
+    return;
+  }
+  socket.emit("session:expiring", { expiresAt: socket.data.caller.expiresAt.toISOString() } as never);
+  socket.data.tokenTimer = setTimeout(() => socket.disconnect(true), Math.max(0, leftMs)).unref();
+}
+
+/**
+ * The same token came again: some libraries give theirs away for as long as it is good (Firebase's until 30 s before
+ * its end). Who is told again at once brings it again at once, so half of the time that is left has to pass.
+ */
+function tellAgainLater(socket: GatewaySocket): void {
+  const leftMs = leftMsOf(socket);
+  if (leftMs > WARN_BEFORE_MS || leftMs < MIN_LEFT_MS) return;
+  clearTimeout(socket.data.tokenTimer);
+  socket.data.tokenTimer = setTimeout(watch, leftMs / 2, socket).unref();
 }
 
 function assertSameSubject(before: Caller, now: Caller): void {

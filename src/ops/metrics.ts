@@ -1,4 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { TalliedCounter, type Tally } from "./tallied-counter.ts";
+
+export type { Tally };
 
 /** Every figure on `/metrics`, by its part. One registry a process; tests make their own. */
 export type Metrics = ReturnType<typeof createMetrics>;
@@ -11,7 +14,7 @@ export function createMetrics() {
   collectDefaultMetrics({ register: registry, prefix: "playhead_" });
   return {
     registry,
-    heartbeats: new Counter({
+    heartbeats: new TalliedCounter({
       name: "playhead_heartbeats_total",
       help: "Heartbeats by outcome: ok, or the code they were refused with.",
       labelNames: ["outcome"],
@@ -93,7 +96,7 @@ export function createMetrics() {
       labelNames: ["namespace"],
       registers,
     }),
-    socketCalls: new Counter({
+    socketCalls: new TalliedCounter({
       name: "playhead_socket_calls_total",
       help: "Calls over sockets by namespace, event and outcome.",
       labelNames: ["namespace", "event", "outcome"],

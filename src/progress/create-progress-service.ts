@@ -6,11 +6,11 @@ import type { Logger } from "../logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import { type Ack, parseWire } from "../protocol/ack.ts";
 import { Heartbeat } from "../protocol/heartbeat.ts";
-import { type HeartbeatBuffer, progressOf } from "./heartbeat-buffer.ts";
+import type { HeartbeatBuffer } from "./heartbeat-buffer.ts";
 import { type Observation, toPendingBeat } from "./pending-beat.ts";
 import type { ProgressOperations } from "./progress-operations.ts";
 import { type ProgressReader, unknownFile } from "./progress-reader.ts";
-import type { BeatSource, HeartbeatResult, LegacyReport, ProgressService } from "./progress-service.ts";
+import type { BeatSource, HeartbeatDone, HeartbeatResult, LegacyReport, ProgressService } from "./progress-service.ts";
 import type { WatchBudget } from "./watch-budget.ts";
 import type { Range } from "./watched-ranges.ts";
 
@@ -27,6 +27,16 @@ export interface AcceptedBeat {
   beat: Heartbeat;
   /** Three beats at the cadence asked for: so long the viewer counts as present. */
   leaseMs: number;
+}
+
+/** A heartbeat on its way to the buffer. */
+interface Arrival {
+  source: BeatSource;
+  beat: Heartbeat;
+  file: FileFacts;
+  /** By the process's monotonic clock. */
+  arrivedAt: number;
+  done: HeartbeatDone;
 }
 
 export interface ProgressServiceParts {
@@ -56,6 +66,7 @@ export function createProgressService(
   options: { beatIntervalMs: number },
 ): ProgressService {
   const { buffers, budget, catalogue, reader, operations, metrics } = parts;
+  const accepted = metrics.heartbeats.tally({ outcome: "ok" });
 
   function bufferOf(userId: string): HeartbeatBuffer {
     return buffers[buffers.length === 1 ? 0 : hash(userId) % buffers.length] as HeartbeatBuffer;
@@ -77,21 +88,19 @@ export function createProgressService(
     }
   }
 
-  function submit(observation: Observation): Promise<HeartbeatResult> {
+  function submit(observation: Observation, done: HeartbeatDone): void {
     const charge = budget.charge(observation.userId, observation.played);
     if (charge.cutMs > 0) metrics.budgetCutMs.inc(charge.cutMs);
     const buffer = bufferOf(observation.userId);
-    return new Promise((resolve, reject) => {
-      buffer.add(toPendingBeat({ ...observation, played: charge.played }), (result) => {
-        if (result.type !== "written" || result.dropped) budget.refund(observation.userId, charge.chargedMs);
-        parts.onWritten(observation.userId);
-        if (result.type === "unknown_file") catalogue.forgetCourse(observation.courseId);
-        try {
-          resolve({ progress: progressOf(result), nextBeatMs: nextBeatMs(buffer) });
-        } catch (error) {
-          reject(error);
-        }
-      });
+    buffer.add(toPendingBeat({ ...observation, played: charge.played }), (result) => {
+      if (result.type !== "written" || result.dropped) budget.refund(observation.userId, charge.chargedMs);
+      parts.onWritten(observation.userId);
+      if (result.type === "written") done(null, { progress: result.progress, nextBeatMs: nextBeatMs(buffer) });
+      else if (result.type === "failed") done(result.error, null);
+      else {
+        catalogue.forgetCourse(observation.courseId);
+        done(new AppError("unknown_file", "The catalogue knows no file of this id any more."), null);
+      }
     });
   }
 
@@ -100,11 +109,24 @@ export function createProgressService(
     parts.onWritten(userId);
   }
 
-  async function heartbeat(source: BeatSource, beat: Heartbeat): Promise<HeartbeatResult> {
+  function takeHeartbeat(source: BeatSource, beat: Heartbeat, done: HeartbeatDone): void {
     const arrivedAt = performance.now();
+    const file = catalogue.peekFile(beat.fileId);
+    if (file && budget.knows(source.userId)) {
+      accept({ source, beat, file, arrivedAt, done });
+      return;
+    }
+    prepare(source.userId, beat.fileId).then(
+      (found) => accept({ source, beat, file: found, arrivedAt, done }),
+      (error: unknown) => refuse(error, done),
+    );
+  }
+
+  /** Never throws. */
+  function accept({ source, beat, file, arrivedAt, done }: Arrival): void {
+    let observation: Observation;
     try {
-      const file = await prepare(source.userId, beat.fileId);
-      const observation = {
+      observation = {
         userId: source.userId,
         fileId: beat.fileId,
         courseId: file.courseId,
@@ -116,15 +138,31 @@ export function createProgressService(
         played: clampPlayed(beat.played ?? [], file.durationMs),
       };
       parts.onAccepted({ ...source, file, beat, leaseMs: LEASE_BEATS * nextBeatMs(bufferOf(source.userId)) });
-      const result = await submit(observation);
-      metrics.heartbeats.inc({ outcome: "ok" });
-      metrics.ackSeconds.observe((performance.now() - arrivedAt) / 1000);
-      return result;
     } catch (error) {
-      const outcome: ErrorCode = error instanceof AppError ? error.code : "internal";
-      metrics.heartbeats.inc({ outcome });
-      throw error;
+      refuse(error, done);
+      return;
     }
+    submit(observation, (error, result) => {
+      if (result === null) {
+        refuse(error, done);
+        return;
+      }
+      accepted.inc();
+      metrics.ackSeconds.observe((performance.now() - arrivedAt) / 1000);
+      done(null, result);
+    });
+  }
+
+  function refuse(error: unknown, done: HeartbeatDone): void {
+    const outcome: ErrorCode = error instanceof AppError ? error.code : "internal";
+    metrics.heartbeats.inc({ outcome });
+    done(error, null);
+  }
+
+  function heartbeat(source: BeatSource, beat: Heartbeat): Promise<HeartbeatResult> {
+    return new Promise((resolve, reject) => {
+      takeHeartbeat(source, beat, (error, result) => (result === null ? reject(error) : resolve(result)));
+    });
   }
 
   return {
@@ -134,6 +172,7 @@ export function createProgressService(
       });
     },
 
+    takeHeartbeat,
     heartbeat,
 
     heartbeats: (source, beats) =>
@@ -153,7 +192,7 @@ export function createProgressService(
       const course = await catalogue.findCourse(file.courseId);
       const positionMs = clampPosition(toMs(report.progressSeconds), file.durationMs);
       const believed = course?.acceptReported === true;
-      await submit({
+      const observation: Observation = {
         userId: source.userId,
         fileId: report.fileId,
         courseId: file.courseId,
@@ -163,6 +202,9 @@ export function createProgressService(
         played: [],
         reportedBp: believed ? reportedBp(report, positionMs, file.durationMs) : 0,
         reportedDone: believed && report.completed === true,
+      };
+      await new Promise<void>((resolve, reject) => {
+        submit(observation, (error, result) => (result === null ? reject(error) : resolve()));
       });
       return reader.readLegacy(source.userId, report.fileId);
     },

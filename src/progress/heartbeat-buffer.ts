@@ -1,7 +1,6 @@
 import { AppError, toWireError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
-import type { FileProgress } from "../protocol/progress.ts";
 import { keyOf, mergeInto, type PendingBeat, rowKeyOf } from "./pending-beat.ts";
 import { byRow, isWorthRetrying, type WriteResult } from "./progress-writer.ts";
 
@@ -222,11 +221,4 @@ function databaseAway(): AppError {
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-/** What a settled heartbeat is answered with. @throws AppError */
-export function progressOf(result: WriteResult): FileProgress {
-  if (result.type === "written") return result.progress;
-  if (result.type === "failed") throw result.error;
-  throw new AppError("unknown_file", "The catalogue knows no file of this id any more.");
 }

@@ -152,3 +152,31 @@ describe("the key of a heartbeat", () => {
     expect(keyOf(toPendingBeat(observe({ session: "t", seq: 9, courseId: "d" })))).toBe(keys[0]);
   });
 });
+
+describe("the order of ids", () => {
+  it("is that of their UTF-8 bytes, whatever characters they have", () => {
+    const ids = [
+      "",
+      "a",
+      "ab",
+      "b",
+      "é",
+      "z",
+      "\ud7ff",
+      "\ue000",
+      "\uffff",
+      "😀",
+      "😀a",
+      "a😀",
+      "a\uffff",
+      "𐀀",
+      "\u{10ffff}",
+    ];
+    for (const a of ids) {
+      for (const b of ids) {
+        const expected = Buffer.compare(Buffer.from(a), Buffer.from(b));
+        expect(Math.sign(compareBytes(a, b)), `${a} and ${b}`).toBe(expected);
+      }
+    }
+  });
+});

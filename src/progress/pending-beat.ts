@@ -93,9 +93,22 @@ export function isNewer(a: ObservedPosition, b: ObservedPosition): boolean {
   return a.seq > b.seq;
 }
 
-/** By UTF-8 bytes, as PostgreSQL's collation "C" orders them; JavaScript's own order differs past U+FFFF. */
+/**
+ * By UTF-8 bytes, which is by code points, as PostgreSQL's collation "C" orders them; JavaScript's own order differs
+ * past U+FFFF. Both are well-formed.
+ */
 export function compareBytes(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+  const length = Math.min(a.length, b.length);
+  for (let i = 0; i < length; i++) {
+    const [unitA, unitB] = [a.charCodeAt(i), b.charCodeAt(i)];
+    if (unitA !== unitB) return rankOf(unitA) - rankOf(unitB);
+  }
+  return a.length - b.length;
+}
+
+/** A surrogate stands for a code point past all others. */
+function rankOf(unit: number): number {
+  return unit >= 0xd800 && unit <= 0xdfff ? unit + 0x10000 : unit;
 }
 
 /** Merges a later arrival of the same key into an entry that waits. */

@@ -15,6 +15,9 @@ export interface HeartbeatResult {
   nextBeatMs: number;
 }
 
+/** What became of a heartbeat. */
+export type HeartbeatDone = (error: unknown, result: HeartbeatResult | null) => void;
+
 /** What a client of the older REST interface says about itself. */
 export interface LegacyReport {
   fileId: string;
@@ -47,6 +50,8 @@ export interface LearnersPage {
 export interface ProgressService {
   /** A player connected: the budget of its watching counts from here. */
   contact(userId: string): void;
+  /** `done` is called after COMMIT, once, or with the AppError that says why not; see `heartbeat`. Never throws. */
+  takeHeartbeat(source: BeatSource, beat: Heartbeat, done: HeartbeatDone): void;
   /** Resolves after COMMIT. @throws AppError `bad_request`, `unknown_file`, `overloaded`, `unavailable` */
   heartbeat(source: BeatSource, beat: Heartbeat): Promise<HeartbeatResult>;
   /** One answer a beat, in their order; a bad beat is refused by itself. Never throws. */

@@ -119,6 +119,7 @@ function fakeCatalogue(courses: Record<string, CourseTree> = {}): Catalogue {
 function fakeProgress() {
   return {
     contact: vi.fn(),
+    takeHeartbeat: vi.fn(),
     heartbeat: vi.fn(),
     heartbeats: vi.fn<ProgressService["heartbeats"]>(async (_, beats) =>
       beats.map(() => ({ ok: true as const, progress: FILE, nextBeatMs: 10_000 })),

@@ -1,0 +1,116 @@
+import type { CallTable, GatewaySocket } from "./call.ts";
+import type { TemplatedApp, WebSocket } from "./uws.ts";
+
+/*
+ * The frames of frequent calls, past Socket.IO's layers: between uWebSockets.js and a handler these cost three times
+ * what the rest of a heartbeat does. The bytes are Socket.IO's own, and every call takes the one way of all calls
+ * (call.ts); only who reads the frame and writes the ack differs.
+ *
+ *   42/player,17["heartbeat",{…}]   ──▶   43/player,17[{"ok":true,…}]
+ *
+ * Whatever is not exactly that goes Socket.IO's way: polling, other events, several arguments, JSON that does not
+ * parse, a socket that has left its namespace, and the first frame after a ping, by which Engine.IO knows that the
+ * connection lives.
+ * https://socket.io/docs/v4/socket-io-protocol/#packet-encoding
+ */
+
+/** What Engine.IO hangs on a socket of uWebSockets.js, and what is added here. */
+interface UserData {
+  transport: { onData(text: string): void };
+  direct?: DirectConnection;
+}
+
+/** Engine.IO's socket, with what is not public: whether it waits for a sign of life, and has had one. */
+interface EngineConnection {
+  readyState: string;
+  pingTimeoutTimer: unknown;
+  hasRefreshedPingTimeout?: boolean;
+  transport: { name: string; socket?: WebSocket<UserData> };
+  once(event: "upgrade", listener: () => void): void;
+}
+
+interface DirectConnection {
+  socket: GatewaySocket;
+  conn: EngineConnection;
+  frames: NamespaceFrames;
+}
+
+/** More digits than any client counts to. */
+const MAX_ID_DIGITS = 9;
+const ZERO = "0".charCodeAt(0);
+const NINE = "9".charCodeAt(0);
+const BRACKET = "]".charCodeAt(0);
+
+/** Reads frames before Socket.IO does. Before it is attached to the app. */
+export function readDirectFrames(app: TemplatedApp): void {
+  const open = app.ws.bind(app) as TemplatedApp["ws"];
+  app.ws = ((path, behavior) =>
+    open<UserData>(path, {
+      ...(behavior as object),
+      message(ws: WebSocket<UserData>, message: ArrayBuffer, isBinary: boolean) {
+        const { transport, direct } = ws.getUserData();
+        if (isBinary || direct === undefined) {
+          behavior.message?.(ws as never, message, isBinary);
+          return;
+        }
+        const text = Buffer.from(message).toString();
+        if (!direct.frames.take(direct, text)) transport.onData(text);
+      },
+    })) as TemplatedApp["ws"];
+}
+
+/** Of one namespace, for the frequent calls of its table. */
+export class NamespaceFrames {
+  readonly #table: CallTable;
+  readonly #eventPrefix: string;
+  readonly #ackPrefix: string;
+  readonly #event: string;
+  readonly #head: string;
+
+  constructor(namespace: string, event: string, table: CallTable) {
+    this.#table = table;
+    this.#eventPrefix = `42${namespace},`;
+    this.#ackPrefix = `43${namespace},`;
+    this.#event = event;
+    this.#head = `[${JSON.stringify(event)},`;
+  }
+
+  /** Reads the socket's frames from now on. */
+  serve(socket: GatewaySocket): void {
+    const conn = socket.conn as unknown as EngineConnection;
+    const attach = () => {
+      const data = conn.transport.socket?.getUserData?.();
+      if (data !== undefined) data.direct = { socket, conn, frames: this };
+    };
+    if (conn.transport.name === "websocket") attach();
+    else conn.once("upgrade", attach);
+  }
+
+  /** Whether the frame was a frequent call, and is taken care of. */
+  take({ socket, conn }: DirectConnection, text: string): boolean {
+    if (!text.startsWith(this.#eventPrefix)) return false;
+    const idFrom = this.#eventPrefix.length;
+    let at = idFrom;
+    let id = 0;
+    for (let code = text.charCodeAt(at); code >= ZERO && code <= NINE; code = text.charCodeAt(at)) {
+      id = id * 10 + code - ZERO;
+      at += 1;
+    }
+    if (at === idFrom || at - idFrom > MAX_ID_DIGITS) return false;
+    if (!text.startsWith(this.#head, at) || text.charCodeAt(text.length - 1) !== BRACKET) return false;
+    if (!socket.connected || conn.readyState !== "open") return false;
+    if (conn.pingTimeoutTimer !== null && conn.hasRefreshedPingTimeout !== true) return false;
+    let payload: unknown;
+    try {
+      payload = JSON.parse(text.slice(at + this.#head.length, -1));
+    } catch {
+      return false;
+    }
+    this.#table.take(socket, this.#event, payload, (answer) => {
+      // As Socket.IO does, an ack to whoever has left is nobody's.
+      if (!socket.connected || conn.readyState !== "open") return;
+      conn.transport.socket?.send(`${this.#ackPrefix}${id}[${JSON.stringify(answer)}]`, false, false);
+    });
+    return true;
+  }
+}
