@@ -32,6 +32,24 @@ export function watchedBy(user: number, shape: { courses: number; files: number 
   return { course: user % shape.courses, file: Math.floor(user / shape.courses) % shape.files };
 }
 
+/** All files of all courses, as a peer's own catalogue. */
+export function catalogueFiles(shape: { courses: number; files: number }): {
+  id: string;
+  lessonId: string;
+  courseId: string;
+  durationSeconds: number;
+}[] {
+  const courses = Array.from({ length: shape.courses }, (_, course) =>
+    Array.from({ length: shape.files }, (_, file) => ({
+      id: toFileId(course, file),
+      lessonId: toLessonId(course, file),
+      courseId: toCourseId(course),
+      durationSeconds: DURATION_SECONDS,
+    })),
+  );
+  return courses.flat();
+}
+
 export function makeCourseTree(course: number, files: number): CourseTree {
   const lessons = new Map<string, CourseTree["lessons"][number]>();
   for (let i = 0; i < files; i++) {

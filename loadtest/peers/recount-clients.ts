@@ -98,4 +98,9 @@ function nextRequest(client: Client): string {
   return `${user.head}${body.length}\r\n\r\n${body}`;
 }
 
-serveCommands({ connect, load });
+function cpuSeconds(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
+}
+
+serveCommands({ connect, load, cpuSeconds });

@@ -1,5 +1,5 @@
 import { startWorker } from "../harness/worker.ts";
-import { toCourseId, toFileId, toLessonId } from "../load/catalogue.ts";
+import { catalogueFiles } from "../load/catalogue.ts";
 
 /** The reference design, measured from outside. */
 export interface RecountPeer {
@@ -8,6 +8,8 @@ export interface RecountPeer {
     seconds: number;
   }): Promise<{ acked: number; refused: Record<string, number>; latencies: string }>;
   cpuSeconds(): Promise<number>;
+  clientCpuSeconds(): Promise<number>;
+  stop(): Promise<void>;
 }
 
 /** Enough connections that two cores are busy while commits wait for the disk; no other number was tried. */
@@ -23,17 +25,17 @@ export async function startRecountPeer(options: {
   const { databaseUrl, secret, users, shape } = options;
   const server = startWorker(new URL("./recount-server.ts", import.meta.url));
   const clients = startWorker(new URL("./recount-clients.ts", import.meta.url));
-  const files = Array.from({ length: shape.courses }, (_, course) =>
-    Array.from({ length: shape.files }, (_, file) => ({
-      id: toFileId(course, file),
-      lessonId: toLessonId(course, file),
-      courseId: toCourseId(course),
-    })),
-  ).flat();
-  const { port } = await server.call<{ port: number }>("start", { databaseUrl, secret, poolSize: POOL_SIZE, files });
+  const { port } = await server.call<{ port: number }>("start", {
+    databaseUrl,
+    secret,
+    poolSize: POOL_SIZE,
+    files: catalogueFiles(shape),
+  });
   await clients.call("connect", { port, secret, connections: Math.min(CLIENTS, users), users, shape });
   return {
     load: (window) => clients.call("load", window),
     cpuSeconds: () => server.call("cpuSeconds"),
+    clientCpuSeconds: () => clients.call("cpuSeconds"),
+    stop: async () => void (await Promise.all([server.stop(), clients.stop()])),
   };
 }
