@@ -39,12 +39,15 @@ export function parseCommandLine(args: string[], commands: readonly CommandShape
       if (given !== undefined) throw new FlagError(`'${given}': unknown; expected one of ${namesOf(commands)}`);
       invocation = { name: null, common: toCommon(program), flags: {} };
     });
-  program.configureOutput({ writeErr: () => undefined }).exitOverride();
+  program
+    .configureOutput({ writeErr: () => undefined })
+    .configureHelp({ showGlobalOptions: true })
+    .exitOverride();
   for (const { name, summary, flags } of commands) {
-    const command = program.command(name).description(summary).configureHelp({ showGlobalOptions: true });
+    const command = program.command(name).description(summary);
     const options = Object.entries(flags).map(([flag, text]) => new Option(toCommanderFlag(flag), text));
     for (const option of options) command.addOption(option);
-    command.copyInheritedSettings(program).action(() => {
+    command.action(() => {
       invocation = { name, common: toCommon(program), flags: readFlags(command, options) };
     });
   }

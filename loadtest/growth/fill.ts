@@ -1,0 +1,110 @@
+import pg from "pg";
+import { createCatalogueStore } from "../../src/catalogue/catalogue-store.ts";
+import { migrate } from "../../src/db/migrate.ts";
+import { createPool } from "../../src/db/pool.ts";
+import { createLogger } from "../../src/logger.ts";
+import { DURATION_SECONDS, FILES_PER_LESSON, makeCourseTree, toCourseId } from "../load/catalogue.ts";
+
+/*
+ * Databases that look as if heartbeats had filled them, without the heartbeats: rows are made by INSERT … SELECT with
+ * the triggers off, lessons and courses by the sums of the very rows. Whether the sums are right is asked later, by
+ * the recount that the server itself has.
+ */
+
+export const COURSES = 20;
+export const FILES_A_COURSE = 20;
+/** Files of their course that a user has begun. */
+export const FILES_A_USER = 10;
+/** What every row has of its file before the measuring. */
+export const FILLED_MS = 10_000;
+
+const USERS_A_STATEMENT = 10_000;
+/** The machine's two cores fill. */
+const CONNECTIONS = 2;
+
+/** The user's rows: course `u % 20`, and in it ten files from `u / 20` on. The same as `rowOf` of workload.ts has. */
+const FILL = `
+WITH made AS (
+  INSERT INTO user_progress (user_id, file_id, lesson_id, course_id, position_ms, watched, watched_ms, watch_time_ms,
+    last_watched, position_session, position_seq, writer_session, writer_seq, duration_ms, beat_at)
+  SELECT 'loadtest-user-' || lpad(u::text, 14, '0'), course || '-file-' || file, course || '-lesson-' || file / ${FILES_PER_LESSON}, course,
+    ${FILLED_MS}, '{[0,${FILLED_MS})}', ${FILLED_MS}, ${FILLED_MS}, now(), session, 0, session, 0, ${DURATION_SECONDS * 1000},
+    -- Nobody comes back to a file after a pause, which would be logged.
+    now() + interval '1 hour'
+  FROM generate_series($1::integer, $2::integer) AS u CROSS JOIN generate_series(0, ${FILES_A_USER - 1}) AS k
+    CROSS JOIN LATERAL (SELECT (u / ${COURSES} + k) % ${FILES_A_COURSE} AS file, 'loadtest-course-' || u % ${COURSES} AS course) AS f
+    CROSS JOIN LATERAL (SELECT 'session-of-' || u || '-in-' || file AS session) AS s
+  RETURNING user_id, lesson_id, course_id, contribution_ms, watched_ms
+), lesson_sums AS (
+  INSERT INTO lesson_progress (user_id, lesson_id, course_id, total_files, total_ms, started_files, completed_files, contribution_ms, watched_ms)
+  SELECT m.user_id, m.lesson_id, m.course_id, l.total_files, l.total_ms, count(*), 0, sum(m.contribution_ms), sum(m.watched_ms)
+  FROM made AS m JOIN lessons AS l ON l.id = m.lesson_id GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2
+  RETURNING user_id, course_id, started_files, contribution_ms, watched_ms
+)
+INSERT INTO course_progress (user_id, course_id, total_files, total_ms, started_files, completed_files, contribution_ms, watched_ms)
+SELECT s.user_id, s.course_id, c.total_files, c.total_ms, sum(s.started_files), 0, sum(s.contribution_ms), sum(s.watched_ms)
+FROM lesson_sums AS s JOIN courses AS c ON c.id = s.course_id GROUP BY 1, 2, 3, 4 ORDER BY 1`;
+
+export interface FillOptions {
+  url: string;
+  users: number;
+  /** 0 to 1. */
+  onShare: (share: number) => void;
+}
+
+/** The schema, the catalogue, and all rows, vacuumed and analysed. */
+export async function fillDatabase({ url, users, onShare }: FillOptions): Promise<void> {
+  const logger = createLogger({ level: "fatal" });
+  await migrate({ connectionString: url, logger });
+  const pool = createPool({
+    connectionString: url,
+    max: 1,
+    queryTimeoutMs: 60_000,
+    applicationName: "loadtest",
+    logger,
+  });
+  const catalogue = createCatalogueStore({ pool });
+  for (let i = 0; i < COURSES; i++) await catalogue.put(toCourseId(i), makeCourseTree(i, FILES_A_COURSE));
+  await pool.end();
+
+  let [next, done] = [0, 0];
+  const fill = async () => {
+    const client = new pg.Client({ connectionString: url, application_name: "loadtest-fill" });
+    await client.connect();
+    try {
+      await client.query("SET session_replication_role = replica; SET synchronous_commit = off; SET work_mem = '64MB'");
+      while (next < users) {
+        const from = next;
+        next = Math.min(users, from + USERS_A_STATEMENT);
+        const range = [from, next - 1];
+        await client.query(
+          "INSERT INTO users (id) SELECT 'loadtest-user-' || lpad(u::text, 14, '0') FROM generate_series($1::integer, $2::integer) AS u",
+          range,
+        );
+        await client.query(FILL, range);
+        done += (range[1] as number) - from + 1;
+        onShare((done / users) * 0.8);
+      }
+    } finally {
+      await client.end();
+    }
+  };
+  await Promise.all(Array.from({ length: CONNECTIONS }, fill));
+  await vacuum(url);
+  onShare(1);
+}
+
+async function vacuum(url: string): Promise<void> {
+  const tables = ["user_progress", "lesson_progress, course_progress, users, files, lessons, courses"];
+  await Promise.all(
+    tables.map(async (names) => {
+      const client = new pg.Client({ connectionString: url, application_name: "loadtest-vacuum" });
+      await client.connect();
+      try {
+        await client.query(`VACUUM (ANALYZE) ${names}`);
+      } finally {
+        await client.end();
+      }
+    }),
+  );
+}
