@@ -40,22 +40,30 @@ export function createHandshake(parts: HandshakeParts): Handshake {
     }
     socket.data.caller = caller;
     connections.set(caller.userId, open + 1);
-    // A socket may leave its namespace while the connection goes on; one whose connection ends between here and its
-    // namespace never hears of it.
-    let counted = true;
-    const leave = () => {
-      if (!counted) return;
-      counted = false;
-      socket.conn.off("close", leave);
-      const left = (connections.get(caller.userId) ?? 1) - 1;
-      if (left > 0) connections.set(caller.userId, left);
-      else connections.delete(caller.userId);
-    };
-    socket.once("disconnect", leave);
-    socket.conn.once("close", leave);
+    // By then it is in its namespace, or its connection ended on the way and its namespace never hears of it.
+    setImmediate(() => {
+      if (socket.connected) socket.on("disconnect", leave);
+      else leave.call(socket);
+      forgetHandshake(socket);
+    });
+  }
+
+  /** One for all sockets: a function of its own for each is memory that an idle connection does not need. */
+  function leave(this: GatewaySocket): void {
+    const { userId } = this.data.caller;
+    const left = (connections.get(userId) ?? 1) - 1;
+    if (left > 0) connections.set(userId, left);
+    else connections.delete(userId);
   }
 
   return asHandshake(admit, parts);
+}
+
+const FORGOTTEN = Object.freeze({ headers: {}, query: {}, auth: {} });
+
+/** The token, and what else came with it, would be kept for the life of the socket: half a kilobyte that nobody reads. */
+function forgetHandshake(socket: GatewaySocket): void {
+  Object.assign(socket, { handshake: FORGOTTEN });
 }
 
 /** Lets a socket in where `admit` resolves; why it does not becomes the client's `connect_error`. */

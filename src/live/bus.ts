@@ -44,17 +44,24 @@ export type BusMessage =
   | { type: "pulse" }
   | { type: "present"; report: PresenceReport };
 
-export type BusHandler = (message: BusMessage) => void;
+export type BusHandler = (message: BusMessage, channel: string) => void;
+
+const USER_PREFIX = "user:";
 
 /** The channel of a course, of a user, of all users, of all streams, of everything, and of the relay's sign of life. */
 export const channels = {
   course: (courseId: string) => `course:${courseId}`,
-  user: (userId: string) => `user:${userId}`,
+  user: (userId: string) => `${USER_PREFIX}${userId}`,
   users: "users",
   streams: "streams",
   all: "all",
   pulse: "pulse",
 };
+
+/** Of a user's channel. */
+export function toUserId(channel: string): string {
+  return channel.slice(USER_PREFIX.length);
+}
 
 export interface Subscription {
   /** Resolves when nothing that is published from then on is missed. Where others cannot be reached it does so at once: a resync follows. */
@@ -65,6 +72,8 @@ export interface Subscription {
 export interface Bus {
   publish(channel: string, message: BusMessage): void;
   subscribe(channel: string, handler: BusHandler): Subscription;
+  /** As the subscription's `leave`, for whoever has too many of them to keep a function for each. */
+  unsubscribe(channel: string, handler: BusHandler): void;
   /**
    * Viewers who are present at other processes are wanted in this channel, those who are there already as well.
    * @returns the way to end that
@@ -77,23 +86,30 @@ export function createMemoryBus(): Bus {
   const local = new LocalHandlers();
   return {
     publish: (channel, message) => local.deliver(channel, message),
-    subscribe: (channel, handler) => ({ ready: Promise.resolve(), leave: local.add(channel, handler) }),
+    subscribe(channel, handler) {
+      local.add(channel, handler);
+      return { ready: Promise.resolve(), leave: () => local.remove(channel, handler) };
+    },
+    unsubscribe: (channel, handler) => local.remove(channel, handler),
     wantPresence: () => () => undefined,
   };
 }
 
-/** Handlers of this process, by channel. */
+/** Handlers of this process, by channel. Most channels are a user's, and have one: a set for it would be 200 bytes. */
 export class LocalHandlers {
-  readonly #handlers = new Map<string, Set<BusHandler>>();
+  readonly #handlers = new Map<string, BusHandler | Set<BusHandler>>();
 
-  /** @returns the way to take it out again */
-  add(channel: string, handler: BusHandler): () => void {
-    const known = this.#handlers.get(channel) ?? new Set();
-    this.#handlers.set(channel, known.add(handler));
-    return () => {
-      known.delete(handler);
-      if (known.size === 0) this.#handlers.delete(channel);
-    };
+  add(channel: string, handler: BusHandler): void {
+    const known = this.#handlers.get(channel);
+    if (known === undefined) this.#handlers.set(channel, handler);
+    else if (known instanceof Set) known.add(handler);
+    else this.#handlers.set(channel, new Set([known, handler]));
+  }
+
+  remove(channel: string, handler: BusHandler): void {
+    const known = this.#handlers.get(channel);
+    if (known === handler) this.#handlers.delete(channel);
+    else if (known instanceof Set && known.delete(handler) && known.size === 0) this.#handlers.delete(channel);
   }
 
   has(channel: string): boolean {
@@ -101,6 +117,9 @@ export class LocalHandlers {
   }
 
   deliver(channel: string, message: BusMessage): void {
-    for (const handler of this.#handlers.get(channel) ?? []) handler(message);
+    const known = this.#handlers.get(channel);
+    if (known === undefined) return;
+    if (known instanceof Set) for (const handler of known) handler(message, channel);
+    else known(message, channel);
   }
 }

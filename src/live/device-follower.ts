@@ -1,6 +1,6 @@
 import type { Logger } from "../logger.ts";
 import type { FileProgress } from "../protocol/progress.ts";
-import { type Bus, type BusMessage, channels } from "./bus.ts";
+import { type Bus, type BusHandler, channels, toUserId } from "./bus.ts";
 import type { TopicSource } from "./topic-source.ts";
 import { pairKey } from "./topic-view.ts";
 
@@ -30,16 +30,18 @@ interface Lacking {
   later: { version: number; dueAt: number } | null;
 }
 
-interface Follower {
-  /** The newest version each socket has, by file; null while it has said nothing. */
-  sockets: Map<string, Map<string, number> | null>;
-  leaveBus: () => void;
+/** A socket of a user, and the user's next one: nearly all have one, and a map for it would cost a connection 200 bytes. */
+interface Device {
+  readonly socketId: string;
+  /** The newest version it has, by file; null while it has said nothing. */
+  versions: Map<string, number> | null;
+  next: Device | null;
 }
 
 export class DeviceFollowers {
   readonly #parts: DeviceFollowerParts;
   readonly #intervalMs: number;
-  readonly #users = new Map<string, Follower>();
+  readonly #users = new Map<string, Device>();
   readonly #lacking = new Map<string, Lacking>();
   readonly #leaveBus: (() => void)[];
   #timer: NodeJS.Timeout | null = null;
@@ -54,32 +56,29 @@ export class DeviceFollowers {
   }
 
   add(userId: string, socketId: string): void {
-    let follower = this.#users.get(userId);
-    if (follower === undefined) {
-      const { leave: leaveBus } = this.#parts.bus.subscribe(channels.user(userId), (message) =>
-        this.#hear(userId, message),
-      );
-      follower = { sockets: new Map(), leaveBus };
-      this.#users.set(userId, follower);
-    }
-    follower.sockets.set(socketId, null);
+    const first = this.#users.get(userId);
+    if (first === undefined) this.#parts.bus.subscribe(channels.user(userId), this.#hear);
+    this.#users.set(userId, { socketId, versions: null, next: first ?? null });
   }
 
   remove(userId: string, socketId: string): void {
-    const follower = this.#users.get(userId);
-    if (follower === undefined) return;
-    follower.sockets.delete(socketId);
-    if (follower.sockets.size > 0) return;
-    follower.leaveBus();
+    const first = this.#users.get(userId);
+    if (first === undefined) return;
+    const left = without(first, socketId);
+    if (left !== null) {
+      this.#users.set(userId, left);
+      return;
+    }
     this.#users.delete(userId);
+    this.#parts.bus.unsubscribe(channels.user(userId), this.#hear);
   }
 
   told(userId: string, socketId: string, fileId: string, version: number): void {
-    const sockets = this.#users.get(userId)?.sockets;
-    const versions = sockets?.get(socketId);
-    if (sockets === undefined || versions === undefined) return;
-    if (versions === null) sockets.set(socketId, new Map([[fileId, version]]));
-    else if ((versions.get(fileId) ?? 0) < version) versions.set(fileId, version);
+    for (let device = this.#users.get(userId) ?? null; device !== null; device = device.next) {
+      if (device.socketId !== socketId) continue;
+      device.versions ??= new Map();
+      if ((device.versions.get(fileId) ?? 0) < version) device.versions.set(fileId, version);
+    }
   }
 
   stop(): void {
@@ -88,8 +87,10 @@ export class DeviceFollowers {
     this.#lacking.clear();
   }
 
-  #hear(userId: string, message: BusMessage): void {
+  /** One for all channels. */
+  readonly #hear: BusHandler = (message, channel) => {
     if (message.type !== "changed") return;
+    const userId = toUserId(channel);
     for (const { fileId, version } of message.keys) {
       if (this.#socketsLacking(userId, fileId, version).length === 0) continue;
       const heard = { version, dueAt: performance.now() + this.#intervalMs };
@@ -98,14 +99,14 @@ export class DeviceFollowers {
       else known.later = heard;
     }
     this.#schedule();
-  }
+  };
 
   /** Reads every file that a socket here has said something of. What no socket lacks is told to none. */
   #readAgain(): void {
     const dueAt = performance.now() + this.#intervalMs;
-    for (const [userId, { sockets }] of this.#users) {
-      for (const versions of sockets.values()) {
-        for (const fileId of versions?.keys() ?? []) {
+    for (const [userId, first] of this.#users) {
+      for (let device: Device | null = first; device !== null; device = device.next) {
+        for (const fileId of device.versions?.keys() ?? []) {
           this.#lacking.set(pairKey(userId, fileId), {
             userId,
             fileId,
@@ -127,8 +128,8 @@ export class DeviceFollowers {
 
   #socketsLacking(userId: string, fileId: string, version: number): string[] {
     const lacking: string[] = [];
-    for (const [socketId, versions] of this.#users.get(userId)?.sockets ?? []) {
-      if ((versions?.get(fileId) ?? 0) < version) lacking.push(socketId);
+    for (let device = this.#users.get(userId) ?? null; device !== null; device = device.next) {
+      if ((device.versions?.get(fileId) ?? 0) < version) lacking.push(device.socketId);
     }
     return lacking;
   }
@@ -172,4 +173,10 @@ export class DeviceFollowers {
       this.#parts.tell(socketId, row);
     }
   }
+}
+
+function without(device: Device, socketId: string): Device | null {
+  if (device.socketId === socketId) return device.next;
+  if (device.next !== null) device.next = without(device.next, socketId);
+  return device;
 }

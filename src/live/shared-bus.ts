@@ -1,5 +1,5 @@
 import type { Logger } from "../logger.ts";
-import { type Bus, type BusMessage, LocalHandlers, type PresenceReport } from "./bus.ts";
+import { type Bus, type BusHandler, type BusMessage, LocalHandlers, type PresenceReport } from "./bus.ts";
 
 /*
  * The bus of several processes, over whatever carries text between them. What a process tells itself it hears at once
@@ -95,20 +95,22 @@ export class SharedBus implements Bus {
     this.#gather ??= setTimeout(() => this.#flush(), GATHER_MS);
   }
 
-  subscribe(channel: string, handler: (message: BusMessage) => void) {
+  subscribe(channel: string, handler: BusHandler) {
     const isFirst = !this.#local.has(channel);
-    const take = this.#local.add(channel, handler);
+    this.#local.add(channel, handler);
     if (isFirst) this.#ready.set(channel, this.#parts.carrier.subscribe(channel));
     return {
       ready: this.#ready.get(channel) ?? Promise.resolve(),
-      leave: () => {
-        if (!this.#local.has(channel)) return;
-        take();
-        if (this.#local.has(channel)) return;
-        this.#ready.delete(channel);
-        this.#parts.carrier.unsubscribe(channel);
-      },
+      leave: () => this.unsubscribe(channel, handler),
     };
+  }
+
+  unsubscribe(channel: string, handler: BusHandler): void {
+    if (!this.#local.has(channel)) return;
+    this.#local.remove(channel, handler);
+    if (this.#local.has(channel)) return;
+    this.#ready.delete(channel);
+    this.#parts.carrier.unsubscribe(channel);
   }
 
   wantPresence(channel: string): () => void {
