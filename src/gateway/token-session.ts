@@ -11,8 +11,8 @@ import type { CallTable, GatewaySocket } from "./call.ts";
 const WARN_BEFORE_MS = 60_000;
 /** With less than this left nobody is told again. */
 const MIN_LEFT_MS = 1000;
-/** setTimeout takes no more. */
-const MAX_DELAY_MS = 2 ** 31 - 1;
+/** How often it is looked who has but a minute left: a timer for every socket would cost each of them 300 bytes. */
+const SWEEP_MS = 5000;
 
 export const TokenRefresh = z.object({ token: z.string().min(1).max(8192) });
 
@@ -34,9 +34,16 @@ export function keepTokenSessions(calls: CallTable, parts: TokenSessionParts): (
     await parts.onRefreshed(socket);
     return { expiresAt: caller.expiresAt.toISOString() };
   });
+  let sweep: NodeJS.Timeout | null = null;
   return (socket) => {
-    socket.on("disconnect", () => clearTimeout(socket.data.tokenTimer));
     watch(socket);
+    const sockets = socket.nsp.sockets as unknown as ReadonlyMap<string, GatewaySocket>;
+    sweep ??= setInterval(() => {
+      for (const each of sockets.values()) if (each.data.tokenTimer === undefined) watch(each);
+      if (sockets.size > 0 || sweep === null) return;
+      clearInterval(sweep);
+      sweep = null;
+    }, SWEEP_MS).unref();
   };
 }
 
@@ -44,11 +51,12 @@ function leftMsOf(socket: GatewaySocket): number {
   return socket.data.caller.expiresAt.getTime() - Date.now();
 }
 
+/** Does what is due. With more than a minute left that is nothing: the sweep looks again. */
 function watch(socket: GatewaySocket): void {
   clearTimeout(socket.data.tokenTimer);
   const leftMs = leftMsOf(socket);
-  if (leftMs > WARN_BEFORE_MS) {
-    socket.data.tokenTimer = setTimeout(watch, Math.min(leftMs - WARN_BEFORE_MS, MAX_DELAY_MS), socket).unref();
+  if (leftMs > WARN_BEFORE_MS || !socket.connected) {
+    delete socket.data.tokenTimer;
     return;
   }
   socket.emit("session:expiring", { expiresAt: socket.data.caller.expiresAt.toISOString() } as never);
