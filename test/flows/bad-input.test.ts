@@ -211,6 +211,27 @@ describe("a heartbeat that is", () => {
   });
 });
 
+describe("the frame of a heartbeat", () => {
+  it.each([
+    ["whole", '{"fileId":"f100","position":3,"played":[[0,3]],"seq":1,"sessionId":"frames"}'],
+    ["with what is unknown", '{"fileId":"f100","position":3,"é":"😀","__proto__":{"position":5}}'],
+    ["of no file", '{"fileId":"nothing","position":3}'],
+    ["past the end", '{"fileId":"f100","position":3000}'],
+    ["of no form", '{"fileId":7}'],
+    ["of null", "null"],
+    ["of an array", "[]"],
+  ])("%s is answered alike, read directly or by Socket.IO", async (_what, payload) => {
+    const answerTo = async (args: string) => {
+      const answer = await (await raw("/player")).callRaw("/player", args);
+      return JSON.parse(
+        JSON.stringify(answer, (key, value) => (["version", "userId", "lastWatched"].includes(key) ? key : value)),
+      );
+    };
+    // A blank that Socket.IO never writes is read by Socket.IO alone.
+    expect(await answerTo(`["heartbeat",${payload}]`)).toEqual(await answerTo(`[ "heartbeat",${payload}]`));
+  });
+});
+
 describe("a call", () => {
   it.each([
     ["heartbeats without beats", "heartbeats", {}],
