@@ -32,7 +32,7 @@ export async function runOne(
   const report = { environment, isQuick: common.isQuick, section };
   console.log(renderForTerminal(section));
   if (common.json !== null) await writeJson(common.json, [report]);
-  if (folder !== null) {
+  if (folder !== null && !section.isPartial) {
     await writeReport(folder, report, order);
     console.log(`${join(folder, "index.md")} has it too.`);
   }

@@ -41,6 +41,8 @@ export interface Section {
   takenAt: string;
   /** Cores that processes took meanwhile which have nothing to do with the run; null where that is not known. */
   foreignCores: number | null;
+  /** Flags left some of it out, for tuning: it is shown, and does not replace the whole on the page. */
+  isPartial?: boolean;
   tables: Table[];
   plots: Plot[];
   aims: Aim[];

@@ -1,22 +1,26 @@
 import { toCourseId, toFileId, toLessonId, toUserId, watchedBy } from "../load/catalogue.ts";
-import type { BareBatches, BareRow } from "../peers/bare-batch.ts";
+import type { BareRow } from "../peers/bare-batch.ts";
 
 const BATCH = 1000;
 const BEAT_MS = 100;
 
-/** What the players do, as bare batches: every user goes on in its file. Resolves with rows and seconds. */
+/** What the players do, batch after batch by one client: every user goes on in its file. */
 export class BareLoad {
-  readonly #bare: BareBatches;
+  readonly #write: (rows: BareRow[]) => Promise<void>;
   readonly #users: number;
   readonly #shape: { courses: number; files: number };
   #next = 0;
 
-  constructor(bare: BareBatches, options: { users: number; shape: { courses: number; files: number } }) {
-    this.#bare = bare;
+  constructor(
+    write: (rows: BareRow[]) => Promise<void>,
+    options: { users: number; shape: { courses: number; files: number } },
+  ) {
+    this.#write = write;
     this.#users = options.users;
     this.#shape = options.shape;
   }
 
+  /** Resolves with the rows of the measured window, and how long it was. */
   async load({
     warmupSeconds,
     seconds,
@@ -33,7 +37,7 @@ export class BareLoad {
     let rows = 0;
     while (performance.now() - startedAt < seconds * 1000) {
       const batch = this.#nextBatch();
-      await this.#bare.write(batch);
+      await this.#write(batch);
       rows += batch.length;
     }
     return { rows, seconds: (performance.now() - startedAt) / 1000 };

@@ -32,6 +32,24 @@ export async function watchCost(
   };
 }
 
+/** By whose they are; without an entry where there is none, null where it is not known. */
+export type Counts<K extends string> = Partial<Record<K, number | null>>;
+
+/** By how much counters grew within a window: each is read after the warm-up and at the end. */
+export async function watchCounters<K extends string>(
+  readers: Partial<Record<K, () => Promise<number | null>>>,
+  window: { warmupSeconds: number; seconds: number },
+): Promise<Counts<K>> {
+  const names = Object.keys(readers) as K[];
+  const readAll = () => Promise.all(names.map((name) => readers[name]?.() ?? null));
+  await pause(window.warmupSeconds * 1000);
+  const before = await readAll();
+  await pause(window.seconds * 1000);
+  const after = await readAll();
+  const grown = names.map((name, i) => [name, difference(after[i] ?? null, before[i] ?? null)]);
+  return Object.fromEntries(grown) as Counts<K>;
+}
+
 function difference(after: number | null, before: number | null): number | null {
   return after === null || before === null ? null : after - before;
 }

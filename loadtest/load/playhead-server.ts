@@ -5,6 +5,7 @@ import { cp, mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { type Config, loadConfig } from "../../src/config.ts";
 import { findRunningEmbeddedPostgres } from "../../src/db/embedded-postgres.ts";
 import { assertRunning, onEnd } from "../harness/cleanup.ts";
 import { makeTemporaryFolder } from "../harness/temporary-folder.ts";
@@ -24,9 +25,13 @@ export interface PlayheadServer {
   secret: string;
   dataDir: string;
   databaseUrl: string;
+  /** What it was started with. */
+  config: Config;
   readMetrics(): Promise<Map<string, number>>;
   collectGarbage(): void;
   stop(): Promise<void>;
+  /** Ends it as a power cut would; resolves when it is gone. */
+  kill(): Promise<void>;
 }
 
 export interface StartOptions {
@@ -45,48 +50,54 @@ export interface StartOptions {
 export async function startPlayhead(options: StartOptions = {}): Promise<PlayheadServer> {
   const main = await buildOnce();
   const dataDir = await makeTemporaryFolder();
-  const secret = randomBytes(32).toString("hex");
+  const secret = options.env?.AUTH_SECRET ?? randomBytes(32).toString("hex");
   const flags = ["--expose-gc", "--import", GC_ON_SIGNAL, ...(options.nodeFlags ?? [])];
   if (options.profile) {
     await mkdir(options.profile, { recursive: true });
     flags.push("--cpu-prof", `--cpu-prof-dir=${options.profile}`);
   }
   assertRunning();
+  const env = {
+    PATH: process.env.PATH,
+    HOST: "127.0.0.1",
+    PORT: "0",
+    PLAYHEAD_DATA_DIR: dataDir,
+    AUTH_SECRET: secret,
+    DEMO: "false",
+    LOG_LEVEL: "error",
+    ...(options.workers === undefined ? {} : { WORKERS: String(options.workers) }),
+    ...(options.writers === undefined ? {} : { WRITERS: String(options.writers) }),
+    RATE_LIMIT_BURST: "1000000",
+    RATE_LIMIT_PER_SECOND: "1000000",
+    MAX_CONNECTIONS_PER_USER: "1000000",
+    DRAIN_MS: "0",
+    ...options.env,
+  };
   const child = spawn(process.execPath, [...flags, main, "serve"], {
     cwd: dataDir,
     // A group of its own: Ctrl-C reaches this process alone, which stops the server when its load has ended.
     detached: true,
     stdio: ["ignore", "pipe", "inherit"],
-    env: {
-      PATH: process.env.PATH,
-      HOST: "127.0.0.1",
-      PORT: "0",
-      PLAYHEAD_DATA_DIR: dataDir,
-      AUTH_SECRET: secret,
-      DEMO: "false",
-      LOG_LEVEL: "error",
-      ...(options.workers === undefined ? {} : { WORKERS: String(options.workers) }),
-      ...(options.writers === undefined ? {} : { WRITERS: String(options.writers) }),
-      RATE_LIMIT_BURST: "1000000",
-      RATE_LIMIT_PER_SECOND: "1000000",
-      MAX_CONNECTIONS_PER_USER: "1000000",
-      DRAIN_MS: "0",
-      ...options.env,
-    },
+    env,
   });
   const stop = () => stopChild(child);
   onEnd(stop);
   const url = await readUrl(child);
-  const found = await findRunningEmbeddedPostgres(dataDir);
-  if (found === null) throw new Error("the server's PostgreSQL was not found");
+  const databaseUrl = options.env?.DATABASE_URL ?? (await findRunningEmbeddedPostgres(dataDir))?.url;
+  if (databaseUrl === undefined) throw new Error("the server's PostgreSQL was not found");
   return {
     url,
     secret,
     dataDir,
-    databaseUrl: found.url,
+    databaseUrl,
+    config: loadConfig(env),
     readMetrics: async () => parseMetrics(await (await fetch(`${url}/metrics`)).text()),
     collectGarbage: () => child.kill("SIGUSR2"),
     stop,
+    async kill() {
+      const exited = new Promise((resolve) => child.once("exit", resolve));
+      if (child.kill("SIGKILL")) await exited;
+    },
   };
 }
 

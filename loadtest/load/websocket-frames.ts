@@ -8,6 +8,7 @@ export const UPGRADED = "HTTP/1.1 101";
 const OPCODE = 0x0f;
 const TEXT = 1;
 const CLOSE = 8;
+const PING = 9;
 const LENGTH = 0x7f;
 const LENGTH_16 = 126;
 const LENGTH_64 = 127;
@@ -22,10 +23,15 @@ export function frameOf(text: string): string {
   return `\x81\xfe${String.fromCharCode(length >> 8, length & 0xff)}${NO_MASK}${text}`;
 }
 
+/** The answer to a ping, with its payload. */
+export function pongOf(payload: string): string {
+  return `\x8a${String.fromCharCode(0x80 | payload.length)}${NO_MASK}${payload}`;
+}
+
 /** Reads all frames that have come whole; returns how many bytes they were. */
 export function readFrames(
   bytes: Buffer,
-  onFrame: { text: (text: string) => void; close: (code: number) => void },
+  onFrame: { text: (text: string) => void; close: (code: number) => void; ping?: (payload: string) => void },
 ): number {
   let from = 0;
   while (bytes.length - from >= 2) {
@@ -44,6 +50,7 @@ export function readFrames(
     if (bytes.length - start < length) break;
     from = start + length;
     if (opcode === TEXT) onFrame.text(bytes.toString("latin1", start, from));
+    else if (opcode === PING) onFrame.ping?.(bytes.toString("latin1", start, from));
     else if (opcode === CLOSE) onFrame.close(length >= 2 ? bytes.readUInt16BE(start) : 1005);
   }
   return from;

@@ -50,6 +50,7 @@ export interface BareBatches {
 export async function openBareBatches(connectionString: string): Promise<BareBatches> {
   const client = new pg.Client({ connectionString, application_name: "loadtest-bare" });
   await client.connect();
+  let ended: Promise<void> | null = null;
   await client.query("DROP TABLE IF EXISTS bare_progress");
   await client.query(TABLE);
   return {
@@ -68,6 +69,9 @@ export async function openBareBatches(connectionString: string): Promise<BareBat
         ],
       });
     },
-    end: () => client.end(),
+    end() {
+      ended ??= client.end();
+      return ended;
+    },
   };
 }

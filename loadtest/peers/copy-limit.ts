@@ -34,12 +34,16 @@ export interface Copies {
 export async function openCopies(connectionString: string): Promise<Copies> {
   const client = new pg.Client({ connectionString, application_name: "loadtest-copy" });
   await client.connect();
+  let ended: Promise<void> | null = null;
   await client.query("DROP TABLE IF EXISTS copied_progress");
   await client.query(TABLE);
   return {
     write: (rows) => pipeline([rows.map(toLine).join("")], client.query(copyFrom(COPY))),
     empty: async () => void (await client.query("TRUNCATE copied_progress")),
-    end: () => client.end(),
+    end() {
+      ended ??= client.end();
+      return ended;
+    },
   };
 }
 
