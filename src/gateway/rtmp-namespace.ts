@@ -8,6 +8,7 @@ import type { Drop } from "../streams/claim.ts";
 import type { PublishGate } from "../streams/publish-gate.ts";
 import { type CallParts, CallTable, type GatewaySocket } from "./call.ts";
 import { createCallLimits } from "./call-limits.ts";
+import { NamespaceFrames } from "./direct-frames.ts";
 import { asHandshake } from "./handshake.ts";
 
 /** A server asks and reports for all its encoders; this is far more than a thousand of them do. */
@@ -83,6 +84,7 @@ export function serveMediaServers(namespace: Namespace, parts: RtmpNamespacePart
     stream: await gate.ended(nameOf(socket), sessionId, reason),
   }));
 
+  const validations = new NamespaceFrames("/rtmp", "stream:validate", calls);
   namespace.use(asHandshake(admit, parts) as never);
   namespace.on("connection", (raw) => {
     const socket = raw as unknown as GatewaySocket;
@@ -95,6 +97,7 @@ export function serveMediaServers(namespace: Namespace, parts: RtmpNamespacePart
     void socket.join(roomOf(server));
 
     calls.serve(socket);
+    validations.serve(socket);
 
     /** Until it could be read: a server that is not told goes on publishing. */
     function tellMissed(): void {

@@ -21,7 +21,8 @@ export interface ActiveSession {
   state: "reserved" | "live" | "reconnecting";
   /** A reservation is in force. */
   isReserved: boolean;
-  claimedAt: Date;
+  /** Null where no claimant was admitted before it came. */
+  claimedAt: Date | null;
 }
 
 export interface Claimant {
@@ -55,7 +56,7 @@ export function decideClaim(stream: ClaimedStream, active: ActiveSession | null,
   if (isSameConnection(active, claimant)) return { kind: waits ? "resume" : "same" };
   if (isOver(active, claimant) || (active.state !== "live" && !active.isReserved)) return { kind: "resume" };
   // Both were admitted, neither knowing of the other: the earlier one stays.
-  if (claimant.admittedAt !== null && claimant.admittedAt < active.claimedAt) {
+  if (claimant.admittedAt !== null && active.claimedAt !== null && claimant.admittedAt < active.claimedAt) {
     return { kind: "oust", reason: "already_live" };
   }
   const mayOust = claimant.mayOust === "any" || claimant.server !== active.server;

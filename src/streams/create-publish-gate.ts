@@ -5,11 +5,13 @@ import type { Logger } from "../logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import { isStorableText } from "../protocol/ids.ts";
 import type { Verdict } from "../protocol/stream.ts";
-import { withinTime } from "../within-time.ts";
+import { answered } from "./answer-time.ts";
 import type { Claim, Drop } from "./claim.ts";
 import { refusalOf } from "./claim-decision.ts";
+import type { ClaimQueue } from "./claim-queue.ts";
+import { RESERVATION_SECONDS } from "./claim-writes.ts";
 import { isAway } from "./is-away.ts";
-import type { KeyCache, KnownKey } from "./key-cache.ts";
+import type { KeyCache } from "./key-cache.ts";
 import type { NginxControl } from "./nginx-control.ts";
 import type { Outage } from "./outage.ts";
 import type { MediaServer, PublishedConnection, PublishGate, PublishRequest } from "./publish-gate.ts";
@@ -20,11 +22,9 @@ import { StatsWriter } from "./stats-writer.ts";
 import { hashStreamKey } from "./stream-key.ts";
 import type { WrongKeys } from "./wrong-keys.ts";
 
-/** An answer is due by then, whatever the database does: nginx gives up after 10 s, and its encoder with it. */
-const ANSWER_MS = 3000;
-
 export interface PublishGateParts {
   keys: KeyCache;
+  claims: Pick<ClaimQueue, "ask">;
   store: SessionStore;
   outage: Outage;
   sweeper: SessionSweeper;
@@ -51,14 +51,14 @@ export function createPublishGate(
   parts: PublishGateParts,
   options: PublishGateOptions,
 ): PublishGate & { stop(): void } {
-  const { keys, store, outage, sweeper, wrongKeys, nginx, metrics, logger } = parts;
+  const { keys, claims, store, outage, sweeper, wrongKeys, nginx, metrics, logger } = parts;
   const stats = new StatsWriter({ logger });
 
   async function admit(admission: Admission): Promise<Verdict> {
     try {
       const verdict = await decide(admission);
       metrics.streamValidations.inc({ outcome: verdict.valid ? "valid" : verdict.reason });
-      sweeper.arm();
+      if (verdict.valid) sweeper.arm(1000 * (admission.starts ? admission.leaseSeconds : RESERVATION_SECONDS));
       return verdict;
     } catch (error) {
       const failure = toUnavailable(error);
@@ -67,13 +67,11 @@ export function createPublishGate(
     }
   }
 
-  async function decide({ server, request, ...how }: Admission): Promise<Verdict> {
-    const { app, clientIp, protocol } = request;
-    assertStorable({ app, clientIp, protocol });
+  async function decide({ server, request, starts, leaseSeconds, mayOust }: Admission): Promise<Verdict> {
+    assertStorable(request);
     const keyHash = hashStreamKey(request.streamKey);
-    const cancel = new AbortController();
-    const claim: Omit<Claim, "streamId"> = {
-      ...how,
+    const hash = keyHash.toString("hex");
+    const claim = {
       sessionId: randomUUID(),
       keyHash,
       server: server.name,
@@ -82,42 +80,34 @@ export function createPublishGate(
       app: request.app ?? null,
       clientIp: request.clientIp ?? null,
       protocol: request.protocol ?? null,
-      signal: cancel.signal,
+      starts,
+      leaseSeconds,
+      mayOust,
     };
-    const cached = keys.peek(keyHash);
+    const known = keys.find(hash);
     // The database is back, and what was admitted meanwhile is still to be written.
-    const again = cached == null ? null : outage.again(cached.stream.id, claim);
+    const again = known === undefined ? null : outage.again(known.stream.id, claim);
     if (again !== null) return again;
     try {
-      const { ousted, verdict } = await answered(claimWith(cached, claim), cancel);
+      const result = await claims.ask(hash, claim);
+      if (!result.valid) {
+        if (result.reason === "unknown") await wrongKeys.count(server.name, claim.clientIp);
+        return result;
+      }
+      const { ousted, sessionId, stream, lifetimeMs } = result;
+      outage.holds(stream.id, { server: claim.server, connection: claim.connection, leaseSeconds, sessionId });
       // Before the answer: nginx takes no second publisher of a name while the first is there.
       if (ousted !== null) await parts.drop(ousted);
-      if (!verdict.valid && verdict.reason === "unknown") await wrongKeys.count(server.name, claim.clientIp);
-      return verdict;
+      return { valid: true, stream, sessionId, lifetimeMs };
     } catch (error) {
-      if (!isAway(error) || cached == null) throw error;
+      const cached = isAway(error) ? keys.find(hash) : undefined;
+      if (cached === undefined) throw error;
       logger.info(
         { streamId: cached.stream.id, server: server.name },
         "the database is away; a known key is judged by what is cached",
       );
       return outage.admit(cached, { ...claim, streamId: cached.stream.id });
     }
-  }
-
-  async function claimWith(cached: KnownKey | null | undefined, claim: Omit<Claim, "streamId">): Promise<ClaimOutcome> {
-    let known = cached === undefined ? await keys.load(claim.keyHash) : cached;
-    for (let attempt = 1; known !== null; attempt += 1) {
-      const result = await store.claim({ ...claim, streamId: known.stream.id });
-      if (result.valid) {
-        const { ousted, ...verdict } = result;
-        outage.holds(known.stream.id, { ...claim, sessionId: verdict.sessionId });
-        return { ousted, verdict };
-      }
-      if (result.reason !== "unknown" || attempt > 1) return { ousted: null, verdict: result };
-      // The cache was behind: the key may have moved on to another stream, or to none.
-      known = await keys.load(claim.keyHash);
-    }
-    return { ousted: null, verdict: { valid: false, reason: "unknown" } };
   }
 
   function ownerOf(server: MediaServer): { server: string; boot: string } {
@@ -231,26 +221,30 @@ export function createPublishGate(
   };
 
   function cachedRefusal({ streamKey }: PublishedConnection) {
-    const known = streamKey === null ? null : keys.peek(hashStreamKey(streamKey));
-    if (known == null) return null;
+    const known = streamKey === null ? undefined : keys.find(hashStreamKey(streamKey).toString("hex"));
+    if (known === undefined) return null;
     const { status, expiresAt } = known.stream;
     return refusalOf({ status, isExpired: expiresAt !== null && Date.parse(expiresAt) <= Date.now() });
   }
 }
 
-interface ClaimOutcome {
-  verdict: Verdict;
-  ousted: Drop | null;
-}
-
 /** @throws AppError `bad_request` for what PostgreSQL cannot hold */
-function assertStorable(texts: Record<string, string | undefined>): void {
-  for (const [path, text] of Object.entries(texts)) {
-    if (text === undefined || isStorableText(text)) continue;
+function assertStorable(texts: {
+  app?: unknown;
+  clientIp?: unknown;
+  protocol?: unknown;
+  sessionId?: unknown;
+  reason?: unknown;
+}): void {
+  for (const path of STORED) {
+    const text = texts[path];
+    if (typeof text !== "string" || isStorableText(text)) continue;
     const message = "expected no U+0000 and no lone surrogate";
     throw new AppError("bad_request", `${path}: ${message}`, { issues: [{ path, message }] });
   }
 }
+
+const STORED = ["app", "clientIp", "protocol", "sessionId", "reason"] as const;
 
 function isAwayCode(error: unknown): boolean {
   return error instanceof AppError && error.code === "unavailable";
@@ -261,22 +255,5 @@ async function attempt<T>(work: () => Promise<T>): Promise<T> {
     return await answered(work());
   } catch (error) {
     throw toUnavailable(error);
-  }
-}
-
-/** @throws Late when time is up; what is under way is cancelled where it can be */
-function answered<T>(work: Promise<T>, cancel?: AbortController): Promise<T> {
-  return withinTime(work, ANSWER_MS, () => {
-    const late = new Late();
-    cancel?.abort(late);
-    return late;
-  });
-}
-
-/** Counts as a database that is away. */
-class Late extends Error {
-  readonly code = "ETIMEDOUT";
-  constructor() {
-    super(`the database has not answered within ${ANSWER_MS} ms`);
   }
 }

@@ -3,6 +3,7 @@ import type { Pool } from "../db/pool.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import type { Drop } from "./claim.ts";
+import { ClaimQueue } from "./claim-queue.ts";
 import { createPublishGate } from "./create-publish-gate.ts";
 import { createStreamService } from "./create-stream-service.ts";
 import { KeyCache } from "./key-cache.ts";
@@ -60,6 +61,7 @@ export function createStreams({ config, pool, tell, metrics, logger }: StreamsPa
   const defaultReconnectSeconds = config.STREAM_RECONNECT_SECONDS;
   const keys = new KeyCache({ pool });
   const store = new SessionStore({ pool }, { defaultReconnectSeconds });
+  const claims = new ClaimQueue({ pool, keys, writer: store.claims, logger });
   const nginx = createNginxControl(config.NGINX_CONTROL_URLS, { logger });
   const sweeper = new SessionSweeper({ store, logger }, { leaseSeconds });
   const expiry = createKeyExpiry({ pool, logger });
@@ -73,7 +75,7 @@ export function createStreams({ config, pool, tell, metrics, logger }: StreamsPa
   }
 
   const gate = createPublishGate(
-    { keys, store, outage, sweeper, wrongKeys: createWrongKeys(), nginx, drop, metrics, logger },
+    { keys, claims, store, outage, sweeper, wrongKeys: createWrongKeys(), nginx, drop, metrics, logger },
     { leaseSeconds, silentLeaseSeconds: config.STREAM_SILENT_LEASE_SECONDS },
   );
 

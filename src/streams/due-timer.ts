@@ -28,21 +28,22 @@ export class DueTimer {
   readonly #parts: DueTimerParts;
   #timer: NodeJS.Timeout | null = null;
   #isBusy = false;
-  #isArmedAnew = false;
+  /** When the timer wakes, by `performance.now()`. */
+  #wakesAt = Number.POSITIVE_INFINITY;
+  /** What it was armed for while it was busy. */
+  #armedFor = Number.POSITIVE_INFINITY;
   #isStopped = false;
 
   constructor(parts: DueTimerParts) {
     this.#parts = parts;
   }
 
-  /** What is due next may have changed. */
-  arm(): void {
+  /** What is due next may have changed, and may be due in so long. Costs nothing where it wakes before that anyway. */
+  arm(dueInMs = 0): void {
     if (this.#isStopped) return;
-    if (this.#isBusy) {
-      this.#isArmedAnew = true;
-      return;
-    }
-    this.#sleep(0);
+    const wakesAt = performance.now() + dueInMs;
+    if (this.#isBusy) this.#armedFor = Math.min(this.#armedFor, wakesAt);
+    else if (wakesAt < this.#wakesAt) this.#sleep(dueInMs);
   }
 
   stop(): void {
@@ -52,6 +53,7 @@ export class DueTimer {
 
   #sleep(ms: number): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#wakesAt = performance.now() + ms;
     this.#timer = setTimeout(() => void this.#wake(), Math.min(ms, MAX_DELAY_MS)).unref(); // never rejects
   }
 
@@ -79,7 +81,8 @@ export class DueTimer {
     this.#isBusy = false;
     if (this.#isStopped) return;
     // Where it failed, to look again at once would be to ask a database that is away without a pause.
-    this.#sleep(this.#isArmedAnew && !hasFailed ? 0 : delayMs);
-    this.#isArmedAnew = false;
+    const armedInMs = hasFailed ? delayMs : Math.max(0, this.#armedFor - performance.now());
+    this.#armedFor = Number.POSITIVE_INFINITY;
+    this.#sleep(Math.min(delayMs, armedInMs));
   }
 }

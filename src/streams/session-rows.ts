@@ -9,11 +9,7 @@ import { STREAM_COLUMNS, type StreamRow } from "./stream-rows.ts";
 export interface LockedStream extends StreamRow {
   policy: SessionPolicy;
   reconnectSeconds: number;
-  keyIsGood: boolean;
   isExpired: boolean;
-  /** By the database's clock, and when that was by `performance.now()`. */
-  now: Date;
-  readAt: number;
 }
 
 export interface SessionRow {
@@ -52,11 +48,6 @@ export function isHeld({ state, isReserved, reservationIsOver }: SessionRow): bo
 /** Whether a report may renew it: it is live, or nothing but its silence ended it. */
 export function isOn({ state, endReason, isReserved }: SessionRow): boolean {
   return state === "live" || (state !== "reserved" && endReason === "lease_lost" && !isReserved);
-}
-
-export function activeState({ state }: SessionRow): "reserved" | "live" | "reconnecting" {
-  if (state === "ended") throw new Error("an ended session was taken for an active one");
-  return state;
 }
 
 export async function findActive(client: PoolClient, streamId: string): Promise<SessionRow | null> {
@@ -101,30 +92,12 @@ export async function findStreamOf(
   return byKey.rows[0]?.id ?? null;
 }
 
-/**
- * The boot of a server that cannot tell. A connection id that publishes in the last boot that is known, and was not
- * unpublished since, means that the server was started anew: ids are never given twice.
- */
-export async function presentBoot(client: PoolClient, server: string, connection: string): Promise<string> {
-  const { rows } = await client.query<{ boot: string; isKnown: boolean }>(
-    `SELECT last.boot, EXISTS (SELECT FROM stream_sessions WHERE server = $1 AND boot = last.boot AND connection = $2
-         AND end_reason IS DISTINCT FROM 'unpublished') AS "isKnown"
-     FROM (SELECT boot FROM stream_sessions WHERE server = $1 ORDER BY claimed_at DESC LIMIT 1) AS last`,
-    [server, connection],
+/** By id, those that are there. */
+export async function readStreams(client: PoolClient, ids: readonly string[]): Promise<Map<string, StreamRow>> {
+  if (ids.length === 0) return new Map();
+  const { rows } = await client.query<StreamRow>(
+    `SELECT ${STREAM_COLUMNS} FROM streams AS s WHERE s.id = ANY($1::text[])`,
+    [ids],
   );
-  const [last] = rows;
-  if (last === undefined) return "1";
-  return last.isKnown ? String((Number.parseInt(last.boot, 10) || 0) + 1) : last.boot;
-}
-
-export async function readStream(client: PoolClient, streamId: string): Promise<StreamRow & { lifetimeMs: number }> {
-  const { rows } = await client.query<StreamRow & { lifetimeMs: number }>(
-    `SELECT ${STREAM_COLUMNS}, CASE WHEN s.expires_at IS NULL THEN 0
-       ELSE greatest(1, ceil(extract(epoch FROM s.expires_at - clock_timestamp()) * 1000)) END::float8 AS "lifetimeMs"
-     FROM streams AS s WHERE s.id = $1`,
-    [streamId],
-  );
-  const [row] = rows;
-  if (row === undefined) throw new Error("a stream that is locked is not there");
-  return row;
+  return new Map(rows.map((row) => [row.id, row]));
 }

@@ -1,11 +1,11 @@
 import { type Pool, type PoolClient, withTransaction } from "../db/pool.ts";
 import { hideStreamKeys } from "../hide-stream-keys.ts";
-import type { DropReason, Stream } from "../protocol/stream.ts";
+import type { Stream } from "../protocol/stream.ts";
 import type { Claim, ClaimResult, Drop } from "./claim.ts";
-import { decideClaim, refusalOf } from "./claim-decision.ts";
+import { refusalOf } from "./claim-decision.ts";
+import { ClaimWriter } from "./claim-writer.ts";
 import { isOver, noSuchSession, notStarted } from "./session-refusals.ts";
 import {
-  activeState,
   type ConnectionOnServer,
   findActive,
   findByClaim,
@@ -14,10 +14,10 @@ import {
   isHeld,
   isOn,
   type LockedStream,
-  presentBoot,
-  readStream,
+  readStreams,
   type SessionRow,
 } from "./session-rows.ts";
+import { goLive, leaseOf, setStatus } from "./session-writes.ts";
 import type { ReportedFigures } from "./stats-writer.ts";
 import { STREAM_COLUMNS, toStream } from "./stream-rows.ts";
 
@@ -26,8 +26,6 @@ import { STREAM_COLUMNS, toStream } from "./stream-rows.ts";
  * second sees what the first did; the clock is always the database's. The status follows in the same transaction.
  */
 
-/** From the admission to the start of the media. */
-const RESERVATION_SECONDS = 10;
 /** A media server that comes back later than that hears of a dropped session only when it reports it. */
 const DROPS_KEPT = "1 hour";
 /** More of them are told at once to nobody. */
@@ -37,45 +35,27 @@ export interface SessionStoreOptions {
   defaultReconnectSeconds: number;
 }
 
-const RESERVED_UNTIL = `clock_timestamp() + interval '${RESERVATION_SECONDS} seconds'`;
-
 export class SessionStore {
   readonly #pool: Pool;
   readonly #options: SessionStoreOptions;
+  readonly claims: ClaimWriter;
 
   constructor({ pool }: { pool: Pool }, options: SessionStoreOptions) {
     this.#pool = pool;
     this.#options = options;
+    this.claims = new ClaimWriter({ pool }, options);
   }
 
-  /** Claims the stream for a connection. */
+  /** Claims the stream for a connection, by itself. @throws the signal's reason where nobody waits any more */
   claim(claim: Claim): Promise<ClaimResult> {
-    return withTransaction(this.#pool, async (client) => {
-      const stream = await this.#lock(client, claim.streamId, claim.keyHash);
-      if (stream === null || !stream.keyIsGood) return { valid: false, reason: "unknown" };
-      const active = await findActive(client, stream.id);
-      const boot = claim.boot ?? (await presentBoot(client, claim.server, claim.connection));
-      const decision = decideClaim(stream, active === null ? null : { ...active, state: activeState(active) }, {
-        ...claim,
-        boot,
-        isBootDerived: claim.boot === null,
-        admittedAt: toAdmittedAt(claim, stream),
-      });
-      if (decision.kind === "refuse") return { valid: false, reason: decision.reason };
-      const sessionId = await this.#hold(client, stream, { ...claim, boot }, decision, active);
-      if (claim.starts) await this.#goLive(client, stream, sessionId, claim.leaseSeconds);
-      const { lifetimeMs, ...row } = await readStream(client, stream.id);
-      claim.signal?.throwIfAborted();
-      const ousted = decision.kind === "oust" && active !== null ? { ...active, reason: decision.reason } : null;
-      return { valid: true, sessionId, stream: toStream(row), lifetimeMs, ousted };
-    });
+    return this.claims.write(claim);
   }
 
   /** The media of a session flows. @throws AppError `not_found`, `conflict` */
   start(owner: { server: string; boot: string }, sessionId: string, leaseSeconds: number): Promise<Stream> {
     return this.#withSession(owner, sessionId, async (client, stream, session) => {
       if (session.state === "ended" || (session.state === "reconnecting" && !isHeld(session))) throw isOver();
-      if (session.state !== "live") await this.#goLive(client, stream, sessionId, leaseSeconds);
+      if (session.state !== "live") await goLive(client, [{ streamId: stream.id, sessionId, leaseSeconds }]);
     });
   }
 
@@ -152,7 +132,7 @@ export class SessionStore {
         if (session.reservationIsOver) await client.query("DELETE FROM stream_sessions WHERE id = $1", [session.id]);
       } else if (session.windowIsOver && !session.isReserved) {
         await client.query("UPDATE stream_sessions SET state = 'ended' WHERE id = $1", [session.id]);
-        await setStatus(client, streamId, "ended");
+        await setStatus(client, [streamId], "ended");
       }
     });
   }
@@ -174,73 +154,6 @@ export class SessionStore {
     return rows;
   }
 
-  async #hold(
-    client: PoolClient,
-    stream: LockedStream,
-    claim: Claim,
-    decision: { kind: "begin" | "same" | "resume" | "oust"; reason?: DropReason },
-    active: SessionRow | null,
-  ): Promise<string> {
-    if (decision.kind === "oust" && active !== null) {
-      await client.query(
-        `UPDATE stream_sessions SET state = 'ended', ended_at = coalesce(ended_at, clock_timestamp()), end_reason = $2, drop_reason = $2
-         WHERE id = $1`,
-        [active.id, decision.reason],
-      );
-      // What follows is not live before it has started.
-      if (stream.status === "live" || stream.status === "reconnecting") await setStatus(client, stream.id, "ended");
-    } else if (decision.kind === "same" && active !== null) {
-      // What was said of it while the database was away named the newer id.
-      const sessionId = claim.admittedAt === undefined ? active.sessionId : claim.sessionId;
-      await client.query(
-        `UPDATE stream_sessions SET claim = $2, reserved_until = CASE WHEN state <> 'live' THEN ${RESERVED_UNTIL} END WHERE id = $1`,
-        [active.id, sessionId],
-      );
-      return sessionId;
-    }
-    const values = [
-      claim.sessionId,
-      claim.server,
-      claim.boot,
-      claim.connection,
-      toStored(claim.app),
-      toStored(claim.clientIp),
-      toStored(claim.protocol),
-      toAdmittedAt(claim, stream),
-      claim.keyHash,
-    ];
-    if (decision.kind === "resume" && active !== null) {
-      await client.query(
-        `UPDATE stream_sessions SET claim = $1, server = $2, boot = $3, connection = $4, app = $5, client_ip = $6, protocol = $7, key_hash = $9,
-           claimed_at = ${ADMITTED_AT}, provisional = provisional OR $8::timestamptz IS NOT NULL, reserved_until = ${RESERVED_UNTIL},
-           media_time_ms = NULL, connections = connections + (started_at IS NOT NULL)::integer,
-           state = CASE WHEN started_at IS NULL THEN 'reserved' ELSE 'reconnecting' END, lease_until = NULL,
-           ended_at = CASE WHEN started_at IS NOT NULL THEN coalesce(ended_at, clock_timestamp()) END,
-           reconnect_until = coalesce(reconnect_until, clock_timestamp() + make_interval(secs => $11))
-         WHERE id = $10`,
-        [...values, active.id, stream.reconnectSeconds],
-      );
-      if (active.state === "live") await setStatus(client, stream.id, "reconnecting");
-    } else {
-      await client.query(
-        `INSERT INTO stream_sessions (claim, server, boot, connection, app, client_ip, protocol, claimed_at, provisional, key_hash, reserved_until, state, stream_id)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, ${ADMITTED_AT}, $8::timestamptz IS NOT NULL, $9, ${RESERVED_UNTIL}, 'reserved', $10)`,
-        [...values, claim.streamId],
-      );
-    }
-    return claim.sessionId;
-  }
-
-  async #goLive(client: PoolClient, stream: LockedStream, sessionId: string, leaseSeconds: number): Promise<void> {
-    await client.query(
-      `UPDATE stream_sessions SET state = 'live', reserved_until = NULL, reconnect_until = NULL, ended_at = NULL, end_reason = NULL,
-         started_at = coalesce(started_at, clock_timestamp()), lease_until = ${leaseOf("$2")}
-       WHERE claim = $1`,
-      [sessionId, leaseSeconds],
-    );
-    await setStatus(client, stream.id, "live");
-  }
-
   async #renew(
     client: PoolClient,
     stream: LockedStream,
@@ -250,7 +163,7 @@ export class SessionStore {
   ): Promise<void> {
     // A lost lease was only silence: the connection was there all along.
     if (session.state !== "live" || stream.status !== "live")
-      await this.#goLive(client, stream, session.sessionId, leaseSeconds);
+      await goLive(client, [{ streamId: stream.id, sessionId: session.sessionId, leaseSeconds }]);
     const { bitrateKbps = null, viewers = null, peakViewers = viewers, mediaTimeMs = null } = figures;
     const { bitrateSum = bitrateKbps ?? 0, bitrateReports = bitrateKbps === null ? 0 : 1 } = figures;
     await client.query(
@@ -295,7 +208,7 @@ export class SessionStore {
        WHERE id = $1`,
       [session.id, waits ? "reconnecting" : "ended", reason, stream.reconnectSeconds],
     );
-    await setStatus(client, stream.id, waits ? "reconnecting" : "ended");
+    await setStatus(client, [stream.id], waits ? "reconnecting" : "ended");
   }
 
   async #withSession(
@@ -314,7 +227,9 @@ export class SessionStore {
       const session = await findByClaim(client, sessionId);
       if (session === null) throw noSuchSession();
       await step(client, stream, session);
-      return toStream(await readStream(client, stream.id));
+      const row = (await readStreams(client, [stream.id])).get(stream.id);
+      if (row === undefined) throw new Error("a stream that is locked is not there");
+      return toStream(row);
     });
   }
 
@@ -351,38 +266,18 @@ export class SessionStore {
     await step(client, stream, last);
   }
 
-  async #lock(client: PoolClient, streamId: string, keyHash: Buffer | null = null): Promise<LockedStream | null> {
+  async #lock(client: PoolClient, streamId: string): Promise<LockedStream | null> {
     await client.query("SELECT FROM streams WHERE id = $1 FOR NO KEY UPDATE", [streamId]);
     // Read anew: the clock, and what was written while the lock was waited for.
-    const { rows } = await client.query<Omit<LockedStream, "readAt">>(
-      `SELECT ${STREAM_COLUMNS}, s.policy, coalesce(s.reconnect_seconds, $2) AS "reconnectSeconds", clock_timestamp() AS now,
-         coalesce(s.key_hash = $3 OR (s.previous_key_hash = $3 AND s.previous_key_until > clock_timestamp()), false) AS "keyIsGood",
+    const { rows } = await client.query<LockedStream>(
+      `SELECT ${STREAM_COLUMNS}, s.policy, coalesce(s.reconnect_seconds, $2) AS "reconnectSeconds",
          coalesce(s.expires_at <= clock_timestamp(), false) AS "isExpired"
        FROM streams AS s WHERE s.id = $1`,
-      [streamId, this.#options.defaultReconnectSeconds, keyHash],
+      [streamId, this.#options.defaultReconnectSeconds],
     );
-    return rows[0] === undefined ? null : { ...rows[0], readAt: performance.now() };
+    return rows[0] ?? null;
   }
 }
 
 const DUE_AT = `CASE state WHEN 'live' THEN lease_until WHEN 'reserved' THEN reserved_until
   ELSE greatest(reconnect_until, reserved_until) END`;
-const ADMITTED_AT = "coalesce($8::timestamptz, clock_timestamp())";
-
-/** Encoders are given a whole address where a server's is asked for, and media servers quote them. */
-function toStored(text: string | null): string | null {
-  return text === null ? null : hideStreamKeys(text);
-}
-
-/** By the database's clock. */
-function toAdmittedAt({ admittedAt }: Claim, { now, readAt }: LockedStream): Date | null {
-  return admittedAt === undefined ? null : new Date(now.getTime() - (readAt - admittedAt));
-}
-
-function leaseOf(parameter: string): string {
-  return `clock_timestamp() + make_interval(secs => ${parameter})`;
-}
-
-async function setStatus(client: PoolClient, streamId: string, status: "live" | "reconnecting" | "ended") {
-  await client.query("UPDATE streams SET status = $2 WHERE id = $1 AND status <> $2", [streamId, status]);
-}

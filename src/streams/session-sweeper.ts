@@ -48,9 +48,9 @@ export class SessionSweeper {
     this.#timer.arm();
   }
 
-  /** A session of this process changed. */
-  arm(): void {
-    this.#timer.arm();
+  /** A session of this process changed: its time is up in `dueInMs`, or later. */
+  arm(dueInMs = 0): void {
+    this.#timer.arm(dueInMs);
   }
 
   stop(): void {

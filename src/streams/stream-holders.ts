@@ -26,6 +26,12 @@ export class StreamHolders {
 
   put(streamId: string, given: Pick<Holder, "server" | "connection" | "sessionId"> & { leaseSeconds: number }): void {
     const { server, connection, sessionId, leaseSeconds } = given;
+    const before = this.#holders.get(streamId);
+    if (before?.sessionId === sessionId && before.server === server && before.connection === connection) {
+      before.leaseMs = leaseSeconds * 1000;
+      this.hear({ sessionId });
+      return;
+    }
     this.#forget(streamId);
     const holder = { server, connection, sessionId, heardAt: performance.now(), leaseMs: leaseSeconds * 1000 };
     this.#holders.set(streamId, holder);

@@ -25,3 +25,8 @@ export function makeStreamKey(): StreamKeyParts {
 export function hashStreamKey(streamKey: string): Buffer {
   return createHash("sha256").update(streamKey).digest();
 }
+
+/** Hashes in hex, as the text of a `bytea[]`. */
+export function toHashArray(hashes: readonly string[]): string {
+  return hashes.length === 0 ? "{}" : `{"\\\\x${hashes.join('","\\\\x')}"}`;
+}
