@@ -16,7 +16,8 @@ export type CpuUse = Counts<"server" | "PostgreSQL" | "Redis" | "generator" | "m
 export interface Round {
   /** Acked (rows written, where nobody acks) within the window. */
   heartbeats: number;
-  perSecond: number;
+  /** How long the window was. */
+  seconds: number;
   /** Encoded; empty where nobody waits for an ack. */
   latencies: string[];
   cpu: CpuUse;
@@ -61,6 +62,7 @@ export async function measureInTurn(
 
 function toStanding(name: string, rounds: Round[]): Standing {
   const heartbeats = sum(rounds.map((round) => round.heartbeats));
+  const perRound = rounds.map((round) => round.heartbeats / round.seconds);
   const cpu: CpuUse = {};
   for (const { cpu: used } of rounds) {
     for (const [whose, seconds] of Object.entries(used) as [keyof CpuUse, number | null][]) {
@@ -75,11 +77,11 @@ function toStanding(name: string, rounds: Round[]): Standing {
   const latencies = rounds.flatMap((round) => round.latencies);
   return {
     name,
-    perSecond: median(rounds.map((round) => round.perSecond)),
-    perRound: rounds.map((round) => round.perSecond),
+    perSecond: median(perRound),
+    perRound,
     latency: latencies.length === 0 ? null : summarize(latencies),
     cpuMicros,
-    foreign: toForeign(cpu, sum(rounds.map((round) => round.heartbeats / Math.max(1, round.perSecond)))),
+    foreign: toForeign(cpu, sum(rounds.map((round) => round.seconds))),
     refused: mergeCounts(rounds.map((round) => round.refused)),
   };
 }

@@ -1,3 +1,4 @@
+import { findTool, TOOLS } from "../../test/helpers/tools.ts";
 import { onEnd } from "../harness/cleanup.ts";
 import { readMachineCpu, readPostgresCpu } from "../harness/process-cpu.ts";
 import type { Worker } from "../harness/worker.ts";
@@ -47,18 +48,13 @@ export function playheadContender(
     async measure(window) {
       const [load, cost] = await Promise.all([loadPlayers(players, window), watchCost(server, window)]);
       onCost(cost);
-      return {
-        heartbeats: load.acked,
-        perSecond: load.perSecond,
-        latencies: load.latencies,
-        cpu: {
-          server: cost.serverCpuSeconds,
-          PostgreSQL: cost.postgresCpuSeconds,
-          generator: load.cpuSeconds,
-          machine: cost.machineCpuSeconds,
-        },
-        refused: load.refused,
+      const cpu = {
+        server: cost.serverCpuSeconds,
+        PostgreSQL: cost.postgresCpuSeconds,
+        generator: load.cpuSeconds,
+        machine: cost.machineCpuSeconds,
       };
+      return toRound({ ...load, cpu }, window);
     },
   };
 }
@@ -72,76 +68,105 @@ export async function openPlayers(
   return players;
 }
 
+interface PeerGround {
+  databaseUrl: string;
+  secret: string;
+  users: number;
+  shape: { courses: number; files: number };
+  /** Of all contenders alike. */
+  readers: { PostgreSQL: () => Promise<number | null>; machine: () => Promise<number | null> };
+}
+
+/** What a peer brings, and how it is ended. */
+interface Started {
+  contenders: Contender[];
+  stop(): Promise<unknown>;
+}
+
 /** Starts the peers on a database of their own beside the server's. */
 export async function startPeers(server: PlayheadServer, options: IngestOptions): Promise<Peers> {
-  const databaseUrl = await createDatabase(server.databaseUrl, DATABASE);
-  const given = { databaseUrl, secret: server.secret, users: options.connections, shape: options.shape };
-  const shared = { PostgreSQL: () => readPostgresCpu(server.dataDir), machine: readMachineCpu };
+  const ground: PeerGround = {
+    databaseUrl: await createDatabase(server.databaseUrl, DATABASE),
+    secret: server.secret,
+    users: options.connections,
+    shape: options.shape,
+    readers: { PostgreSQL: () => readPostgresCpu(server.dataDir), machine: readMachineCpu },
+  };
+  const started = [await startRecount(ground)];
+  // Without Redis the others are worth measuring all the same.
+  if (findTool(TOOLS.redis) !== null) started.push(await startUpsert(ground));
+  started.push(await startBatches(ground));
+  return {
+    database: DATABASE,
+    contenders: started.flatMap(({ contenders }) => contenders),
+    stop: async () => void (await Promise.all(started.map((one) => one.stop()))),
+  };
+}
 
-  const recount = await startRecountPeer(given);
-  const recountContender: Contender = {
+async function startRecount({ readers, ...given }: PeerGround): Promise<Started> {
+  const peer = await startRecountPeer(given);
+  const contender: Contender = {
     name: NAMES.recount,
     async measure(window) {
       const [load, cpu] = await Promise.all([
-        recount.load(window),
-        watchCounters({ ...shared, server: recount.cpuSeconds, generator: recount.clientCpuSeconds }, window),
+        peer.load(window),
+        watchCounters({ ...readers, server: peer.cpuSeconds, generator: peer.clientCpuSeconds }, window),
       ]);
       return toRound({ ...load, latencies: [load.latencies], cpu }, window);
     },
   };
+  return { contenders: [contender], stop: () => peer.stop() };
+}
 
-  const upsert = await startUpsertPeer(given);
-  const players = await openPlayers({ url: upsert.url, secret: server.secret }, options);
-  const upsertContender = (isEmitting: boolean): Contender => ({
+async function startUpsert({ readers, ...given }: PeerGround): Promise<Started> {
+  const peer = await startUpsertPeer(given);
+  const players = await openPlayers(
+    { url: peer.url, secret: given.secret },
+    { connections: given.users, shape: given.shape },
+  );
+  const contender = (isEmitting: boolean): Contender => ({
     name: isEmitting ? NAMES.upsert : NAMES.upsertSilent,
     async measure(window) {
-      await upsert.emit(isEmitting);
+      await peer.emit(isEmitting);
       const [load, cpu] = await Promise.all([
         loadPlayers(players, window),
-        watchCounters({ ...shared, server: upsert.cpuSeconds, Redis: upsert.redisCpuSeconds }, window),
+        watchCounters({ ...readers, server: peer.cpuSeconds, Redis: peer.redisCpuSeconds }, window),
       ]);
       return toRound({ ...load, cpu: { ...cpu, generator: load.cpuSeconds } }, window);
     },
   });
+  return {
+    contenders: [contender(true), contender(false)],
+    async stop() {
+      await closePlayers(players);
+      await peer.stop();
+    },
+  };
+}
 
+/** Their only client is this process. */
+async function startBatches({ databaseUrl, readers, users, shape }: PeerGround): Promise<Started> {
   const bare = await openBareBatches(databaseUrl);
   onEnd(() => bare.end());
   const copies = await openCopies(databaseUrl);
   onEnd(() => copies.end());
-  const batchContender = (name: string, write: (rows: BareRow[]) => Promise<void>): Contender => {
-    const load = new BareLoad(write, given);
+  const contender = (name: string, given: { write(rows: BareRow[]): Promise<void>; empty?(): Promise<void> }) => {
+    const load = new BareLoad(given.write, { users, shape });
     return {
       name,
-      async measure(window) {
+      async measure(window: Window): Promise<Round> {
+        await given.empty?.();
         const [{ rows, seconds }, cpu] = await Promise.all([
           load.load(window),
-          watchCounters({ ...shared, generator: ownCpuSeconds }, window),
+          watchCounters({ ...readers, generator: ownCpuSeconds }, window),
         ]);
-        return { heartbeats: rows, perSecond: rows / seconds, latencies: [], cpu, refused: {} };
+        return { heartbeats: rows, seconds, latencies: [], cpu, refused: {} };
       },
     };
   };
-  const copyContender = batchContender(NAMES.copy, (rows) => copies.write(rows));
-
   return {
-    database: DATABASE,
-    contenders: [
-      recountContender,
-      upsertContender(true),
-      upsertContender(false),
-      batchContender(NAMES.bare, (rows) => bare.write(rows)),
-      {
-        name: copyContender.name,
-        async measure(window) {
-          await copies.empty();
-          return await copyContender.measure(window);
-        },
-      },
-    ],
-    async stop() {
-      await Promise.all([recount.stop(), closePlayers(players), bare.end(), copies.end()]);
-      await upsert.stop();
-    },
+    contenders: [contender(NAMES.bare, bare), contender(NAMES.copy, copies)],
+    stop: () => Promise.all([bare.end(), copies.end()]),
   };
 }
 
@@ -149,8 +174,8 @@ function toRound(
   load: { acked: number; latencies: string[]; refused: Record<string, number>; cpu: Round["cpu"] },
   { seconds }: Window,
 ): Round {
-  const { acked, latencies, refused, cpu } = load;
-  return { heartbeats: acked, perSecond: acked / seconds, latencies, refused, cpu };
+  const { acked: heartbeats, latencies, refused, cpu } = load;
+  return { heartbeats, seconds, latencies, refused, cpu };
 }
 
 async function ownCpuSeconds(): Promise<number> {

@@ -38,7 +38,7 @@ export const ingest: Subcommand = {
   name: "ingest",
   summary: "durable heartbeats a second and their latency, beside what one would use instead",
   flags: FLAGS,
-  limitSeconds: 600,
+  limitSeconds: 780,
   run: measure,
 };
 

@@ -1,7 +1,8 @@
 import { availableParallelism } from "node:os";
 import type { Section } from "../harness/section.ts";
 import { toAims } from "./aims.ts";
-import type { Figures } from "./figures.ts";
+import { NAMES } from "./contenders.ts";
+import { type Figures, standingOf } from "./figures.ts";
 import { PARTS } from "./options.ts";
 import { toPlots } from "./plots.ts";
 import { toTables } from "./tables.ts";
@@ -43,6 +44,9 @@ function toNotes(figures: Figures, isQuick: boolean): string[] {
   if (isQuick) notes.push("A quick look: one round, short windows, fewer players. Its figures are rough.");
   if (options.writers !== undefined) notes.push(`WRITERS=${options.writers}.`);
   if (options.nodeFlags.length > 0) notes.push(`The server's Node was started with ${options.nodeFlags.join(" ")}.`);
+  if (standings.length > 0 && standingOf(figures, NAMES.upsert) === undefined) {
+    notes.push("(b) was left out: it needs Redis, and redis-server is missing (apt-get install -y redis-server).");
+  }
   if (cost !== null) {
     const perHeartbeat = (cost.rows / cost.heartbeats).toFixed(2);
     notes.push(

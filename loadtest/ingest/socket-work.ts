@@ -4,7 +4,7 @@ import { toCourseId, toFileId, toLessonId, toUserId } from "../load/catalogue.ts
 import { watchCounters } from "../load/cost-window.ts";
 import { closePlayers, loadPlayers } from "../load/player-processes.ts";
 import { startPlayhead } from "../load/playhead-server.ts";
-import { type Contender, measureInTurn, type Standing } from "./contender.ts";
+import { type Contender, measureInTurn, type Standing, type Window } from "./contender.ts";
 import { openPlayers } from "./contenders.ts";
 import { putCourses } from "./database.ts";
 import type { IngestOptions } from "./options.ts";
@@ -16,6 +16,10 @@ import type { IngestOptions } from "./options.ts";
  */
 
 const STUB_WRITER = fileURLToPath(new URL("../load/stub-writer.js", import.meta.url));
+
+/** 10,000 a second of 4,000 players. */
+const RATE_OF_A_PLAYER = 2.5;
+const WINDOW: Window = { warmupSeconds: 1.5, seconds: 3 };
 
 export interface SocketWork {
   ratePerSecond: number;
@@ -47,8 +51,9 @@ export async function measureSocketWork(
         loadPlayers(workers, { ...window, ratePerSecond }),
         watchCounters({ server: cpuSeconds }, window),
       ]);
-      const { acked: heartbeats, perSecond, latencies, refused } = load;
-      return { heartbeats, perSecond, latencies, refused, cpu: { ...cpu, generator: load.cpuSeconds } };
+      const { acked: heartbeats, latencies, refused } = load;
+      const { seconds } = window;
+      return { heartbeats, seconds, latencies, refused, cpu: { ...cpu, generator: load.cpuSeconds } };
     },
   });
   const [playhead, bare] = await measureInTurn(
@@ -59,15 +64,12 @@ export async function measureSocketWork(
         cpuSeconds: () => echo.call<number>("cpuSeconds"),
       }),
     ],
-    { rounds: options.rounds, windowOf: () => ({ warmupSeconds: 2, seconds: options.seconds }), tell },
+    { rounds: options.rounds, windowOf: () => WINDOW, tell },
   );
   await closePlayers([...players, ...barePlayers, echo]);
   await server.stop();
   return { ratePerSecond, playhead: playhead as Standing, bare: bare as Standing };
 }
-
-/** 10,000 a second of 4,000 players. */
-const RATE_OF_A_PLAYER = 2.5;
 
 /** As long as Playhead's is in the middle of a run. */
 function ackOfPlayhead(): string {
