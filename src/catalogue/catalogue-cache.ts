@@ -1,3 +1,4 @@
+import { GatheredLoads } from "../db/gathered-loads.ts";
 import type { Pool } from "../db/pool.ts";
 import type { CourseFacts, FileFacts } from "./catalogue.ts";
 
@@ -83,17 +84,19 @@ export class CatalogueCache {
 
 type Known<T> = { facts: T | null; until: number };
 
-/** Single flight: ids that miss in the same turn are loaded by one query. */
 class FactCache<T> {
-  readonly #load: (ids: string[]) => Promise<[string, T][]>;
+  readonly #loads: GatheredLoads<Map<string, T>>;
   readonly #known = new Map<string, Known<T>>();
   /** Raised by every forgetting: what was read before it is not kept. */
   #generation = 0;
-  #wanted: Set<string> | null = null;
-  #loading: Promise<Map<string, T>> = Promise.resolve(new Map());
 
   constructor(load: (ids: string[]) => Promise<[string, T][]>) {
-    this.#load = load;
+    this.#loads = new GatheredLoads(async (ids) => {
+      const generation = this.#generation;
+      const loaded = new Map(await load(ids));
+      if (generation === this.#generation) this.#keep(ids, loaded);
+      return loaded;
+    });
   }
 
   peek(id: string): T | null | undefined {
@@ -105,21 +108,7 @@ class FactCache<T> {
   async find(id: string): Promise<T | null> {
     const known = this.peek(id);
     if (known !== undefined) return known;
-    if (this.#wanted === null) {
-      this.#wanted = new Set();
-      this.#loading = Promise.resolve().then(() => this.#loadWanted());
-    }
-    this.#wanted.add(id);
-    return (await this.#loading).get(id) ?? null;
-  }
-
-  async #loadWanted(): Promise<Map<string, T>> {
-    const ids = [...(this.#wanted ?? [])];
-    this.#wanted = null;
-    const generation = this.#generation;
-    const loaded = new Map(await this.#load(ids));
-    if (generation === this.#generation) this.#keep(ids, loaded);
-    return loaded;
+    return (await this.#loads.load(id)).get(id) ?? null;
   }
 
   #keep(ids: string[], loaded: Map<string, T>): void {

@@ -1,3 +1,4 @@
+import { GatheredLoads } from "../db/gathered-loads.ts";
 import { cutTo, lengthOf, type Range } from "./watched-ranges.ts";
 
 /*
@@ -38,9 +39,7 @@ export class WatchBudget {
   readonly #now: () => number;
   readonly #allowances = new Map<string, Allowance>();
   readonly #loading = new Map<string, Promise<void>>();
-  /** Users whose last contact the next query asks for, and that query. */
-  #wanted: string[] = [];
-  #batch: Promise<void> = Promise.resolve();
+  readonly #loads = new GatheredLoads((userIds) => this.#loadAll(userIds));
   #nextSweepAt: number;
 
   constructor(parts: WatchBudgetParts) {
@@ -62,17 +61,13 @@ export class WatchBudget {
     if (this.#allowances.has(userId)) return;
     let loading = this.#loading.get(userId);
     if (loading === undefined) {
-      // A thousand reconnects at once ask the database once.
-      if (this.#wanted.push(userId) === 1) this.#batch = Promise.resolve().then(() => this.#loadWanted());
-      loading = this.#batch;
+      loading = this.#loads.load(userId);
       this.#loading.set(userId, loading);
     }
     await loading;
   }
 
-  async #loadWanted(): Promise<void> {
-    const userIds = this.#wanted;
-    this.#wanted = [];
+  async #loadAll(userIds: string[]): Promise<void> {
     try {
       const contacts = await this.#loadLastContacts(userIds);
       const now = this.#now();
