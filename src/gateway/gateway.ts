@@ -95,7 +95,7 @@ export function createGateway(parts: GatewayParts): Gateway {
   let served: Dashboards | null = null;
 
   return {
-    outlet: createOutlet(io, "/dashboard"),
+    outlet: createOutlet(parts.app, dashboards),
 
     tellDevice(socketId, progress) {
       players.sockets.get(socketId)?.emit("progress", progress);

@@ -10,14 +10,16 @@ import type { Stream } from "../protocol/stream.ts";
 /** What the entries of a frame may take; the rest of its 64 KB is for what is around them. */
 export const MAX_FRAME_BYTES = 60_000;
 
-export type Entry =
+/** `text`: the value as JSON, once somebody needed it. An entry is shared by rooms, and by members served alone. */
+export type Entry = { text?: string } & (
   | { field: "progress"; value: FileProgress | FileProgressRow }
   | { field: "lessons"; value: LessonProgress }
   | { field: "courses"; value: CourseProgressRow }
   | { field: "streams"; value: Stream }
   /** `seenAt`: when the position was seen, by the process's monotonic clock. How long ago that is, a frame says anew. */
   | { field: "present"; value: Present; seenAt: number }
-  | { field: "removed"; value: Removed };
+  | { field: "removed"; value: Removed }
+);
 
 type Lists = Pick<Update, "progress" | "lessons" | "courses" | "streams" | "present" | "removed">;
 
@@ -53,7 +55,7 @@ export class Backlog {
     const entries: Entry[] = [];
     let bytes = 0;
     for (const [key, entry] of this.#entries) {
-      const size = Buffer.byteLength(JSON.stringify(entry.value)) + 1;
+      const size = Buffer.byteLength(textOf(entry)) + 1;
       if (bytes > 0 && bytes + size > MAX_FRAME_BYTES) break;
       entries.push(entry);
       this.#entries.delete(key);
@@ -84,13 +86,23 @@ function keyOf({ field, value }: Entry): string {
   return `${field}\u0000${value.userId}\u0000${id}`;
 }
 
+/** The value as JSON. How long ago a viewer was seen is said anew each time. */
+export function textOf(entry: Entry): string {
+  if (entry.field === "present") return JSON.stringify(toPresent(entry));
+  entry.text ??= JSON.stringify(entry.value);
+  return entry.text;
+}
+
+function toPresent({ value, seenAt }: Entry & { field: "present" }): Present {
+  return { ...value, ageMs: Math.round(performance.now() - seenAt) };
+}
+
 /** The lists of an update; empty ones are left out. */
 export function toLists(entries: readonly Entry[]): Lists {
   const lists: Record<string, unknown[]> = {};
   for (const entry of entries) {
     const { field } = entry;
-    const value =
-      field === "present" ? { ...entry.value, ageMs: Math.round(performance.now() - entry.seenAt) } : entry.value;
+    const value = field === "present" ? toPresent(entry) : entry.value;
     const list = lists[field];
     if (list === undefined) lists[field] = [value];
     else list.push(value);

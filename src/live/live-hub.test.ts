@@ -29,7 +29,8 @@ function createWorld() {
   };
   const filesOf = (matches: (row: FileProgress) => boolean) => guard([...rows.values()].filter(matches));
   const none = () => guard([]);
-  const totals = () => guard({ learners: rows.size, completed: 0, percentage: 0 });
+  const totals = (ids: readonly string[]) =>
+    guard(new Map(ids.map((id) => [id, { learners: rows.size, completed: 0, percentage: 0 }])));
   const source: TopicSource = {
     files: (keys) => filesOf((row) => keys.some(([userId, fileId]) => row.userId === userId && row.fileId === fileId)),
     lessons: none,
@@ -53,12 +54,13 @@ function createWorld() {
   const buffered = new Map<string, number>();
   const got: { id: string; update: Update; at: number }[] = [];
   const disconnected: string[] = [];
-  const take = (id: string, update: Update) => got.push({ id, update: structuredClone(update), at: performance.now() });
+  const take = (id: string, update: string) =>
+    got.push({ id, update: JSON.parse(update) as Update, at: performance.now() });
   /** As uWebSockets.js: what a turn publishes goes out, or is dropped in silence, when the turn is over. */
   const published = { at: 0, bytes: new Map<string, number>() };
-  const publish = (id: string, update: Update) => {
+  const publish = (id: string, update: string) => {
     if (published.at !== performance.now()) Object.assign(published, { at: performance.now(), bytes: new Map() });
-    const bytes = (published.bytes.get(id) ?? 0) + JSON.stringify(update).length;
+    const bytes = (published.bytes.get(id) ?? 0) + update.length;
     published.bytes.set(id, bytes);
     if (bytes <= DROPPED_PAST_BYTES) take(id, update);
   };

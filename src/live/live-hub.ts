@@ -1,29 +1,21 @@
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import type { Present, Topic, Update } from "../protocol/dashboard.ts";
-import type { Batch } from "./backlog.ts";
 import { type Bus, type BusMessage, channels, type PresenceReport } from "./bus.ts";
-import { toEntries, toEntry, toFrame } from "./frame.ts";
+import { toEntries, toEntry, toFrame, toUpdate } from "./frame.ts";
+import { MemberService } from "./member-service.ts";
 import type { Outlet } from "./outlet.ts";
 import { Presence } from "./presence.ts";
-import { beginAnew, keepFor, type Member, Room, type Subscriber } from "./room.ts";
+import { beginAnew, type Member, Room, type Subscriber } from "./room.ts";
+import { RoomIndex } from "./room-index.ts";
+import { RoomReader } from "./room-reader.ts";
 import type { TopicSource } from "./topic-source.ts";
-import {
-  channelsOf,
-  concerns,
-  concernsStream,
-  entriesOf,
-  entryOfStream,
-  isOfStreams,
-  readRows,
-  readSnapshot,
-  readTotals,
-} from "./topic-view.ts";
+import { concerns, isOfStreams } from "./topic-view.ts";
 
 /*
  * Shows topics to whoever watches them. Changes are conflated: a room reads what changed at most once a frame
- * interval, for all rooms in one query a table, and sends the newest state per key. Nobody's queue grows: a member
- * that is slow is served alone, from a backlog that keeps one state a key, until it is level again.
+ * interval, for all rooms in one query a table (room-reader.ts), and sends the newest state per key. Nobody's queue
+ * grows: who is slow is served alone (member-service.ts).
  */
 
 export interface LiveHubParts {
@@ -43,22 +35,14 @@ export interface LiveHubOptions {
 const GATHER_MS = 10;
 /** Presence is known before the progress of the same heartbeat is durable; it waits for it, to share a frame. */
 const PRESENCE_GATHER_MS = 120;
-/** Above it a member is served alone; below half of it, again. */
-const SLOW_BYTES = 128 * 1024;
-/** A member's own frame that follows the room's so closely counts as one with it. */
-const TOGETHER_MS = 20;
-/** A buffer that has not emptied for so long belongs to nobody who reads. */
-const STUCK_MS = 30_000;
-/** Sums over all learners are read again at most so often, and never for more than a twentieth of the time. */
-const TOTALS_INTERVAL_MS = 1000;
-const TOTALS_SHARE = 20;
 const READ_RETRY_MS = 500;
-const CONCURRENT_READS = 3;
 
 export class LiveHub {
   readonly #parts: LiveHubParts;
   readonly #options: LiveHubOptions;
-  readonly #rooms = new Map<string, Room>();
+  readonly #rooms: RoomIndex;
+  readonly #reader: RoomReader;
+  readonly #members: MemberService;
   /** Rooms with something to read or to send. */
   readonly #active = new Set<Room>();
   readonly presence: Presence;
@@ -66,14 +50,29 @@ export class LiveHub {
   #dueAt = Number.POSITIVE_INFINITY;
   #ticking = false;
   #isBehind = false;
-  /** Bytes published in this turn, by subscriber: they show in its buffer only when the turn is over. */
-  readonly #handed = new Map<string, number>();
   #leaveBus: () => void = () => undefined;
 
   constructor(parts: LiveHubParts, options: LiveHubOptions) {
     this.#parts = parts;
     this.#options = options;
     this.presence = new Presence((report) => this.#showGone(report));
+    this.#rooms = new RoomIndex(parts.bus, (message, channel) => this.#hear(message, channel));
+    this.#reader = new RoomReader(parts.source, (room) => {
+      for (const present of this.#viewersOf(room)) room.backlog.put(toEntry(present));
+    });
+    this.#members = new MemberService(
+      {
+        ...parts,
+        reader: this.#reader,
+        viewersOf: (room) => this.#viewersOf(room),
+        countViewers: (room) => this.#countViewers(room),
+        wakeAt: (room, at) => {
+          this.#active.add(room);
+          this.#wakeAt(at);
+        },
+      },
+      options,
+    );
   }
 
   start(): void {
@@ -96,7 +95,7 @@ export class LiveHub {
   resync(): void {
     this.#parts.metrics.resyncs.inc();
     this.onResync();
-    for (const room of this.#rooms.values()) this.#readAgain(room);
+    for (const room of this.#rooms.all()) this.#readAgain(room);
   }
 
   /**
@@ -105,7 +104,7 @@ export class LiveHub {
    */
   setBehind(isBehind: boolean): void {
     this.#isBehind = isBehind;
-    for (const room of this.#rooms.values()) {
+    for (const room of this.#rooms.all()) {
       room.isBehind = isBehind;
       room.owesBehind = true;
       this.#schedule(room);
@@ -134,7 +133,7 @@ export class LiveHub {
    */
   async subscribe(name: string, topic: Topic, courseId: string | null, subscriber: Subscriber): Promise<Update> {
     const room = this.#rooms.get(name) ?? this.#openRoom(name, topic, courseId);
-    const member = room.members.get(subscriber.id) ?? room.add(subscriber);
+    const member = room.members.get(subscriber.id) ?? this.#members.add(room, subscriber);
     try {
       return await this.#snapshot(room, member);
     } catch (error) {
@@ -144,16 +143,12 @@ export class LiveHub {
   }
 
   async #snapshot(room: Room, member: Member): Promise<Update> {
-    if (member.mode === "level") {
-      this.#parts.outlet.leave(member.subscriber.id, room.name);
-      room.setMode(member, "holding");
-    }
-    const { source } = this.#parts;
+    this.#members.hold(room, member);
     await room.heard;
-    const [rows, totals] = await Promise.all([readSnapshot(room.topic, source), readTotals(room.topic, source)]);
+    const { rows, totals } = await this.#reader.snapshot(room);
     const viewers = this.#viewersOf(room);
     beginAnew(member, [...toEntries(rows), ...viewers.map(toEntry)], totals);
-    const first = toFrame(room, member, member.backlog.take().entries, () => viewers.length);
+    const first = toUpdate(room, member, member.backlog.take().entries, () => viewers.length);
     // Every list that the topic has is there, an empty one too.
     const lists = isOfStreams(room.topic) ? Object.keys(rows) : [...Object.keys(rows), "present"];
     return { ...Object.fromEntries(lists.map((field) => [field, []])), ...first };
@@ -165,7 +160,7 @@ export class LiveHub {
     const member = room?.members.get(subscriberId);
     if (room === undefined || member === undefined || member.mode !== "holding") return;
     room.setMode(member, "alone");
-    this.#serveAlone(room, member);
+    this.#members.serveAlone(room, member);
     this.#schedule(room);
   }
 
@@ -173,9 +168,7 @@ export class LiveHub {
     const room = this.#rooms.get(name);
     const member = room?.members.get(subscriberId);
     if (room === undefined || member === undefined) return;
-    room.remove(member);
-    if (member.stuckSince !== null) this.#parts.metrics.slowSockets.dec();
-    if (member.mode === "level") this.#parts.outlet.leave(subscriberId, name);
+    this.#members.remove(room, member);
     if (room.members.size === 0) this.#closeRoom(room);
   }
 
@@ -186,39 +179,38 @@ export class LiveHub {
 
   #openRoom(name: string, topic: Topic, courseId: string | null): Room {
     const room = new Room(name, topic, courseId, this.#isBehind);
-    this.#rooms.set(name, room);
-    const hear = (message: BusMessage) => this.#hear(room, message);
-    const { bus } = this.#parts;
-    const shared = channelsOf(topic, courseId);
-    const subscriptions = shared.map((channel) => bus.subscribe(channel, hear));
-    room.heard = Promise.all(subscriptions.map(({ ready }) => ready));
-    room.leaveBus = subscriptions.map(({ leave }) => leave);
-    if (!isOfStreams(topic)) room.leaveBus.push(...shared.map((channel) => bus.wantPresence(channel)));
+    this.#rooms.add(room);
     this.#parts.metrics.topics.set(this.#rooms.size);
     return room;
   }
 
   #closeRoom(room: Room): void {
-    for (const leave of room.leaveBus) leave();
-    this.#rooms.delete(room.name);
+    this.#rooms.delete(room);
     this.#active.delete(room);
     this.#parts.metrics.topics.set(this.#rooms.size);
   }
 
-  #hear(room: Room, message: BusMessage): void {
-    if (message.type === "again") this.#readAgain(room);
+  #hear(message: BusMessage, channel: string): void {
+    const rooms = this.#rooms;
+    const touched = new Set<Room>();
+    if (message.type === "again") for (const room of rooms.inChannel(channel)) this.#readAgain(room);
+    else if (message.type === "present") this.#showPresent(message.report, channel);
     else if (message.type === "changed") {
-      const keys = message.keys.filter((key) => concerns(room.topic, key));
-      if (keys.length === 0) return;
-      room.change(keys);
-      this.#schedule(room);
+      for (const key of message.keys) {
+        for (const room of rooms.concernedBy(key, channel)) {
+          room.change(key);
+          touched.add(room);
+        }
+      }
     } else if (message.type === "streams") {
-      const keys = message.keys.filter((key) => concernsStream(room.topic, key));
-      if (keys.length === 0) return;
-      room.changeStreams(keys);
-      this.#schedule(room);
-    } else if (message.type === "present" && concerns(room.topic, message.report))
-      this.#showPresent(room, message.report);
+      for (const key of message.keys) {
+        for (const room of rooms.concernedByStream(key)) {
+          room.changeStream(key);
+          touched.add(room);
+        }
+      }
+    }
+    for (const room of touched) this.#schedule(room);
   }
 
   #readAgain(room: Room): void {
@@ -226,20 +218,22 @@ export class LiveHub {
     this.#schedule(room);
   }
 
-  #showPresent(room: Room, report: PresenceReport): void {
+  #showPresent(report: PresenceReport, channel: string): void {
     // Known already where its player is connected here.
     this.presence.apply(report, { isLocal: false });
     const present = this.presence.find(report);
     if (present === null) return;
-    room.backlog.put(toEntry(present));
-    room.viewersChanged = true;
-    this.#schedule(room, PRESENCE_GATHER_MS);
+    const entry = toEntry(present);
+    for (const room of this.#rooms.concernedBy(report, channel)) {
+      room.backlog.put(entry);
+      room.viewersChanged = true;
+      this.#schedule(room, PRESENCE_GATHER_MS);
+    }
   }
 
   #showGone(report: PresenceReport): void {
     const { userId, fileId } = report;
-    for (const room of this.#rooms.values()) {
-      if (!concerns(room.topic, report)) continue;
+    for (const room of this.#rooms.concernedBy(report, null)) {
       room.backlog.put({ field: "removed", value: { kind: "present", userId, fileId, version: 0 } });
       room.viewersChanged = true;
       this.#schedule(room);
@@ -248,6 +242,10 @@ export class LiveHub {
 
   #viewersOf(room: Room): Present[] {
     return this.presence.viewersOf(room.courseId, (report) => concerns(room.topic, report));
+  }
+
+  #countViewers(room: Room): number {
+    return this.presence.count(room.courseId, (report) => concerns(room.topic, report));
   }
 
   #schedule(room: Room, gatherMs = GATHER_MS): void {
@@ -276,17 +274,20 @@ export class LiveHub {
       (room) => room.dirty && room.lastFrameAt + this.#options.frameIntervalMs <= now + 1,
     );
     try {
-      await this.#read(due);
+      await this.#reader.read(due);
     } catch (error) {
       // The rows stay marked; what is known of presence goes out all the same.
       this.#parts.logger.warn({ err: error }, "what dashboards show could not be read");
       for (const room of due) room.again = true;
     }
-    this.#handed.clear();
-    for (const room of due) this.#frame(room);
+    this.#members.beginTurn();
+    let frames = 0;
+    for (const room of due) if (this.#frame(room)) frames += 1;
+    this.#parts.metrics.frames.inc(frames);
     for (const room of this.#active) {
-      for (const member of room.alone) if (member.mode === "alone") this.#serveAlone(room, member);
+      for (const member of room.alone) if (member.mode === "alone") this.#members.serveAlone(room, member);
     }
+    this.#members.endTurn();
     this.#ticking = false;
     this.#scheduleRest();
   }
@@ -303,151 +304,13 @@ export class LiveHub {
     }
   }
 
-  /** Reads the rows behind all due rooms' changes together, then what each room needs for itself. */
-  async #read(rooms: Room[]): Promise<void> {
-    const taken = rooms.map((room) => {
-      const changes = [...room.changes.values()];
-      const streamChanges = [...room.streamChanges.values()];
-      room.changes = new Map();
-      room.streamChanges = new Map();
-      return { room, changes, streamChanges };
-    });
-    try {
-      const rows = await readRows(
-        taken.map(({ room: { topic }, changes, streamChanges }) => ({ topic, changes, streamChanges })),
-        this.#parts.source,
-      );
-      for (const { room, changes, streamChanges } of taken) {
-        for (const key of changes) for (const entry of entriesOf(room.topic, key, rows)) room.backlog.put(entry);
-        for (const key of streamChanges) room.backlog.put(entryOfStream(key, rows));
-      }
-    } catch (error) {
-      for (const { room, changes, streamChanges } of taken) {
-        room.change(changes);
-        room.changeStreams(streamChanges);
-      }
-      throw error;
-    }
-    // A few at a time: after lost notifications every room reads, and others need the database as well.
-    const queue = rooms.values();
-    const readers = Array.from({ length: CONCURRENT_READS }, async () => {
-      for (const room of queue) {
-        if (room.again) await this.#readAll(room);
-        if (room.totalsChanged && performance.now() >= room.totalsDueAt) await this.#readTotals(room);
-      }
-    });
-    await Promise.all(readers);
-  }
-
-  async #readAll(room: Room): Promise<void> {
-    room.again = false;
-    for (const entry of toEntries(await readSnapshot(room.topic, this.#parts.source))) room.backlog.put(entry);
-    for (const present of this.#viewersOf(room)) room.backlog.put(toEntry(present));
-    room.beginsAnew = true;
-    room.viewersChanged = true;
-    room.totalsChanged = true;
-  }
-
-  async #readTotals(room: Room): Promise<void> {
-    const startedAt = performance.now();
-    room.totalsChanged = false;
-    room.totals = await readTotals(room.topic, this.#parts.source);
-    const now = performance.now();
-    room.totalsDueAt = now + Math.max(TOTALS_INTERVAL_MS, TOTALS_SHARE * (now - startedAt));
-  }
-
-  #frame(room: Room): void {
+  /** @returns whether there was anything to tell */
+  #frame(room: Room): boolean {
     const batch = room.backlog.take();
-    if (batch.entries.length > 0 || room.viewersChanged || room.totals !== null || room.owesBehind) {
-      const update = toFrame(room, room, batch.entries, () => this.#viewersOf(room).length);
-      room.lastFrameAt = performance.now();
-      this.#parts.metrics.frames.inc();
-      for (const member of room.members.values()) this.#placeMember(room, member, batch, update);
-      this.#parts.outlet.broadcast(room.name, update);
-    }
-  }
-
-  /** Decides who gets the frame from the broadcast, and for whom it is kept. */
-  #placeMember(room: Room, member: Member, batch: Batch, update: Update): void {
-    const { outlet, metrics } = this.#parts;
-    const { id } = member.subscriber;
-    if (member.mode === "level") {
-      const handed = this.#handed.get(id) ?? 0;
-      if (outlet.bufferedBytes(id) + handed <= SLOW_BYTES) {
-        this.#handed.set(id, handed + batch.bytes);
-        metrics.deliveries.inc();
-        return;
-      }
-      outlet.leave(id, room.name);
-      room.setMode(member, "alone");
-      this.#markStuck(member);
-    }
-    keepFor(member, batch.entries, update);
-  }
-
-  #markStuck(member: Member): void {
-    if (member.stuckSince !== null) return;
-    member.stuckSince = performance.now();
-    this.#parts.metrics.slowSockets.inc();
-  }
-
-  #serveAlone(room: Room, member: Member): void {
-    const { outlet, metrics } = this.#parts;
-    const { id } = member.subscriber;
-    const now = performance.now();
-    if (outlet.bufferedBytes(id) > SLOW_BYTES / 2) {
-      this.#markStuck(member);
-      if (now - (member.stuckSince ?? now) > STUCK_MS) outlet.disconnect(id, "slow_consumer");
-      return;
-    }
-    if (member.stuckSince !== null) metrics.slowSockets.dec();
-    member.stuckSince = null;
-    if (member.lost) {
-      void this.#readAlone(room, member); // never rejects
-      return;
-    }
-    if (now < member.nextFrameAt) return;
-    if (
-      member.backlog.size > 0 ||
-      member.viewersChanged ||
-      member.totals !== null ||
-      member.beginsAnew ||
-      member.owesBehind
-    ) {
-      outlet.send(
-        id,
-        toFrame(room, member, member.backlog.take().entries, () => this.#viewersOf(room).length),
-      );
-      metrics.deliveries.inc();
-      // Together with the room's frame the member may join the room at once: the next one comes late enough for it.
-      if (now - room.lastFrameAt < TOGETHER_MS) room.lastFrameAt = now;
-      member.nextFrameAt = now + this.#options.frameIntervalMs;
-    }
-    if (member.backlog.size > 0) return;
-    // Joined any earlier, it would get the room's next frame too soon after its own.
-    if (now < member.nextFrameAt && room.lastFrameAt + this.#options.frameIntervalMs < member.nextFrameAt) return;
-    room.setMode(member, "level");
-    outlet.join(id, room.name);
-  }
-
-  /** For a member that lost too much to be told key by key. */
-  async #readAlone(room: Room, member: Member): Promise<void> {
-    room.setMode(member, "holding");
-    member.lost = false;
-    member.backlog.clear();
-    let failed = false;
-    try {
-      const { source } = this.#parts;
-      const [rows, totals] = await Promise.all([readSnapshot(room.topic, source), readTotals(room.topic, source)]);
-      beginAnew(member, [...toEntries(rows), ...this.#viewersOf(room).map(toEntry)], totals);
-    } catch (error) {
-      this.#parts.logger.warn({ err: error, topic: room.name }, "a snapshot could not be read");
-      failed = true;
-    }
-    if (room.members.get(member.subscriber.id) !== member) return;
-    member.lost ||= failed;
-    room.setMode(member, "alone");
-    this.#active.add(room);
-    this.#wakeAt(performance.now() + (failed ? READ_RETRY_MS : 0));
+    if (batch.entries.length === 0 && !room.viewersChanged && room.totals === null && !room.owesBehind) return false;
+    const frame = toFrame(room, room, batch.entries, () => this.#countViewers(room));
+    room.lastFrameAt = performance.now();
+    this.#members.broadcast(room, batch, frame);
+    return true;
   }
 }

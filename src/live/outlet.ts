@@ -1,10 +1,8 @@
-import type { Update } from "../protocol/dashboard.ts";
-
-/** How frames leave the process; the gateway's part. */
+/** How frames leave the process; the gateway's part. An update is JSON already: it is made once for all who get it. */
 export interface Outlet {
-  /** To every member that has joined the topic, serialised once. */
-  broadcast(topic: string, update: Update): void;
-  send(subscriberId: string, update: Update): void;
+  /** To every member that has joined the topic. */
+  broadcast(topic: string, update: string): void;
+  send(subscriberId: string, update: string): void;
   join(subscriberId: string, topic: string): void;
   leave(subscriberId: string, topic: string): void;
   /** Bytes that still wait to go out to this subscriber. */

@@ -74,13 +74,26 @@ export class Presence {
   /** Everybody in a course, or in any where it is null, whom the filter lets through. */
   viewersOf(courseId: string | null, matches: (report: PresenceReport) => boolean): Present[] {
     const now = performance.now();
-    const courses =
-      courseId === null ? this.#courses.values() : [this.#courses.get(courseId) ?? new Map<string, Viewer>()];
     const present: Present[] = [];
-    for (const viewers of courses) {
+    for (const viewers of this.#viewersIn(courseId)) {
       for (const viewer of viewers.values()) if (matches(viewer.report)) present.push(toPresent(viewer, now));
     }
     return present;
+  }
+
+  /** How many `viewersOf` would be. */
+  count(courseId: string | null, matches: (report: PresenceReport) => boolean): number {
+    let count = 0;
+    for (const viewers of this.#viewersIn(courseId)) {
+      for (const { report } of viewers.values()) if (matches(report)) count += 1;
+    }
+    return count;
+  }
+
+  #viewersIn(courseId: string | null): Iterable<Map<string, Viewer>> {
+    if (courseId === null) return this.#courses.values();
+    const viewers = this.#courses.get(courseId);
+    return viewers === undefined ? [] : [viewers];
   }
 
   /** Null where nobody of this key is there. */

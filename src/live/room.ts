@@ -43,16 +43,19 @@ const MEMBER_BACKLOG = 1000;
 /** One topic that somebody watches here. */
 export class Room {
   readonly name: string;
+  readonly nameAsJson: string;
   readonly topic: Topic;
   /** The course whose changes and viewers concern the topic; null where it may be any. */
   readonly courseId: string | null;
   readonly members = new Map<string, Member>();
   /** Those that the broadcast does not reach now. */
   readonly alone = new Set<Member>();
+  /** Where the going round has come to. */
+  #round = this.members.values();
   /** Rows that changed and are to be read. */
-  changes = new Map<string, ChangedKey>();
+  readonly changes = new Map<string, ChangedKey>();
   /** Streams that changed and are to be read. */
-  streamChanges = new Map<string, ChangedStream>();
+  readonly streamChanges = new Map<string, ChangedStream>();
   /** Everything is to be read again. */
   again = false;
   readonly backlog = new Backlog();
@@ -64,17 +67,20 @@ export class Room {
   totalsChanged = false;
   totals: TopicTotals | null = null;
   totalsDueAt = 0;
+  /** How long reading them took. */
+  totalsMs = 0;
   /** The frame under way begins a new snapshot. */
   beginsAnew = false;
   lastFrameAt = Number.NEGATIVE_INFINITY;
+  /** So many topics one of its members watches, or has watched. */
+  mostTopics = 1;
   /** Resolves when no change is missed any more. */
   heard: Promise<unknown> = Promise.resolve();
-  /** Ends the room's subscriptions to the bus. */
-  leaveBus: (() => void)[] = [];
 
   constructor(name: string, topic: Topic, courseId: string | null, isBehind: boolean) {
     this.isBehind = isBehind;
     this.name = name;
+    this.nameAsJson = JSON.stringify(name);
     this.topic = topic;
     this.courseId = courseId;
   }
@@ -113,6 +119,16 @@ export class Room {
     return member;
   }
 
+  /** The next member, round and round; of a room that has one. */
+  nextMember(): Member {
+    let next = this.#round.next();
+    if (next.done) {
+      this.#round = this.members.values();
+      next = this.#round.next();
+    }
+    return next.value as Member;
+  }
+
   setMode(member: Member, mode: Member["mode"]): void {
     member.mode = mode;
     if (mode === "level") this.alone.delete(member);
@@ -124,13 +140,19 @@ export class Room {
     this.alone.delete(member);
   }
 
-  change(keys: readonly ChangedKey[]): void {
-    for (const key of keys) this.changes.set(`${key.userId}\u0000${key.fileId}`, key);
+  change(key: ChangedKey): void {
+    this.changes.set(`${key.userId}\u0000${key.fileId}`, key);
     this.totalsChanged = true;
   }
 
-  changeStreams(keys: readonly ChangedStream[]): void {
-    for (const key of keys) this.streamChanges.set(key.streamId, key);
+  changeStream(key: ChangedStream): void {
+    this.streamChanges.set(key.streamId, key);
+  }
+
+  /** Marks again what could not be read. */
+  changeBack(keys: readonly ChangedKey[], streams: readonly ChangedStream[]): void {
+    for (const key of keys) this.change(key);
+    for (const key of streams) this.changeStream(key);
   }
 }
 

@@ -20,7 +20,8 @@ export interface TopicSource {
   streams(ids: readonly string[]): Promise<Stream[]>;
   /** What is live, then what changed last. */
   latestStreams(): Promise<Stream[]>;
-  courseTotals(courseId: string): Promise<TopicTotals>;
-  lessonTotals(lessonId: string): Promise<TopicTotals>;
-  fileTotals(fileId: string): Promise<TopicTotals>;
+  /** By id; none for what nobody has begun. */
+  courseTotals(courseIds: readonly string[]): Promise<Map<string, TopicTotals>>;
+  lessonTotals(lessonIds: readonly string[]): Promise<Map<string, TopicTotals>>;
+  fileTotals(fileIds: readonly string[]): Promise<Map<string, TopicTotals>>;
 }

@@ -10,10 +10,16 @@ import type { TopicSource } from "./topic-source.ts";
 
 /** Rows of one frame, read for all rooms together. */
 export interface Rows {
-  files: Map<string, FileProgress>;
+  files: Map<string, FileEntries>;
   lessons: Map<string, Entry & { field: "lessons" }>;
   courses: Map<string, Entry & { field: "courses" }>;
   streams: Map<string, Entry & { field: "streams" }>;
+}
+
+/** A file's row, as topics of one learner show it, and as those of many do. Made once, for all topics that show it. */
+interface FileEntries {
+  own: Entry;
+  shared: Entry;
 }
 
 export function pairKey(userId: string, id: string): string {
@@ -54,10 +60,6 @@ export function isOfStreams({ kind }: Topic): boolean {
   return kind === "stream" || kind === "streams";
 }
 
-export function concernsStream(topic: Topic, { streamId }: ChangedStream): boolean {
-  return topic.kind === "streams" || (topic.kind === "stream" && topic.streamId === streamId);
-}
-
 /** Which sums a topic shows beside the rows of files: those of lessons, those of courses. */
 function showsLessons({ kind }: Topic): boolean {
   return kind === "user" || kind === "learner" || kind === "lesson";
@@ -74,7 +76,9 @@ export function entriesOf(topic: Topic, key: ChangedKey, rows: Rows): Entry[] {
   entries.push(
     file === undefined
       ? { field: "removed", value: { kind: "progress", userId, fileId, version } }
-      : { field: "progress", value: isShared(topic) ? withoutRanges(file) : file },
+      : isShared(topic)
+        ? file.shared
+        : file.own,
   );
   if (showsLessons(topic)) {
     const lesson = rows.lessons.get(pairKey(userId, lessonId));
@@ -101,6 +105,10 @@ function withoutRanges(file: FileProgress): FileProgressRow {
   return row;
 }
 
+function toFileEntries(row: FileProgress): FileEntries {
+  return { own: { field: "progress", value: row }, shared: { field: "progress", value: withoutRanges(row) } };
+}
+
 /** All that a snapshot carries but presence. */
 export async function readSnapshot(
   topic: Topic,
@@ -125,12 +133,31 @@ export async function readSnapshot(
   }
 }
 
-/** The sums over all learners, where the topic has many. */
-export async function readTotals(topic: Topic, source: TopicSource): Promise<TopicTotals | null> {
-  if (topic.kind === "course") return source.courseTotals(topic.courseId);
-  if (topic.kind === "lesson") return source.lessonTotals(topic.lessonId);
-  if (topic.kind === "file") return source.fileTotals(topic.fileId);
-  return null;
+/** Whether there are sums over all learners. */
+export function hasTotals({ kind }: Topic): boolean {
+  return kind === "course" || kind === "lesson" || kind === "file";
+}
+
+const NOBODY: TopicTotals = { learners: 0, completed: 0, percentage: 0 };
+
+/** The sums over all learners, by the topic's name: of topics of one kind, in one query. */
+export async function readTotals(
+  topics: readonly { name: string; topic: Topic }[],
+  source: TopicSource,
+): Promise<Map<string, TopicTotals>> {
+  const names = new Map(topics.map(({ name, topic }) => [idWithTotals(topic), name]));
+  const ids = [...names.keys()];
+  const kind = topics[0]?.topic.kind;
+  const read = kind === "course" ? source.courseTotals : kind === "lesson" ? source.lessonTotals : source.fileTotals;
+  const totals = await read(ids);
+  return new Map([...names].map(([id, name]) => [name, totals.get(id) ?? NOBODY]));
+}
+
+function idWithTotals(topic: Topic): string {
+  if (topic.kind === "course") return topic.courseId;
+  if (topic.kind === "lesson") return topic.lessonId;
+  if (topic.kind === "file") return topic.fileId;
+  throw new TypeError(`a topic of kind ${topic.kind} has no sums over learners`);
 }
 
 /** Changes that a topic is to show. */
@@ -159,7 +186,7 @@ export async function readRows(demands: readonly Demand[], source: TopicSource):
     source.streams([...streamIds]),
   ]);
   return {
-    files: new Map(files.map((row) => [pairKey(row.userId, row.fileId), row])),
+    files: new Map(files.map((row) => [pairKey(row.userId, row.fileId), toFileEntries(row)])),
     lessons: new Map(lessons.map((row) => [pairKey(row.userId, row.lessonId), { field: "lessons", value: row }])),
     courses: new Map(courses.map((row) => [pairKey(row.userId, row.courseId), { field: "courses", value: row }])),
     streams: new Map(streams.map((row) => [row.id, { field: "streams", value: row }])),

@@ -33,9 +33,9 @@ export function createTopicReader({ pool }: { pool: Pool }) {
       toWire<CourseProgressRow>(row),
     );
   }
-  async function totals(sql: string, id: string): Promise<TopicTotals> {
-    const [row] = (await pool.query<TopicTotals>(sql, [id])).rows;
-    return row ?? { learners: 0, completed: 0, percentage: 0 };
+  async function totals(sql: string, ids: readonly string[]): Promise<Map<string, TopicTotals>> {
+    const { rows } = await pool.query<TopicTotals & { id: string }>(sql, [ids]);
+    return new Map(rows.map(({ id, ...sums }) => [id, sums]));
   }
 
   return {
@@ -68,21 +68,21 @@ export function createTopicReader({ pool }: { pool: Pool }) {
       ]);
       return { files: f, lessons: l, courses: c };
     },
-    courseTotals: (courseId: string) => totals(totalsOf("course_progress", "course_id"), courseId),
-    lessonTotals: (lessonId: string) => totals(totalsOf("lesson_progress", "lesson_id"), lessonId),
-    fileTotals: (fileId: string) =>
+    courseTotals: (ids: readonly string[]) => totals(totalsOf("course_progress", "course_id"), ids),
+    lessonTotals: (ids: readonly string[]) => totals(totalsOf("lesson_progress", "lesson_id"), ids),
+    fileTotals: (ids: readonly string[]) =>
       totals(
-        `SELECT count(*) AS learners, count(*) FILTER (WHERE completed) AS completed,
+        `SELECT file_id AS id, count(*) AS learners, count(*) FILTER (WHERE completed) AS completed,
            coalesce(round(avg(CASE WHEN duration_ms > 0 THEN least(100, watched_ms * 100.0 / duration_ms) ELSE 0 END), 2), 0)::float8 AS percentage
-         FROM user_progress WHERE file_id = $1`,
-        fileId,
+         FROM user_progress WHERE file_id = ANY($1) GROUP BY file_id`,
+        ids,
       ),
   };
 }
 
 function totalsOf(table: string, column: string): string {
-  return `SELECT count(*) AS learners, count(*) FILTER (WHERE total_files > 0 AND completed_files >= total_files) AS completed,
-    coalesce(round(avg(progress_percentage), 2), 0)::float8 AS percentage FROM ${table} WHERE ${column} = $1`;
+  return `SELECT ${column} AS id, count(*) AS learners, count(*) FILTER (WHERE total_files > 0 AND completed_files >= total_files) AS completed,
+    coalesce(round(avg(progress_percentage), 2), 0)::float8 AS percentage FROM ${table} WHERE ${column} = ANY($1) GROUP BY ${column}`;
 }
 
 function columns(keys: readonly Pair[]): [string[], string[]] {
