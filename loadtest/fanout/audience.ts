@@ -28,9 +28,7 @@ export interface Subscribe {
 export interface Window {
   warmupSeconds: number;
   seconds: number;
-  /** Closed loop: so many rounds may be under way. */
-  underWay?: number;
-  /** Open loop: rounds are due at even intervals. */
+  /** Open loop: rounds are due at even intervals. Without it two are under way at the most, as fast as it goes. */
   roundsPerSecond?: number;
 }
 
@@ -101,10 +99,10 @@ async function inTurns(count: number, work: () => Promise<void>): Promise<void> 
   await Promise.all(Array.from({ length: CONNECTING_AT_ONCE }, one));
 }
 
-async function measure({ warmupSeconds, seconds, underWay = 2, roundsPerSecond }: Window): Promise<WindowResult> {
+async function measure({ warmupSeconds, seconds, roundsPerSecond }: Window): Promise<WindowResult> {
   const from = performance.now() + warmupSeconds * 1000;
   const until = from + seconds * 1000;
-  const running = roundsPerSecond === undefined ? runClosed(until, underWay) : runPaced(until, roundsPerSecond);
+  const running = roundsPerSecond === undefined ? runClosed(until) : runPaced(until, roundsPerSecond);
   await pause(from - performance.now());
   const latencies = rounds.collect();
   const before = { ...counted, begun: rounds.begun, at: performance.now(), cpu: process.cpuUsage() };
@@ -126,13 +124,13 @@ async function measure({ warmupSeconds, seconds, underWay = 2, roundsPerSecond }
   return { ...result, latencies: latencies.encode(), unseen, closed: counted.closed };
 }
 
-/** As fast as it goes: the next begins when somebody has seen the last but `underWay` - 2, and all the one before that. */
-async function runClosed(until: number, underWay: number): Promise<void> {
+/** The next begins when somebody has seen the last, and all the one before that. */
+async function runClosed(until: number): Promise<void> {
   while (performance.now() < until) {
     publish(rounds.begin(performance.now()));
     const giveUpAt = performance.now() + ROUND_TIMEOUT_MS;
-    const isFull = () => rounds.begun - rounds.first > underWay - 2 || rounds.begun - rounds.complete >= underWay;
-    while (isFull() && performance.now() < giveUpAt) await rounds.changed(giveUpAt - performance.now());
+    const isUnderWay = () => rounds.first < rounds.begun || rounds.complete < rounds.begun - 1;
+    while (isUnderWay() && performance.now() < giveUpAt) await rounds.changed(giveUpAt - performance.now());
   }
 }
 

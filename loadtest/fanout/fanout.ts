@@ -1,9 +1,9 @@
 import type { Run, Section, Subcommand } from "../harness/section.ts";
 import { toFileId } from "../load/catalogue.ts";
-import { type Contender, openContenders } from "./contenders.ts";
+import { openContenders } from "./contenders.ts";
 import { type Figures, median, toSection } from "./figures.ts";
 import { gather, measure } from "./measure.ts";
-import { filesOf, nameOf, QUICK_SCENARIOS, SCENARIOS, type Scenario } from "./scenarios.ts";
+import { filesOf, nameOf, QUICK_SCENARIOS, SCENARIOS } from "./scenarios.ts";
 
 /*
  * Every scenario: all servers at their ceiling in turn, some rounds of that, then each at half of its own.
@@ -45,7 +45,7 @@ async function runFanout({ isQuick, flags, progress }: Run): Promise<Section> {
     for (let round = 0; round < plan.rounds; round++) {
       for (const [c, contender] of contenders.entries()) {
         say(`${contender.name} at its ceiling`, 0.2 + (0.6 * round) / plan.rounds);
-        ceilings[c]?.push(await measure(contender, { ...plan.ceiling, underWay: underWayAt(contender, scenario) }));
+        ceilings[c]?.push(await measure(contender, plan.ceiling));
       }
     }
     const servers: Figures["servers"] = [];
@@ -59,11 +59,6 @@ async function runFanout({ isQuick, flags, progress }: Run): Promise<Section> {
   }
   progress("done", 1);
   return toSection(figures, { skipped, rounds: plan.rounds, isQuick });
-}
-
-/** Peers may have more under way where rounds are short; Playhead would only conflate them. */
-function underWayAt({ name }: Contender, { dashboards, topics }: Scenario): number {
-  return name === "playhead" || topics > 1 ? 2 : Math.max(2, Math.ceil(4000 / dashboards));
 }
 
 /** The object in a frame: what the others are given to send. */
