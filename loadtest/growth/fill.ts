@@ -48,8 +48,8 @@ FROM lesson_sums AS s JOIN courses AS c ON c.id = s.course_id GROUP BY 1, 2, 3, 
 export interface FillOptions {
   url: string;
   users: number;
-  /** 0 to 1. */
-  onShare: (share: number) => void;
+  /** `share` from 0 to 1. */
+  onShare: (what: string, share: number) => void;
 }
 
 /** The schema, the catalogue, and all rows, vacuumed and analysed. */
@@ -67,6 +67,7 @@ export async function fillDatabase({ url, users, onShare }: FillOptions): Promis
   for (let i = 0; i < COURSES; i++) await catalogue.put(toCourseId(i), makeCourseTree(i, FILES_A_COURSE));
   await pool.end();
 
+  const makeIndexes = await dropIndexes(url);
   let [next, done] = [0, 0];
   const fill = async () => {
     const client = new pg.Client({ connectionString: url, application_name: "loadtest-fill" });
@@ -83,28 +84,46 @@ export async function fillDatabase({ url, users, onShare }: FillOptions): Promis
         );
         await client.query(FILL, range);
         done += (range[1] as number) - from + 1;
-        onShare((done / users) * 0.8);
+        onShare("filling", (done / users) * 0.7);
       }
     } finally {
       await client.end();
     }
   };
   await Promise.all(Array.from({ length: CONNECTIONS }, fill));
+  onShare("indexing", 0.7);
+  await makeIndexes();
+  onShare("vacuuming", 0.9);
   await vacuum(url);
-  onShare(1);
+}
+
+/** Those that are met in no order while users are filled one after another; made anew in one go. */
+async function dropIndexes(url: string): Promise<() => Promise<void>> {
+  const { rows } = await runAlone(
+    url,
+    `SELECT indexname, indexdef FROM pg_indexes
+     WHERE indexname IN ('user_progress_file', 'lesson_progress_lesson', 'course_progress_course')`,
+  );
+  await runAlone(url, `DROP INDEX ${rows.map((row) => row.indexname).join(", ")}`);
+  return async () => {
+    const settings = "SET maintenance_work_mem = '512MB'";
+    await Promise.all(rows.map((row) => runAlone(url, settings, row.indexdef ?? "")));
+  };
 }
 
 async function vacuum(url: string): Promise<void> {
   const tables = ["user_progress", "lesson_progress, course_progress, users, files, lessons, courses"];
-  await Promise.all(
-    tables.map(async (names) => {
-      const client = new pg.Client({ connectionString: url, application_name: "loadtest-vacuum" });
-      await client.connect();
-      try {
-        await client.query(`VACUUM (ANALYZE) ${names}`);
-      } finally {
-        await client.end();
-      }
-    }),
-  );
+  await Promise.all(tables.map((names) => runAlone(url, `VACUUM (ANALYZE) ${names}`)));
+}
+
+/** On a connection of its own; the last statement's answer. */
+async function runAlone(url: string, ...statements: string[]): Promise<pg.QueryResult<Record<string, string>>> {
+  const client = new pg.Client({ connectionString: url, application_name: "loadtest-fill" });
+  await client.connect();
+  try {
+    for (const statement of statements.slice(0, -1)) await client.query(statement);
+    return await client.query(statements.at(-1) as string);
+  } finally {
+    await client.end();
+  }
 }

@@ -26,7 +26,16 @@ export interface WindowOptions {
 export async function measureWindow(options: WindowOptions): Promise<Window> {
   const { site, workload, dataDir, warmupSeconds, seconds } = options;
   await site.checkpoint();
-  const warm = await writeFor(site, workload, warmupSeconds);
+  const warmedAt = performance.now() + warmupSeconds * 1000;
+  let warmBeats = 0;
+  if (workload === "active") {
+    for (const rows of site.workload.everyActive()) {
+      await site.write(rows);
+      warmBeats += rows.length;
+    }
+  }
+  const warm = await writeFor(site, workload, (warmedAt - performance.now()) / 1000);
+  warmBeats += warm.heartbeats;
   const [before, postgresBefore, machineBefore] = await readAll(site, dataDir);
   const ownBefore = process.cpuUsage();
   const startedAt = performance.now();
@@ -50,7 +59,7 @@ export async function measureWindow(options: WindowOptions): Promise<Window> {
     postgresUs:
       postgres === null || flush === null
         ? null
-        : (postgres * 1e6) / heartbeats + (flush * 1e6) / (heartbeats + warm.heartbeats),
+        : (postgres * 1e6) / heartbeats + (flush * 1e6) / (heartbeats + warmBeats),
     counters: perHeartbeat(after, before, heartbeats),
     foreignCores:
       machine === null || postgres === null ? null : Math.max(0, machine - postgres - ownSeconds) / elapsedSeconds,

@@ -31,6 +31,16 @@ export class Workload {
     return Math.max(this.#batchSize, Math.floor(this.#users / 100));
   }
 
+  /** Every active user once. */
+  *everyActive(): Generator<CourseRow[]> {
+    const active = this.activeUsers();
+    const step = Math.floor(this.#users / active);
+    for (let from = 0; from < active; from += this.#batchSize) {
+      const count = Math.min(this.#batchSize, active - from);
+      yield Array.from({ length: count }, (_, i) => this.#beat((from + i) * step, 0));
+    }
+  }
+
   next(name: WorkloadName): CourseRow[] {
     const active = this.activeUsers();
     const step = Math.floor(this.#users / active);

@@ -1,4 +1,4 @@
-import { init } from "echarts";
+import { init, setPlatformAPI } from "echarts";
 import type { Plot } from "../harness/section.ts";
 import { formatTick } from "./format.ts";
 
@@ -9,6 +9,9 @@ const [INK, MUTED, GRID] = ["#1f2328", "#59636e", "#e4e7eb"];
 const COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#8c6d31"];
 const SYMBOLS = ["circle", "rect", "triangle", "diamond", "emptyCircle", "emptyRect", "emptyTriangle", "emptyDiamond"];
 const DASHES = ["solid", "dashed", "dotted"] as const;
+
+// There is no font to measure without a browser: as wide as the widest of FONT's, so that no text touches the next.
+setPlatformAPI({ measureText: (text, font) => ({ width: text.length * 0.62 * Number.parseFloat(font ?? "12") }) });
 
 /** A line for each series, on white, so that it reads on pages of any colour. */
 export function renderPlot({ title, x, y, series }: Plot): string {
