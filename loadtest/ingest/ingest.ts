@@ -112,7 +112,7 @@ async function measureSaturation(figures: Figures, { server, players }: Served, 
   figures.standings = await measureInTurn(contenders, {
     rounds: options.rounds,
     windowOf: (round) => ({
-      warmupSeconds: round === 0 && options.rounds > 1 ? FIRST_WARMUP_SECONDS : WARMUP_SECONDS,
+      warmupSeconds: round === 0 ? FIRST_WARMUP_SECONDS : WARMUP_SECONDS,
       seconds: options.seconds,
     }),
     tell,

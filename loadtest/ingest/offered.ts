@@ -37,8 +37,11 @@ const KEPT_SHARE = 0.97;
 const GROWTH = 1.5;
 const GROWTH_MS = 50;
 
-const SHARES = [0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.35, 1.5, 1.75, 2];
+const SHARES = [0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.35, 1.5];
 const QUICK_SHARES = [0.25, 0.5, 0.75, 1, 1.25, 1.5];
+/** Past the last share; for when the closed loop was disturbed, and its top rate is none. */
+const FURTHER = 1.25;
+const MAX_STEPS = 16;
 
 /** Steps are shares of the closed loop's top rate; the last is the first that is too much. */
 export async function climb(
@@ -54,9 +57,10 @@ export async function climb(
 ): Promise<Step[]> {
   const steps: Step[] = [];
   const shares = plan.isQuick ? QUICK_SHARES : SHARES;
-  for (const [i, share] of shares.entries()) {
+  for (let i = 0; i < MAX_STEPS; i++) {
+    const share = shares[i] ?? (shares.at(-1) ?? 1) * FURTHER ** (i + 1 - shares.length);
     const ratePerSecond = Math.round(share * plan.topPerSecond);
-    plan.tell(`${ratePerSecond.toLocaleString("en-US")} heartbeats a second are offered`, i / shares.length);
+    plan.tell(`${ratePerSecond.toLocaleString("en-US")} heartbeats a second are offered`, i / MAX_STEPS);
     const window = { warmupSeconds: plan.warmupSeconds, seconds: plan.seconds };
     const [load, cost] = await Promise.all([
       loadPlayers(players, { ...window, ratePerSecond }),

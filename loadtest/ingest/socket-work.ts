@@ -20,6 +20,8 @@ const STUB_WRITER = fileURLToPath(new URL("../load/stub-writer.js", import.meta.
 /** 10,000 a second of 4,000 players. */
 const RATE_OF_A_PLAYER = 2.5;
 const WINDOW: Window = { warmupSeconds: 1.5, seconds: 3 };
+/** The first also compiles. */
+const FIRST_WINDOW: Window = { ...WINDOW, warmupSeconds: 4 };
 
 export interface SocketWork {
   ratePerSecond: number;
@@ -64,7 +66,7 @@ export async function measureSocketWork(
         cpuSeconds: () => echo.call<number>("cpuSeconds"),
       }),
     ],
-    { rounds: options.rounds, windowOf: () => WINDOW, tell },
+    { rounds: options.rounds, windowOf: (round) => (round === 0 ? FIRST_WINDOW : WINDOW), tell },
   );
   await closePlayers([...players, ...barePlayers, echo]);
   await server.stop();
