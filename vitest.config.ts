@@ -13,8 +13,8 @@ export default defineConfig({
         extends: true,
         test: {
           name: "unit",
-          include: ["src/**/*.test.ts"],
-          exclude: ["src/**/*.integration.test.ts"],
+          include: ["src/**/*.test.ts", "loadtest/**/*.test.ts"],
+          exclude: ["src/**/*.integration.test.ts", "**/node_modules/**"],
           testTimeout: 30_000,
           sequence: { groupOrder: 1 },
         },

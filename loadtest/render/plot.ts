@@ -10,8 +10,11 @@ const COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"
 const SYMBOLS = ["circle", "rect", "triangle", "diamond", "emptyCircle", "emptyRect", "emptyTriangle", "emptyDiamond"];
 const DASHES = ["solid", "dashed", "dotted"] as const;
 
-// There is no font to measure without a browser: as wide as the widest of FONT's, so that no text touches the next.
-setPlatformAPI({ measureText: (text, font) => ({ width: text.length * 0.62 * Number.parseFloat(font ?? "12") }) });
+// Without a browser there is no font to measure: as wide as the widest of FONT's, so that no text touches the next.
+const LETTER_EM = 0.58;
+setPlatformAPI({
+  measureText: (text, font) => ({ width: text.length * LETTER_EM * Number(/([\d.]+)px/.exec(font ?? "")?.[1] ?? 12) }),
+});
 
 /** A line for each series, on white, so that it reads on pages of any colour. */
 export function renderPlot({ title, x, y, series }: Plot): string {
@@ -95,8 +98,8 @@ function roundUp(value: number): number {
   return ([1, 2, 5, 10].find((step) => step * decade >= value * 0.999999) ?? 10) * decade;
 }
 
-/** About how many lines the legend takes: letters of 7 px, a mark and a gap of 50. */
+/** About how many lines the legend takes: letters of 12 px, a mark and a gap of 50. */
 function legendLines(series: Plot["series"]): number {
-  const width = series.reduce((sum, { label }) => sum + label.length * 7 + 50, 0);
+  const width = series.reduce((sum, { label }) => sum + label.length * LETTER_EM * 12 + 50, 0);
   return Math.max(1, Math.ceil(width / (SIZE.width - 32)));
 }
