@@ -33,6 +33,8 @@ interface DirectConnection {
   socket: GatewaySocket;
   conn: EngineConnection;
   frames: NamespaceFrames;
+  /** Acks that leave at the end of the turn. */
+  acks: string[];
 }
 
 /** More digits than any client counts to. */
@@ -59,6 +61,14 @@ export function readDirectFrames(app: TemplatedApp): void {
     })) as TemplatedApp["ws"];
 }
 
+export interface NamespaceFramesOptions {
+  /**
+   * Whether one socket has many calls under way, answered together: then what is answered in one turn leaves in one
+   * write. Where a socket has one at a time it would only be in the way.
+   */
+  gathersAcks?: boolean;
+}
+
 /** Of one namespace, for the frequent calls of its table. */
 export class NamespaceFrames {
   readonly #table: CallTable;
@@ -66,9 +76,16 @@ export class NamespaceFrames {
   readonly #ackPrefix: string;
   readonly #event: string;
   readonly #head: string;
+  readonly #gathersAcks: boolean;
 
-  constructor(namespace: string, event: string, table: CallTable) {
+  constructor(
+    namespace: string,
+    event: string,
+    table: CallTable,
+    { gathersAcks = false }: NamespaceFramesOptions = {},
+  ) {
     this.#table = table;
+    this.#gathersAcks = gathersAcks;
     this.#eventPrefix = `42${namespace},`;
     this.#ackPrefix = `43${namespace},`;
     this.#event = event;
@@ -80,14 +97,15 @@ export class NamespaceFrames {
     const conn = socket.conn as unknown as EngineConnection;
     const attach = () => {
       const data = conn.transport.socket?.getUserData?.();
-      if (data !== undefined) data.direct = { socket, conn, frames: this };
+      if (data !== undefined) data.direct = { socket, conn, frames: this, acks: [] };
     };
     if (conn.transport.name === "websocket") attach();
     else conn.once("upgrade", attach);
   }
 
   /** Whether the frame was a frequent call, and is taken care of. */
-  take({ socket, conn }: DirectConnection, text: string): boolean {
+  take(direct: DirectConnection, text: string): boolean {
+    const { socket, conn } = direct;
     if (!text.startsWith(this.#eventPrefix)) return false;
     const idFrom = this.#eventPrefix.length;
     let at = idFrom;
@@ -109,8 +127,25 @@ export class NamespaceFrames {
     this.#table.take(socket, this.#event, payload, (answer) => {
       // As Socket.IO does, an ack to whoever has left is nobody's.
       if (!socket.connected || conn.readyState !== "open") return;
-      conn.transport.socket?.send(`${this.#ackPrefix}${id}[${JSON.stringify(answer)}]`, false, false);
+      const ack = `${this.#ackPrefix}${id}[${JSON.stringify(answer)}]`;
+      if (this.#gathersAcks) gather(direct, ack);
+      else conn.transport.socket?.send(ack, false, false);
     });
     return true;
   }
+}
+
+function gather(direct: DirectConnection, ack: string): void {
+  const { acks, conn, socket } = direct;
+  acks.push(ack);
+  if (acks.length > 1) return;
+  setImmediate(() => {
+    const native = conn.transport.socket;
+    if (socket.connected && conn.readyState === "open") {
+      native?.cork(() => {
+        for (const waiting of acks) native.send(waiting, false, false);
+      });
+    }
+    acks.length = 0;
+  });
 }

@@ -84,7 +84,7 @@ export function serveMediaServers(namespace: Namespace, parts: RtmpNamespacePart
     stream: await gate.ended(nameOf(socket), sessionId, reason),
   }));
 
-  const validations = new NamespaceFrames("/rtmp", "stream:validate", calls);
+  const validations = new NamespaceFrames("/rtmp", "stream:validate", calls, { gathersAcks: true });
   namespace.use(asHandshake(admit, parts) as never);
   namespace.on("connection", (raw) => {
     const socket = raw as unknown as GatewaySocket;

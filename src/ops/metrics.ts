@@ -149,7 +149,7 @@ export function createMetrics() {
       registers,
     }),
     resyncs: new Counter({ name: "playhead_resyncs_total", help: "Times everything shown was read again.", registers }),
-    streamValidations: new Counter({
+    streamValidations: new TalliedCounter({
       name: "playhead_stream_validations_total",
       help: "Encoders that asked to publish, by outcome: valid, why they were refused, or an error's code.",
       labelNames: ["outcome"],

@@ -31,7 +31,7 @@ const MAX_WAITING = 50_000;
 const DEADLINE_CHECK_MS = 100;
 
 /** The stream is found by the key. */
-export type KeyClaim = Omit<Claim, "streamId" | "signal">;
+export type KeyClaim = Omit<Claim, "streamId" | "keyHash" | "signal">;
 
 interface Waiter {
   /** The key's, in hex. */
@@ -75,7 +75,7 @@ export class ClaimQueue {
     this.#parts = parts;
   }
 
-  /** `hash` is the claim's, in hex. @throws the database's error, Late when time is up; AppError `overloaded` */
+  /** `hash` is the key's, in hex. @throws the database's error, Late when time is up; AppError `overloaded` */
   ask(hash: string, claim: KeyClaim): Promise<ClaimResult> {
     return new Promise((resolve, reject) => {
       if (this.#waiting.size >= MAX_WAITING) {
@@ -244,5 +244,6 @@ const UNKNOWN: ClaimResult = { valid: false, reason: "unknown" };
 
 function toWriting(waiter: Waiter, streamId: string): Writing {
   waiter.cancel = new AbortController();
-  return { waiter, claim: { ...waiter.claim, streamId, signal: waiter.cancel.signal } };
+  const keyHash = Buffer.from(waiter.hash, "hex");
+  return { waiter, claim: { ...waiter.claim, streamId, keyHash, signal: waiter.cancel.signal } };
 }

@@ -2,9 +2,9 @@ import { randomUUID } from "node:crypto";
 import { toUnavailable } from "../db/unavailable.ts";
 import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
-import type { Metrics } from "../ops/metrics.ts";
+import type { Metrics, Tally } from "../ops/metrics.ts";
 import { isStorableText } from "../protocol/ids.ts";
-import type { Verdict } from "../protocol/stream.ts";
+import { REFUSALS, type Refusal, type Verdict } from "../protocol/stream.ts";
 import { answered } from "./answer-time.ts";
 import type { Claim, Drop } from "./claim.ts";
 import { refusalOf } from "./claim-decision.ts";
@@ -19,7 +19,7 @@ import type { ConnectionOnServer } from "./session-rows.ts";
 import type { SessionStore } from "./session-store.ts";
 import type { SessionSweeper } from "./session-sweeper.ts";
 import { StatsWriter } from "./stats-writer.ts";
-import { hashStreamKey } from "./stream-key.ts";
+import { hashStreamKey, hashStreamKeyToHex } from "./stream-key.ts";
 import type { WrongKeys } from "./wrong-keys.ts";
 
 export interface PublishGateParts {
@@ -53,11 +53,12 @@ export function createPublishGate(
 ): PublishGate & { stop(): void } {
   const { keys, claims, store, outage, sweeper, wrongKeys, nginx, metrics, logger } = parts;
   const stats = new StatsWriter({ logger });
+  const tallies = tallyVerdicts(metrics);
 
   async function admit(admission: Admission): Promise<Verdict> {
     try {
       const verdict = await decide(admission);
-      metrics.streamValidations.inc({ outcome: verdict.valid ? "valid" : verdict.reason });
+      tallies[verdict.valid ? "valid" : verdict.reason].inc();
       if (verdict.valid) sweeper.arm(1000 * (admission.starts ? admission.leaseSeconds : RESERVATION_SECONDS));
       return verdict;
     } catch (error) {
@@ -69,11 +70,9 @@ export function createPublishGate(
 
   async function decide({ server, request, starts, leaseSeconds, mayOust }: Admission): Promise<Verdict> {
     assertStorable(request);
-    const keyHash = hashStreamKey(request.streamKey);
-    const hash = keyHash.toString("hex");
+    const hash = hashStreamKeyToHex(request.streamKey);
     const claim = {
       sessionId: randomUUID(),
-      keyHash,
       server: server.name,
       boot: server.boot,
       connection: request.connectionId,
@@ -106,7 +105,7 @@ export function createPublishGate(
         { streamId: cached.stream.id, server: server.name },
         "the database is away; a known key is judged by what is cached",
       );
-      return outage.admit(cached, { ...claim, streamId: cached.stream.id });
+      return outage.admit(cached, { ...claim, streamId: cached.stream.id, keyHash: Buffer.from(hash, "hex") });
     }
   }
 
@@ -221,7 +220,7 @@ export function createPublishGate(
   };
 
   function cachedRefusal({ streamKey }: PublishedConnection) {
-    const known = streamKey === null ? undefined : keys.find(hashStreamKey(streamKey).toString("hex"));
+    const known = streamKey === null ? undefined : keys.find(hashStreamKeyToHex(streamKey));
     if (known === undefined) return null;
     const { status, expiresAt } = known.stream;
     return refusalOf({ status, isExpired: expiresAt !== null && Date.parse(expiresAt) <= Date.now() });
@@ -242,6 +241,11 @@ function assertStorable(texts: {
     const message = "expected no U+0000 and no lone surrogate";
     throw new AppError("bad_request", `${path}: ${message}`, { issues: [{ path, message }] });
   }
+}
+
+function tallyVerdicts({ streamValidations }: Metrics): Record<"valid" | Refusal, Tally> {
+  const tally = (outcome: "valid" | Refusal) => [outcome, streamValidations.tally({ outcome })] as const;
+  return Object.fromEntries([...REFUSALS, "valid" as const].map(tally)) as Record<"valid" | Refusal, Tally>;
 }
 
 const STORED = ["app", "clientIp", "protocol", "sessionId", "reason"] as const;

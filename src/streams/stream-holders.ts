@@ -29,7 +29,7 @@ export class StreamHolders {
     const before = this.#holders.get(streamId);
     if (before?.sessionId === sessionId && before.server === server && before.connection === connection) {
       before.leaseMs = leaseSeconds * 1000;
-      this.hear({ sessionId });
+      this.#heard(streamId, before);
       return;
     }
     this.#forget(streamId);
@@ -44,9 +44,7 @@ export class StreamHolders {
     const streamId = this.#streamOf.get(nameOf(publisher));
     const holder = streamId === undefined ? undefined : this.#holders.get(streamId);
     if (streamId === undefined || holder === undefined) return;
-    holder.heardAt = performance.now();
-    this.#holders.delete(streamId);
-    this.#holders.set(streamId, holder);
+    this.#heard(streamId, holder);
   }
 
   drop(publisher: Publisher): void {
@@ -58,6 +56,12 @@ export class StreamHolders {
   find(streamId: string): Holder | null {
     const holder = this.#holders.get(streamId);
     return holder === undefined || performance.now() - holder.heardAt > holder.leaseMs ? null : holder;
+  }
+
+  #heard(streamId: string, holder: Holder): void {
+    holder.heardAt = performance.now();
+    this.#holders.delete(streamId);
+    this.#holders.set(streamId, holder);
   }
 
   #forget(streamId: string): void {

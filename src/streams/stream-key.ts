@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from "node:crypto";
+import { hash, randomBytes } from "node:crypto";
 import { KEY_MARK, SHOWN_KEY_CHARACTERS } from "../hide-stream-keys.ts";
 
 /*
@@ -23,7 +23,12 @@ export function makeStreamKey(): StreamKeyParts {
 }
 
 export function hashStreamKey(streamKey: string): Buffer {
-  return createHash("sha256").update(streamKey).digest();
+  return hash("sha256", streamKey, "buffer");
+}
+
+/** The same in hex. */
+export function hashStreamKeyToHex(streamKey: string): string {
+  return hash("sha256", streamKey, "hex");
 }
 
 /** Hashes in hex, as the text of a `bytea[]`. */
