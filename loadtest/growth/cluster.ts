@@ -20,17 +20,18 @@ export async function openCluster(): Promise<GrowthCluster> {
   // Where readPostgresCpu looks for it.
   const directory = join(dataDir, "postgres");
   const password = randomBytes(24).toString("base64url");
-  await initCluster({ directory, password });
-  let cluster: RunningCluster = await startCluster({ directory });
-  onEnd(() => cluster.stop());
-  const { port } = cluster;
+  let cluster: Promise<RunningCluster> = initCluster({ directory, password }).then(() => startCluster({ directory }));
+  // Before it has started: whoever ends the run meanwhile waits for it, or it would outlive the run.
+  onEnd(async () => await (await cluster.catch(() => null))?.stop());
+  const { port } = await cluster;
   const url = (database: string) => `postgres://${CLUSTER_USER}:${password}@127.0.0.1:${port}/${database}`;
   return {
     dataDir,
     url,
     async restart(settings) {
-      await cluster.stop();
-      cluster = await startCluster({ directory, port, settings });
+      await (await cluster).stop();
+      cluster = startCluster({ directory, port, settings });
+      await cluster;
     },
     async run(statement) {
       const client = new pg.Client({ connectionString: url("postgres"), application_name: "loadtest" });
