@@ -31,7 +31,7 @@ export async function describeEnvironment(): Promise<Environment> {
     readOutput("redis-server", ["--version"]).then((text) => /v=(\S+)/.exec(text ?? "")?.[1] ?? null),
     readPackageVersion(join(ROOT, "node_modules/socket.io")),
     readPackageVersion(join(ROOT, "node_modules", uws)),
-    readPackageVersion(join(ROOT, "loadtest/peers/soketi/node_modules/@soketi/soketi")),
+    readSoketiVersion(),
     readOsName(),
     readOutput("git", ["-C", ROOT, "rev-parse", "--short=10", "HEAD"]),
     // The report changes with every run; it is not what is measured.
@@ -65,6 +65,13 @@ async function readPostgresVersion(): Promise<string | null> {
 async function readPackageVersion(folder: string): Promise<string | null> {
   const text = await readFile(join(folder, "package.json"), "utf8").catch(() => null);
   return text === null ? null : (JSON.parse(text) as { version: string }).version;
+}
+
+/** Installed when it is first needed, and then exactly as its package.json says. */
+async function readSoketiVersion(): Promise<string | null> {
+  const text = await readFile(join(ROOT, "loadtest/peers/soketi/package.json"), "utf8").catch(() => null);
+  if (text === null) return null;
+  return (JSON.parse(text) as { dependencies: Record<string, string> }).dependencies["@soketi/soketi"] ?? null;
 }
 
 async function readOsName(): Promise<string> {
