@@ -38,6 +38,10 @@ export function percentageOf(watchedMs: number, durationMs: number | null): numb
 }
 
 export function toFileProgress(row: ProgressRow): FileProgress {
+  return toWireProgress(row, parseWatchedSeconds(row.watched));
+}
+
+export function toWireProgress(row: Omit<ProgressRow, "watched">, watched: [number, number][]): FileProgress {
   return {
     userId: row.userId,
     fileId: row.fileId,
@@ -46,7 +50,7 @@ export function toFileProgress(row: ProgressRow): FileProgress {
     position: row.positionMs / 1000,
     resumeAt: resumeAtMs(row.positionMs, row.endMs) / 1000,
     duration: row.durationMs === null ? null : row.durationMs / 1000,
-    watched: parseWatchedSeconds(row.watched),
+    watched,
     watchedSeconds: row.watchedMs / 1000,
     watchTimeSeconds: row.watchTimeMs / 1000,
     percentage: percentageOf(row.watchedMs, row.durationMs),

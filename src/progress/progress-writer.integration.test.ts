@@ -1,11 +1,15 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../../test/helpers/database.ts";
 import { createCatalogueStore } from "../catalogue/catalogue-store.ts";
+import { createPool } from "../db/pool.ts";
 import { createLogger } from "../logger.ts";
 import { createMetrics } from "../ops/metrics.ts";
 import type { FileProgress } from "../protocol/progress.ts";
 import { type Observation, toPendingBeat } from "./pending-beat.ts";
+import { createProgressOperations } from "./progress-operations.ts";
 import { ProgressWriter } from "./progress-writer.ts";
+
+const silent = createLogger({ level: "silent" });
 
 describe("ProgressWriter", () => {
   let database: TestDatabase;
@@ -180,5 +184,118 @@ describe("ProgressWriter", () => {
     ]);
     expect(results.map((result) => result.type)).toEqual(["written", "failed", "written"]);
     expect(await problems()).toEqual([]);
+  });
+
+  describe("by what it remembers", () => {
+    async function ids(): Promise<string> {
+      await newUser();
+      return `user-${user}`;
+    }
+
+    it("asks the database once for a heartbeat of a row that it wrote last", async () => {
+      const userId = await ids();
+      await write({ seq: 1, played: [[0, 1000]] });
+      const calls: string[] = [];
+      const pool = createPool({
+        connectionString: database.url,
+        max: 1,
+        queryTimeoutMs: 5000,
+        applicationName: "watched",
+        logger: silent,
+      });
+      pool.on("connect", (client) => {
+        const original = client.query.bind(client) as (query: { name: string }) => unknown;
+        client.query = ((query: { name: string }) => {
+          calls.push(query.name);
+          return original(query);
+        }) as never;
+      });
+      const watched = new ProgressWriter({ pool, metrics: createMetrics(), logger: silent });
+      for (const seq of [2, 3, 4]) await watched.write([beat({ userId, seq, played: [[0, seq * 1000]] })]);
+      await pool.end();
+      expect(calls).toEqual(["ask-time", "look-up-files", "look-up-rows", "write-batch", "write-batch", "write-batch"]);
+      expect(await problems()).toEqual([]);
+    });
+
+    it("goes by the row as another process left it", async () => {
+      const userId = await ids();
+      const other = new ProgressWriter({ pool: database.pool, metrics: createMetrics(), logger: silent });
+      await write({ seq: 1, played: [[0, 10_000]] });
+      await other.write([beat({ userId, session: "other", seq: 1, played: [[20_000, 30_000]] })]);
+      const progress = await write({ seq: 2, played: [[10_000, 12_000]] });
+      expect(progress).toMatchObject({ watchedSeconds: 22, watchTimeSeconds: 22 });
+      await other.write([beat({ userId, session: "other", seq: 2, played: [[30_000, 31_000]] })]);
+      expect((await write({ seq: 3, played: [[12_000, 13_000]] })).watchedSeconds).toBe(24);
+      expect(await problems()).toEqual([]);
+    });
+
+    it("does not believe that a beat changes nothing where the row is another by now", async () => {
+      const userId = await ids();
+      const late = { seq: 1, agoMs: 5000, played: [[0, 95_000]] as const };
+      expect((await write(late)).completed).toBe(true);
+      const again = { ...late, agoMs: 6000 };
+      expect((await write(again)).completed).toBe(true);
+      await database.query("UPDATE user_progress SET completed = false WHERE user_id = $1", [userId]);
+      // After an un-complete the next beat completes a row that is over its threshold.
+      const [before] = await database.query("SELECT completed, version FROM user_progress WHERE user_id = $1", [
+        userId,
+      ]);
+      expect(before?.completed).toBe(false);
+      const progress = await write(again);
+      expect(progress.completed).toBe(true);
+      expect(progress.version).toBeGreaterThan(before?.version as number);
+      expect(await problems()).toEqual([]);
+    });
+
+    it("drops what was observed before a reset that it has not heard of", async () => {
+      const userId = await ids();
+      await write({ seq: 1, played: [[0, 10_000]] });
+      await createProgressOperations({ pool: database.pool }).reset(userId, { fileId: "file" }, "tester");
+      const [result] = await writer.write([beat({ seq: 2, agoMs: 60_000, played: [[10_000, 20_000]] })]);
+      expect(result).toMatchObject({ type: "written", dropped: true, progress: { epoch: 1, watched: [] } });
+      expect((await write({ seq: 3, played: [[0, 1000]] })).watchedSeconds).toBe(1);
+      expect(await problems()).toEqual([]);
+    });
+
+    it("goes by a threshold that changed without touching its row", async () => {
+      const userId = await ids();
+      await write({ seq: 1, played: [[0, 40_000]] });
+      await database.query("UPDATE files SET completion_threshold = 0.45 WHERE id = 'file'");
+      expect((await write({ seq: 2, played: [[40_000, 46_000]] })).completed).toBe(true);
+      await database.query("UPDATE files SET completion_threshold = NULL WHERE id = 'file'");
+      const rows = await database.query("SELECT completed FROM user_progress WHERE user_id = $1", [userId]);
+      expect(rows).toEqual([{ completed: true }]);
+      expect(await problems()).toEqual([]);
+    });
+
+    it("writes where a sum was deleted by hand", async () => {
+      const userId = await ids();
+      await write({ seq: 1, played: [[0, 10_000]] });
+      await database.query("DELETE FROM lesson_progress WHERE user_id = $1", [userId]);
+      await database.query("DELETE FROM course_progress WHERE user_id = $1", [userId]);
+      expect((await write({ seq: 2, played: [[10_000, 20_000]] })).watchedSeconds).toBe(20);
+      await database.query("SELECT playhead_repair_course('course')");
+      expect(await problems()).toEqual([]);
+    });
+
+    it("raises the version of row, lesson and course with every write", async () => {
+      const userId = await ids();
+      const versions = async () => {
+        const [row] = await database.query<{ all: number[] }>(
+          `SELECT ARRAY[p.version, l.version, c.version] AS all FROM user_progress AS p
+           JOIN lesson_progress AS l ON l.user_id = p.user_id JOIN course_progress AS c ON c.user_id = p.user_id WHERE p.user_id = $1`,
+          [userId],
+        );
+        return row?.all ?? [];
+      };
+      await write({ seq: 1, played: [[0, 1000]] });
+      const [before, { version }, after] = [
+        await versions(),
+        await write({ seq: 2, played: [[1000, 2000]] }),
+        await versions(),
+      ];
+      for (const [i, value] of after.entries()) expect(value).toBeGreaterThan(before[i] as number);
+      expect(after[0]).toBe(version);
+    });
   });
 });

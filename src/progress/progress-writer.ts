@@ -1,18 +1,30 @@
-import { toPlainArray, toTextArray } from "../db/array-literal.ts";
 import type { Pool, PoolClient } from "../db/pool.ts";
 import { isConnectionError, isTransient, sqlStateOf } from "../db/sqlstate.ts";
 import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import type { FileProgress } from "../protocol/progress.ts";
-import { BATCH_STATEMENT } from "./batch-statement.ts";
-import { compareBytes, type PendingBeat } from "./pending-beat.ts";
-import { type ProgressRow, toFileProgress } from "./progress-rows.ts";
-import { toMultirange } from "./watched-ranges.ts";
+import { type DecidedBatch, decideBatch } from "./batch-decision.ts";
+import { askTime } from "./batch-look-up.ts";
+import { writeBatch } from "./batch-write.ts";
+import { DatabaseClock } from "./database-clock.ts";
+import { settleRow, toAnswer } from "./merge-beat.ts";
+import { compareBytes, type PendingBeat, rowKeyOf } from "./pending-beat.ts";
+import { RowMemory } from "./row-memory.ts";
 
 /*
- * Makes batches durable: one transaction, in it one statement that takes the locks and one that writes. A batch that
- * fails for a reason of its own is split, so that one bad row cannot hold the others back.
+ * Makes batches durable. A batch is decided by what this process remembers of its rows, or else reads, and written by one
+ * call that checks that all is still as it was: usually the only one that the database hears of it.
+ *
+ *   decided by memory ── written ──▶ COMMIT
+ *           │ something is not as it was: nothing is written
+ *           ▼
+ *   locked, all read anew, decided again ── written ──▶ COMMIT
+ *           │ somebody wrote by hand meanwhile
+ *           ▼
+ *   RowRaced: the buffer tries again
+ *
+ * A batch that fails for a reason of its own is split, so that one bad row cannot hold the others back.
  */
 
 /** What became of one entry of a batch. */
@@ -23,7 +35,7 @@ export type WriteResult =
   | { type: "unknown_file" }
   | { type: "failed"; error: AppError };
 
-/** What the statement made of an entry: done with, or to be taken apart. */
+/** What was made of an entry: done with, or to be taken apart. */
 type Outcome = WriteResult | { type: "straddles" };
 
 /** Locks that others hold make a batch wait this long, then it is split around them. */
@@ -38,16 +50,12 @@ const LOCK_NOT_AVAILABLE = "55P03";
 const QUERY_CANCELED = "57014";
 const FOREIGN_KEY_VIOLATION = "23503";
 
-/** A row appeared between the look at it and the write: somebody writes by hand. Another try sees it. */
-class RowRaced extends Error {}
+/** Of `write_beats` (migration 0008). */
+const LOCKS_TAKEN = "PH001";
+const NOT_AS_DECIDED = "PH002";
 
-interface BatchRow extends Omit<ProgressRow, "userId" | "fileId" | "courseId"> {
-  ord: number;
-  dropped: boolean;
-  straddles: boolean;
-  changed: boolean;
-  written: number;
-}
+/** A row changed between the look at it and the write: somebody writes by hand. Another try sees it. */
+class RowRaced extends Error {}
 
 export interface ProgressWriterParts {
   pool: Pool;
@@ -59,6 +67,8 @@ export interface ProgressWriterParts {
 export class ProgressWriter {
   readonly #parts: ProgressWriterParts;
   readonly #now: () => number;
+  readonly #memory = new RowMemory();
+  readonly #clock = new DatabaseClock();
 
   constructor(parts: ProgressWriterParts) {
     this.#parts = parts;
@@ -149,58 +159,98 @@ export class ProgressWriter {
     const client = await this.#parts.pool.connect();
     let broken: Error | undefined;
     try {
-      return await this.#transact(client, entries, lockTimeoutMs);
+      if (!this.#clock.isSet(this.#now())) {
+        const sentAt = this.#now();
+        this.#clock.sample(sentAt, await askTime(client));
+      }
+      return (
+        (await this.#writeRemembered(client, entries, lockTimeoutMs)) ??
+        (await this.#writeLocked(client, entries, lockTimeoutMs))
+      );
     } catch (error) {
       if (isConnectionError(error)) broken = error as Error;
-      else {
-        await client.query("ROLLBACK").catch((failure: Error) => {
-          broken = failure;
-        });
-      }
-      throw error;
+      throw sqlStateOf(error) === LOCKS_TAKEN ? new LocksBusy("the batch's locks are taken", { cause: error }) : error;
     } finally {
       client.release(broken);
     }
   }
 
-  async #transact(client: PoolClient, entries: PendingBeat[], lockTimeoutMs: number): Promise<Outcome[]> {
+  /** One call, a transaction by itself. Null where something was not as it was decided by. */
+  async #writeRemembered(client: PoolClient, entries: PendingBeat[], lockTimeoutMs: number): Promise<Outcome[] | null> {
+    const batch = await this.#decide(client, entries);
+    try {
+      const written = await this.#writeDecided(client, batch, { lockTimeoutMs, upsertEverySum: false });
+      return this.#settle(batch, written);
+    } catch (error) {
+      if (sqlStateOf(error) === NOT_AS_DECIDED) return null;
+      throw error;
+    }
+  }
+
+  /** Under the locks nobody but a stranger's hand changes what is read. */
+  async #writeLocked(client: PoolClient, entries: PendingBeat[], lockTimeoutMs: number): Promise<Outcome[]> {
     const users = entries.map((entry) => entry.userId);
     const courses = [...new Set(entries.map((entry) => entry.courseId))];
     await client.query("BEGIN");
     try {
-      await client.query(LOCK_STATEMENT, [users, courses, `${lockTimeoutMs}ms`]);
+      await takeLocks(client, [users, courses, `${lockTimeoutMs}ms`]);
+      const remembered = entries.map((entry) => this.#memory.row(rowKeyOf(entry)));
+      for (const entry of entries) {
+        this.#memory.forgetFile(entry.fileId);
+        this.#memory.forgetRow(rowKeyOf(entry));
+      }
+      const batch = await this.#decide(client, entries);
+      const written = await this.#writeDecided(client, batch, { lockTimeoutMs, upsertEverySum: true });
+      await client.query("COMMIT");
+      for (const [i, decision] of batch.decisions.entries()) {
+        if (decision.type !== "merged" || remembered[i] === undefined) continue;
+        const found = decision.change === null ? decision.row : decision.change.old;
+        if (found?.version !== remembered[i].version) this.#memory.setShared((entries[i] as PendingBeat).userId);
+      }
+      return this.#settle(batch, written);
     } catch (error) {
-      // Somebody changes a course, or another node writes these users: nothing in the batch is at fault.
-      throw sqlStateOf(error) === LOCK_NOT_AVAILABLE
-        ? new LocksBusy("the batch's locks are taken", { cause: error })
+      // Where that fails, it is what is thrown: the connection is of no use any more.
+      if (!isConnectionError(error)) await client.query("ROLLBACK");
+      throw sqlStateOf(error) === NOT_AS_DECIDED
+        ? new RowRaced("a row changed between the look at it and the write", { cause: error })
         : error;
     }
-    const { rows } = await client.query<BatchRow>({
-      name: "write-batch",
-      text: BATCH_STATEMENT,
-      values: toParameters(entries, this.#now()),
+  }
+
+  #decide(client: PoolClient, entries: PendingBeat[]): Promise<DecidedBatch> {
+    return decideBatch({ client, memory: this.#memory, clock: this.#clock, now: this.#now() }, entries);
+  }
+
+  /** The version of what was written; null where nothing was to be. */
+  async #writeDecided(
+    client: PoolClient,
+    batch: DecidedBatch,
+    how: { lockTimeoutMs: number; upsertEverySum: boolean },
+  ): Promise<{ version: number; newIds: number[] } | null> {
+    if (batch.changes.length === 0 && batch.kept.length === 0) return null;
+    const sentAt = this.#now();
+    const written = await writeBatch(client, { ...batch, ...how });
+    this.#clock.sample(sentAt, written.databaseSeconds);
+    return written;
+  }
+
+  /** After COMMIT: remembers the rows, and answers. */
+  #settle(batch: DecidedBatch, written: { version: number; newIds: number[] } | null): Outcome[] {
+    let news = 0;
+    return batch.decisions.map((decision, i): Outcome => {
+      if (decision.type !== "merged") return decision;
+      const { row, file, change, dropped } = decision;
+      const entry = batch.entries[i] as PendingBeat;
+      const key = batch.keys[i] as string;
+      if (change === null || written === null) this.#memory.setRow(entry.userId, key, row);
+      else {
+        const newId = change.old === null ? (written.newIds[news++] as number) : 0;
+        this.#memory.setRow(entry.userId, key, settleRow(change, { version: written.version, newId }));
+      }
+      if (dropped) this.#parts.metrics.droppedBeats.inc();
+      return { type: "written", dropped, progress: toAnswer(entry, row, file) };
     });
-    const changed = rows.reduce((count, row) => count + (row.changed ? 1 : 0), 0);
-    if (changed !== (rows[0]?.written ?? 0)) throw new RowRaced("a row appeared between the look at it and the write");
-    await client.query("COMMIT");
-    return this.#toOutcomes(entries, rows);
   }
-
-  #toOutcomes(entries: PendingBeat[], rows: BatchRow[]): Outcome[] {
-    const outcomes: Outcome[] = entries.map(() => ({ type: "unknown_file" }));
-    for (const row of rows) {
-      const entry = entries[row.ord - 1] as PendingBeat;
-      if (row.dropped) this.#parts.metrics.droppedBeats.inc();
-      outcomes[row.ord - 1] = row.straddles
-        ? { type: "straddles" }
-        : { type: "written", dropped: row.dropped, progress: toFileProgress(Object.assign(row, toIds(entry))) };
-    }
-    return outcomes;
-  }
-}
-
-function toIds({ userId, fileId, courseId }: PendingBeat) {
-  return { userId, fileId, courseId };
 }
 
 /** The locks of a batch were held by another for too long: no row of it is at fault. */
@@ -211,7 +261,18 @@ function courseBusy(cause: LocksBusy): AppError {
   return new AppError("unavailable", message, { retryAfterMs: LOCKED_RETRY_MS, cause });
 }
 
-const LOCK_STATEMENT = "SELECT set_config('lock_timeout', $3, true), lock_writers('batch', $1::text[], $2::text[])";
+const LOCK_STATEMENT = "SELECT set_config('lock_timeout', $3, true), lock_writers('beats', $1::text[], $2::text[])";
+
+async function takeLocks(client: PoolClient, values: [users: string[], courses: string[], timeout: string]) {
+  try {
+    await client.query(LOCK_STATEMENT, values);
+  } catch (error) {
+    // Somebody changes a course, or another node writes these users: nothing in the batch is at fault.
+    throw sqlStateOf(error) === LOCK_NOT_AVAILABLE
+      ? new LocksBusy("the batch's locks are taken", { cause: error })
+      : error;
+  }
+}
 
 function shouldSplit(error: unknown): boolean {
   if (error instanceof RowRaced) return false;
@@ -228,64 +289,4 @@ export function isWorthRetrying(error: unknown): boolean {
 /** Orders entries as rows are locked everywhere: by user, then file. */
 export function byRow(a: PendingBeat, b: PendingBeat): number {
   return compareBytes(a.userId, b.userId) || compareBytes(a.fileId, b.fileId);
-}
-
-/** The arrays of BATCH_STATEMENT. The age is computed last: it includes the time waited here. */
-function toParameters(entries: PendingBeat[], now: number): string[] {
-  const writers = entries.map(toWriterColumns);
-  return [
-    toTextArray(entries.map((entry) => entry.userId)),
-    toTextArray(entries.map((entry) => entry.fileId)),
-    toTextArray(entries.map((entry) => entry.courseId)),
-    toPlainArray(entries.map((entry) => entry.position.positionMs)),
-    toPlainArray(entries.map((entry) => Math.max(0, now - entry.position.observedAtMs))),
-    toTextArray(entries.map((entry) => toMultirange(entry.played))),
-    toTextArray(entries.map((entry) => entry.position.session)),
-    toPlainArray(entries.map((entry) => entry.position.seq)),
-    toPlainArray(entries.map((entry) => entry.epoch)),
-    toTextArray(writers.map((columns) => columns.lastSession)),
-    toPlainArray(writers.map((columns) => columns.lastSeq)),
-    toTextArray(writers.map((columns) => columns.leadSession)),
-    toTextArray(writers.map((columns) => columns.leadSeqs)),
-    toTextArray(writers.map((columns) => columns.leadClaims)),
-    toPlainArray(writers.map((columns) => columns.claim)),
-    toPlainArray(entries.map((entry) => entry.reportedBp)),
-    toPlainArray(entries.map((entry) => entry.reportedDone)),
-    toPlainArray(entries.map((entry) => Math.max(0, entry.position.observedAtMs - entry.oldestAtMs))),
-  ];
-}
-
-interface WriterColumns {
-  lastSession: string | null;
-  lastSeq: number | null;
-  leadSession: string | null;
-  leadSeqs: string | null;
-  leadClaims: string | null;
-  claim: number;
-}
-
-const NO_CLAIM: WriterColumns = {
-  lastSession: null,
-  lastSeq: null,
-  leadSession: null,
-  leadSeqs: null,
-  leadClaims: null,
-  claim: 0,
-};
-
-/** What the row's last writer becomes, and what is judged against the one before: nulls where a single beat says it all. */
-function toWriterColumns({ position, claims, lastSession, lastSeq }: PendingBeat): WriterColumns {
-  const isLast = lastSession === position.session && lastSeq === position.seq;
-  const last = isLast ? NO_CLAIM : { ...NO_CLAIM, lastSession, lastSeq };
-  if (claims === null) return last;
-  const { session, seqs, lengthsMs, moreMs } = claims;
-  const isAlone = seqs.length === 1 && moreMs === 0 && session === position.session && seqs[0] === position.seq;
-  if (isAlone) return { ...last, claim: lengthsMs[0] ?? 0 };
-  return {
-    ...last,
-    leadSession: session,
-    leadSeqs: toPlainArray(seqs),
-    leadClaims: toPlainArray(lengthsMs),
-    claim: moreMs,
-  };
 }

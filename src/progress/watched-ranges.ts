@@ -1,6 +1,6 @@
 /*
  * Ranges of the media in whole, half-open milliseconds: [from, to). A list is sorted and its ranges neither touch nor
- * overlap. Gaps are closed by the database alone, so that the rule is in one place.
+ * overlap. Gaps are closed where a row's own ranges are joined (watched-union.ts), so that the rule is in one place.
  */
 
 export type Range = readonly [fromMs: number, toMs: number];

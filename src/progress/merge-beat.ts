@@ -1,0 +1,269 @@
+import type { FileProgress } from "../protocol/progress.ts";
+import { compareBytes, type PendingBeat } from "./pending-beat.ts";
+import { toWireProgress } from "./progress-rows.ts";
+import type { Range } from "./watched-ranges.ts";
+import { cutAt, joinWatched, type WatchedUnion } from "./watched-union.ts";
+
+/*
+ * What a heartbeat makes of its row: every rule of progress that needs the stored row is here, once. Pure: the row is
+ * what was read or written last, and the database writes the outcome only where the row still has the version that it
+ * was decided by. Times are microseconds of the database's clock since 1970, as precise as it keeps them.
+ */
+
+/** Past this many ranges a beat that does not lower their number earns nothing. */
+export const MAX_FRAGMENTS = 128;
+/** A return to a file after this long is logged as `resumed`. */
+const RESUMED_AFTER_US = 5 * 60 * 1_000_000;
+
+/** A row of user_progress. What follows from it is another, until that is written: see `settleRow`. */
+export interface StoredRow {
+  id: number;
+  version: number;
+  lessonId: string;
+  positionMs: number;
+  watched: readonly Range[];
+  watchedMs: number;
+  watchTimeMs: number;
+  reportedBp: number;
+  completed: boolean;
+  completionSource: string | null;
+  epoch: number;
+  resetAtUs: number | null;
+  lastWatchedUs: number | null;
+  positionSession: string | null;
+  positionSeq: number | null;
+  writerSession: string | null;
+  writerSeq: number | null;
+  beatAtUs: number | null;
+  /** The catalogue's facts that the contribution was counted with. */
+  durationMs: number | null;
+  counted: boolean;
+  contributionMs: number;
+}
+
+/** What the catalogue says of a file, and which catalogue says so. */
+export interface CatalogueFile {
+  fileId: string;
+  lessonId: string;
+  courseId: string;
+  durationMs: number | null;
+  counted: boolean;
+  completeAtMs: number | null;
+  endMs: number | null;
+  catalogueVersion: number;
+}
+
+export type Activity = "started" | "resumed" | "completed";
+
+/** What is to be written of a row; `id` and `version` of `next` are those of `old`, or 0, until it is written. */
+export interface RowChange {
+  userId: string;
+  file: CatalogueFile;
+  old: StoredRow | null;
+  next: StoredRow;
+  /** The one range that the row gets more; null where it gets none, or where the ranges are to be written anew. */
+  added: Range | null;
+  hasOtherRanges: boolean;
+  activities: readonly Activity[];
+}
+
+export type Merged =
+  | { type: "changed"; change: RowChange }
+  /** Nothing is written. `dropped`: the beat belongs to before a reset. */
+  | { type: "kept"; row: StoredRow; dropped: boolean }
+  /** Of the beats that were merged some were observed before a reset and some after: they are to be written one by one. */
+  | { type: "straddles" };
+
+/** When the beat was observed, and the oldest of those merged into it. */
+export interface Observed {
+  atUs: number;
+  oldestUs: number;
+  /** Now, by the same clock. */
+  nowUs: number;
+}
+
+export function mergeBeat(old: StoredRow | null, file: CatalogueFile, beat: PendingBeat, observed: Observed): Merged {
+  const resetAtUs = old?.resetAtUs ?? null;
+  if (old !== null && isOutdated(old, beat, observed.atUs)) return { type: "kept", row: old, dropped: true };
+  if (resetAtUs !== null && observed.oldestUs <= resetAtUs) return { type: "straddles" };
+
+  const { position } = beat;
+  const newer = old === null || isNewer(old, position, observed.atUs);
+  const union = joinUnlessShattered(old, file.durationMs === null ? beat.played : cutAt(beat.played, file.durationMs));
+  const watchedMs = union === null || union === "shattered" ? (old?.watchedMs ?? 0) : union.watchedMs;
+  const growthMs = watchedMs - (old?.watchedMs ?? 0);
+  const watchTimeMs = (old?.watchTimeMs ?? 0) + (union === "shattered" ? 0 : earnedMs(old, beat, growthMs));
+  const isOverThreshold = file.completeAtMs !== null && watchedMs >= file.completeAtMs;
+  const completed = old?.completed === true || beat.reportedDone || isOverThreshold;
+  const reportedBp = Math.max(old?.reportedBp ?? 0, beat.reportedBp);
+  if (
+    old !== null &&
+    !newer &&
+    !isStale(old, file) &&
+    watchedMs === old.watchedMs &&
+    watchTimeMs === old.watchTimeMs &&
+    completed === old.completed &&
+    reportedBp === old.reportedBp
+  ) {
+    return { type: "kept", row: old, dropped: false };
+  }
+  const isJoined = union !== null && union !== "shattered";
+  const next: StoredRow = {
+    id: old === null ? 0 : old.id,
+    version: old === null ? 0 : old.version,
+    lessonId: file.lessonId,
+    positionMs: newer ? Math.min(position.positionMs, file.durationMs ?? Number.POSITIVE_INFINITY) : old.positionMs,
+    watched: isJoined ? union.watched : (old?.watched ?? []),
+    watchedMs,
+    watchTimeMs,
+    reportedBp,
+    completed,
+    completionSource: old?.completionSource ?? sourceOf(completed, isOverThreshold),
+    epoch: old === null ? 0 : old.epoch,
+    resetAtUs,
+    lastWatchedUs: newer ? observed.atUs : old.lastWatchedUs,
+    positionSession: newer ? position.session : old.positionSession,
+    positionSeq: newer ? position.seq : old.positionSeq,
+    writerSession: beat.lastSession,
+    writerSeq:
+      old !== null && old.writerSession === beat.lastSession
+        ? Math.max(old.writerSeq ?? beat.lastSeq, beat.lastSeq)
+        : beat.lastSeq,
+    beatAtUs: observed.nowUs,
+    durationMs: file.durationMs,
+    counted: file.counted,
+    contributionMs: 0,
+  };
+  next.contributionMs = contributionOf(next);
+  const added = isJoined ? union.added : null;
+  return {
+    type: "changed",
+    change: {
+      userId: beat.userId,
+      file,
+      old,
+      next,
+      added,
+      hasOtherRanges: isJoined && added === null,
+      activities: activitiesOf(old, next),
+    },
+  };
+}
+
+/**
+ * The row as it is after it was written: the one that is remembered, with what it became. It is kept because millions of
+ * rows that live for one beat each are what a garbage collector is worst at.
+ */
+export function settleRow({ old, next }: RowChange, written: { version: number; newId: number }): StoredRow {
+  next.version = written.version;
+  if (old === null) {
+    next.id = written.newId;
+    return next;
+  }
+  old.version = next.version;
+  old.lessonId = next.lessonId;
+  old.positionMs = next.positionMs;
+  old.watched = next.watched;
+  old.watchedMs = next.watchedMs;
+  old.watchTimeMs = next.watchTimeMs;
+  old.reportedBp = next.reportedBp;
+  old.completed = next.completed;
+  old.completionSource = next.completionSource;
+  old.lastWatchedUs = next.lastWatchedUs;
+  old.positionSession = next.positionSession;
+  old.positionSeq = next.positionSeq;
+  old.writerSession = next.writerSession;
+  old.writerSeq = next.writerSeq;
+  old.beatAtUs = next.beatAtUs;
+  old.durationMs = next.durationMs;
+  old.counted = next.counted;
+  old.contributionMs = next.contributionMs;
+  return old;
+}
+
+function isOutdated(row: StoredRow, beat: PendingBeat, observedUs: number): boolean {
+  return (beat.epoch !== null && beat.epoch < row.epoch) || (row.resetAtUs !== null && observedUs <= row.resetAtUs);
+}
+
+/** The order of (observed, session, seq), sessions by bytes. Before a row that nobody was seen in, everything is newer. */
+function isNewer(row: StoredRow, { session, seq }: PendingBeat["position"], observedUs: number): boolean {
+  if (row.lastWatchedUs === null) return true;
+  if (observedUs !== row.lastWatchedUs) return observedUs > row.lastWatchedUs;
+  if (row.positionSession === null) return false;
+  if (session !== row.positionSession) return compareBytes(session, row.positionSession) > 0;
+  return row.positionSeq !== null && seq > row.positionSeq;
+}
+
+/** Null where nothing is new; `shattered`: too many fragments, and no fewer than before. */
+function joinUnlessShattered(row: StoredRow | null, played: readonly Range[]): WatchedUnion | "shattered" | null {
+  const old = row?.watched ?? [];
+  const union = joinWatched(old, played);
+  if (union === null || union.watched.length <= MAX_FRAGMENTS || union.watched.length < old.length) return union;
+  return "shattered";
+}
+
+/** Time spent: once a (session, seq); without a number as much as the union grew. */
+function earnedMs(row: StoredRow | null, { claims, position }: PendingBeat, growthMs: number): number {
+  if (claims === null || position.seq < 0) return growthMs;
+  const { writerSession = null, writerSeq = null } = row ?? {};
+  let earned = claims.moreMs;
+  for (let i = 0; i < claims.seqs.length; i++) {
+    const isOfAnother = writerSession !== claims.session;
+    if (isOfAnother || writerSeq === null || (claims.seqs[i] as number) > writerSeq) earned += claims.lengthsMs[i] ?? 0;
+  }
+  return earned;
+}
+
+/** Whether the row was counted by another catalogue. */
+function isStale(row: StoredRow, file: CatalogueFile): boolean {
+  return row.durationMs !== file.durationMs || row.counted !== file.counted || row.lessonId !== file.lessonId;
+}
+
+function sourceOf(completed: boolean, isOverThreshold: boolean): string | null {
+  if (isOverThreshold) return "auto";
+  return completed ? "reported" : null;
+}
+
+/** As the generated column of the same name (migration 0002) has it. */
+function contributionOf({ counted, durationMs, completed, watchedMs, reportedBp }: StoredRow): number {
+  if (!counted || durationMs === null) return 0;
+  if (completed) return durationMs;
+  const reportedMs = Math.floor((durationMs * reportedBp) / 10_000);
+  return Math.min(Math.max(watchedMs, reportedMs), Math.floor((durationMs * 999) / 1000));
+}
+
+const NO_ACTIVITY: readonly Activity[] = [];
+
+function activitiesOf(old: StoredRow | null, next: StoredRow): readonly Activity[] {
+  const isCompleted = next.completed && old?.completed !== true;
+  const isResumed =
+    old !== null && old.beatAtUs !== null && next.beatAtUs !== null && old.beatAtUs < next.beatAtUs - RESUMED_AFTER_US;
+  if (old !== null && !isResumed && !isCompleted) return NO_ACTIVITY;
+  const activities: Activity[] = [];
+  if (old === null) activities.push("started");
+  if (isResumed) activities.push("resumed");
+  if (isCompleted) activities.push("completed");
+  return activities;
+}
+
+/** What the player is answered. */
+export function toAnswer(beat: PendingBeat, row: StoredRow, file: CatalogueFile): FileProgress {
+  return toWireProgress(
+    {
+      userId: beat.userId,
+      fileId: beat.fileId,
+      courseId: beat.courseId,
+      lessonId: file.lessonId,
+      durationMs: file.durationMs,
+      endMs: file.endMs,
+      positionMs: row.positionMs,
+      watchedMs: row.watchedMs,
+      watchTimeMs: row.watchTimeMs,
+      completed: row.completed,
+      lastWatchedMs: row.lastWatchedUs === null ? null : row.lastWatchedUs / 1000,
+      epoch: row.epoch,
+      version: row.version,
+    },
+    row.watched.map(([from, to]): [number, number] => [from / 1000, to / 1000]),
+  );
+}

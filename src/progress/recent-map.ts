@@ -1,0 +1,31 @@
+/** A map that keeps what was asked for or set lately: between `limit` and twice as many entries, once it is full. */
+export class RecentMap<K, V> {
+  readonly #limit: number;
+  #young = new Map<K, V>();
+  #old = new Map<K, V>();
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  get(key: K): V | undefined {
+    const found = this.#young.get(key);
+    if (found !== undefined) return found;
+    const older = this.#old.get(key);
+    if (older !== undefined) this.set(key, older);
+    return older;
+  }
+
+  set(key: K, value: V): void {
+    if (this.#young.size >= this.#limit && !this.#young.has(key)) {
+      this.#old = this.#young;
+      this.#young = new Map();
+    }
+    this.#young.set(key, value);
+  }
+
+  delete(key: K): void {
+    this.#young.delete(key);
+    this.#old.delete(key);
+  }
+}

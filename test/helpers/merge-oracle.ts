@@ -1,0 +1,187 @@
+import { toPlainArray, toTextArray } from "../../src/db/array-literal.ts";
+import { MAX_FRAGMENTS } from "../../src/progress/merge-beat.ts";
+import type { PendingBeat } from "../../src/progress/pending-beat.ts";
+import { toMultirange } from "../../src/progress/watched-ranges.ts";
+import { CLOSED_GAP_MS } from "../../src/progress/watched-union.ts";
+
+/*
+ * The rules of progress a second time, in SQL, over PostgreSQL's own multiranges and row comparisons: what a batch of
+ * heartbeats makes of its rows. Reads the tables, writes nothing. `$19` is now.
+ */
+
+/** A beat beside its file and its row. `dropped`: it belongs to before a reset. */
+const SEEN = `
+    SELECT b.ord, b.user_id, b.file_id, b.session, b.seq, b.lead_session, b.lead_seqs, b.lead_claims, b.claim, b.reported_done,
+      coalesce(b.last_session, b.session) AS last_session, coalesce(b.last_seq, b.seq) AS last_seq,
+      least(b.position_ms, f.duration_ms) AS seen_position_ms,
+      $19::timestamptz - b.age_ms * interval '1 millisecond' AS observed_at,
+      b.older_ms * interval '1 millisecond' AS older,
+      CASE WHEN upper(b.played) > f.duration_ms THEN b.played * int4multirange(int4range(0, f.duration_ms)) ELSE b.played END AS played,
+      greatest(p.reported_bp, b.reported_bp) AS reported_bp,
+      f.lesson_id, f.course_id, f.duration_ms, f.counted, f.complete_at_ms, coalesce(f.credits_at_ms, f.duration_ms) AS end_ms,
+      p.id, p.version AS old_version, p.beat_at AS old_beat_at, p.position_ms AS old_position_ms,
+      p.last_watched, p.position_session, p.position_seq, p.writer_session, p.writer_seq, p.reported_bp AS old_reported_bp,
+      coalesce(p.watched, '{}') AS old_watched, coalesce(p.watched_ms, 0) AS old_watched_ms,
+      coalesce(p.watch_time_ms, 0) AS old_watch_time_ms, p.completed IS TRUE AS was_completed, p.completion_source,
+      coalesce(p.epoch, 0) AS epoch, b.epoch < p.epoch AS outdated, p.reset_at,
+      (p.duration_ms, p.counted, p.lesson_id) IS DISTINCT FROM (f.duration_ms, f.counted, f.lesson_id) AS stale
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::float8[], $6::int4multirange[], $7::text[], $8::bigint[],
+        $9::integer[], $10::text[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::bigint[], $16::integer[], $17::boolean[], $18::float8[])
+      WITH ORDINALITY AS b (user_id, file_id, course_id, position_ms, age_ms, played, session, seq,
+        epoch, last_session, last_seq, lead_session, lead_seqs, lead_claims, claim, reported_bp, reported_done, older_ms, ord)
+    CROSS JOIN LATERAL (SELECT * FROM files AS f WHERE f.id = b.file_id OFFSET 0) AS f
+    LEFT JOIN LATERAL (SELECT * FROM user_progress AS p WHERE p.user_id = b.user_id AND p.file_id = b.file_id OFFSET 0) AS p ON true
+    WHERE f.course_id = b.course_id
+    OFFSET 0`;
+
+/**
+ * Which position is newer, and the union where it is more than what the row has. `straddles`: of the heartbeats that
+ * were merged some were observed before a reset and some after, so they are to be written one by one.
+ */
+const JOINED = `
+    SELECT s.*, (s.last_watched IS NULL OR (s.observed_at, s.session, s.seq) > (s.last_watched, s.position_session, s.position_seq))
+        AND NOT s.dropped AS newer,
+      (NOT s.dropped AND s.observed_at - s.older <= s.reset_at) IS TRUE AS straddles,
+      CASE WHEN NOT (s.dropped OR s.played <@ s.old_watched) THEN s.old_watched + s.played END AS joined
+    FROM (SELECT v.*, (v.outdated OR v.observed_at <= v.reset_at) IS TRUE AS dropped FROM (${SEEN}) AS v OFFSET 0) AS s
+    OFFSET 0`;
+
+/** Nothing new; one range without a gap, as whoever watches from the start has; or several, to be taken apart. */
+const UNION = `
+      SELECT j.old_watched AS watched, j.old_watched_ms AS watched_ms, 0 AS fragments WHERE j.joined IS NULL
+      UNION ALL
+      SELECT j.joined, upper(j.joined) - lower(j.joined), 1 WHERE int4multirange(range_merge(j.joined)) = j.joined
+      UNION ALL
+      SELECT range_agg(int4range(lower(r), upper(r) - ${CLOSED_GAP_MS})), sum(upper(r) - lower(r) - ${CLOSED_GAP_MS})::integer, count(*)
+      FROM unnest((SELECT range_agg(int4range(lower(r), upper(r) + ${CLOSED_GAP_MS})) FROM unnest(j.joined) AS r)) AS r
+      WHERE int4multirange(range_merge(j.joined)) <> j.joined
+      HAVING count(*) > 0`;
+
+/** What the beat earns. `shattered`: too many fragments, and no fewer than before. */
+const EARNED = `
+    SELECT j.*, u.watched_ms - j.old_watched_ms AS union_growth_ms, shattered,
+      CASE WHEN shattered THEN j.old_watched ELSE u.watched END AS watched,
+      CASE WHEN shattered THEN j.old_watched_ms ELSE u.watched_ms END AS watched_ms
+    FROM (${JOINED}) AS j
+    CROSS JOIN LATERAL (${UNION}) AS u
+    CROSS JOIN LATERAL (
+      SELECT u.fragments > ${MAX_FRAGMENTS} AND u.fragments >= (SELECT count(*) FROM unnest(j.old_watched)) AS shattered
+    ) AS f
+    OFFSET 0`;
+
+/** Time spent: once a (session, seq); without a number as much as the union grew. */
+const COUNTED = `
+    SELECT e.*, e.was_completed OR (NOT e.dropped AND (e.reported_done OR (e.watched_ms >= e.complete_at_ms) IS TRUE)) AS completed,
+      e.old_watch_time_ms + CASE
+        WHEN e.dropped OR e.shattered THEN 0
+        WHEN e.seq < 0 THEN e.union_growth_ms
+        WHEN e.lead_seqs IS NULL THEN CASE WHEN e.writer_session = e.session AND e.writer_seq >= e.seq THEN 0 ELSE e.claim END
+        ELSE e.claim + (
+          SELECT coalesce(sum(length), 0) FROM unnest(e.lead_seqs::bigint[], e.lead_claims::bigint[]) AS l (seq, length)
+          WHERE e.writer_session IS DISTINCT FROM e.lead_session OR l.seq > e.writer_seq)::bigint
+      END AS watch_time_ms
+    FROM (${EARNED}) AS e
+    OFFSET 0`;
+
+const MERGED = `
+SELECT c.ord::integer, c.id IS NULL AS fresh, c.dropped, c.straddles, c.watched::text, c.watched_ms AS "watchedMs",
+  c.watch_time_ms::integer AS "watchTimeMs", c.reported_bp AS "reportedBp", c.completed,
+  CASE WHEN c.newer OR c.id IS NULL THEN c.seen_position_ms ELSE c.old_position_ms END AS "positionMs",
+  (extract(epoch FROM CASE WHEN c.newer THEN c.observed_at ELSE c.last_watched END) * 1000000)::float8 AS "lastWatchedUs",
+  CASE WHEN c.newer THEN c.session ELSE c.position_session END AS "positionSession",
+  (CASE WHEN c.newer THEN c.seq ELSE c.position_seq END)::integer AS "positionSeq",
+  c.last_session AS "writerSession",
+  (CASE WHEN c.writer_session = c.last_session THEN greatest(c.writer_seq, c.last_seq) ELSE c.last_seq END)::integer AS "writerSeq",
+  CASE
+    WHEN c.completion_source IS NOT NULL THEN c.completion_source
+    WHEN c.watched_ms >= c.complete_at_ms THEN 'auto'
+    WHEN c.completed THEN 'reported'
+  END AS "completionSource",
+  (NOT c.dropped AND NOT c.straddles AND (c.id IS NULL OR c.newer OR c.stale OR c.watched_ms <> c.old_watched_ms
+    OR c.watch_time_ms <> c.old_watch_time_ms OR c.completed <> c.was_completed OR c.reported_bp <> c.old_reported_bp)) IS TRUE AS changed
+FROM (${COUNTED}) AS c
+ORDER BY c.ord`;
+
+export interface OracleRow {
+  ord: number;
+  fresh: boolean;
+  dropped: boolean;
+  straddles: boolean;
+  changed: boolean;
+  watched: string;
+  watchedMs: number;
+  watchTimeMs: number;
+  reportedBp: number;
+  completed: boolean;
+  completionSource: string | null;
+  positionMs: number;
+  lastWatchedUs: number | null;
+  positionSession: string | null;
+  positionSeq: number | null;
+  writerSession: string | null;
+  writerSeq: number | null;
+}
+
+/** `nowMs` by the clock of the beats, which is `nowAt` by the database's. */
+export function toOracleQuery(entries: PendingBeat[], { nowMs, nowAt }: { nowMs: number; nowAt: string }) {
+  return { text: MERGED, values: [...toParameters(entries, nowMs), nowAt] };
+}
+
+function toParameters(entries: PendingBeat[], now: number): string[] {
+  const writers = entries.map(toWriterColumns);
+  return [
+    toTextArray(entries.map((entry) => entry.userId)),
+    toTextArray(entries.map((entry) => entry.fileId)),
+    toTextArray(entries.map((entry) => entry.courseId)),
+    toPlainArray(entries.map((entry) => entry.position.positionMs)),
+    toPlainArray(entries.map((entry) => Math.max(0, now - entry.position.observedAtMs))),
+    toTextArray(entries.map((entry) => toMultirange(entry.played))),
+    toTextArray(entries.map((entry) => entry.position.session)),
+    toPlainArray(entries.map((entry) => entry.position.seq)),
+    toPlainArray(entries.map((entry) => entry.epoch)),
+    toTextArray(writers.map((columns) => columns.lastSession)),
+    toPlainArray(writers.map((columns) => columns.lastSeq)),
+    toTextArray(writers.map((columns) => columns.leadSession)),
+    toTextArray(writers.map((columns) => columns.leadSeqs)),
+    toTextArray(writers.map((columns) => columns.leadClaims)),
+    toPlainArray(writers.map((columns) => columns.claim)),
+    toPlainArray(entries.map((entry) => entry.reportedBp)),
+    toPlainArray(entries.map((entry) => entry.reportedDone)),
+    toPlainArray(entries.map((entry) => Math.max(0, entry.position.observedAtMs - entry.oldestAtMs))),
+  ];
+}
+
+interface WriterColumns {
+  lastSession: string | null;
+  lastSeq: number | null;
+  leadSession: string | null;
+  leadSeqs: string | null;
+  leadClaims: string | null;
+  claim: number;
+}
+
+const NO_CLAIM: WriterColumns = {
+  lastSession: null,
+  lastSeq: null,
+  leadSession: null,
+  leadSeqs: null,
+  leadClaims: null,
+  claim: 0,
+};
+
+/** What the row's last writer becomes, and what is judged against the one before: nulls where a single beat says it all. */
+function toWriterColumns({ position, claims, lastSession, lastSeq }: PendingBeat): WriterColumns {
+  const isLast = lastSession === position.session && lastSeq === position.seq;
+  const last = isLast ? NO_CLAIM : { ...NO_CLAIM, lastSession, lastSeq };
+  if (claims === null) return last;
+  const { session, seqs, lengthsMs, moreMs } = claims;
+  const isAlone = seqs.length === 1 && moreMs === 0 && session === position.session && seqs[0] === position.seq;
+  if (isAlone) return { ...last, claim: lengthsMs[0] ?? 0 };
+  return {
+    ...last,
+    leadSession: session,
+    leadSeqs: toPlainArray(seqs),
+    leadClaims: toPlainArray(lengthsMs),
+    claim: moreMs,
+  };
+}
