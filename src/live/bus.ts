@@ -1,4 +1,5 @@
 import type { PlayerState } from "../protocol/heartbeat.ts";
+import { PresenceDemand, type PresenceKind } from "./presence-demand.ts";
 
 /*
  * What nodes tell each other. A channel a course and a channel a user; a node subscribes only to those its own rooms
@@ -79,11 +80,14 @@ export interface Bus {
    * @returns the way to end that
    */
   wantPresence(channel: string): () => void;
+  /** Whether anybody, here or at another process, wants the viewers of a course or of a user. */
+  isPresenceWanted(kind: PresenceKind, id: string): boolean;
 }
 
 /** The bus of a process that runs alone. */
 export function createMemoryBus(): Bus {
   const local = new LocalHandlers();
+  const demand = new PresenceDemand();
   return {
     publish: (channel, message) => local.deliver(channel, message),
     subscribe(channel, handler) {
@@ -91,7 +95,11 @@ export function createMemoryBus(): Bus {
       return { ready: Promise.resolve(), leave: () => local.remove(channel, handler) };
     },
     unsubscribe: (channel, handler) => local.remove(channel, handler),
-    wantPresence: () => () => undefined,
+    wantPresence(channel) {
+      demand.want(channel);
+      return () => demand.wantNoMore(channel);
+    },
+    isPresenceWanted: (kind, id) => demand.isWanted(kind, id),
   };
 }
 

@@ -10,7 +10,7 @@ import { beginAnew, type Member, Room, type Subscriber } from "./room.ts";
 import { RoomIndex } from "./room-index.ts";
 import { RoomReader } from "./room-reader.ts";
 import type { TopicSource } from "./topic-source.ts";
-import { concerns, isOfStreams } from "./topic-view.ts";
+import { isOfStreams } from "./topic-view.ts";
 
 /*
  * Shows topics to whoever watches them. Changes are conflated: a room reads what changed at most once a frame
@@ -122,8 +122,11 @@ export class LiveHub {
   /** A player reported: told to this node's rooms, and over the bus to the other nodes'. */
   report(report: PresenceReport): void {
     if (!this.presence.apply(report, { isLocal: true })) return;
-    this.#parts.bus.publish(channels.course(report.courseId), { type: "present", report });
-    this.#parts.bus.publish(channels.user(report.userId), { type: "present", report });
+    const { bus } = this.#parts;
+    const { courseId, userId } = report;
+    // Most are watched by nobody, and heartbeats are many.
+    if (bus.isPresenceWanted("course", courseId)) bus.publish(channels.course(courseId), { type: "present", report });
+    if (bus.isPresenceWanted("user", userId)) bus.publish(channels.user(userId), { type: "present", report });
   }
 
   /**
@@ -241,11 +244,11 @@ export class LiveHub {
   }
 
   #viewersOf(room: Room): Present[] {
-    return this.presence.viewersOf(room.courseId, (report) => concerns(room.topic, report));
+    return this.presence.viewersOf(room.topic, room.courseId);
   }
 
   #countViewers(room: Room): number {
-    return this.presence.count(room.courseId, (report) => concerns(room.topic, report));
+    return this.presence.count(room.topic, room.courseId);
   }
 
   #schedule(room: Room, gatherMs = GATHER_MS): void {

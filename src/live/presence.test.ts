@@ -1,9 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { Topic } from "../protocol/dashboard.ts";
 import type { PresenceReport } from "./bus.ts";
 import { Presence } from "./presence.ts";
 
 const LEASE_MS = 30_000;
-const everyone = () => true;
+const COURSE: Topic = { kind: "course", courseId: "c1" };
 const HERE = { isLocal: true };
 
 let gone: string[];
@@ -38,12 +39,12 @@ describe("a viewer", () => {
   it("is there for its lease, and gone after it, at the last reported position", () => {
     presence.apply(toReport(), HERE);
     vi.advanceTimersByTime(LEASE_MS - 1000);
-    expect(presence.viewersOf("c1", everyone)).toEqual([
+    expect(presence.viewersOf(COURSE, "c1")).toEqual([
       { userId: "alice", fileId: "f1", position: 10, state: "playing", rate: 1, ageMs: LEASE_MS - 1000 },
     ]);
     expect(gone).toEqual([]);
     vi.advanceTimersByTime(2000);
-    expect(presence.viewersOf("c1", everyone)).toEqual([]);
+    expect(presence.viewersOf(COURSE, "c1")).toEqual([]);
     expect(presence.find(toReport())).toBeNull();
     expect(gone).toEqual(["alice f1"]);
   });
@@ -67,7 +68,7 @@ describe("a viewer", () => {
       vi.advanceTimersByTime(10_000);
     }
     expect(gone).toEqual([]);
-    expect(presence.viewersOf("c1", everyone)).toMatchObject([{ position: 10, state: "paused" }]);
+    expect(presence.viewersOf(COURSE, "c1")).toMatchObject([{ position: 10, state: "paused" }]);
   });
 
   it("is not moved back by another device that saw it earlier", () => {
@@ -89,9 +90,40 @@ describe("a viewer", () => {
     presence.apply(toReport({ fileId: "f2" }), HERE);
     presence.apply(toReport({ userId: "bob" }), HERE);
     presence.apply(toReport({ courseId: "c2", fileId: "f9" }), HERE);
-    expect(presence.viewersOf("c1", everyone)).toHaveLength(3);
-    expect(presence.viewersOf("c2", everyone)).toHaveLength(1);
-    expect(presence.viewersOf("c3", everyone)).toEqual([]);
-    expect(presence.viewersOf(null, (report) => report.userId === "alice")).toHaveLength(3);
+    expect(presence.viewersOf(COURSE, "c1")).toHaveLength(3);
+    expect(presence.viewersOf({ kind: "course", courseId: "c2" }, "c2")).toHaveLength(1);
+    expect(presence.viewersOf({ kind: "course", courseId: "c3" }, "c3")).toEqual([]);
+    expect(presence.viewersOf({ kind: "user", userId: "alice" }, null)).toHaveLength(3);
+  });
+
+  it("counts in every topic that shows it, as long as it is there", () => {
+    presence.apply(toReport(), HERE);
+    presence.apply(toReport({ fileId: "f2", lessonId: "l2" }), HERE);
+    presence.apply(toReport({ userId: "bob" }), HERE);
+    presence.apply(toReport({ courseId: "c2", fileId: "f9", lessonId: "l9" }), HERE);
+    // The file moved to another lesson.
+    presence.apply(toReport({ userId: "bob", lessonId: "l2", position: 11 }), HERE);
+    const topics: [Topic, string | null, number][] = [
+      [COURSE, "c1", 3],
+      [{ kind: "lesson", lessonId: "l1" }, "c1", 1],
+      [{ kind: "lesson", lessonId: "l2" }, "c1", 2],
+      [{ kind: "file", fileId: "f1" }, "c1", 2],
+      [{ kind: "file", fileId: "f2" }, "c1", 1],
+      [{ kind: "learner", courseId: "c1", userId: "alice" }, "c1", 2],
+      [{ kind: "user", userId: "alice" }, null, 3],
+      [{ kind: "user", userId: "carol" }, null, 0],
+    ];
+    for (const [topic, courseId, count] of topics) {
+      expect(presence.count(topic, courseId)).toBe(count);
+      expect(presence.viewersOf(topic, courseId)).toHaveLength(count);
+    }
+    vi.advanceTimersByTime(LEASE_MS - 1000);
+    presence.apply(toReport({ position: 12 }), HERE);
+    vi.advanceTimersByTime(2000);
+    expect(gone.sort()).toEqual(["alice f2", "alice f9", "bob f1"]);
+    for (const [topic, courseId] of topics) {
+      expect(presence.count(topic, courseId)).toBe(presence.viewersOf(topic, courseId).length);
+    }
+    expect(presence.count(COURSE, "c1")).toBe(1);
   });
 });

@@ -1,4 +1,4 @@
-import type { Present } from "../protocol/dashboard.ts";
+import type { Present, Topic } from "../protocol/dashboard.ts";
 import type { PresenceReport } from "./bus.ts";
 
 /*
@@ -12,6 +12,53 @@ interface Viewer {
   leaseUntil: number;
   /** Its player is connected to this process. */
   isLocal: boolean;
+  /** The same user at another file of the course: hardly ever. */
+  next: Viewer | null;
+}
+
+/** Of one course. Every heartbeat looks here: by the user, without a key of both that would be made each time. */
+class CourseViewers {
+  readonly users = new Map<string, Viewer>();
+  size = 0;
+  readonly byLesson = new Map<string, number>();
+  readonly byFile = new Map<string, number>();
+
+  find({ userId, fileId }: PresenceReport): Viewer | null {
+    let viewer = this.users.get(userId) ?? null;
+    while (viewer !== null && viewer.report.fileId !== fileId) viewer = viewer.next;
+    return viewer;
+  }
+
+  add(viewer: Viewer): void {
+    const { userId } = viewer.report;
+    viewer.next = this.users.get(userId) ?? null;
+    this.users.set(userId, viewer);
+    this.count(viewer.report, 1);
+  }
+
+  delete(gone: Viewer): void {
+    const { userId } = gone.report;
+    const first = this.users.get(userId);
+    if (first === undefined) return;
+    if (first === gone && gone.next === null) this.users.delete(userId);
+    else if (first === gone) this.users.set(userId, gone.next as Viewer);
+    else {
+      let viewer = first;
+      while (viewer.next !== null && viewer.next !== gone) viewer = viewer.next;
+      viewer.next = gone.next;
+    }
+    this.count(gone.report, -1);
+  }
+
+  count({ lessonId, fileId }: PresenceReport, by: 1 | -1): void {
+    this.size += by;
+    tally(this.byLesson, lessonId, by);
+    tally(this.byFile, fileId, by);
+  }
+
+  *all(): Iterable<Viewer> {
+    for (const first of this.users.values()) yield* chainOf(first);
+  }
 }
 
 /** Who left: its lease ended. */
@@ -20,7 +67,7 @@ export type OnGone = (report: PresenceReport) => void;
 const SWEEP_MS = 1000;
 
 export class Presence {
-  readonly #courses = new Map<string, Map<string, Viewer>>();
+  readonly #courses = new Map<string, CourseViewers>();
   readonly #onGone: OnGone;
   #sweep: NodeJS.Timeout | null = null;
 
@@ -42,19 +89,29 @@ export class Presence {
    */
   apply(report: PresenceReport, { isLocal }: { isLocal: boolean }): boolean {
     const now = performance.now();
-    const viewers = this.#courses.get(report.courseId) ?? new Map<string, Viewer>();
-    this.#courses.set(report.courseId, viewers);
-    const key = keyOf(report);
-    const known = viewers.get(key);
+    const viewers = this.#open(report.courseId);
+    const known = viewers.find(report);
+    const leaseUntil = now + report.leaseMs;
+    if (known === null) {
+      viewers.add({ report, reportedAt: now, leaseUntil, isLocal, next: null });
+      return true;
+    }
     // A process hears its own reports again, by the bus.
-    if (known?.report === report) return true;
-    if (known !== undefined && known.leaseUntil > now && known.reportedAt - known.report.ageMs > now - report.ageMs) {
+    if (known.report === report) return true;
+    if (known.leaseUntil > now && known.reportedAt - known.report.ageMs > now - report.ageMs) {
       // An older one of another device may not keep alive the device that has left.
       if (known.report.position !== report.position || known.report.state !== report.state) return false;
-      known.leaseUntil = Math.max(known.leaseUntil, now + report.leaseMs);
+      known.leaseUntil = Math.max(known.leaseUntil, leaseUntil);
       return true; // other nodes have to hear of it
     }
-    viewers.set(key, { report, reportedAt: now, leaseUntil: now + report.leaseMs, isLocal });
+    if (known.report.lessonId !== report.lessonId) {
+      viewers.count(known.report, -1);
+      viewers.count(report, 1);
+    }
+    known.report = report;
+    known.reportedAt = now;
+    known.leaseUntil = leaseUntil;
+    known.isLocal = isLocal;
     return true;
   }
 
@@ -62,7 +119,7 @@ export class Presence {
   localReports(matches: (report: PresenceReport) => boolean): PresenceReport[] {
     const now = performance.now();
     return [...this.#courses.values()]
-      .flatMap((viewers) => [...viewers.values()])
+      .flatMap((viewers) => [...viewers.all()])
       .filter(({ isLocal, report, leaseUntil }) => isLocal && leaseUntil > now && matches(report))
       .map(({ report, reportedAt, leaseUntil }) => ({
         ...report,
@@ -71,42 +128,59 @@ export class Presence {
       }));
   }
 
-  /** Everybody in a course, or in any where it is null, whom the filter lets through. */
-  viewersOf(courseId: string | null, matches: (report: PresenceReport) => boolean): Present[] {
+  /** Everybody whom the topic shows; `courseId` is the course it belongs to. */
+  viewersOf(topic: Topic, courseId: string | null): Present[] {
     const now = performance.now();
-    const present: Present[] = [];
-    for (const viewers of this.#viewersIn(courseId)) {
-      for (const viewer of viewers.values()) if (matches(viewer.report)) present.push(toPresent(viewer, now));
-    }
-    return present;
+    return [...this.#select(topic, courseId)].map((viewer) => toPresent(viewer, now));
   }
 
   /** How many `viewersOf` would be. */
-  count(courseId: string | null, matches: (report: PresenceReport) => boolean): number {
-    let count = 0;
-    for (const viewers of this.#viewersIn(courseId)) {
-      for (const { report } of viewers.values()) if (matches(report)) count += 1;
-    }
-    return count;
-  }
-
-  #viewersIn(courseId: string | null): Iterable<Map<string, Viewer>> {
-    if (courseId === null) return this.#courses.values();
-    const viewers = this.#courses.get(courseId);
-    return viewers === undefined ? [] : [viewers];
+  count(topic: Topic, courseId: string | null): number {
+    const viewers = courseId === null ? undefined : this.#courses.get(courseId);
+    if (topic.kind === "course") return viewers?.size ?? 0;
+    if (topic.kind === "lesson") return viewers?.byLesson.get(topic.lessonId) ?? 0;
+    if (topic.kind === "file") return viewers?.byFile.get(topic.fileId) ?? 0;
+    return [...this.#select(topic, courseId)].length;
   }
 
   /** Null where nobody of this key is there. */
   find(report: PresenceReport): Present | null {
-    const viewer = this.#courses.get(report.courseId)?.get(keyOf(report));
-    return viewer === undefined ? null : toPresent(viewer, performance.now());
+    const viewer = this.#courses.get(report.courseId)?.find(report) ?? null;
+    return viewer === null ? null : toPresent(viewer, performance.now());
+  }
+
+  *#select(topic: Topic, courseId: string | null): Iterable<Viewer> {
+    if (topic.kind === "user") {
+      for (const { users } of this.#courses.values()) yield* chainOf(users.get(topic.userId) ?? null);
+      return;
+    }
+    const viewers = courseId === null ? undefined : this.#courses.get(courseId);
+    if (viewers === undefined) return;
+    if (topic.kind === "learner") yield* chainOf(viewers.users.get(topic.userId) ?? null);
+    else if (topic.kind === "course") yield* viewers.all();
+    else {
+      for (const viewer of viewers.all()) {
+        const { lessonId, fileId } = viewer.report;
+        if (topic.kind === "lesson" ? lessonId === topic.lessonId : topic.kind === "file" && fileId === topic.fileId)
+          yield viewer;
+      }
+    }
+  }
+
+  #open(courseId: string): CourseViewers {
+    let viewers = this.#courses.get(courseId);
+    if (viewers === undefined) {
+      viewers = new CourseViewers();
+      this.#courses.set(courseId, viewers);
+    }
+    return viewers;
   }
 
   #expire(now: number): void {
     for (const [courseId, viewers] of this.#courses) {
-      for (const [key, viewer] of viewers) {
+      for (const viewer of viewers.all()) {
         if (viewer.leaseUntil > now) continue;
-        viewers.delete(key);
+        viewers.delete(viewer);
         this.#onGone(viewer.report);
       }
       if (viewers.size === 0) this.#courses.delete(courseId);
@@ -114,8 +188,14 @@ export class Presence {
   }
 }
 
-function keyOf(report: PresenceReport): string {
-  return `${report.userId}\u0000${report.fileId}`;
+function* chainOf(first: Viewer | null): Iterable<Viewer> {
+  for (let viewer = first; viewer !== null; viewer = viewer.next) yield viewer;
+}
+
+function tally(counts: Map<string, number>, key: string, by: number): void {
+  const count = (counts.get(key) ?? 0) + by;
+  if (count === 0) counts.delete(key);
+  else counts.set(key, count);
 }
 
 function toPresent({ report, reportedAt }: Viewer, now: number): Present {

@@ -1,5 +1,6 @@
 import type { Logger } from "../logger.ts";
 import { type Bus, type BusHandler, type BusMessage, LocalHandlers, type PresenceReport } from "./bus.ts";
+import { PresenceDemand, type PresenceKind } from "./presence-demand.ts";
 
 /*
  * The bus of several processes, over whatever carries text between them. What a process tells itself it hears at once
@@ -60,10 +61,7 @@ export class SharedBus implements Bus {
   #places = new Map<string, number>();
   #gather: NodeJS.Timeout | null = null;
   readonly #ready = new Map<string, Promise<void>>();
-  /** Channels whose viewers are wanted here, and how often. */
-  readonly #wanted = new Map<string, number>();
-  /** Channels whose viewers others want, and until when. */
-  readonly #wantedByOthers = new Map<string, number>();
+  readonly #demand = new PresenceDemand();
   readonly #renewal: NodeJS.Timeout;
 
   constructor(parts: SharedBusParts) {
@@ -71,9 +69,9 @@ export class SharedBus implements Bus {
     const { carrier } = parts;
     carrier.on("message", (channel, text) => this.#hear(channel, text));
     carrier.on("near", () => {
-      this.#sayWanted([...this.#wanted.keys()], true);
+      this.#sayWanted(this.#demand.ofHere(), true);
       // The others may have asked while this process could not hear.
-      for (const channel of this.#wantedByOthers.keys()) this.#tellPresent(channel);
+      for (const channel of this.#demand.ofOthers()) this.#tellPresent(channel);
       parts.onGap();
     });
     void carrier.subscribe(CONTROL); // never rejects
@@ -88,8 +86,7 @@ export class SharedBus implements Bus {
   publish(channel: string, message: BusMessage): void {
     this.#local.deliver(channel, message);
     if (message.type === "present") {
-      const until = this.#wantedByOthers.get(channel);
-      if (until === undefined || until < performance.now()) return;
+      if (!this.#demand.isWantedByOthers(channel)) return;
       this.#putPresent(channel, message);
     } else this.#put(channel, message);
     this.#gather ??= setTimeout(() => this.#flush(), GATHER_MS);
@@ -114,15 +111,13 @@ export class SharedBus implements Bus {
   }
 
   wantPresence(channel: string): () => void {
-    const before = this.#wanted.get(channel) ?? 0;
-    this.#wanted.set(channel, before + 1);
     // Asked for when the answers can be heard.
-    if (before === 0) void this.#ready.get(channel)?.then(() => this.#sayWanted([channel], true));
-    return () => {
-      const left = (this.#wanted.get(channel) ?? 1) - 1;
-      if (left > 0) this.#wanted.set(channel, left);
-      else this.#wanted.delete(channel);
-    };
+    if (this.#demand.want(channel)) void this.#ready.get(channel)?.then(() => this.#sayWanted([channel], true));
+    return () => this.#demand.wantNoMore(channel);
+  }
+
+  isPresenceWanted(kind: PresenceKind, id: string): boolean {
+    return this.#demand.isWanted(kind, id);
   }
 
   #put(channel: string, message: BusMessage): number {
@@ -174,7 +169,7 @@ export class SharedBus implements Bus {
     if (node === this.#parts.node) return;
     const until = performance.now() + WANTED_LEASE_MS;
     for (const channel of wanted) {
-      this.#wantedByOthers.set(channel, until);
+      this.#demand.othersWant(channel, until);
       if (!fresh) continue;
       this.#tellPresent(channel);
     }
@@ -194,8 +189,7 @@ export class SharedBus implements Bus {
   }
 
   #renew(): void {
-    const now = performance.now();
-    for (const [channel, until] of this.#wantedByOthers) if (until < now) this.#wantedByOthers.delete(channel);
-    this.#sayWanted([...this.#wanted.keys()], false);
+    this.#demand.forgetExpired();
+    this.#sayWanted(this.#demand.ofHere(), false);
   }
 }

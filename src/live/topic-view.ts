@@ -33,28 +33,6 @@ export function channelsOf(topic: Topic, courseId: string | null): string[] {
   return courseId === null ? [] : [channels.course(courseId)];
 }
 
-/** Whether a change, or a viewer, of this key shows in the topic. */
-export function concerns(
-  topic: Topic,
-  key: { courseId: string; lessonId: string; fileId: string; userId: string },
-): boolean {
-  switch (topic.kind) {
-    case "user":
-      return key.userId === topic.userId;
-    case "course":
-      return key.courseId === topic.courseId;
-    case "learner":
-      return key.courseId === topic.courseId && key.userId === topic.userId;
-    case "lesson":
-      return key.lessonId === topic.lessonId;
-    case "file":
-      return key.fileId === topic.fileId;
-    case "stream":
-    case "streams":
-      return false;
-  }
-}
-
 /** Whether the topic shows streams, and no progress. */
 export function isOfStreams({ kind }: Topic): boolean {
   return kind === "stream" || kind === "streams";
