@@ -17,18 +17,25 @@ export interface DeviceFollowerParts {
   tell: (socketId: string, progress: FileProgress) => void;
 }
 
-/**
- * A version that some socket may lack. The device that played knows it from its ack, which may come after the
- * notification: so each version waits for an interval by itself, and not for what is left of an earlier one's.
- */
-interface Lacking {
+/** A version that some socket may lack. */
+interface Heard {
   userId: string;
   fileId: string;
   version: number;
-  dueAt: number;
-  /** What was heard since. */
-  later: { version: number; dueAt: number } | null;
 }
+
+/**
+ * What was heard within a moment. The device that played knows its version from its ack, which may come after the
+ * notification: so each version waits for an interval by itself (less a moment), and not for what is left of an earlier one's.
+ */
+interface Batch {
+  /** Until then it takes more. */
+  openUntil: number;
+  heard: Heard[];
+}
+
+/** The moment's share of an interval. */
+const MOMENT_SHARE = 0.1;
 
 /** A socket of a user, and the user's next one: nearly all have one, and a map for it would cost a connection 200 bytes. */
 interface Device {
@@ -42,7 +49,8 @@ export class DeviceFollowers {
   readonly #parts: DeviceFollowerParts;
   readonly #intervalMs: number;
   readonly #users = new Map<string, Device>();
-  readonly #lacking = new Map<string, Lacking>();
+  /** The oldest first; each is due an interval after it was opened. */
+  readonly #batches: Batch[] = [];
   readonly #leaveBus: (() => void)[];
   #timer: NodeJS.Timeout | null = null;
 
@@ -84,7 +92,7 @@ export class DeviceFollowers {
   stop(): void {
     for (const leave of this.#leaveBus) leave();
     if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#lacking.clear();
+    this.#batches.length = 0;
   }
 
   /** One for all channels. */
@@ -92,38 +100,43 @@ export class DeviceFollowers {
     if (message.type !== "changed") return;
     const userId = toUserId(channel);
     for (const { fileId, version } of message.keys) {
-      if (this.#socketsLacking(userId, fileId, version).length === 0) continue;
-      const heard = { version, dueAt: performance.now() + this.#intervalMs };
-      const known = this.#lacking.get(pairKey(userId, fileId));
-      if (known === undefined) this.#lacking.set(pairKey(userId, fileId), { userId, fileId, ...heard, later: null });
-      else known.later = heard;
+      if (this.#isLacking(userId, fileId, version)) this.#openBatch().heard.push({ userId, fileId, version });
     }
-    this.#schedule();
   };
 
   /** Reads every file that a socket here has said something of. What no socket lacks is told to none. */
   #readAgain(): void {
-    const dueAt = performance.now() + this.#intervalMs;
     for (const [userId, first] of this.#users) {
       for (let device: Device | null = first; device !== null; device = device.next) {
         for (const fileId of device.versions?.keys() ?? []) {
-          this.#lacking.set(pairKey(userId, fileId), {
-            userId,
-            fileId,
-            version: Number.MAX_SAFE_INTEGER,
-            dueAt,
-            later: null,
-          });
+          this.#openBatch().heard.push({ userId, fileId, version: Number.MAX_SAFE_INTEGER });
         }
       }
     }
+  }
+
+  #openBatch(): Batch {
+    const now = performance.now();
+    const last = this.#batches.at(-1);
+    if (last !== undefined && now < last.openUntil) return last;
+    const batch = { openUntil: now + this.#intervalMs * MOMENT_SHARE, heard: [] };
+    this.#batches.push(batch);
     this.#schedule();
+    return batch;
   }
 
   #schedule(): void {
-    const [first] = this.#lacking.values();
+    const [first] = this.#batches;
     if (first === undefined) return;
-    this.#timer ??= setTimeout(() => void this.#tellDue(), Math.max(0, first.dueAt - performance.now())); // never rejects
+    const dueAt = first.openUntil + this.#intervalMs * (1 - MOMENT_SHARE);
+    this.#timer ??= setTimeout(() => void this.#tellDue(), Math.max(0, dueAt - performance.now())); // never rejects
+  }
+
+  #isLacking(userId: string, fileId: string, version: number): boolean {
+    for (let device = this.#users.get(userId) ?? null; device !== null; device = device.next) {
+      if ((device.versions?.get(fileId) ?? 0) < version) return true;
+    }
+    return false;
   }
 
   #socketsLacking(userId: string, fileId: string, version: number): string[] {
@@ -134,25 +147,16 @@ export class DeviceFollowers {
     return lacking;
   }
 
-  #takeDue(): Lacking[] {
-    const now = performance.now();
-    const due = [...this.#lacking].filter(([, { dueAt }]) => dueAt <= now + 1);
-    for (const [key, lacking] of due) {
-      this.#lacking.delete(key);
-      if (lacking.later !== null) this.#lacking.set(key, { ...lacking, ...lacking.later, later: null });
-    }
-    return due.map(([, lacking]) => lacking);
-  }
-
   async #tellDue(): Promise<void> {
     this.#timer = null;
-    // Most of the time nobody lacks anything.
-    const due = new Map(
-      this.#takeDue()
-        .filter(({ userId, fileId, version }) => this.#socketsLacking(userId, fileId, version).length > 0)
-        .map((lacking) => [pairKey(lacking.userId, lacking.fileId), lacking]),
-    );
+    const due = new Map<string, Heard>();
+    // Most of the time nobody lacks anything any more.
+    for (const heard of this.#batches.shift()?.heard ?? []) {
+      const { userId, fileId, version } = heard;
+      if (this.#isLacking(userId, fileId, version)) due.set(pairKey(userId, fileId), heard);
+    }
     this.#schedule();
+    if (due.size === 0) return;
     try {
       const rows = await this.#parts.source.files(
         [...due.values()].map(({ userId, fileId }) => [userId, fileId] as const),
