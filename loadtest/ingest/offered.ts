@@ -32,7 +32,7 @@ export interface Ladder {
 }
 
 /** Below this share of what is offered it does not keep up. */
-const KEPT_SHARE = 0.97;
+export const KEPT_SHARE = 0.97;
 /** It grows without bound where the last third of the window waits so much longer than the first. */
 const GROWTH = 1.5;
 const GROWTH_MS = 50;
