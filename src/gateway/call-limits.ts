@@ -1,3 +1,4 @@
+import { Allowances } from "../auth/allowances.ts";
 import { AppError } from "../errors.ts";
 
 /*
@@ -25,7 +26,6 @@ export interface CallLimits {
 
 /** A connection that is refused so many bursts in a row does not listen; it is ended. */
 const IGNORED_BURSTS = 10;
-const SWEEP_MS = 60_000;
 
 export function createCallLimits({ burst, perSecond }: CallLimitOptions): CallLimits {
   const calls = new Allowances({ burst, perSecond });
@@ -42,35 +42,4 @@ export function createCallLimits({ burst, perSecond }: CallLimitOptions): CallLi
       );
     },
   };
-}
-
-/** A bucket of `burst` a key that fills by `perSecond`, kept as the time when it is full again. */
-class Allowances {
-  readonly #intervalMs: number;
-  readonly #burstMs: number;
-  readonly #fullAt = new Map<string, number>();
-  #nextSweepAt = performance.now() + SWEEP_MS;
-
-  constructor({ burst, perSecond }: CallLimitOptions) {
-    this.#intervalMs = 1000 / perSecond;
-    this.#burstMs = burst * this.#intervalMs;
-  }
-
-  /** Takes one; or says in how many ms there is one, 1 at the least, and takes none. */
-  take(key: string): number {
-    const now = performance.now();
-    if (now >= this.#nextSweepAt) this.#sweep(now);
-    const fullAt = Math.max(now, this.#fullAt.get(key) ?? now) + this.#intervalMs;
-    // Half a call's time of slack: the sum of a burst's fractions is not exactly the burst.
-    const waitMs = fullAt - now - this.#burstMs - this.#intervalMs / 2;
-    if (waitMs > 0) return Math.max(1, Math.ceil(waitMs));
-    this.#fullAt.set(key, fullAt);
-    return 0;
-  }
-
-  /** A full bucket is no different from none. */
-  #sweep(now: number): void {
-    this.#nextSweepAt = now + SWEEP_MS;
-    for (const [key, fullAt] of this.#fullAt) if (fullAt <= now) this.#fullAt.delete(key);
-  }
 }

@@ -72,7 +72,12 @@ export function serveMediaServers(namespace: Namespace, parts: RtmpNamespacePart
     userId: nameOf(socket).name,
     expiresAt: null,
   }));
-  calls.on("stream:validate", StreamValidate, (request, socket) => gate.validate(nameOf(socket), request));
+  calls.onFrequent("stream:validate", StreamValidate, (request, socket, answer) => {
+    gate.validate(nameOf(socket), request).then(
+      (verdict) => answer.give(verdict),
+      (error: unknown) => answer.refuse(error),
+    );
+  });
   calls.on("stream:started", StreamStarted, async ({ sessionId }, socket) => ({
     stream: await gate.started(nameOf(socket), sessionId),
   }));

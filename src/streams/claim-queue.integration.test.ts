@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../../test/helpers/database.ts";
@@ -57,7 +56,6 @@ afterAll(() => database.drop());
 
 function ask(key: string, connection: string, more: Partial<KeyClaim> = {}): Promise<ClaimResult> {
   return queue.ask(hashStreamKeyToHex(key), {
-    sessionId: randomUUID(),
     server: "edge",
     boot: "b1",
     connection,

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import type { Pool } from "../db/pool.ts";
 import { isConnectionError } from "../db/sqlstate.ts";
 import { AppError } from "../errors.ts";
@@ -31,7 +32,7 @@ const MAX_WAITING = 50_000;
 const DEADLINE_CHECK_MS = 100;
 
 /** The stream is found by the key. */
-export type KeyClaim = Omit<Claim, "streamId" | "keyHash" | "signal">;
+export type KeyClaim = Omit<Claim, "sessionId" | "streamId" | "keyHash" | "signal">;
 
 interface Waiter {
   /** The key's, in hex. */
@@ -245,5 +246,6 @@ const UNKNOWN: ClaimResult = { valid: false, reason: "unknown" };
 function toWriting(waiter: Waiter, streamId: string): Writing {
   waiter.cancel = new AbortController();
   const keyHash = Buffer.from(waiter.hash, "hex");
-  return { waiter, claim: { ...waiter.claim, streamId, keyHash, signal: waiter.cancel.signal } };
+  const { signal } = waiter.cancel;
+  return { waiter, claim: { ...waiter.claim, sessionId: randomUUID(), streamId, keyHash, signal } };
 }

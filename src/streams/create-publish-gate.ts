@@ -6,9 +6,9 @@ import type { Metrics, Tally } from "../ops/metrics.ts";
 import { isStorableText } from "../protocol/ids.ts";
 import { REFUSALS, type Refusal, type Verdict } from "../protocol/stream.ts";
 import { answered } from "./answer-time.ts";
-import type { Claim, Drop } from "./claim.ts";
+import type { Claim, ClaimResult, Drop } from "./claim.ts";
 import { refusalOf } from "./claim-decision.ts";
-import type { ClaimQueue } from "./claim-queue.ts";
+import type { ClaimQueue, KeyClaim } from "./claim-queue.ts";
 import { RESERVATION_SECONDS } from "./claim-writes.ts";
 import { isAway } from "./is-away.ts";
 import type { KeyCache } from "./key-cache.ts";
@@ -42,10 +42,7 @@ export interface PublishGateOptions {
   silentLeaseSeconds: number;
 }
 
-interface Admission extends Pick<Claim, "starts" | "leaseSeconds" | "mayOust"> {
-  server: MediaServer;
-  request: PublishRequest;
-}
+type Admission = Pick<Claim, "starts" | "leaseSeconds" | "mayOust">;
 
 export function createPublishGate(
   parts: PublishGateParts,
@@ -55,58 +52,76 @@ export function createPublishGate(
   const stats = new StatsWriter({ logger });
   const tallies = tallyVerdicts(metrics);
 
-  async function admit(admission: Admission): Promise<Verdict> {
+  /** Asked so often that every promise counts: two, where all goes well. */
+  function admit(server: MediaServer, request: PublishRequest, how: Admission): Promise<Verdict> {
     try {
-      const verdict = await decide(admission);
-      tallies[verdict.valid ? "valid" : verdict.reason].inc();
-      if (verdict.valid) sweeper.arm(1000 * (admission.starts ? admission.leaseSeconds : RESERVATION_SECONDS));
-      return verdict;
+      assertStorable(request);
     } catch (error) {
-      const failure = toUnavailable(error);
-      metrics.streamValidations.inc({ outcome: failure instanceof AppError ? failure.code : "internal" });
-      throw failure;
+      return Promise.reject(failed(error));
     }
-  }
-
-  async function decide({ server, request, starts, leaseSeconds, mayOust }: Admission): Promise<Verdict> {
-    assertStorable(request);
     const hash = hashStreamKeyToHex(request.streamKey);
-    const claim = {
-      sessionId: randomUUID(),
+    const claim: KeyClaim = {
       server: server.name,
       boot: server.boot,
       connection: request.connectionId,
       app: request.app ?? null,
       clientIp: request.clientIp ?? null,
       protocol: request.protocol ?? null,
-      starts,
-      leaseSeconds,
-      mayOust,
+      starts: how.starts,
+      leaseSeconds: how.leaseSeconds,
+      mayOust: how.mayOust,
     };
     const known = keys.find(hash);
     // The database is back, and what was admitted meanwhile is still to be written.
     const again = known === undefined ? null : outage.again(known.stream.id, claim);
-    if (again !== null) return again;
+    if (again !== null) return Promise.resolve(counted(again));
+    return claims.ask(hash, claim).then(
+      (result) => (result.valid ? admitted(claim, result) : refused(claim, result)),
+      (error: unknown) => counted(judgeByCache(hash, claim, error)),
+    );
+  }
+
+  function admitted(claim: KeyClaim, result: ClaimResult & { valid: true }): Verdict | Promise<Verdict> {
+    const { ousted, sessionId, stream, lifetimeMs } = result;
+    const { server, connection, leaseSeconds } = claim;
+    outage.holds(stream.id, { server, connection, leaseSeconds, sessionId });
+    sweeper.arm(1000 * (claim.starts ? leaseSeconds : RESERVATION_SECONDS));
+    const verdict = counted({ valid: true, stream, sessionId, lifetimeMs });
+    // Before the answer: nginx takes no second publisher of a name while the first is there.
+    return ousted === null ? verdict : parts.drop(ousted).then(() => verdict);
+  }
+
+  function refused({ server, clientIp }: KeyClaim, verdict: ClaimResult & { valid: false }): Verdict {
+    const refusal = verdict.reason === "unknown" ? wrongKeys.count(server, clientIp) : null;
+    if (refusal !== null) throw failed(refusal);
+    return counted(verdict);
+  }
+
+  /** @throws the error, where the database is there, or the key is not known */
+  function judgeByCache(hash: string, claim: KeyClaim, error: unknown): Verdict {
+    const cached = isAway(error) ? keys.find(hash) : undefined;
+    if (cached === undefined) throw failed(error);
+    logger.info(
+      { streamId: cached.stream.id, server: claim.server },
+      "the database is away; a known key is judged by what is cached",
+    );
+    const keyHash = Buffer.from(hash, "hex");
     try {
-      const result = await claims.ask(hash, claim);
-      if (!result.valid) {
-        if (result.reason === "unknown") await wrongKeys.count(server.name, claim.clientIp);
-        return result;
-      }
-      const { ousted, sessionId, stream, lifetimeMs } = result;
-      outage.holds(stream.id, { server: claim.server, connection: claim.connection, leaseSeconds, sessionId });
-      // Before the answer: nginx takes no second publisher of a name while the first is there.
-      if (ousted !== null) await parts.drop(ousted);
-      return { valid: true, stream, sessionId, lifetimeMs };
-    } catch (error) {
-      const cached = isAway(error) ? keys.find(hash) : undefined;
-      if (cached === undefined) throw error;
-      logger.info(
-        { streamId: cached.stream.id, server: server.name },
-        "the database is away; a known key is judged by what is cached",
-      );
-      return outage.admit(cached, { ...claim, streamId: cached.stream.id, keyHash: Buffer.from(hash, "hex") });
+      return outage.admit(cached, { ...claim, sessionId: randomUUID(), streamId: cached.stream.id, keyHash });
+    } catch (refusal) {
+      throw failed(refusal);
     }
+  }
+
+  function counted(verdict: Verdict): Verdict {
+    tallies[verdict.valid ? "valid" : verdict.reason].inc();
+    return verdict;
+  }
+
+  function failed(error: unknown): unknown {
+    const failure = toUnavailable(error);
+    metrics.streamValidations.inc({ outcome: failure instanceof AppError ? failure.code : "internal" });
+    return failure;
   }
 
   function ownerOf(server: MediaServer): { server: string; boot: string } {
@@ -125,13 +140,11 @@ export function createPublishGate(
 
   return {
     validate: (server, request) =>
-      admit({ server, request, starts: false, leaseSeconds: options.leaseSeconds, mayOust: "any" }),
+      admit(server, request, { starts: false, leaseSeconds: options.leaseSeconds, mayOust: "any" }),
 
     async publish(server, request, { reports }) {
       const name = { app: request.app ?? "", name: request.streamKey };
-      const verdict = await admit({
-        server,
-        request,
+      const verdict = await admit(server, request, {
         starts: true,
         leaseSeconds: reports ? options.leaseSeconds : options.silentLeaseSeconds,
         mayOust: nginx.canDrop(server.name) ? "any" : "other servers",

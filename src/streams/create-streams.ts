@@ -81,24 +81,38 @@ export function createStreams({ config, pool, tell, metrics, logger }: StreamsPa
 
   /** Sessions that were told to end: what ended an hour ago is still read, and need not be told again. */
   const told = new Set<string>();
+  let news = { streamIds: new Set<string>(), hashes: new Set<string>(), drops: [] as Drop[] };
+  let isFollowing = false;
   let hasListened = false;
   let isStopped = false;
   let retry: NodeJS.Timeout | null = null;
 
   async function tellNews(drops: Drop[]): Promise<void> {
-    const news = drops.filter(({ sessionId }) => !told.has(sessionId));
-    for (const { sessionId } of news) told.add(sessionId);
+    const untold = drops.filter(({ sessionId }) => !told.has(sessionId));
+    for (const { sessionId } of untold) told.add(sessionId);
     for (const oldest of told) {
       if (told.size <= MAX_TOLD) break;
       told.delete(oldest);
     }
-    await Promise.all(news.map(drop));
+    await Promise.all(untold.map(drop));
   }
 
-  async function followKey({ streamId, drop: deleted }: KeyNotification): Promise<void> {
-    if (deleted !== undefined) await tellNews([deleted]);
-    const refreshed = keys.refreshStream(streamId);
-    await Promise.all([store.findDrops({ streamId }).then(tellNews), refreshed]);
+  /** What was notified while the last was followed goes together: whoever revokes thousands sends thousands. */
+  async function followKeys(): Promise<void> {
+    const { streamIds, hashes, drops } = news;
+    news = { streamIds: new Set(), hashes: new Set(), drops: [] };
+    await tellNews(drops);
+    await Promise.all([store.findDrops({ streamIds: [...streamIds] }).then(tellNews), keys.refresh([...hashes])]);
+  }
+
+  async function followNews(): Promise<void> {
+    if (isFollowing) return;
+    isFollowing = true;
+    try {
+      while (news.streamIds.size > 0) await followKeys();
+    } finally {
+      isFollowing = false;
+    }
   }
 
   /** What notifications would have told, had they come. */
@@ -128,10 +142,13 @@ export function createStreams({ config, pool, tell, metrics, logger }: StreamsPa
     exists: async (streamId) => (await pool.query("SELECT FROM streams WHERE id = $1", [streamId])).rowCount === 1,
     findDrops: ({ name, boot }) => store.findDrops({ server: name, boot }),
     onKeyChanged(payload) {
-      const notification = JSON.parse(payload) as KeyNotification;
+      const { streamId, drop: deleted } = JSON.parse(payload) as KeyNotification;
       expiry.arm();
       sweeper.arm();
-      follow(() => followKey(notification));
+      news.streamIds.add(streamId);
+      for (const hash of keys.forgetStream(streamId)) news.hashes.add(hash);
+      if (deleted !== undefined) news.drops.push(deleted);
+      follow(followNews);
     },
     onListening() {
       sweeper.hold();

@@ -71,6 +71,20 @@ describe("a timer for what is due", () => {
     expect(state.runs).toHaveLength(1);
   });
 
+  it("asks nobody when it is told of what is due later than it would look anyway", async () => {
+    const state = create({ lookAgainMs: 5000 });
+    timer.arm();
+    await vi.advanceTimersByTimeAsync(1);
+    for (let i = 0; i < 100; i++) timer.arm(10_000);
+    await vi.advanceTimersByTimeAsync(4000);
+    expect(state.looks).toBe(1);
+    timer.arm(500);
+    await vi.advanceTimersByTimeAsync(499);
+    expect(state.looks).toBe(1);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(state.looks).toBe(2);
+  });
+
   it("looks again when it was told so while it looked, and once however often", async () => {
     let answer: (ms: number | null) => void = () => undefined;
     const findNextDueMs = vi.fn(() => new Promise<number | null>((resolve) => (answer = resolve)));

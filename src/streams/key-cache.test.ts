@@ -54,6 +54,11 @@ afterEach(() => {
 
 const titleOf = (hash: string) => cache.find(hash)?.stream.title;
 
+/** As at a notification. */
+function refreshStream(streamId: string): Promise<void> {
+  return cache.refresh(cache.forgetStream(streamId));
+}
+
 /** As whoever decides about a key reads it. */
 async function load(hash: string): Promise<KnownKey | null> {
   const reading = cache.startReading();
@@ -91,7 +96,7 @@ describe("what is known of keys", () => {
     await Promise.all([load(A), load(B)]);
     reads = [];
     stored.set(A, { id: "a", title: "second" });
-    await cache.refreshStream("a");
+    await refreshStream("a");
     expect([titleOf(A), titleOf(B)]).toEqual(["second", "first"]);
     expect(reads.map(({ hashes }) => hashes)).toEqual([[A]]);
   });
@@ -99,14 +104,14 @@ describe("what is known of keys", () => {
   it("is nothing any more of a key that was rotated, or whose stream was deleted", async () => {
     await load(A);
     stored.delete(A);
-    await cache.refreshStream("a");
+    await refreshStream("a");
     expect(cache.find(A)).toBeUndefined();
   });
 
   it("is nothing from the notification on until it was read: refused rather than believed", async () => {
     await load(A);
     isSlow = true;
-    const refreshed = cache.refreshStream("a");
+    const refreshed = refreshStream("a");
     expect(cache.find(A)).toBeUndefined();
     const failed = expect(refreshed).rejects.toThrow("away");
     await reads.at(-1)?.fail(new Error("away"));
@@ -118,7 +123,7 @@ describe("what is known of keys", () => {
     isSlow = true;
     const loaded = load(A);
     stored.set(A, { id: "a", title: "second" });
-    await cache.refreshStream("a");
+    await refreshStream("a");
     await reads[0]?.answer();
     expect(await loaded).toMatchObject({ stream: { title: "first" } });
     expect(cache.find(A)).toBeUndefined();
@@ -130,8 +135,8 @@ describe("what is known of keys", () => {
     reads = [];
     const all = cache.refreshAll();
     stored.set(A, { id: "a", title: "second" });
-    const again = cache.refreshStream("a");
-    for (let i = 0; i < 100; i++) await cache.refreshStream(`other-${i}`);
+    const again = refreshStream("a");
+    for (let i = 0; i < 100; i++) await refreshStream(`other-${i}`);
     for (let i = 0; i < 3; i++) await reads[i]?.answer();
     await Promise.all([all, again]);
     expect([titleOf(A), titleOf(B)]).toEqual(["second", "first"]);

@@ -71,23 +71,27 @@ export class KeyCache {
     };
   }
 
-  /** The stream's key, or what it is worth, changed. What cannot be read again is forgotten: it is refused rather than believed. */
-  async refreshStream(streamId: string): Promise<void> {
+  /**
+   * The stream's key, or what it is worth, changed: it is forgotten, for it is refused rather than believed.
+   * @returns what is to be read again
+   */
+  forgetStream(streamId: string): string[] {
     this.#generation += 1;
     if (this.#reads > 0) this.#changedAt.set(streamId, this.#generation);
     const hashes = [...(this.#hashesOf.get(streamId) ?? [])];
     for (const hash of hashes) this.#forget(hash);
-    await this.#refresh(hashes);
+    return hashes;
   }
 
   /** Notifications may have been lost. What was known stays until it is read again, for the database may be away. */
   async refreshAll(): Promise<void> {
     this.#generation += 1;
     this.#allChangedAt = this.#generation;
-    await this.#refresh([...this.#known.keys()]);
+    await this.refresh([...this.#known.keys()]);
   }
 
-  async #refresh(hashes: string[]): Promise<void> {
+  /** Reads them again. What is nobody's any more is forgotten. */
+  async refresh(hashes: string[]): Promise<void> {
     if (hashes.length === 0) return;
     const reading = this.startReading();
     try {
@@ -98,7 +102,7 @@ export class KeyCache {
         if (known === undefined) this.#forget(hash);
         else if (!reading.keep(hash, known)) stale.push(hash);
       }
-      await this.#refresh(stale);
+      await this.refresh(stale);
     } finally {
       reading.end();
     }

@@ -137,13 +137,13 @@ export class SessionStore {
     });
   }
 
-  /** Sessions that ended lately without their media server's doing: of one stream, of one media server, or all. */
-  async findDrops(of: { streamId: string } | { server: string; boot: string } | "all"): Promise<Drop[]> {
+  /** Sessions that ended lately without their media server's doing: of some streams, of one media server, or all. */
+  async findDrops(of: { streamIds: string[] } | { server: string; boot: string } | "all"): Promise<Drop[]> {
     const [whose, values] =
       of === "all"
         ? ["true", []]
-        : "streamId" in of
-          ? ["stream_id = $1", [of.streamId]]
+        : "streamIds" in of
+          ? ["stream_id = ANY($1::text[])", [of.streamIds]]
           : ["server = $1 AND boot = $2", [of.server, of.boot]];
     const { rows } = await this.#pool.query<Drop>(
       `SELECT server, boot, connection, claim AS "sessionId", drop_reason AS reason FROM stream_sessions

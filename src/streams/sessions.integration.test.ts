@@ -401,7 +401,7 @@ describe("taking a stream over", () => {
       { state: "ended", end_reason: "taken_over", drop_reason: "taken_over" },
       { state: "reserved", connection: "c2" },
     ]);
-    expect(await store.findDrops({ streamId: stream.id })).toMatchObject([{ sessionId, reason: "taken_over" }]);
+    expect(await store.findDrops({ streamIds: [stream.id] })).toMatchObject([{ sessionId, reason: "taken_over" }]);
     expect(await store.findDrops(EDGE)).toContainEqual(expect.objectContaining({ sessionId, reason: "taken_over" }));
     expect(await codeOf(store.report(EDGE, sessionId, {}, LEASE_SECONDS))).toBe("conflict");
     expect(await steps.findDisagreements()).toEqual([]);

@@ -89,7 +89,7 @@ describe("a stream that is changed by plain SQL", () => {
       "SELECT s.ended_at = e.ended_at AS agrees FROM streams AS s JOIN stream_sessions AS e ON e.stream_id = s.id",
     );
     expect(session).toEqual({ agrees: true });
-    expect(await steps.store.findDrops({ streamId: stream.id })).toEqual([
+    expect(await steps.store.findDrops({ streamIds: [stream.id] })).toEqual([
       { ...EDGE, connection: "c1", sessionId, reason },
     ]);
     expect(await notified("stream_keys")).toContainEqual({ streamId: stream.id });
@@ -326,7 +326,7 @@ describe("what is asked often", () => {
     await countReads();
     await database.query("SELECT pg_stat_reset()");
     const at = { server: "edge", connection: "unknown", keyHash: hashStreamKey("nobody's") };
-    await steps.store.findDrops({ streamId: stream.id });
+    await steps.store.findDrops({ streamIds: [stream.id] });
     await steps.store.findDrops(EDGE);
     await steps.store.findDrops("all");
     await steps.store.findDue();

@@ -1,4 +1,4 @@
-import { createRateLimit } from "../auth/rate-limit.ts";
+import { Allowances } from "../auth/allowances.ts";
 import { AppError } from "../errors.ts";
 
 /*
@@ -10,24 +10,33 @@ const PER_ADDRESS = { burst: 20, perSecond: 20 / 60 };
 const PER_SERVER = { burst: 600, perSecond: 10 };
 
 export interface WrongKeys {
-  /** @throws AppError `rate_limited` where there were too many */
-  count(server: string, clientIp: string | null): Promise<void>;
+  /** Null where there were not too many, else the refusal: `rate_limited`. */
+  count(server: string, clientIp: string | null): AppError | null;
 }
 
 export function createWrongKeys(): WrongKeys {
-  const limitServer = createRateLimit(PER_SERVER);
-  const limitAddress = createRateLimit(PER_ADDRESS);
+  const servers = new Allowances(PER_SERVER);
+  const addresses = new Allowances(PER_ADDRESS);
+  /** By the seconds to wait: a flood is refused by the thousand, and what an error costs is its stack. */
+  const refusals = new Map<number, AppError>();
+
   return {
-    async count(server, clientIp) {
-      try {
-        if (clientIp !== null) await limitAddress(`${server}\u0000${clientIp}`);
-        await limitServer(server);
-      } catch (refusal) {
-        if (!(refusal instanceof AppError)) throw refusal;
-        throw new AppError("rate_limited", "Too many wrong stream keys came from there; a right one is still taken.", {
-          ...(refusal.retryAfterMs === undefined ? {} : { retryAfterMs: refusal.retryAfterMs }),
-        });
+    count(server, clientIp) {
+      const waitMs = (clientIp === null ? 0 : addresses.take(`${server}\u0000${clientIp}`)) || servers.take(server);
+      if (waitMs === 0) return null;
+      const seconds = Math.ceil(waitMs / 1000);
+      let refusal = refusals.get(seconds);
+      if (refusal === undefined) {
+        refusal = new AppError(
+          "rate_limited",
+          "Too many wrong stream keys came from there; a right one is still taken.",
+          {
+            retryAfterMs: seconds * 1000,
+          },
+        );
+        refusals.set(seconds, refusal);
       }
+      return refusal;
     },
   };
 }
