@@ -33,7 +33,8 @@ async function start(): Promise<{ port: number; pid: number }> {
       if (text.startsWith("{")) {
         const { topics, update } = JSON.parse(text) as Content;
         const [before, after] = splitUpdate(update);
-        connection.content = { topics, before, after };
+        // As many bytes as Playhead's frame has.
+        connection.content = { topics, before: `42/dashboard,["update",${before}`, after: `${after}]` };
       } else if (connection.content === null) {
         socket.subscribe(text);
         socket.send("subscribed");

@@ -11,11 +11,13 @@ interface Soketi {
   Server: new (options: object) => { start(): Promise<unknown> };
 }
 
+// It greets, and one of its dependencies says that it has been given up.
+console.log = () => undefined;
+process.env.AWS_SDK_JS_SUPPRESS_MAINTENANCE_MODE_MESSAGE = "1";
+
 async function start(): Promise<{ port: number; pid: number }> {
   const { Server } = createRequire(import.meta.url)("@soketi/soketi") as Soketi;
   const port = await findFreePort();
-  const log = console.log;
-  console.log = () => undefined;
   await new Server({
     host: "127.0.0.1",
     port,
@@ -23,7 +25,6 @@ async function start(): Promise<{ port: number; pid: number }> {
     eventLimits: { maxChannelsAtOnce: 1000, maxNameLength: 200, maxPayloadInKb: 100, maxBatchSize: 1000 },
     metrics: { enabled: false },
   }).start();
-  console.log = log;
   return { port, pid: process.pid };
 }
 
