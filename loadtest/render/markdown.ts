@@ -1,15 +1,15 @@
 import type { Aim, Section, Table } from "../harness/section.ts";
 import { formatCell, formatNumber, isNumericColumn } from "./format.ts";
 
-/** A section as a part of the page; plots are pictures beside it. */
-export function renderSection(section: Section): string {
+/** A section as a part of the page; plots are pictures beside it. `remark`: what sets it apart from the others. */
+export function renderSection(section: Section, remark: string | null = null): string {
   const foreign =
     section.foreignCores === null
       ? "how busy the machine was otherwise is not known"
       : `other processes took ${formatNumber(section.foreignCores)} cores meanwhile`;
   const parts = [
     `## ${section.title}`,
-    `*\`npm run loadtest -- ${section.command}\`, ${formatTime(section.takenAt)}; ${foreign}.*`,
+    `*\`npm run loadtest -- ${section.command}\`, ${formatTime(section.takenAt)}; ${foreign}.${remark === null ? "" : ` ${remark}`}*`,
     section.about.trim(),
     ...section.tables.map((table) => `### ${table.title}\n\n${renderTable(table)}`),
     ...section.plots.map((plot) => `![${plot.title}](${plot.name}.svg)`),

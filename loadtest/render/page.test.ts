@@ -81,7 +81,7 @@ describe("the page", () => {
       { isQuick: true, environment: { ...ENVIRONMENT, commit: "abc", isModified: false } },
     );
     expect(renderPage([older, makeReport({})])).toContain(
-      "*This section: a quick run: rough figures; measured on Playhead abc.*",
+      "cores meanwhile. This section: a quick run: rough figures; measured on Playhead abc.*",
     );
   });
 

@@ -21,10 +21,7 @@ export function renderPage(reports: Report[]): string {
     renderEnvironment(newest),
     "## Aims",
     aims.length === 0 ? "None." : `${met} of ${aims.length} met.\n\n${renderAims(aims)}`,
-    ...reports.flatMap((report) => {
-      const difference = describeDifference(report, newest);
-      return difference === null ? [renderSection(report.section)] : [renderSection(report.section), `*${difference}*`];
-    }),
+    ...reports.map((report) => renderSection(report.section, describeDifference(report, newest))),
   ]
     .join("\n\n")
     .replace(/\n{3,}/g, "\n\n")
