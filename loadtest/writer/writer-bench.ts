@@ -8,10 +8,10 @@ import { toPendingBeat } from "../../src/progress/pending-beat.ts";
 import { byRow, ProgressWriter } from "../../src/progress/progress-writer.ts";
 import { onEnd } from "../harness/cleanup.ts";
 import { describeMachine } from "../harness/machine.ts";
-import { printTable } from "../harness/table.ts";
 import { makeTemporaryFolder } from "../harness/temporary-folder.ts";
 import { makeCourseTree, toCourseId } from "../load/catalogue.ts";
 import { type BareBatches, openBareBatches } from "../peers/bare-batch.ts";
+import { renderColumns } from "../render/terminal.ts";
 import { explainExecute } from "./explain-batch.ts";
 import { type StatementTimes, timeStatements } from "./timed-pool.ts";
 import { type BenchRow, fragmentedRows, freshRows, sequentialRows } from "./writer-rows.ts";
@@ -110,18 +110,20 @@ export async function runWriterBench(options: WriterBenchOptions): Promise<void>
   await measure("20 fragments: rows made", fragmentedRows(options, "made"), options.seconds * 2);
   await measure("20 fragments: updates", fragmentedRows(options, "extended"), options.seconds);
 
-  printTable(
-    ["phase", "rows", "ours rows/s", "bare rows/s", "ours/bare", "ours ms/batch", "bare ms/batch"],
-    results.map((r) => [
+  const table = {
+    title: "",
+    columns: ["phase", "rows", "ours rows/s", "bare rows/s", "ours/bare", "ours ms/batch", "bare ms/batch"],
+    rows: results.map((r) => [
       r.phase,
       r.rows,
       r.oursPerSecond,
       r.barePerSecond,
       r.ratio,
-      r.oursMsPerBatch.toFixed(1),
-      r.bareMsPerBatch.toFixed(1),
+      r.oursMsPerBatch,
+      r.bareMsPerBatch,
     ]),
-  );
+  };
+  console.log(`\n${renderColumns(table)}\n`);
   const { rows } = await pool.query("SELECT * FROM playhead_check_course($1) LIMIT 3", [COURSE_ID]);
   console.log(
     rows.length === 0 ? "aggregates equal a recount" : `AGGREGATES DIFFER FROM A RECOUNT: ${JSON.stringify(rows)}`,
