@@ -41,19 +41,32 @@ export interface DecisionParts {
 export async function decideBatch(parts: DecisionParts, entries: readonly PendingBeat[]): Promise<DecidedBatch> {
   const { client, memory } = parts;
   const keys = entries.map(rowKeyOf);
-  await findFiles(client, memory, entries);
+  const files = await findFiles(client, memory, entries);
   const rows = await findRows(client, memory, { entries, keys });
-  return decide(parts, { entries, keys, rows });
+  return decide(parts, { entries, keys, files, rows });
 }
 
-async function findFiles(client: PoolClient, memory: RowMemory, entries: readonly PendingBeat[]): Promise<void> {
+/** For this batch alone: another one may make the memory forget any of them before this one is decided. */
+async function findFiles(
+  client: PoolClient,
+  memory: RowMemory,
+  entries: readonly PendingBeat[],
+): Promise<Map<string, CatalogueFile>> {
+  const files = new Map<string, CatalogueFile>();
   const missing = new Set<string>();
   for (const { fileId, courseId } of entries) {
-    if (memory.file(fileId)?.courseId !== courseId) missing.add(fileId);
+    if (files.get(fileId)?.courseId === courseId) continue;
+    const file = memory.file(fileId);
+    if (file?.courseId === courseId) files.set(fileId, file);
+    else missing.add(fileId);
   }
-  if (missing.size === 0) return;
+  if (missing.size === 0) return files;
   for (const fileId of missing) memory.forgetFile(fileId);
-  for (const file of await lookUpFiles(client, [...missing])) memory.setFile(file);
+  for (const file of await lookUpFiles(client, [...missing])) {
+    memory.setFile(file);
+    files.set(file.fileId, file);
+  }
+  return files;
 }
 
 async function findRows(
@@ -78,8 +91,16 @@ async function findRows(
 }
 
 function decide(
-  { memory, clock, now }: DecisionParts,
-  { entries, keys, rows }: { entries: readonly PendingBeat[]; keys: readonly string[]; rows: (StoredRow | null)[] },
+  { clock, now }: DecisionParts,
+  {
+    entries,
+    keys,
+    files,
+    rows,
+  }: Pick<DecidedBatch, "entries" | "keys"> & {
+    files: ReadonlyMap<string, CatalogueFile>;
+    rows: (StoredRow | null)[];
+  },
 ): DecidedBatch {
   const users = new Set<string>();
   const batch: DecidedBatch = {
@@ -94,7 +115,7 @@ function decide(
   const nowUs = clock.toUs(now);
   for (let i = 0; i < entries.length; i++) {
     const entry = entries[i] as PendingBeat;
-    const file = memory.file(entry.fileId);
+    const file = files.get(entry.fileId);
     if (file === undefined || file.courseId !== entry.courseId) {
       batch.decisions.push({ type: "unknown_file" });
       continue;
