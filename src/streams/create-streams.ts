@@ -67,8 +67,14 @@ export function createStreams({ config, pool, tell, metrics, logger }: StreamsPa
   const expiry = createKeyExpiry({ pool, logger });
   const outage = new Outage({ store, logger, onDrop: (one) => void drop(one) });
 
-  async function drop(one: Drop): Promise<void> {
-    told.add(one.sessionId);
+  /** Once a session, whoever finds out first: the claim that ousted it, or the notification of it. */
+  function drop(one: Drop): Promise<void> {
+    const telling = told.get(one.sessionId) ?? tellNow(one);
+    told.set(one.sessionId, telling);
+    return telling;
+  }
+
+  async function tellNow(one: Drop): Promise<void> {
     metrics.streamDrops.inc({ reason: one.reason });
     tell(one);
     await nginx.drop(one.server, one.connection);
@@ -80,7 +86,7 @@ export function createStreams({ config, pool, tell, metrics, logger }: StreamsPa
   );
 
   /** Sessions that were told to end: what ended an hour ago is still read, and need not be told again. */
-  const told = new Set<string>();
+  const told = new Map<string, Promise<void>>();
   let news = { streamIds: new Set<string>(), hashes: new Set<string>(), drops: [] as Drop[] };
   let isFollowing = false;
   let hasListened = false;
@@ -88,21 +94,22 @@ export function createStreams({ config, pool, tell, metrics, logger }: StreamsPa
   let retry: NodeJS.Timeout | null = null;
 
   async function tellNews(drops: Drop[]): Promise<void> {
-    const untold = drops.filter(({ sessionId }) => !told.has(sessionId));
-    for (const { sessionId } of untold) told.add(sessionId);
-    for (const oldest of told) {
+    const telling = drops.map(drop);
+    for (const oldest of told.keys()) {
       if (told.size <= MAX_TOLD) break;
       told.delete(oldest);
     }
-    await Promise.all(untold.map(drop));
+    await Promise.all(telling);
   }
 
   /** What was notified while the last was followed goes together: whoever revokes thousands sends thousands. */
   async function followKeys(): Promise<void> {
     const { streamIds, hashes, drops } = news;
     news = { streamIds: new Set(), hashes: new Set(), drops: [] };
-    await tellNews(drops);
-    await Promise.all([store.findDrops({ streamIds: [...streamIds] }).then(tellNews), keys.refresh([...hashes])]);
+    // Whoever tells a slow nginx holds up no news of others.
+    const tellThem = (found: Drop[]) => follow(() => tellNews(found));
+    tellThem(drops);
+    await Promise.all([store.findDrops({ streamIds: [...streamIds] }).then(tellThem), keys.refresh([...hashes])]);
   }
 
   async function followNews(): Promise<void> {
@@ -121,7 +128,7 @@ export function createStreams({ config, pool, tell, metrics, logger }: StreamsPa
   }
 
   async function noteAll(): Promise<void> {
-    for (const { sessionId } of await store.findDrops("all")) told.add(sessionId);
+    for (const { sessionId } of await store.findDrops("all")) told.set(sessionId, Promise.resolve());
   }
 
   /** Until it succeeds: a media server that is not told goes on publishing. */
