@@ -21,6 +21,7 @@ afterEach(() => {
 /** A hub over rows in memory and sockets that only remember. */
 function createWorld() {
   const rows = new Map<string, FileProgress>();
+  let snapshots = 0;
   const failing: { reads: boolean; snapshot: Promise<never> | null } = { reads: false, snapshot: null };
   let version = 0;
   const guard = async <T>(value: T): Promise<T> => {
@@ -37,7 +38,10 @@ function createWorld() {
     courses: none,
     latestInCourse: none,
     latestInLesson: none,
-    latestInFile: (fileId) => failing.snapshot ?? filesOf((row) => row.fileId === fileId),
+    latestInFile(fileId) {
+      snapshots += 1;
+      return failing.snapshot ?? filesOf((row) => row.fileId === fileId);
+    },
     ofUser: async (userId) => ({
       files: await filesOf((row) => row.userId === userId),
       lessons: [],
@@ -131,6 +135,7 @@ function createWorld() {
         ...change,
       });
     },
+    snapshots: () => snapshots,
     resync: () => bus.publish(channels.all, { type: "again" }),
     framesOf: (id: string) => got.filter((frame) => frame.id === id).map(({ update }) => update),
     /** What a dashboard shows after these frames: the highest version a key. */
@@ -192,6 +197,24 @@ describe("a subscriber", () => {
         totals: { learners: 1 },
       },
     ]);
+  });
+
+  it("shares its snapshot with who comes at the same time, and none that was begun before it came", async () => {
+    const world = createWorld();
+    const begun = world.subscribe("early", "file:f1");
+    await Promise.resolve();
+    world.rows.set("alice f1", toRow("alice", "f1", 1, 0)); // nobody is told of it any more
+    const late = await Promise.all(people(100).map((id) => world.subscribe(id, "file:f1")));
+    for (const { snapshot } of late) expect(snapshot).toMatchObject({ progress: [{ version: 1 }] });
+    await begun;
+    expect(world.snapshots()).toBe(2);
+
+    world.failing.snapshot = Promise.reject(new Error("the database is away"));
+    world.failing.snapshot.catch(() => undefined);
+    const failed = await Promise.allSettled(people(3).map((id) => world.subscribe(`again-${id}`, "file:f1")));
+    expect(failed.map(({ status }) => status)).toEqual(["rejected", "rejected", "rejected"]);
+    world.failing.snapshot = null;
+    expect((await world.subscribe("last", "file:f1")).snapshot).toMatchObject({ progress: [{ version: 1 }] });
   });
 
   it("gets at most one frame a topic in each interval, however it is served and however busy the others are", async () => {

@@ -2,7 +2,7 @@ import type { Logger } from "../logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import type { Present, Topic, Update } from "../protocol/dashboard.ts";
 import { type Bus, type BusMessage, channels, type PresenceReport } from "./bus.ts";
-import { toEntries, toEntry, toFrame, toUpdate } from "./frame.ts";
+import { toEntry, toFrame, toUpdate } from "./frame.ts";
 import { MemberService } from "./member-service.ts";
 import type { Outlet } from "./outlet.ts";
 import { Presence } from "./presence.ts";
@@ -148,9 +148,9 @@ export class LiveHub {
   async #snapshot(room: Room, member: Member): Promise<Update> {
     this.#members.hold(room, member);
     await room.heard;
-    const { rows, totals } = await this.#reader.snapshot(room);
+    const { rows, entries, totals } = await this.#reader.snapshot(room);
     const viewers = this.#viewersOf(room);
-    beginAnew(member, [...toEntries(rows), ...viewers.map(toEntry)], totals);
+    beginAnew(member, [...entries, ...viewers.map(toEntry)], totals);
     const first = toUpdate(room, member, member.backlog.take().entries, () => viewers.length);
     // Every list that the topic has is there, an empty one too.
     const lists = isOfStreams(room.topic) ? Object.keys(rows) : [...Object.keys(rows), "present"];

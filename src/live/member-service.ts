@@ -2,7 +2,7 @@ import type { Logger } from "../logger.ts";
 import type { Metrics } from "../ops/metrics.ts";
 import type { Present } from "../protocol/dashboard.ts";
 import type { Batch } from "./backlog.ts";
-import { type Frame, toEntries, toEntry, toFrame } from "./frame.ts";
+import { type Frame, toEntry, toFrame } from "./frame.ts";
 import type { Outlet } from "./outlet.ts";
 import { beginAnew, keepFor, type Member, type Room, type Subscriber } from "./room.ts";
 import type { RoomReader } from "./room-reader.ts";
@@ -171,8 +171,8 @@ export class MemberService {
     member.backlog.clear();
     let failed = false;
     try {
-      const { rows, totals } = await reader.snapshot(room);
-      beginAnew(member, [...toEntries(rows), ...viewersOf(room).map(toEntry)], totals);
+      const { entries, totals } = await reader.snapshot(room);
+      beginAnew(member, [...entries, ...viewersOf(room).map(toEntry)], totals);
     } catch (error) {
       logger.warn({ err: error, topic: room.name }, "a snapshot could not be read");
       failed = true;

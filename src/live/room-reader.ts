@@ -1,4 +1,5 @@
 import type { TopicTotals, Update } from "../protocol/dashboard.ts";
+import type { Entry } from "./backlog.ts";
 import { toEntries } from "./frame.ts";
 import type { Room } from "./room.ts";
 import type { TopicSource } from "./topic-source.ts";
@@ -19,25 +20,56 @@ const CONCURRENT_READS = 3;
 
 export interface Snapshot {
   rows: Pick<Update, "progress" | "lessons" | "courses" | "streams">;
+  /** The rows, for backlogs: shared by all members that get this snapshot. */
+  entries: Entry[];
   totals: TopicTotals | null;
+}
+
+/** A room's snapshot that is being read, and the one after it, for who came too late for it. */
+interface Reading {
+  current: Promise<Snapshot>;
+  next: Promise<Snapshot> | null;
 }
 
 export class RoomReader {
   readonly #source: TopicSource;
   /** Whatever is there in place of a row that was read whole. */
   readonly #onReadAgain: (room: Room) => void;
+  readonly #readings = new Map<Room, Reading>();
 
   constructor(source: TopicSource, onReadAgain: (room: Room) => void) {
     this.#source = source;
     this.#onReadAgain = onReadAgain;
   }
 
-  async snapshot({ topic, name }: Room): Promise<Snapshot> {
+  /**
+   * Reads a snapshot that begins no earlier than now: what changed before shows in it, what changes later is heard.
+   * Many who come at once, as after a restart, share one.
+   */
+  snapshot(room: Room): Promise<Snapshot> {
+    const reading = this.#readings.get(room);
+    if (reading === undefined) return this.#beginSnapshot(room);
+    const begin = () => this.#beginSnapshot(room);
+    reading.next ??= reading.current.then(begin, begin);
+    return reading.next;
+  }
+
+  #beginSnapshot(room: Room): Promise<Snapshot> {
+    const reading: Reading = { current: this.#readSnapshot(room), next: null };
+    this.#readings.set(room, reading);
+    const end = () => {
+      if (reading.next === null) this.#readings.delete(room);
+    };
+    reading.current.then(end, end);
+    return reading.current;
+  }
+
+  async #readSnapshot({ topic, name }: Room): Promise<Snapshot> {
     const [rows, totals] = await Promise.all([
       readSnapshot(topic, this.#source),
       hasTotals(topic) ? readTotals([{ name, topic }], this.#source) : null,
     ]);
-    return { rows, totals: totals?.get(name) ?? null };
+    return { rows, entries: toEntries(rows), totals: totals?.get(name) ?? null };
   }
 
   /** Puts what changed into the rooms' backlogs. What could not be read stays marked. */
