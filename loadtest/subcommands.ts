@@ -1,11 +1,10 @@
-import { existsSync } from "node:fs";
+import { connections } from "./connections/connections.ts";
+import { fanout } from "./fanout/fanout.ts";
+import { growth } from "./growth/growth.ts";
 import type { Subcommand } from "./harness/section.ts";
+import { ingest } from "./ingest/ingest.ts";
+import { soak } from "./soak/soak.ts";
+import { validate } from "./validate/validate.ts";
 
 /** In the order of the page. */
-export const NAMES = ["ingest", "fanout", "connections", "validate", "soak", "growth"] as const;
-
-export async function loadSubcommands(): Promise<Subcommand[]> {
-  const there = NAMES.filter((name) => existsSync(new URL(`./${name}/${name}.ts`, import.meta.url)));
-  const modules = await Promise.all(there.map((name) => import(`./${name}/${name}.ts`)));
-  return modules.map((module, i) => module[there[i] as string] as Subcommand);
-}
+export const SUBCOMMANDS: readonly Subcommand[] = [ingest, fanout, connections, validate, soak, growth];
