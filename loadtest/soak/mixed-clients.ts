@@ -78,7 +78,9 @@ async function count(what: string, run: () => Promise<void>): Promise<void> {
     counts.done[what] = (counts.done[what] ?? 0) + 1;
   } catch (error) {
     if (isOver) return;
-    const reason = `${what}: ${error instanceof Error ? error.message : String(error)}`.slice(0, 200);
+    const message = error instanceof Error ? error.message : String(error);
+    // Ids apart, the same failure is counted once.
+    const reason = `${what}: ${message.replace(/loadtest-[\w-]+/g, "…")}`.slice(0, 200);
     counts.failed[reason] = (counts.failed[reason] ?? 0) + 1;
   }
 }
