@@ -10,8 +10,8 @@ import { filesOf, nameOf, QUICK_SCENARIOS, SCENARIOS } from "./scenarios.ts";
  */
 
 const ROUNDS = 3;
-const CEILING = { warmupSeconds: 0.4, seconds: 1.2 };
-const HALF = { warmupSeconds: 0.3, seconds: 2 };
+const CEILING = { warmupSeconds: 0.4, seconds: 1 };
+const HALF = { warmupSeconds: 0.3, seconds: 1.5 };
 const QUICK = { rounds: 1, ceiling: { warmupSeconds: 0.3, seconds: 1 }, half: { warmupSeconds: 0.2, seconds: 1 } };
 
 export const fanout: Subcommand = {

@@ -80,6 +80,7 @@ export class Receiver {
   }
 
   async subscribe(topic: string): Promise<void> {
+    if (this.#socket.destroyed) throw new Error("a receiver was closed before it subscribed");
     this.write(this.#dialect.subscribe(topic));
     await this.#until((text) => this.#dialect.isSubscribed(text));
   }
@@ -177,11 +178,14 @@ export class Receiver {
   }
 
   #take(opcode: number, bytes: Buffer, start: number, end: number): void {
+    // Signs of life are answered whatever else is waited for.
     if (opcode === OPCODE_PING) this.#socket.write(PONG);
-    else if (opcode === OPCODE_CLOSE) this.#onFailure(new Error(`closed: ${bytes.toString("latin1", start + 2, end)}`));
+    else if (end - start === ENGINE_PING.length && bytes.toString("latin1", start, end) === ENGINE_PING) {
+      this.write(ENGINE_PONG);
+    } else if (opcode === OPCODE_CLOSE)
+      this.#onFailure(new Error(`closed: ${bytes.toString("latin1", start + 2, end)}`));
     else if (this.#onText !== null) this.#onText(bytes.toString("latin1", start, end));
     else if (end - start >= MIN_UPDATE_BYTES) this.#takeUpdate(bytes, start, end);
-    else if (bytes.toString("latin1", start, end) === ENGINE_PING) this.write(ENGINE_PONG);
   }
 
   #takeUpdate(bytes: Buffer, start: number, end: number): void {
