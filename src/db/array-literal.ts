@@ -5,13 +5,13 @@
 
 /** Texts, or null. */
 export function toTextArray(values: readonly (string | null)[]): string {
-  let literal = "{";
+  // Joined at once: a text that grows by every value is a tree of as many texts, which has to be flattened later.
+  const parts: string[] = [];
   for (let i = 0; i < values.length; i++) {
     const value = values[i] as string | null;
-    if (i > 0) literal += ",";
-    literal += value === null ? "NULL" : quote(value);
+    parts.push(value === null ? "NULL" : quote(value));
   }
-  return `${literal}}`;
+  return `{${parts.join(",")}}`;
 }
 
 /** Values whose text needs no quoting: numbers and booleans. */

@@ -1,4 +1,5 @@
 import { toPlainArray, toTextArray } from "../db/array-literal.ts";
+import { toFloat8Array, toInt4Array, toInt8Array } from "../db/binary-array.ts";
 import type { PoolClient } from "../db/pool.ts";
 import { toNotifications } from "./change-notifications.ts";
 import type { RowChange, StoredRow } from "./merge-beat.ts";
@@ -48,20 +49,23 @@ export async function writeBatch(client: PoolClient, batch: BatchWrite): Promise
   return { ...row, newIds: row.newIds ?? [] };
 }
 
-function toParameters(batch: BatchWrite): (string | null)[] {
+function toParameters(batch: BatchWrite): (string | Buffer | null)[] {
   const { lockTimeoutMs, users, courses, changes, kept, upsertEverySum } = batch;
-  const moved = changes.filter(isMove);
-  const rest = changes.filter((change) => !isMove(change));
-  const rows = [...rest.filter(({ old }) => old === null), ...rest.filter(({ old }) => old !== null)];
+  const moved: RowChange[] = [];
+  const fresh: RowChange[] = [];
+  const others: RowChange[] = [];
+  for (const change of changes)
+    (change.old === null ? fresh : isMove(change, change.old) ? moved : others).push(change);
+  const rows = [...fresh, ...others];
   const sums = sumUp(changes);
   return [
     `${lockTimeoutMs}ms`,
     toTextArray(users),
     toTextArray([...courses.keys()]),
-    toPlainArray([...courses.values()]),
+    toInt8Array([...courses.values()], (version) => version),
     ...toMoveColumns(moved),
-    toPlainArray(kept.map((row) => row.id)),
-    toPlainArray(kept.map((row) => row.version)),
+    toInt8Array(kept, (row) => row.id),
+    toInt8Array(kept, (row) => row.version),
     ...toRowColumns(rows),
     toTextArray(sums.lessons.map((sum) => sum.userId)),
     toTextArray(sums.lessons.map((sum) => sum.id)),
@@ -81,9 +85,8 @@ function toParameters(batch: BatchWrite): (string | null)[] {
 }
 
 /** Rows that only go on, as most do, need but few columns. */
-function isMove({ old, next, hasOtherRanges }: RowChange): boolean {
+function isMove({ next, hasOtherRanges }: RowChange, old: StoredRow): boolean {
   return (
-    old !== null &&
     !hasOtherRanges &&
     next.completed === old.completed &&
     next.completionSource === old.completionSource &&
@@ -96,18 +99,18 @@ function isMove({ old, next, hasOtherRanges }: RowChange): boolean {
   );
 }
 
-function toMoveColumns(moved: readonly RowChange[]): string[] {
+function toMoveColumns(moved: readonly RowChange[]): Buffer[] {
   return [
-    toPlainArray(moved.map(({ next }) => next.id)),
-    toPlainArray(moved.map(({ next }) => next.version)),
-    toPlainArray(moved.map(({ next }) => next.positionMs)),
-    toPlainArray(moved.map(({ added }) => (added === null ? null : added[0]))),
-    toPlainArray(moved.map(({ added }) => (added === null ? null : added[1]))),
-    toPlainArray(moved.map(({ next }) => next.watchedMs)),
-    toPlainArray(moved.map(({ next }) => next.watchTimeMs)),
-    toPlainArray(moved.map(toSeen)),
-    toPlainArray(moved.map(({ next }) => next.positionSeq)),
-    toPlainArray(moved.map(({ next }) => next.writerSeq)),
+    toInt8Array(moved, ({ next }) => next.id),
+    toInt8Array(moved, ({ next }) => next.version),
+    toInt4Array(moved, ({ next }) => next.positionMs),
+    toInt4Array(moved, ({ added }) => (added === null ? null : added[0])),
+    toInt4Array(moved, ({ added }) => (added === null ? null : added[1])),
+    toInt4Array(moved, ({ next }) => next.watchedMs),
+    toInt8Array(moved, ({ next }) => next.watchTimeMs),
+    toFloat8Array(moved, toSeen),
+    toInt8Array(moved, ({ next }) => next.positionSeq),
+    toInt8Array(moved, ({ next }) => next.writerSeq),
   ];
 }
 
@@ -117,43 +120,44 @@ function toSeen({ old, next }: RowChange): number | null {
   return next.lastWatchedUs / 1_000_000;
 }
 
-function toRowColumns(rows: readonly RowChange[]): string[] {
+function toRowColumns(rows: readonly RowChange[]): (string | Buffer)[] {
   return [
-    toPlainArray(rows.map(({ old }) => old?.id ?? null)),
-    toPlainArray(rows.map(({ old }) => old?.version ?? null)),
+    toInt8Array(rows, ({ old }) => old?.id ?? null),
+    toInt8Array(rows, ({ old }) => old?.version ?? null),
     toTextArray(rows.map(({ userId }) => userId)),
     toTextArray(rows.map(({ file }) => file.fileId)),
     toTextArray(rows.map(({ file }) => file.lessonId)),
     toTextArray(rows.map(({ file }) => file.courseId)),
-    toPlainArray(rows.map(({ next }) => next.positionMs)),
+    toInt4Array(rows, ({ next }) => next.positionMs),
     toTextArray(rows.map(({ next }) => toMultirange(next.watched))),
-    toPlainArray(rows.map(({ next }) => next.watchedMs)),
-    toPlainArray(rows.map(({ next }) => next.watchTimeMs)),
-    toPlainArray(rows.map(({ next }) => next.reportedBp)),
+    toInt4Array(rows, ({ next }) => next.watchedMs),
+    toInt8Array(rows, ({ next }) => next.watchTimeMs),
+    toInt4Array(rows, ({ next }) => next.reportedBp),
     toPlainArray(rows.map(({ next }) => next.completed)),
     toTextArray(rows.map(({ next }) => next.completionSource)),
-    toPlainArray(rows.map(toSeen)),
+    toFloat8Array(rows, toSeen),
     toTextArray(rows.map(({ next }) => next.positionSession)),
-    toPlainArray(rows.map(({ next }) => next.positionSeq)),
+    toInt8Array(rows, ({ next }) => next.positionSeq),
     toTextArray(rows.map(({ next }) => next.writerSession)),
-    toPlainArray(rows.map(({ next }) => next.writerSeq)),
-    toPlainArray(rows.map(({ next }) => next.durationMs)),
+    toInt8Array(rows, ({ next }) => next.writerSeq),
+    toInt4Array(rows, ({ next }) => next.durationMs),
     toPlainArray(rows.map(({ next }) => next.counted)),
   ];
 }
 
-function toDeltaColumns(sums: readonly Sum[]): string[] {
+function toDeltaColumns(sums: readonly Sum[]): Buffer[] {
   return [
-    toPlainArray(sums.map((sum) => sum.started)),
-    toPlainArray(sums.map((sum) => sum.completed)),
-    toPlainArray(sums.map((sum) => sum.contributionMs)),
-    toPlainArray(sums.map((sum) => sum.watchedMs)),
+    toInt4Array(sums, (sum) => sum.started),
+    toInt4Array(sums, (sum) => sum.completed),
+    toInt8Array(sums, (sum) => sum.contributionMs),
+    toInt8Array(sums, (sum) => sum.watchedMs),
   ];
 }
 
 /** What goes into the activity log, as `log_activity` takes it; null where nothing does. */
 function toActivity(changes: readonly RowChange[]): string | null {
-  const entries = changes.flatMap(({ userId, file, next, activities }) =>
+  const active = changes.filter(({ activities }) => activities.length > 0);
+  const entries = active.flatMap(({ userId, file, next, activities }) =>
     activities.map((activity) => ({
       user_id: userId,
       file_id: file.fileId,

@@ -276,6 +276,8 @@ async function takeLocks(client: PoolClient, values: [users: string[], courses: 
 
 function shouldSplit(error: unknown): boolean {
   if (error instanceof RowRaced) return false;
+  // A number of a row that no column takes.
+  if (error instanceof RangeError) return true;
   const state = sqlStateOf(error);
   if (state === LOCK_NOT_AVAILABLE || state === QUERY_CANCELED) return true;
   return state !== undefined && !isTransient(error);
