@@ -171,7 +171,7 @@ function toAims({ warm, echo, offered, flood, alone }: Figures): Aim[] {
   const floodP99 = flood?.latency.p99Ms ?? Number.POSITIVE_INFINITY;
   return [
     {
-      what: "`stream:validate`, warm, one process",
+      what: "`stream:validate` of encoders on air (warm), one process",
       aim: "≥ 20,000/s",
       seen: `${Math.round(top).toLocaleString("en-US")}/s`,
       isMet: top >= AIM_PER_SECOND,

@@ -34,7 +34,6 @@ const OWN_CONNECTION = "c";
 const OTHER_CONNECTION = "d";
 /** Enough for one process to have always something to do. */
 const UNDER_WAY = 256;
-/** Of the peers' connections, each with one request in flight, at the same time. */
 const FLOOD = { perSecond: 2000, wrongPerSecond: 20_000 };
 const OPEN_CLAIMS_PER_SECOND = 1000;
 
@@ -58,7 +57,9 @@ async function runValidate({ isQuick, flags, progress }: Run): Promise<Section> 
     from: LIVE.count + round * plan.coldStreams,
     count: plan.coldStreams,
   });
-  for (let round = 0; round <= plan.rounds; round++) await tables.create(coldOf(round));
+  // One more for the warm-up, and one for the open loop.
+  const [forWarmUp, forOpenLoop] = [coldOf(plan.rounds), coldOf(plan.rounds + 1)];
+  for (let round = 0; round < plan.rounds + 2; round++) await tables.create(coldOf(round));
   await tables.vacuum();
 
   const warm = { streams: LIVE, connectionPrefix: OWN_CONNECTION, underWay: UNDER_WAY };
@@ -87,6 +88,10 @@ async function runValidate({ isQuick, flags, progress }: Run): Promise<Section> 
     await server.stop();
     return toSection(figures);
   }
+  await playhead.measure({ ...warm, streams: forWarmUp });
+  await tables.leave(forWarmUp);
+  await playhead.measure({ ...warm, streams: forWarmUp, connectionPrefix: OTHER_CONNECTION });
+  await tables.end(forWarmUp);
   await echo.measure({ ...warm, seconds: plan.warmupSeconds });
   await hook.measure({ ...warm, seconds: plan.warmupSeconds });
   await select.measure({ ...warm, seconds: plan.warmupSeconds / 2 });
@@ -116,11 +121,11 @@ async function runValidate({ isQuick, flags, progress }: Run): Promise<Section> 
   const { underWay: _, ...open } = warm;
   figures.coldOpen = await playhead.measure({
     ...open,
-    streams: coldOf(plan.rounds),
+    streams: forOpenLoop,
     perSecond: OPEN_CLAIMS_PER_SECOND,
     seconds: plan.coldStreams / OPEN_CLAIMS_PER_SECOND,
   });
-  await tables.end(coldOf(plan.rounds));
+  await tables.end(forOpenLoop);
   for (const [i, perSecond] of plan.offered.entries()) {
     progress(`${perSecond} a second, whatever the answers do`, 0.66 + (0.2 * i) / plan.offered.length);
     await playhead.measure({ ...open, perSecond, seconds: plan.warmupSeconds / 3 });
