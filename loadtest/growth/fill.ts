@@ -7,8 +7,7 @@ import { DURATION_SECONDS, FILES_PER_LESSON, makeCourseTree, toCourseId } from "
 
 /*
  * Databases that look as if heartbeats had filled them, without the heartbeats: rows are made by INSERT … SELECT with
- * the triggers off, lessons and courses by the sums of the very rows. Whether the sums are right is asked later, by
- * the recount that the server itself has.
+ * the triggers off, lessons and courses by the sums of the very rows. Whether the sums are right is asked at the end.
  */
 
 export const COURSES = 20;

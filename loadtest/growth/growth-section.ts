@@ -193,6 +193,7 @@ function plotCosts(given: {
 function notesOf({ results, wanted, freeMemoryMb }: GrowthResult): string[] {
   const notes = [
     "Whether a table that grows is ever read as a whole is told by `EXPLAIN ANALYZE` of a batch of each kind and size, and by PostgreSQL's counter of sequential scans over all windows, in which the triggers' statements are too.",
+    "Sums are exact where the lessons and courses of 2,000 users, half of them active, are what a recount of their files gives.",
     `Pages read are those that were not in shared_buffers; the system's cache has them, unless others took the memory: ${formatNumber(freeMemoryMb / 1024)} GB were free at the end.`,
   ];
   const left = wanted.filter((rows) => !results.some((result) => result.rows === rows));

@@ -41,6 +41,15 @@ export class Workload {
     }
   }
 
+  /** Users by number: half of them active, half drawn from all. */
+  sample(count: number): number[] {
+    const active = this.activeUsers();
+    const step = Math.floor(this.#users / active);
+    return Array.from({ length: count }, (_, i) =>
+      i % 2 === 0 ? Math.floor(this.#random() * active) * step : Math.floor(this.#random() * this.#users),
+    );
+  }
+
   next(name: WorkloadName): CourseRow[] {
     const active = this.activeUsers();
     const step = Math.floor(this.#users / active);
