@@ -1,29 +1,37 @@
 import type { PoolClient } from "../../src/db/pool.ts";
 import type { SeenQuery } from "./timed-pool.ts";
 
-/** EXPLAIN ANALYZE of a prepared statement as it is executed, with the time of each trigger; its effects are undone. */
+const SETTINGS: Record<string, string> = {
+  "auto_explain.log_min_duration": "0",
+  "auto_explain.log_analyze": "on",
+  "auto_explain.log_buffers": "on",
+  "auto_explain.log_wal": "on",
+  "auto_explain.log_triggers": "on",
+  "auto_explain.log_nested_statements": "on",
+  "auto_explain.log_parameter_max_length": "0",
+  client_min_messages: "log",
+};
+
+/**
+ * EXPLAIN ANALYZE of every statement that a call of ours runs inside PostgreSQL, as it is planned there; its effects are
+ * undone. The role has to be a superuser.
+ */
 export async function explainExecute(client: PoolClient, { text, values = [] }: SeenQuery): Promise<string> {
-  await client.query("SAVEPOINT explained");
-  await client.query(`PREPARE explained AS ${text}`);
-  const { rows } = await client.query<{ "QUERY PLAN": string }>(
-    `EXPLAIN (ANALYZE, BUFFERS, TIMING ON) EXECUTE explained (${values.map(toLiteral).join(", ")})`,
-  );
-  await client.query("ROLLBACK TO SAVEPOINT explained");
-  await client.query("DEALLOCATE explained");
-  return rows.map((row) => row["QUERY PLAN"]).join("\n");
-}
-
-function toLiteral(value: unknown): string {
-  if (value === null || value === undefined) return "NULL";
-  if (Array.isArray(value)) return quote(`{${value.map(toElement).join(",")}}`);
-  return quote(String(value));
-}
-
-function toElement(value: unknown): string {
-  if (value === null || value === undefined) return "NULL";
-  return `"${String(value).replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
-}
-
-function quote(text: string): string {
-  return `'${text.replaceAll("'", "''")}'`;
+  const plans: string[] = [];
+  const onNotice = ({ message = "" }: { message: string | undefined }) => {
+    if (message.includes("plan:")) plans.push(message);
+  };
+  await client.query("LOAD 'auto_explain'");
+  await client.query("BEGIN");
+  client.on("notice", onNotice);
+  try {
+    for (const [name, value] of Object.entries(SETTINGS)) {
+      await client.query("SELECT set_config($1, $2, true)", [name, value]);
+    }
+    await client.query(text, values);
+  } finally {
+    client.off("notice", onNotice);
+    await client.query("ROLLBACK");
+  }
+  return plans.join("\n");
 }

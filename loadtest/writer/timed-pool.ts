@@ -24,7 +24,13 @@ export interface SeenQuery {
   values?: unknown[];
 }
 
-/** Times every awaited query of the pool's clients. `onQuery` may run something before it, on the same connection. */
+/** The statement of ours that makes a batch durable. */
+const WRITE = "write-batch";
+
+/**
+ * Times every awaited query of the pool's clients. `onQuery` may run something before the one that writes a batch, on the
+ * same connection.
+ */
 export function timeStatements(
   pool: Pool,
   options: { onQuery?: (client: PoolClient, query: SeenQuery) => Promise<void> } = {},
@@ -36,7 +42,7 @@ export function timeStatements(
       const [first, values] = given;
       const query = (typeof first === "string" ? { text: first, values } : first) as SeenQuery;
       const untimed = new Proxy(client, { get: (on, key) => (key === "query" ? original : Reflect.get(on, key)) });
-      await options.onQuery?.(untimed, query);
+      if (query.name === WRITE) await options.onQuery?.(untimed, query);
       const startedAt = performance.now();
       const result = await original(...given);
       times.add(toLabel(query), performance.now() - startedAt);

@@ -10,8 +10,9 @@ import { onEnd } from "../harness/cleanup.ts";
 import { describeMachine } from "../harness/machine.ts";
 import { makeTemporaryFolder } from "../harness/temporary-folder.ts";
 import { makeCourseTree, toCourseId } from "../load/catalogue.ts";
-import { type BareBatches, openBareBatches } from "../peers/bare-batch.ts";
+import { openBareBatches } from "../peers/bare-batch.ts";
 import { renderColumns } from "../render/terminal.ts";
+import { type Cpu, CpuMeter, findBackend } from "./cpu-meter.ts";
 import { explainExecute } from "./explain-batch.ts";
 import { type StatementTimes, timeStatements } from "./timed-pool.ts";
 import { type BenchRow, fragmentedRows, freshRows, sequentialRows } from "./writer-rows.ts";
@@ -43,6 +44,9 @@ interface PhaseResult {
   ratio: number;
   oursMsPerBatch: number;
   bareMsPerBatch: number;
+  /** µs a row. */
+  oursCpu: Cpu;
+  bareCpu: Cpu;
   statementsMs: Record<string, number>;
 }
 
@@ -73,20 +77,30 @@ export async function runWriterBench(options: WriterBenchOptions): Promise<void>
   let explainNext = false;
   const times = timeStatements(writerPool, {
     async onQuery(client, query) {
-      if (!explainNext || query.name === undefined) return;
+      if (!explainNext) return;
       explainNext = false;
       console.log(await explainExecute(client, query));
     },
   });
+  await writerPool.query("SELECT");
+  const oursMeter = new CpuMeter(await findBackend(pool, "loadtest-writer"));
+  const bareMeter = new CpuMeter(await findBackend(pool, "loadtest-bare"));
   const writer = new ProgressWriter({ pool: writerPool, metrics: createMetrics(), logger });
   const writeOurs = async (rows: BenchRow[]) => {
     const startedAt = performance.now();
-    const beats = rows
-      .map((row) => toPendingBeat({ ...row, courseId: COURSE_ID, observedAtMs: startedAt }))
-      .sort(byRow);
-    const results = await writer.write(beats);
-    const failed = results.filter((result) => result.type !== "written").length;
-    if (failed > 0) throw new Error(`${failed} rows were not written`);
+    await oursMeter.measure(async () => {
+      const beats = rows
+        .map((row) => toPendingBeat({ ...row, courseId: COURSE_ID, observedAtMs: startedAt }))
+        .sort(byRow);
+      const results = await writer.write(beats);
+      const failed = results.filter((result) => result.type !== "written").length;
+      if (failed > 0) throw new Error(`${failed} rows were not written`);
+    });
+    return performance.now() - startedAt;
+  };
+  const writeBare = async (rows: BenchRow[]) => {
+    const startedAt = performance.now();
+    await bareMeter.measure(() => bare.write(rows.map((row) => ({ ...row, courseId: COURSE_ID }))));
     return performance.now() - startedAt;
   };
 
@@ -98,7 +112,8 @@ export async function runWriterBench(options: WriterBenchOptions): Promise<void>
     await pool.query("ANALYZE");
     if (options.explain) explainNext = true;
     times.take(1);
-    const result = await runPhase({ phase, batches, seconds, writeOurs, bare, times });
+    const run = await runPhase({ phase, batches, seconds, writeOurs, writeBare, times });
+    const result = { ...run, oursCpu: oursMeter.take(run.rows), bareCpu: bareMeter.take(run.rows) };
     results.push(result);
     console.log(
       `${phase}: ours ${result.oursPerSecond} rows/s, bare ${result.barePerSecond} rows/s, ratio ${result.ratio};`,
@@ -112,7 +127,9 @@ export async function runWriterBench(options: WriterBenchOptions): Promise<void>
 
   const table = {
     title: "",
-    columns: ["phase", "rows", "ours rows/s", "bare rows/s", "ours/bare", "ours ms/batch", "bare ms/batch"],
+    columns: ["phase", "rows", "ours rows/s", "bare rows/s", "ours/bare", "ours ms/batch", "bare ms/batch"].concat(
+      ["ours", "bare"].flatMap((whose) => [`${whose} PostgreSQL µs/row`, `${whose} process µs/row`]),
+    ),
     rows: results.map((r) => [
       r.phase,
       r.rows,
@@ -121,6 +138,7 @@ export async function runWriterBench(options: WriterBenchOptions): Promise<void>
       r.ratio,
       r.oursMsPerBatch,
       r.bareMsPerBatch,
+      ...[r.oursCpu, r.bareCpu].flatMap((cpu) => [cpu.postgres, cpu.process]),
     ]),
   };
   console.log(`\n${renderColumns(table)}\n`);
@@ -142,18 +160,17 @@ interface Phase {
   batches: Generator<BenchRow[]>;
   seconds: number;
   writeOurs: (rows: BenchRow[]) => Promise<number>;
-  bare: BareBatches;
+  writeBare: (rows: BenchRow[]) => Promise<number>;
   times: StatementTimes;
 }
 
-async function runPhase({ phase, batches, seconds, writeOurs, bare, times }: Phase): Promise<PhaseResult> {
+async function runPhase(given: Phase): Promise<Omit<PhaseResult, "oursCpu" | "bareCpu">> {
+  const { phase, batches, seconds, writeOurs, writeBare, times } = given;
   const endAt = performance.now() + seconds * 1000;
   let [rows, count, oursMs, bareMs] = [0, 0, 0, 0];
   for (const batch of batches) {
     oursMs += await writeOurs(batch);
-    const startedAt = performance.now();
-    await bare.write(batch.map((row) => ({ ...row, courseId: COURSE_ID })));
-    bareMs += performance.now() - startedAt;
+    bareMs += await writeBare(batch);
     rows += batch.length;
     count += 1;
     if (performance.now() > endAt) break;
