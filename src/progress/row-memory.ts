@@ -7,8 +7,8 @@ import { RecentMap } from "./recent-map.ts";
  * written only where the database still has the same versions.
  */
 
-/** At about half a KB a row and twice as many rows at the most: below 50 MB. */
-const MAX_ROWS = 40_000;
+/** At about half a KB a row and twice as many rows at the most: about 60 MB. */
+const MAX_ROWS = 64_000;
 const MAX_FILES = 20_000;
 const MAX_SHARED_USERS = 10_000;
 /** A user whom another process writes too is looked up every time for so long. */
