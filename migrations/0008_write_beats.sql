@@ -143,8 +143,8 @@ CREATE FUNCTION write_beats(
   row_positions integer[], row_watched int4multirange[], row_watched_ms integer[], row_watch_times bigint[], row_reported integer[],
   row_completed boolean[], row_sources text[], row_seen float8[], row_position_sessions text[], row_position_seqs bigint[],
   row_writer_sessions text[], row_writer_seqs bigint[], row_durations integer[], row_counted boolean[],
-  -- Deltas, one a user and lesson, one a user and course; the latter null where they are the same. `every_sum_upserted`
-  -- is for a second try, which also makes up for sums that are missing.
+  -- Deltas, one a user and lesson, one a user and course; the latter null where they are the same, and `lesson_users` where
+  -- they are `users_of_batch`. `every_sum_upserted` is for a second try, which also makes up for sums that are missing.
   lesson_users text[], lesson_ids text[], lesson_courses text[], lesson_started integer[], lesson_completed integer[],
   lesson_contributions bigint[], lesson_watched bigint[],
   course_users text[], course_ids text[], course_started integer[], course_completed integer[],
@@ -260,6 +260,7 @@ BEGIN
   END IF;
 
   IF cardinality(lesson_ids) > 0 THEN
+    lesson_users := coalesce(lesson_users, users_of_batch);
     PERFORM add_to_lessons(new_version, now_at, lesson_users, lesson_ids, lesson_courses, lesson_started, lesson_completed,
       lesson_contributions, lesson_watched, every_sum_upserted);
     IF course_ids IS NULL THEN

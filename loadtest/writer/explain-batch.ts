@@ -12,6 +12,9 @@ const SETTINGS: Record<string, string> = {
   client_min_messages: "log",
 };
 
+/** Of the statements that PostgreSQL runs for every reference of a new row. */
+const REFERENCE_CHECK = "FOR KEY SHARE OF x";
+
 /**
  * EXPLAIN ANALYZE of every statement that a call of ours runs inside PostgreSQL, as it is planned there; its effects are
  * undone. The role has to be a superuser.
@@ -19,7 +22,7 @@ const SETTINGS: Record<string, string> = {
 export async function explainExecute(client: PoolClient, { text, values = [] }: SeenQuery): Promise<string> {
   const plans: string[] = [];
   const onNotice = ({ message = "" }: { message: string | undefined }) => {
-    if (message.includes("plan:")) plans.push(message);
+    if (message.includes("plan:") && !message.includes(REFERENCE_CHECK)) plans.push(message);
   };
   await client.query("LOAD 'auto_explain'");
   await client.query("BEGIN");

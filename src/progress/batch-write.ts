@@ -67,7 +67,7 @@ function toParameters(batch: BatchWrite): (string | Buffer | null)[] {
     toInt8Array(kept, (row) => row.id),
     toInt8Array(kept, (row) => row.version),
     ...toRowColumns(rows),
-    toTextArray(sums.lessons.map((sum) => sum.userId)),
+    isSameUsers(users, sums.lessons) ? null : toTextArray(sums.lessons.map((sum) => sum.userId)),
     toTextArray(sums.lessons.map((sum) => sum.id)),
     toTextArray(sums.lessons.map((sum) => sum.courseId)),
     ...toDeltaColumns(sums.lessons),
@@ -82,6 +82,11 @@ function toParameters(batch: BatchWrite): (string | Buffer | null)[] {
     toTextArray(toNotifications(changes)),
     toActivity(changes),
   ];
+}
+
+/** As where every user has progress in one lesson. Then they are not sent twice. */
+function isSameUsers(users: readonly string[], sums: readonly Sum[]): boolean {
+  return sums.length === users.length && sums.every((sum, i) => sum.userId === users[i]);
 }
 
 /** Rows that only go on, as most do, need but few columns. */
