@@ -63,7 +63,8 @@ others are told of a round by one message (soketi by its HTTP API, all topics in
 that Playhead made, with nothing to read and nothing to decide. At the ceiling the next round begins as soon as the
 first dashboard has seen the last one and all have seen the one before; at half of it rounds are due at even intervals,
 and latency counts from when a round was due. Dashboards read nothing but the length of a frame; one in a hundred, or
-one a topic, looks for the round's number. They share the cores with the server: CPU a delivery compares what rates
+one a topic, looks for the round's number. A topic's sums come once a second at Playhead, often in a frame of their
+own: it counts as any other. The dashboards share the cores with the server: CPU a delivery compares what rates
 cannot where both cores are busy, or where the frame interval decides.`.replaceAll("\n", " ");
 
 function summarizeServer({ name, ceilings, half }: Figures["servers"][number]): Summary {
@@ -181,14 +182,23 @@ function toAims(told: Told): Aim[] {
         aim: text,
         seen: `${deliveries} × (by CPU a delivery ${cpu} ×)`,
         isMet: deliveries >= least,
-        ...(deliveries >= least ? {} : { because: BECAUSE }),
+        ...(deliveries >= least ? {} : { because: toReason(last.servers, peer) }),
       },
     ];
   });
 }
 
-const BECAUSE =
-  "The dashboards of the load share the two cores with the server, and take one of them; what is left of a delivery is the kernel's `send`, which bare publish has as well and nobody can leave out.";
+/** What the limit itself is to a peer says how much of it can be won at all. */
+function toReason(servers: Summary[], peer: DialectName): string {
+  const shared = "Dashboards and PostgreSQL share the two cores with the server; CPU a delivery leaves that out.";
+  if (peer === "bare") {
+    return `${shared} What Playhead does more a frame (the notification, the row read anew, its JSON) is divided by the dashboards that get it; what it does more a second (pings of all connections, sums of the topics) by the frames.`;
+  }
+  const rate = ratio(servers, "bare", peer, (one) => one.deliveries);
+  const cpu = ratio(servers, "bare", peer, (one) => one.cpuUs);
+  if (rate === null || cpu === null) return shared;
+  return `Bare publish, the limit, is itself ${rate} × of it by deliveries and takes ${cpu} × its CPU: most of a delivery is the kernel's \`send\`, one a socket, which everybody has to make. ${shared}`;
+}
 
 function toNotes(figures: Figures[]): string[] {
   return figures.flatMap(({ scenario, servers }) =>
