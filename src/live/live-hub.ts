@@ -33,6 +33,8 @@ export interface LiveHubOptions {
 
 /** A change that comes alone goes out after so short a while: what comes with it shares its frame. */
 const GATHER_MS = 10;
+/** And after no more than this share of the frame interval. */
+const GATHER_SHARE = 0.25;
 /** Presence is known before the progress of the same heartbeat is durable; it waits for it, to share a frame. */
 const PRESENCE_GATHER_MS = 120;
 const READ_RETRY_MS = 500;
@@ -40,6 +42,7 @@ const READ_RETRY_MS = 500;
 export class LiveHub {
   readonly #parts: LiveHubParts;
   readonly #options: LiveHubOptions;
+  readonly #gatherMs: number;
   readonly #rooms: RoomIndex;
   readonly #reader: RoomReader;
   readonly #members: MemberService;
@@ -55,6 +58,7 @@ export class LiveHub {
   constructor(parts: LiveHubParts, options: LiveHubOptions) {
     this.#parts = parts;
     this.#options = options;
+    this.#gatherMs = Math.min(GATHER_MS, GATHER_SHARE * options.frameIntervalMs);
     this.presence = new Presence((report) => this.#showGone(report));
     this.#rooms = new RoomIndex(parts.bus, (message, channel) => this.#hear(message, channel));
     this.#reader = new RoomReader(parts.source, (room) => {
@@ -251,7 +255,7 @@ export class LiveHub {
     return this.presence.count(room.topic, room.courseId);
   }
 
-  #schedule(room: Room, gatherMs = GATHER_MS): void {
+  #schedule(room: Room, gatherMs = this.#gatherMs): void {
     this.#active.add(room);
     this.#wakeAt(Math.max(performance.now() + gatherMs, room.lastFrameAt + this.#options.frameIntervalMs));
   }
