@@ -1,7 +1,7 @@
 import type { PoolClient } from "../db/pool.ts";
 import { lookUpFiles, lookUpRows } from "./batch-look-up.ts";
 import type { DatabaseClock } from "./database-clock.ts";
-import { type CatalogueFile, mergeBeat, type RowChange, type StoredRow } from "./merge-beat.ts";
+import { type CatalogueFile, isStale, mergeBeat, type RowChange, type StoredRow } from "./merge-beat.ts";
 import { type PendingBeat, rowKeyOf } from "./pending-beat.ts";
 import type { RowMemory } from "./row-memory.ts";
 
@@ -77,9 +77,12 @@ async function findRows(
   const rows: (StoredRow | null)[] = [];
   const missing: number[] = [];
   for (let i = 0; i < keys.length; i++) {
-    const row = memory.row(keys[i] as string) ?? null;
-    rows.push(row);
-    if (row === null) missing.push(i);
+    const row = memory.row(keys[i] as string);
+    const file = memory.file((entries[i] as PendingBeat).fileId);
+    // A change of the catalogue wrote the rows that it concerns anew.
+    const isKnown = row !== undefined && file !== undefined && !isStale(row, file);
+    rows.push(isKnown ? row : null);
+    if (!isKnown) missing.push(i);
   }
   if (missing.length === 0) return rows;
   const found = await lookUpRows(

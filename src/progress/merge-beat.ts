@@ -215,7 +215,7 @@ function earnedMs(row: StoredRow | null, { claims, position }: PendingBeat, grow
 }
 
 /** Whether the row was counted by another catalogue. */
-function isStale(row: StoredRow, file: CatalogueFile): boolean {
+export function isStale(row: StoredRow, file: CatalogueFile): boolean {
   return row.durationMs !== file.durationMs || row.counted !== file.counted || row.lessonId !== file.lessonId;
 }
 

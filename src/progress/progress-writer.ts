@@ -194,7 +194,10 @@ export class ProgressWriter {
     await client.query("BEGIN");
     try {
       await takeLocks(client, [users, courses, `${lockTimeoutMs}ms`]);
-      const remembered = entries.map((entry) => this.#memory.row(rowKeyOf(entry)));
+      const remembered = entries.map((entry) => ({
+        version: this.#memory.row(rowKeyOf(entry))?.version,
+        catalogueVersion: this.#memory.file(entry.fileId)?.catalogueVersion,
+      }));
       for (const entry of entries) {
         this.#memory.forgetFile(entry.fileId);
         this.#memory.forgetRow(rowKeyOf(entry));
@@ -203,9 +206,11 @@ export class ProgressWriter {
       const written = await this.#writeDecided(client, batch, { lockTimeoutMs, upsertEverySum: true });
       await client.query("COMMIT");
       for (const [i, decision] of batch.decisions.entries()) {
-        if (decision.type !== "merged" || remembered[i] === undefined) continue;
+        const { version, catalogueVersion } = remembered[i] ?? {};
+        if (decision.type !== "merged" || version === undefined) continue;
         const found = decision.change === null ? decision.row : decision.change.old;
-        if (found?.version !== remembered[i].version) this.#memory.setShared((entries[i] as PendingBeat).userId);
+        const isByCatalogue = decision.file.catalogueVersion !== catalogueVersion;
+        if (found?.version !== version && !isByCatalogue) this.#memory.setShared((entries[i] as PendingBeat).userId);
       }
       return this.#settle(batch, written);
     } catch (error) {

@@ -10,6 +10,7 @@ import { RecentMap } from "./recent-map.ts";
 /** At about half a KB a row and twice as many rows at the most: about 60 MB. */
 const MAX_ROWS = 64_000;
 const MAX_FILES = 20_000;
+const MAX_COURSES = 10_000;
 const MAX_SHARED_USERS = 10_000;
 /** A user whom another process writes too is looked up every time for so long. */
 const SHARED_MS = 10 * 60 * 1000;
@@ -17,6 +18,8 @@ const SHARED_MS = 10 * 60 * 1000;
 export class RowMemory {
   readonly #rows = new RecentMap<string, StoredRow>(MAX_ROWS);
   readonly #files = new RecentMap<string, CatalogueFile>(MAX_FILES);
+  /** By course the version of the catalogue that was read last. */
+  readonly #catalogues = new RecentMap<string, number>(MAX_COURSES);
   readonly #sharedUntil = new RecentMap<string, number>(MAX_SHARED_USERS);
 
   row(key: string): StoredRow | undefined {
@@ -38,12 +41,15 @@ export class RowMemory {
     this.#sharedUntil.set(userId, performance.now() + SHARED_MS);
   }
 
+  /** Of the catalogue that was read of its course last: a file read of an earlier one is not told. */
   file(fileId: string): CatalogueFile | undefined {
-    return this.#files.get(fileId);
+    const file = this.#files.get(fileId);
+    return file !== undefined && this.#catalogues.get(file.courseId) === file.catalogueVersion ? file : undefined;
   }
 
   setFile(file: CatalogueFile): void {
     this.#files.set(file.fileId, file);
+    this.#catalogues.set(file.courseId, file.catalogueVersion);
   }
 
   forgetFile(fileId: string): void {
