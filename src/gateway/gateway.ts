@@ -12,13 +12,13 @@ import type { Metrics } from "../ops/metrics.ts";
 import type { ProgressService } from "../progress/progress-service.ts";
 import type { FileProgress } from "../protocol/progress.ts";
 import type { Drop } from "../streams/claim.ts";
-import type { GatewaySocket } from "./call.ts";
 import { createCallLimits } from "./call-limits.ts";
 import { type Dashboards, serveDashboards } from "./dashboard-namespace.ts";
 import { readDirectFrames } from "./direct-frames.ts";
 import { createHandshake } from "./handshake.ts";
 import { createOutlet } from "./outlet.ts";
 import { countOversizedFrames } from "./oversized-frames.ts";
+import { skipOwnRooms } from "./own-rooms.ts";
 import { type DeviceFollower, servePlayers } from "./player-namespace.ts";
 import { type RtmpNamespaceParts, serveMediaServers, tellMediaServer } from "./rtmp-namespace.ts";
 import { textParser } from "./text-parser.ts";
@@ -73,16 +73,12 @@ export function createGateway(parts: GatewayParts): Gateway {
   countOversizedFrames(parts.app, metrics.oversizedFrames);
   readDirectFrames(parts.app);
   io.attachApp(parts.app, { maxBackpressure: config.MAX_BACKPRESSURE_BYTES } as never);
-  io.engine.on("connection", (connection: { request: unknown }) => {
-    // The handshake's headers are kept for the life of a connection otherwise.
-    setImmediate(() => {
-      connection.request = null;
-    });
-  });
+  io.engine.on("connection", (connection: EngineConnection) => forgetRequest(connection, config.TRUST_PROXY));
   const players = io.of("/player");
   const dashboards = io.of("/dashboard");
   const mediaServers = io.of("/rtmp");
   const namespaces = [players, dashboards, mediaServers];
+  for (const namespace of namespaces) skipOwnRooms(namespace);
   // Socket.IO always opens it, and would keep whoever connects to it, with no token and no limit.
   io.use((_socket, next) => {
     const wire: WireError = {
@@ -116,7 +112,6 @@ export function createGateway(parts: GatewayParts): Gateway {
         ...streams,
         secrets: config.RTMP_SECRETS,
         isDraining: () => draining,
-        addressOf: (socket) => addressOf(socket, config.TRUST_PROXY),
         metrics,
         logger,
       });
@@ -151,7 +146,10 @@ function createServer(config: Config): Server {
     pingInterval: PING_INTERVAL_MS,
     pingTimeout: PING_TIMEOUT_MS,
     connectTimeout: CONNECT_TIMEOUT_MS,
-    cors: { origin: config.ALLOWED_ORIGINS.includes("*") ? "*" : [...config.ALLOWED_ORIGINS] },
+    // For polling alone: it makes every request, and for good every connection, carry a response of its own.
+    ...(config.SOCKET_TRANSPORTS.includes("polling") && {
+      cors: { origin: config.ALLOWED_ORIGINS.includes("*") ? "*" : [...config.ALLOWED_ORIGINS] },
+    }),
     allowRequest: (request, decide) => {
       const { origin, host, "x-forwarded-host": forwarded } = request.headers;
       const asked = config.TRUST_PROXY && typeof forwarded === "string" ? forwarded : host;
@@ -161,8 +159,20 @@ function createServer(config: Config): Server {
   });
 }
 
-function addressOf({ handshake }: GatewaySocket, trustProxy: boolean): string {
-  const forwarded = handshake.headers["x-forwarded-for"];
+/** Engine.IO's socket, with what is not public. */
+interface EngineConnection {
+  request: { headers: Record<string, string | string[] | undefined> } | null;
+  remoteAddress: string;
+  transport: { removeAllListeners(event: string): void };
+}
+
+/** The upgrade's request is kept for the life of a connection otherwise. Of its headers one is needed later. */
+function forgetRequest(connection: EngineConnection, trustProxy: boolean): void {
+  const forwarded = connection.request?.headers["x-forwarded-for"];
   const forwardedFor = Array.isArray(forwarded) ? forwarded.join() : forwarded;
-  return networkOf({ remoteAddress: handshake.address, forwardedFor }, { trustProxy });
+  connection.remoteAddress = networkOf({ remoteAddress: connection.remoteAddress, forwardedFor }, { trustProxy });
+  setImmediate(() => {
+    connection.request = null;
+    connection.transport.removeAllListeners("headers");
+  });
 }

@@ -24,8 +24,6 @@ export interface RtmpNamespaceParts extends Omit<CallParts, "limits"> {
   /** What a server that was away has to end. */
   findDrops(server: { name: string; boot: string }): Promise<Drop[]>;
   isDraining: () => boolean;
-  /** Where a handshake comes from. */
-  addressOf(socket: GatewaySocket): string;
 }
 
 /** Whoever carries the media: asks whether a key may publish, and says what became of it. */
@@ -45,7 +43,7 @@ export function serveMediaServers(namespace: Namespace, parts: RtmpNamespacePart
       );
       return;
     }
-    await limitWrongSecrets(parts.addressOf(socket));
+    await limitWrongSecrets(socket.handshake.address);
     if (!given.success && (socket.handshake.auth as { secret?: unknown }).secret !== undefined) {
       throw new AppError(
         "bad_request",

@@ -16,7 +16,7 @@ import { namesIn, readExpressions } from "../helpers/monitoring.ts";
 import { findBrokenPromises } from "../helpers/oracle.ts";
 import { startRedis, type TestRedis } from "../helpers/redis.ts";
 import type { ServerProcess } from "../helpers/server-process.ts";
-import { connect } from "../helpers/socket-client.ts";
+import { type ConnectError, connect } from "../helpers/socket-client.ts";
 import { readMetric } from "../helpers/test-server.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
@@ -89,6 +89,18 @@ describe("two nodes behind the balancer", () => {
       );
       expect(missing).toEqual([]);
     }
+  });
+
+  it("know an address by what the proxy saw, not by the proxy's own", async () => {
+    const codeOf = (address: string) =>
+      connect(nodes[0].url, "/rtmp", "", { auth: { secret: "wrong" }, headers: { "x-forwarded-for": address } }).then(
+        () => "let in",
+        (error: unknown) => (error as ConnectError).data?.code,
+      );
+    const codes: (string | undefined)[] = [];
+    for (let i = 0; i < 30; i++) codes.push(await codeOf("10.0.0.1, 192.0.2.1"));
+    expect(codes.at(-1)).toBe("rate_limited");
+    expect(await codeOf("192.0.2.1, 192.0.2.2")).toBe("unauthenticated");
   });
 
   it("show on one of them what was played on the other", async () => {
