@@ -16,11 +16,11 @@ export interface Step {
   latency: LatencySummary;
   /** Null where it keeps up, else in what it does not. */
   failure: string | null;
-  serverMicros: number;
+  serverMicros: number | null;
   postgresMicros: number | null;
   generatorMicros: number;
   /** Below 1 where heartbeats of one player wait for each other and are written as one. */
-  rowsPerHeartbeat: number;
+  rowsPerHeartbeat: number | null;
   refused: Record<string, number>;
 }
 
@@ -66,16 +66,19 @@ export async function climb(
       loadPlayers(players, { ...window, ratePerSecond }),
       watchCost(server, window),
     ]);
-    const perHeartbeat = (seconds: number) => (seconds * 1e6) / cost.heartbeats;
+    // Past what it keeps up with, several workers may not answer in time what they have done.
+    const isKnown = cost.heartbeats > 0;
+    const perHeartbeat = (seconds: number | null) =>
+      seconds === null || !isKnown ? null : (seconds * 1e6) / cost.heartbeats;
     const step: Step = {
       offeredPerSecond: ratePerSecond,
       achievedPerSecond: load.achievedPerSecond,
       latency: load.latency,
       failure: failureOf(ratePerSecond, load),
       serverMicros: perHeartbeat(cost.serverCpuSeconds),
-      postgresMicros: cost.postgresCpuSeconds === null ? null : perHeartbeat(cost.postgresCpuSeconds),
+      postgresMicros: perHeartbeat(cost.postgresCpuSeconds),
       generatorMicros: (load.cpuSeconds * 1e6) / load.acked,
-      rowsPerHeartbeat: cost.rows / cost.heartbeats,
+      rowsPerHeartbeat: isKnown ? cost.rows / cost.heartbeats : null,
       refused: load.refused,
     };
     steps.push(step);

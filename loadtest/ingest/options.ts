@@ -25,10 +25,16 @@ export interface IngestOptions {
   parts: ReadonlySet<Part>;
 }
 
+/**
+ * At 10,000 heartbeats a second a course then has those of 1,700 learners at one every ten seconds. With many more a topic
+ * is full: four frames a second of 64 KB have room for some 450 changes.
+ */
+const COURSES = 60;
+
 export const FLAGS: Subcommand["flags"] = {
   "--seconds N": "length of a measured window (default 5)",
   "--connections N": "players (default 4000)",
-  "--courses N": "courses the load is spread over (default 20)",
+  "--courses N": "courses the load is spread over (default 60)",
   "--files N": "files a course (default 20)",
   "--writers N": "WRITERS of the server (default: the server's own)",
   "--node FLAGS": "flags of Node for the server, as --node=--max-semi-space-size=64",
@@ -46,7 +52,7 @@ export function readOptions({ isQuick, flags }: Pick<Run, "isQuick" | "flags">):
     stepSeconds: isQuick ? 2 : 3,
     connections: readWholeNumber(flags, "connections", { usual: isQuick ? 2000 : 4000, most: 9000 }),
     shape: {
-      courses: readWholeNumber(flags, "courses", { usual: 20, most: 1000 }),
+      courses: readWholeNumber(flags, "courses", { usual: COURSES, most: 1000 }),
       files: readWholeNumber(flags, "files", { usual: 20, most: 1000 }),
     },
     workers,

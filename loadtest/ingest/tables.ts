@@ -100,7 +100,7 @@ function offered(figures: Figures): Table[] {
       Math.round(step.achievedPerSecond),
       ...latencyCells(step.latency),
       step.failure === null ? "yes" : `no: ${step.failure}`,
-      step.rowsPerHeartbeat.toFixed(2),
+      step.rowsPerHeartbeat?.toFixed(2) ?? null,
       step.serverMicros,
       step.postgresMicros,
       step.generatorMicros,
