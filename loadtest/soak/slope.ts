@@ -1,5 +1,13 @@
-/** The slope of a line through points, by least squares; NaN for fewer than two. */
-export function slopeOf(points: readonly (readonly [x: number, y: number])[]): number {
+/** A line through points. */
+export interface Slope {
+  /** By least squares; NaN for fewer than two points. */
+  value: number;
+  /** How far the value may be off by the points' scatter alone, in two cases of three; NaN for fewer than three points. */
+  standardError: number;
+}
+
+/** https://en.wikipedia.org/wiki/Simple_linear_regression#Normality_assumption */
+export function slopeOf(points: readonly (readonly [x: number, y: number])[]): Slope {
   const n = points.length;
   const meanX = points.reduce((sum, [x]) => sum + x, 0) / n;
   const meanY = points.reduce((sum, [, y]) => sum + y, 0) / n;
@@ -8,5 +16,8 @@ export function slopeOf(points: readonly (readonly [x: number, y: number])[]): n
     above += (x - meanX) * (y - meanY);
     below += (x - meanX) ** 2;
   }
-  return below === 0 ? Number.NaN : above / below;
+  if (below === 0) return { value: Number.NaN, standardError: Number.NaN };
+  const value = above / below;
+  const residue = points.reduce((sum, [x, y]) => sum + (y - meanY - value * (x - meanX)) ** 2, 0);
+  return { value, standardError: n < 3 ? Number.NaN : Math.sqrt(residue / (n - 2) / below) };
 }
