@@ -1,5 +1,6 @@
 import { createBuiltinTokens } from "../../src/auth/builtin-tokens.ts";
 import { Latencies } from "../harness/latency.ts";
+import { cpuSeconds } from "../harness/process-cpu.ts";
 import { serveCommands } from "../harness/worker.ts";
 import { toUserId } from "../load/catalogue.ts";
 import { openThinSocket, type ThinSocket } from "./thin-socket.ts";
@@ -107,11 +108,6 @@ function connectOne({ url, depth, localAddress }: ConnectIdle, auth: string): Pr
 /** How many are open, and how many were lost since they were let in. */
 function count(): { open: number; lost: number } {
   return { open: open.size, lost };
-}
-
-function cpuSeconds(): number {
-  const { user, system } = process.cpuUsage();
-  return (user + system) / 1e6;
 }
 
 async function close(): Promise<void> {

@@ -44,3 +44,9 @@ async function readStat(pid: number): Promise<{ parent: number; ticks: number; c
   const [utime = 0, stime = 0, cutime = 0, cstime = 0] = fields.slice(11, 15);
   return { parent: fields[1] ?? 0, ticks: utime + stime, childTicks: cutime + cstime };
 }
+
+/** Core-seconds of this process. */
+export function cpuSeconds(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
+}

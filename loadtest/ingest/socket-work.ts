@@ -37,7 +37,7 @@ export async function measureSocketWork(
   const server = await startPlayhead({ nodeFlags: [...options.nodeFlags, "--import", STUB_WRITER] });
   await putCourses(server, options.shape);
   const echo = startWorker(new URL("../peers/echo/echo-server.ts", import.meta.url));
-  const { port } = await echo.call<{ port: number }>("start", { ack: ackOfPlayhead() });
+  const { port } = await echo.call<{ port: number }>("start", { namespace: "/player", ack: ackOfPlayhead() });
   const players = await openPlayers(server, options);
   const barePlayers = await openPlayers({ url: `http://127.0.0.1:${port}`, secret: server.secret }, options);
   for (const workers of [players, barePlayers]) {

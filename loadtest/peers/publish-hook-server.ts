@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import pg from "pg";
+import { cpuSeconds } from "../harness/process-cpu.ts";
 import { serveCommands } from "../harness/worker.ts";
+import { readBody, servePosts } from "./post-server.ts";
 
 /*
  * How stream keys are usually checked: a media server posts to an on_publish hook, which looks the key's hash up and
@@ -48,36 +49,11 @@ async function start(options: { databaseUrl: string; poolSize: number; keys: str
     response.writeHead(200, { "content-length": 0 }).end();
   }
 
-  const server = createServer((request, response) => {
-    handle(request, response).catch((error: unknown) => {
-      console.error(error);
-      response.writeHead(500, { "content-length": 0 }).end();
-    });
-  });
-  server.keepAliveTimeout = 60_000;
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return { port: (server.address() as AddressInfo).port };
+  return await servePosts(handle);
 }
 
 function hashOf(key: string): Buffer {
   return createHash("sha256").update(key).digest();
-}
-
-function readBody(request: IncomingMessage): Promise<string> {
-  return new Promise((resolve, reject) => {
-    let text = "";
-    request.setEncoding("latin1");
-    request.on("data", (chunk: string) => {
-      text += chunk;
-    });
-    request.on("end", () => resolve(text));
-    request.on("error", reject);
-  });
-}
-
-function cpuSeconds(): number {
-  const { user, system } = process.cpuUsage();
-  return (user + system) / 1e6;
 }
 
 serveCommands({ start, cpuSeconds });

@@ -1,6 +1,7 @@
 import { connect as connectTcp, type Socket } from "node:net";
 import { createBuiltinTokens } from "../../src/auth/builtin-tokens.ts";
 import { Latencies } from "../harness/latency.ts";
+import { cpuSeconds } from "../harness/process-cpu.ts";
 import { serveCommands } from "../harness/worker.ts";
 import { toFileId, toUserId, watchedBy } from "../load/catalogue.ts";
 
@@ -96,11 +97,6 @@ function nextRequest(client: Client): string {
   user.seconds += 1;
   const body = `{"file_id":"${user.fileId}","progress_seconds":${user.seconds},"progress_percentage":${(user.seconds / 3600).toFixed(2)},"completed":false}`;
   return `${user.head}${body.length}\r\n\r\n${body}`;
-}
-
-function cpuSeconds(): number {
-  const { user, system } = process.cpuUsage();
-  return (user + system) / 1e6;
 }
 
 serveCommands({ connect, load, cpuSeconds });

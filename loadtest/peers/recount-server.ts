@@ -1,8 +1,9 @@
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import pg from "pg";
 import { createBuiltinTokens } from "../../src/auth/builtin-tokens.ts";
+import { cpuSeconds } from "../harness/process-cpu.ts";
 import { serveCommands } from "../harness/worker.ts";
+import { readBody, servePosts } from "./post-server.ts";
 import { RECOUNT_SCHEMA } from "./recount-schema.ts";
 
 /*
@@ -89,35 +90,7 @@ async function start(options: {
       .end(text);
   }
 
-  let hasFailed = false;
-  const server = createServer((request, response) => {
-    handle(request, response).catch((error: unknown) => {
-      // Where one fails thousands do; the clients count them.
-      if (!hasFailed) console.error(error);
-      hasFailed = true;
-      response.writeHead(500).end();
-    });
-  });
-  server.keepAliveTimeout = 60_000;
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return { port: (server.address() as AddressInfo).port };
-}
-
-function readBody(request: IncomingMessage): Promise<string> {
-  return new Promise((resolve, reject) => {
-    let text = "";
-    request.setEncoding("utf8");
-    request.on("data", (chunk: string) => {
-      text += chunk;
-    });
-    request.on("end", () => resolve(text));
-    request.on("error", reject);
-  });
-}
-
-function cpuSeconds(): number {
-  const { user, system } = process.cpuUsage();
-  return (user + system) / 1e6;
+  return await servePosts(handle);
 }
 
 serveCommands({ start, cpuSeconds });

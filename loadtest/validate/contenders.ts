@@ -77,8 +77,8 @@ export async function openContenders(streams: Streams, profile: string | null): 
   const ownCpu = async () => (await server.readMetrics()).get("playhead_process_cpu_seconds_total") ?? 0;
   const playheadClients = await startMediaServers(Number(new URL(server.url).port));
 
-  const echoServer = startWorker(new URL("../peers/rtmp-echo.ts", import.meta.url));
-  const { port } = await echoServer.call<{ port: number }>("start", { ack: ACK });
+  const echoServer = startWorker(new URL("../peers/echo/echo-server.ts", import.meta.url));
+  const { port } = await echoServer.call<{ port: number }>("start", { namespace: "/rtmp", ack: ACK });
   const echoClients = await startMediaServers(port);
 
   const databaseUrl = await createDatabase(server.databaseUrl, "peers");

@@ -1,7 +1,7 @@
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../../test/helpers/database.ts";
-import { createStreamSteps, LEASE_SECONDS, type StreamSteps } from "../../test/helpers/stream-sessions.ts";
+import { CLAIM_OF_EDGE, createStreamSteps, type StreamSteps } from "../../test/helpers/stream-sessions.ts";
 import { createPool, type Pool } from "../db/pool.ts";
 import { isConnectionError } from "../db/sqlstate.ts";
 import { createLogger } from "../logger.ts";
@@ -56,15 +56,8 @@ afterAll(() => database.drop());
 
 function ask(key: string, connection: string, more: Partial<KeyClaim> = {}): Promise<ClaimResult> {
   return queue.ask(hashStreamKeyToHex(key), {
-    server: "edge",
-    boot: "b1",
+    ...CLAIM_OF_EDGE,
     connection,
-    app: null,
-    clientIp: null,
-    protocol: null,
-    leaseSeconds: LEASE_SECONDS,
-    starts: false,
-    mayOust: "any",
     ...more,
   });
 }

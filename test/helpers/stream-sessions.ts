@@ -12,6 +12,18 @@ import type { TestDatabase } from "./database.ts";
 
 export const LEASE_SECONDS = 30;
 
+/** What the server `edge` asks, but for the stream and the connection. */
+export const CLAIM_OF_EDGE = {
+  server: "edge",
+  boot: "b1",
+  app: null,
+  clientIp: null,
+  protocol: null,
+  leaseSeconds: LEASE_SECONDS,
+  starts: false,
+  mayOust: "any",
+} as const;
+
 export interface TestStream {
   id: string;
   key: string;
@@ -58,15 +70,8 @@ export function createStreamSteps(database: TestDatabase) {
         sessionId: randomUUID(),
         streamId: stream.id,
         keyHash: hashStreamKey(stream.key),
-        server: "edge",
-        boot: "b1",
+        ...CLAIM_OF_EDGE,
         connection,
-        app: null,
-        clientIp: null,
-        protocol: null,
-        leaseSeconds: LEASE_SECONDS,
-        starts: false,
-        mayOust: "any",
         ...who,
       });
     },

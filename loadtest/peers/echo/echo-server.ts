@@ -1,25 +1,18 @@
 import { listen } from "../../../src/gateway/listen.ts";
 import { App, type WebSocket } from "../../../src/gateway/uws.ts";
+import { cpuSeconds } from "../../harness/process-cpu.ts";
 import { serveCommands } from "../../harness/worker.ts";
 
 /*
- * What a heartbeat costs a bare uWebSockets.js at the least: the same frames of the same players, the same JSON parse,
- * an ack of the same size, and nothing in between. It speaks just enough Socket.IO for the players to connect.
+ * What a call costs a bare uWebSockets.js at the least: the same frames of the same clients, the same JSON parse, an ack
+ * of the same size, and nothing in between. It speaks just enough Socket.IO for them to connect to a namespace.
  */
 
 const OPEN = `0${JSON.stringify({ sid: "bare", upgrades: [], pingInterval: 3_600_000, pingTimeout: 3_600_000, maxPayload: 65_536 })}`;
-const CONNECT = "40/player,";
-const EVENT = "42/player,";
 
-interface Heartbeat {
-  fileId: string;
-  position: number;
-  played: [number, number][];
-}
-
-let beats = 0;
-
-async function start({ ack }: { ack: string }): Promise<{ port: number }> {
+async function start({ namespace, ack }: { namespace: string; ack: string }): Promise<{ port: number }> {
+  const connect = `40${namespace},`;
+  const event = `42${namespace},`;
   const app = App();
   app.ws("/socket.io/", {
     maxPayloadLength: 64 * 1024,
@@ -29,22 +22,17 @@ async function start({ ack }: { ack: string }): Promise<{ port: number }> {
   });
 
   function onText(socket: WebSocket<unknown>, text: string): void {
-    if (text.startsWith(EVENT)) {
-      const at = text.indexOf("[", EVENT.length);
-      const [, beat] = JSON.parse(text.slice(at)) as [string, Heartbeat];
+    if (text.startsWith(event)) {
+      const at = text.indexOf("[", event.length);
+      const [, payload] = JSON.parse(text.slice(at)) as [string, object | null];
       // What was parsed is used: nothing of it may be left out.
-      if (beat.position >= 0) beats += 1;
-      socket.send(`43/player,${text.slice(EVENT.length, at)}${ack}`);
-    } else if (text.startsWith(CONNECT)) socket.send(`${CONNECT}{"sid":"bare"}`);
+      if (payload === null) return;
+      socket.send(`43${namespace},${text.slice(event.length, at)}${ack}`);
+    } else if (text.startsWith(connect)) socket.send(`${connect}{"sid":"bare"}`);
   }
 
   const { port } = await listen(app, { host: "127.0.0.1", port: 0 });
   return { port };
 }
 
-function cpuSeconds(): number {
-  const { user, system } = process.cpuUsage();
-  return (user + system) / 1e6;
-}
-
-serveCommands({ start, cpuSeconds, beats: () => beats });
+serveCommands({ start, cpuSeconds });

@@ -5,6 +5,7 @@ import { Redis } from "ioredis";
 import pg from "pg";
 import { Server, type Socket } from "socket.io";
 import { createBuiltinTokens } from "../../../src/auth/builtin-tokens.ts";
+import { cpuSeconds } from "../../harness/process-cpu.ts";
 import { serveCommands } from "../../harness/worker.ts";
 
 /*
@@ -140,11 +141,6 @@ async function start(options: StartUpsertServer): Promise<{ port: number }> {
 
   await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
   return { port: (http.address() as AddressInfo).port };
-}
-
-function cpuSeconds(): number {
-  const { user, system } = process.cpuUsage();
-  return (user + system) / 1e6;
 }
 
 function emit(whether: boolean): void {
