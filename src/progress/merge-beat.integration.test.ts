@@ -54,7 +54,8 @@ const seqs = fc.option(fc.nat(5), { nil: undefined });
 const edge = fc.nat(60).map((step) => step * 125);
 const ranges = fc.array(
   fc
-    .tuple(edge, fc.constantFrom(1, 124, 125, 126, 250, 1000, 9000))
+    // 7,200 is exactly where the short file completes.
+    .tuple(edge, fc.constantFrom(1, 124, 125, 126, 250, 1000, 7200, 9000))
     .map(([from, length]) => [from, from + length] as const),
   { maxLength: 5 },
 );
