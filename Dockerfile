@@ -33,7 +33,7 @@ COPY migrations migrations
 COPY --from=production /app/node_modules node_modules
 COPY --from=build /app/dist dist
 # A binary that is missing for this architecture shows here, not in production.
-RUN node --input-type=module --eval "await import('./dist/gateway/uws.js')"
+RUN node --input-type=module --eval "await import('./dist/uws/uws.js')"
 USER node
 EXPOSE 8080
 STOPSIGNAL SIGTERM

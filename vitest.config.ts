@@ -13,7 +13,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "unit",
-          include: ["src/**/*.test.ts", "loadtest/**/*.test.ts"],
+          include: ["src/**/*.test.ts", "loadtest/**/*.test.ts", "scripts/**/*.test.ts"],
           exclude: ["src/**/*.integration.test.ts", "**/node_modules/**"],
           testTimeout: 30_000,
           sequence: { groupOrder: 1 },

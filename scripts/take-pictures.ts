@@ -20,7 +20,7 @@ const NAMES = "ada.lovelace alan.turing barbara.liskov donald.knuth edsger.dijks
 const MORE_NAMES = "katherine.johnson margaret.hamilton radia.perlman tim.berners-lee".split(" ");
 const FILES = ["demo-intro", "demo-watching", "demo-live"];
 const SECRET = "only for the pictures of the README";
-const IMAGES = fileURLToPath(new URL("../docs/images/", import.meta.url));
+const IMAGES = fileURLToPath(new URL("../docs/images", import.meta.url));
 
 const dataDir = await mkdtemp(join(tmpdir(), "playhead-pictures-"));
 const config = loadConfig({

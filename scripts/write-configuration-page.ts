@@ -1,4 +1,4 @@
 import { writeFile } from "node:fs/promises";
-import { renderConfigurationPage } from "../src/ops/configuration-docs.ts";
+import { renderConfigurationPage } from "../src/cli/configuration-docs.ts";
 
 await writeFile(new URL("../docs/configuration.md", import.meta.url), renderConfigurationPage());

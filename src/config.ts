@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import { z } from "zod";
-import { ROLES } from "./auth/caller.ts";
+import { ROLES } from "./protocol/roles.ts";
 import { MAX_RECONNECT_SECONDS } from "./protocol/stream.ts";
 
 /*

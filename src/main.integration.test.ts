@@ -5,7 +5,7 @@ import { createTestDatabase, type TestDatabase } from "../test/helpers/database.
 import { runProcess } from "../test/helpers/run-process.ts";
 import { makeTemporaryFolder } from "../test/helpers/temporary-folder.ts";
 import { createBuiltinTokens } from "./auth/builtin-tokens.ts";
-import { startEmbeddedPostgres } from "./db/embedded-postgres.ts";
+import { startEmbeddedPostgres } from "./db/embedded/embedded-postgres.ts";
 import { createLogger } from "./logger.ts";
 
 const MAIN = join(import.meta.dirname, "main.ts");

@@ -3,18 +3,18 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { config as loadEnvironmentFile } from "dotenv";
 import { loadAuthSecret } from "./auth/auth-secret.ts";
 import { createBuiltinTokens } from "./auth/builtin-tokens.ts";
-import { ROLES, type Role } from "./auth/caller.ts";
+import { addBackupCommands } from "./cli/backup-commands.ts";
+import { assertMigrated, withCommandDatabase } from "./cli/command-database.ts";
+import { addDatabaseCommands } from "./cli/database-commands.ts";
+import { runDoctor } from "./cli/doctor.ts";
+import { explainFailure } from "./cli/explain-failure.ts";
+import { parseId } from "./cli/option-parsers.ts";
+import { addStreamCommands } from "./cli/stream-commands.ts";
 import { type Config, loadConfig, VARIABLES } from "./config.ts";
 import { migrate } from "./db/migrate.ts";
 import { createPool } from "./db/pool.ts";
 import { createLogger, type Logger } from "./logger.ts";
-import { addBackupCommands } from "./ops/backup-commands.ts";
-import { assertMigrated, withCommandDatabase } from "./ops/command-database.ts";
-import { addDatabaseCommands } from "./ops/database-commands.ts";
-import { runDoctor } from "./ops/doctor.ts";
-import { explainFailure } from "./ops/explain-failure.ts";
-import { parseId } from "./ops/option-parsers.ts";
-import { addStreamCommands } from "./ops/stream-commands.ts";
+import { ROLES, type Role } from "./protocol/roles.ts";
 
 /*
  * The command line. Standard output carries what a command is asked for, and nothing else: one line of `serve`,

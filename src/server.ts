@@ -2,37 +2,38 @@ import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { createIdentity, type GoogleAccess } from "./auth/create-identity.ts";
-import { createRedisProgressCache } from "./cache/redis-progress-cache.ts";
 import type { Catalogue } from "./catalogue/catalogue.ts";
 import { CatalogueCache } from "./catalogue/catalogue-cache.ts";
 import { createCatalogueStore } from "./catalogue/catalogue-store.ts";
 import { seedDemoCourse } from "./catalogue/demo-course.ts";
 import type { Config } from "./config.ts";
+import { collectDatabaseMetrics } from "./db/database-metrics.ts";
 import { Election } from "./db/election.ts";
-import { startEmbeddedPostgres } from "./db/embedded-postgres.ts";
+import { startEmbeddedPostgres } from "./db/embedded/embedded-postgres.ts";
 import { migrate, pendingMigrations } from "./db/migrate.ts";
 import { createPool, type Pool } from "./db/pool.ts";
 import { createGateway, type Gateway } from "./gateway/gateway.ts";
-import { listen } from "./gateway/listen.ts";
-import { App } from "./gateway/uws.ts";
 import { createHttpApi, MAX_BODY_BYTES } from "./http/http-api.ts";
-import { serveHono } from "./http/uws-adapter.ts";
+import { createHealth } from "./http/operations/health.ts";
+import { toProblem } from "./http/problem.ts";
 import { createLive } from "./live/create-live.ts";
 import type { LiveHub } from "./live/live-hub.ts";
 import { NotificationListener } from "./live/notification-listener.ts";
-import { RedisLink } from "./live/redis-link.ts";
 import type { Logger } from "./logger.ts";
+import { createMetrics, type Metrics } from "./metrics/metrics.ts";
 import { createMirror, type Mirror } from "./mirror/create-mirror.ts";
 import { collectMirrorMetrics } from "./mirror/mirror-lag.ts";
 import { warnIfUnattended } from "./mirror/mirror-state.ts";
-import { collectDatabaseMetrics } from "./ops/database-metrics.ts";
-import { createHealth } from "./ops/health.ts";
-import { createMetrics, type Metrics } from "./ops/metrics.ts";
 import { createProgress } from "./progress/create-progress.ts";
 import type { AcceptedBeat } from "./progress/create-progress-service.ts";
+import { createRedisProgressCache } from "./progress/redis-progress-cache.ts";
 import { createTopicReader } from "./progress/topic-reader.ts";
+import { RedisLink } from "./redis/redis-link.ts";
 import { createStreams, type Streams } from "./streams/create-streams.ts";
 import { createStreamReader } from "./streams/stream-reader.ts";
+import { listen } from "./uws/listen.ts";
+import { serveHono } from "./uws/serve-fetch.ts";
+import { App } from "./uws/uws.ts";
 import type { Worker } from "./workers/worker.ts";
 
 /*
@@ -173,6 +174,7 @@ async function start(
     pages: PAGES,
   });
   const serving = serveHono(app, (request, env) => http.fetch(request, env), {
+    toProblem,
     maxBodyBytes: MAX_BODY_BYTES,
     logger,
     metrics,

@@ -1,6 +1,6 @@
 import { createPool, type Pool } from "../../src/db/pool.ts";
 import { createLogger } from "../../src/logger.ts";
-import { createMetrics } from "../../src/ops/metrics.ts";
+import { createMetrics } from "../../src/metrics/metrics.ts";
 import { toPendingBeat } from "../../src/progress/pending-beat.ts";
 import { byRow, ProgressWriter } from "../../src/progress/progress-writer.ts";
 import { onEnd } from "../harness/cleanup.ts";

@@ -4,8 +4,8 @@ import { arch, availableParallelism, cpus, release, totalmem, type } from "node:
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { loadPostgresBinaries } from "../../src/db/postgres-binaries.ts";
-import { pickUws } from "../../src/gateway/uws.ts";
+import { loadPostgresBinaries } from "../../src/db/embedded/postgres-binaries.ts";
+import { pickUws } from "../../src/uws/uws.ts";
 
 const run = promisify(execFile);
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Config, loadConfig } from "../../src/config.ts";
-import { findRunningEmbeddedPostgres } from "../../src/db/embedded-postgres.ts";
+import { findRunningEmbeddedPostgres } from "../../src/db/embedded/embedded-postgres.ts";
 import { assertRunning, onEnd } from "../harness/cleanup.ts";
 import { makeTemporaryFolder } from "../harness/temporary-folder.ts";
 

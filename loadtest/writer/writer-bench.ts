@@ -1,9 +1,9 @@
 import { createCatalogueStore } from "../../src/catalogue/catalogue-store.ts";
-import { startEmbeddedPostgres } from "../../src/db/embedded-postgres.ts";
+import { startEmbeddedPostgres } from "../../src/db/embedded/embedded-postgres.ts";
 import { migrate } from "../../src/db/migrate.ts";
 import { createPool } from "../../src/db/pool.ts";
 import { createLogger } from "../../src/logger.ts";
-import { createMetrics } from "../../src/ops/metrics.ts";
+import { createMetrics } from "../../src/metrics/metrics.ts";
 import { toPendingBeat } from "../../src/progress/pending-beat.ts";
 import { byRow, ProgressWriter } from "../../src/progress/progress-writer.ts";
 import { onEnd } from "../harness/cleanup.ts";

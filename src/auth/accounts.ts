@@ -2,7 +2,8 @@ import { randomUUID } from "node:crypto";
 import type pg from "pg";
 import { AppError } from "../errors.ts";
 import type { Login, Register, SignedIn, User } from "../protocol/account.ts";
-import type { MintToken, Role } from "./caller.ts";
+import type { Role } from "../protocol/roles.ts";
+import type { MintToken } from "./caller.ts";
 import { createLoginThrottle } from "./login-throttle.ts";
 import { createPasswordHash } from "./password-hash.ts";
 

@@ -1,7 +1,8 @@
 import { errors, jwtVerify, SignJWT } from "jose";
 import { AppError } from "../errors.ts";
 import { Id } from "../protocol/ids.ts";
-import { type MintToken, ROLES, type Role, type VerifyToken } from "./caller.ts";
+import { ROLES, type Role } from "../protocol/roles.ts";
+import type { MintToken, VerifyToken } from "./caller.ts";
 
 /*
  * Tokens of the built-in kind: JWTs signed with one secret that all nodes share. HS256 is the only algorithm

@@ -1,6 +1,4 @@
-/** What a caller may do: a learner its own, an instructor its own courses, an admin all. */
-export const ROLES = ["learner", "instructor", "admin"] as const;
-export type Role = (typeof ROLES)[number];
+import type { Role } from "../protocol/roles.ts";
 
 /** Who is calling, as a verified token says it. */
 export interface Caller {

@@ -1,7 +1,7 @@
 import type pg from "pg";
 import type { Config } from "../config.ts";
 import type { Logger } from "../logger.ts";
-import type { Metrics } from "../ops/metrics.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import { type Accounts, createAccounts } from "./accounts.ts";
 import { loadAuthSecret } from "./auth-secret.ts";
 import { createBuiltinTokens } from "./builtin-tokens.ts";

@@ -5,7 +5,7 @@ import { pino } from "pino";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { FakeGoogle, idClaims, PROJECT_ID } from "../../test/helpers/fake-google.ts";
 import { findFreePort } from "../../test/helpers/flow-server.ts";
-import { createMetrics } from "../ops/metrics.ts";
+import { createMetrics } from "../metrics/metrics.ts";
 import { createFirebaseTokens, type FirebaseTokens } from "./firebase-tokens.ts";
 
 const SECOND_MS = 1000;

@@ -6,7 +6,7 @@ import { text } from "node:stream/consumers";
 import { z } from "zod";
 import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
-import type { Metrics } from "../ops/metrics.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 
 /*
  * The certificates Google signs ID tokens with. firebase-admin fetches them itself, but once for every token that

@@ -2,7 +2,7 @@ import { generateKeyPairSync } from "node:crypto";
 import { SignJWT, UnsecuredJWT } from "jose";
 import { describe, expect, it, vi } from "vitest";
 import { AppError } from "../errors.ts";
-import { createMetrics } from "../ops/metrics.ts";
+import { createMetrics } from "../metrics/metrics.ts";
 import { createBuiltinTokens } from "./builtin-tokens.ts";
 import type { Caller } from "./caller.ts";
 import { createTokenVerifier } from "./token-kinds.ts";

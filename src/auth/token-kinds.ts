@@ -1,6 +1,6 @@
 import { decodeJwt } from "jose";
 import { AppError } from "../errors.ts";
-import type { Metrics } from "../ops/metrics.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import { BUILTIN_ISSUER } from "./builtin-tokens.ts";
 import type { VerifyToken } from "./caller.ts";
 

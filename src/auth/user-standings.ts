@@ -1,7 +1,7 @@
 import type { Auth, UserRecord } from "firebase-admin/auth";
 import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
-import type { Metrics } from "../ops/metrics.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 
 /*
  * Whether a user's tokens still count: Firebase knows since when (`tokensValidAfterTime` moves at every revocation), and

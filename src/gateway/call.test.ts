@@ -3,7 +3,7 @@ import { describe, expect, it, vi } from "vitest";
 import { z } from "zod";
 import { AppError } from "../errors.ts";
 import { createLogger } from "../logger.ts";
-import { createMetrics } from "../ops/metrics.ts";
+import { createMetrics } from "../metrics/metrics.ts";
 import type { Ack } from "../protocol/ack.ts";
 import { type CallHandler, CallTable, type GatewaySocket } from "./call.ts";
 

@@ -4,10 +4,10 @@ import type { Caller } from "../auth/caller.ts";
 import { toUnavailable } from "../db/unavailable.ts";
 import { AppError, ERRORS, toWireError } from "../errors.ts";
 import { hideStreamKeys } from "../hide-stream-keys.ts";
+import type { CallLimits } from "../limits/call-limits.ts";
 import type { Logger } from "../logger.ts";
-import type { Metrics, Tally } from "../ops/metrics.ts";
+import type { Metrics, Tally } from "../metrics/metrics.ts";
 import { type Ack, parseWire } from "../protocol/ack.ts";
-import type { CallLimits } from "./call-limits.ts";
 
 /*
  * One way in for every call: limits, parse, handler, ack. Whatever goes wrong becomes the error of the ack; what a

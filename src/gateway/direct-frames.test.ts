@@ -1,10 +1,10 @@
 import { describe, expect, it, vi } from "vitest";
 import { z } from "zod";
 import { createLogger } from "../logger.ts";
-import { createMetrics } from "../ops/metrics.ts";
+import { createMetrics } from "../metrics/metrics.ts";
+import type { TemplatedApp, WebSocketBehavior } from "../uws/uws.ts";
 import { CallTable, type GatewaySocket } from "./call.ts";
 import { NamespaceFrames, readDirectFrames } from "./direct-frames.ts";
-import type { TemplatedApp, WebSocketBehavior } from "./uws.ts";
 
 /** A connection whose frames are put in as uWebSockets.js hands them over, and what became of each. */
 function connect(options: { upgrades?: boolean } = {}) {

@@ -1,5 +1,5 @@
+import type { TemplatedApp, WebSocket } from "../uws/uws.ts";
 import type { CallTable, GatewaySocket } from "./call.ts";
-import type { TemplatedApp, WebSocket } from "./uws.ts";
 
 /*
  * The frames of frequent calls, past Socket.IO's layers: between uWebSockets.js and a handler these cost three times

@@ -1,28 +1,28 @@
 import { Server } from "socket.io";
 import type { VerifyToken } from "../auth/caller.ts";
-import { networkOf } from "../auth/network-address.ts";
 import { isAllowedOrigin } from "../auth/origins.ts";
 import type { Catalogue } from "../catalogue/catalogue.ts";
 import type { Config } from "../config.ts";
 import type { WireError } from "../errors.ts";
+import { createCallLimits } from "../limits/call-limits.ts";
+import { networkOf } from "../limits/network-address.ts";
 import type { LiveHub } from "../live/live-hub.ts";
 import type { Outlet } from "../live/outlet.ts";
 import type { Logger } from "../logger.ts";
-import type { Metrics } from "../ops/metrics.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import type { ProgressService } from "../progress/progress-service.ts";
 import type { FileProgress } from "../protocol/progress.ts";
 import type { Drop } from "../streams/claim.ts";
-import { createCallLimits } from "./call-limits.ts";
+import { countOversizedFrames } from "../uws/oversized-frames.ts";
+import type { TemplatedApp } from "../uws/uws.ts";
 import { type Dashboards, serveDashboards } from "./dashboard-namespace.ts";
 import { readDirectFrames } from "./direct-frames.ts";
 import { createHandshake } from "./handshake.ts";
 import { createOutlet } from "./outlet.ts";
-import { countOversizedFrames } from "./oversized-frames.ts";
 import { skipOwnRooms } from "./own-rooms.ts";
 import { type DeviceFollower, servePlayers } from "./player-namespace.ts";
 import { type RtmpNamespaceParts, serveMediaServers, tellMediaServer } from "./rtmp-namespace.ts";
 import { textParser } from "./text-parser.ts";
-import type { TemplatedApp } from "./uws.ts";
 
 /*
  * Socket.IO on uWebSockets.js. Socket.IO patches its adapter for the whole process when it is attached: one gateway a

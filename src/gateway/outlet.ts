@@ -1,6 +1,6 @@
 import type { Namespace, Socket } from "socket.io";
 import type { Outlet } from "../live/outlet.ts";
-import type { TemplatedApp, WebSocket } from "./uws.ts";
+import type { TemplatedApp, WebSocket } from "../uws/uws.ts";
 
 /** How Socket.IO names a room of a namespace to uWebSockets.js (socket.io/lib/uws.ts). */
 const SEPARATOR = "\x1f";

@@ -1,13 +1,13 @@
 import type { Namespace } from "socket.io";
-import { createRateLimit } from "../auth/rate-limit.ts";
 import { isOneOf } from "../auth/secret-check.ts";
 import { AppError } from "../errors.ts";
+import { createCallLimits } from "../limits/call-limits.ts";
+import { createRateLimit } from "../limits/rate-limit.ts";
 import type { StreamDrop } from "../protocol/stream.ts";
 import { MediaServerAuth, StreamEnded, StreamStarted, StreamStats, StreamValidate } from "../protocol/stream.ts";
 import type { Drop } from "../streams/claim.ts";
 import type { PublishGate } from "../streams/publish-gate.ts";
 import { type CallParts, CallTable, type GatewaySocket } from "./call.ts";
-import { createCallLimits } from "./call-limits.ts";
 import { NamespaceFrames } from "./direct-frames.ts";
 import { asHandshake } from "./handshake.ts";
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import type { Role } from "../auth/caller.ts";
 import { AppError } from "../errors.ts";
 import { parseTopic, type Topic } from "../protocol/dashboard.ts";
+import type { Role } from "../protocol/roles.ts";
 import { authorizeTopic } from "./topic-rights.ts";
 
 describe("the name of a topic", () => {

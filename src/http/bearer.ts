@@ -1,7 +1,7 @@
 import type { Context } from "hono";
 import type { Caller, VerifyToken } from "../auth/caller.ts";
-import type { RateLimit } from "../auth/rate-limit.ts";
 import { AppError } from "../errors.ts";
+import type { RateLimit } from "../limits/rate-limit.ts";
 import type { ClientAddress } from "./client-address.ts";
 import type { HttpMiddleware, HttpTypes } from "./http-app.ts";
 

@@ -1,5 +1,5 @@
 import type { Context } from "hono";
-import { networkOf } from "../auth/network-address.ts";
+import { networkOf } from "../limits/network-address.ts";
 import type { HttpTypes } from "./http-app.ts";
 
 /** Names the network a caller is counted under. */

@@ -8,14 +8,15 @@ import { createTestDatabase, type TestDatabase } from "../../test/helpers/databa
 import { fakeGate, fakeStreams } from "../../test/helpers/fake-streams.ts";
 import { type Accounts, createAccounts } from "../auth/accounts.ts";
 import { createBuiltinTokens } from "../auth/builtin-tokens.ts";
-import { ROLES } from "../auth/caller.ts";
 import type { Catalogue } from "../catalogue/catalogue.ts";
-import { App, type TemplatedApp, us_socket_local_port } from "../gateway/uws.ts";
-import { createHealth } from "../ops/health.ts";
-import { createMetrics } from "../ops/metrics.ts";
+import { createMetrics } from "../metrics/metrics.ts";
 import type { ProgressService } from "../progress/progress-service.ts";
+import { ROLES } from "../protocol/roles.ts";
+import { serveHono } from "../uws/serve-fetch.ts";
+import { App, type TemplatedApp, us_socket_local_port } from "../uws/uws.ts";
 import { createHttpApi, MAX_BODY_BYTES } from "./http-api.ts";
-import { serveHono } from "./uws-adapter.ts";
+import { createHealth } from "./operations/health.ts";
+import { toProblem } from "./problem.ts";
 
 const CLIP = Uint8Array.from({ length: 3_000_000 }, (_, i) => i % 251);
 const logger = pino({ level: "silent" });
@@ -58,7 +59,7 @@ beforeAll(async () => {
     pages: folder,
   });
   app = App();
-  serveHono(app, api.fetch, { maxBodyBytes: MAX_BODY_BYTES, logger, metrics });
+  serveHono(app, api.fetch, { toProblem, maxBodyBytes: MAX_BODY_BYTES, logger, metrics });
   base = await new Promise((resolve) => {
     app.listen("127.0.0.1", 0, (socket) => {
       if (socket) resolve(`http://127.0.0.1:${us_socket_local_port(socket)}`);

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { ADMIN, createApi, LEARNER } from "../../test/helpers/http-api.ts";
 import type { Accounts } from "../auth/accounts.ts";
 import { AppError } from "../errors.ts";
-import { createHealth } from "../ops/health.ts";
+import { createHealth } from "./operations/health.ts";
 
 describe("problems", () => {
   it("answers an unknown address with 404 and the code of the sockets", async () => {

@@ -3,8 +3,8 @@ import type { MiddlewareHandler } from "hono";
 import type { Caller } from "../auth/caller.ts";
 import { toBadRequest } from "../protocol/ack.ts";
 import { Id } from "../protocol/ids.ts";
+import type { HttpEnv } from "../uws/serve-fetch.ts";
 import { Problem } from "./problem.ts";
-import type { HttpEnv } from "./uws-adapter.ts";
 
 /*
  * What all route families share: the kind of application they add themselves to, and the parts of a declaration

@@ -1,5 +1,5 @@
 import type { Logger } from "../logger.ts";
-import type { Metrics } from "../ops/metrics.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import type { FileProgress } from "../protocol/progress.ts";
 import { createMemoryBus } from "./bus.ts";
 import { DeviceFollowers } from "./device-follower.ts";

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createLogger } from "../logger.ts";
-import { createMetrics } from "../ops/metrics.ts";
+import { createMetrics } from "../metrics/metrics.ts";
 import { parseTopic, type Topic, type Update } from "../protocol/dashboard.ts";
 import type { FileProgress } from "../protocol/progress.ts";
 import { type ChangedKey, channels, createMemoryBus, type PresenceReport } from "./bus.ts";

@@ -1,5 +1,5 @@
 import type { Logger } from "../logger.ts";
-import type { Metrics } from "../ops/metrics.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import type { Present, Topic, Update } from "../protocol/dashboard.ts";
 import { type Bus, type BusMessage, channels, type PresenceReport } from "./bus.ts";
 import { toEntry, toFrame, toUpdate } from "./frame.ts";

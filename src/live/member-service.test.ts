@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { createLogger } from "../logger.ts";
-import { createMetrics } from "../ops/metrics.ts";
+import { createMetrics } from "../metrics/metrics.ts";
 import type { FileProgress } from "../protocol/progress.ts";
 import { MemberService } from "./member-service.ts";
 import { Room } from "./room.ts";

@@ -1,5 +1,5 @@
 import type { Logger } from "../logger.ts";
-import type { Metrics } from "../ops/metrics.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import type { Present } from "../protocol/dashboard.ts";
 import type { Batch } from "./backlog.ts";
 import { type Frame, toEntry, toFrame } from "./frame.ts";

@@ -1,6 +1,6 @@
 import { Election } from "../db/election.ts";
 import type { Logger } from "../logger.ts";
-import type { Metrics } from "../ops/metrics.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import { type Bus, type ChangedKey, channels } from "./bus.ts";
 import { NotificationListener } from "./notification-listener.ts";
 import { relayProgress, relayStreams } from "./relay.ts";

@@ -1,6 +1,6 @@
 import type { Pool } from "../db/pool.ts";
 import type { Logger } from "../logger.ts";
-import type { Metrics } from "../ops/metrics.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import { openFirestore } from "./firestore.ts";
 import { FirestoreMirror } from "./firestore-mirror.ts";
 import { MirrorFollower } from "./mirror-follower.ts";

@@ -11,7 +11,7 @@ import { waitFor } from "../../test/helpers/wait-for.ts";
 import { dumpDatabase } from "../db/dump/dump-database.ts";
 import { restoreDatabase } from "../db/dump/restore-database.ts";
 import { createLogger } from "../logger.ts";
-import { createMetrics } from "../ops/metrics.ts";
+import { createMetrics } from "../metrics/metrics.ts";
 import { toDocumentId } from "./document-id.ts";
 import { openFirestore } from "./firestore.ts";
 import { FirestoreMirror } from "./firestore-mirror.ts";

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Pool } from "../db/pool.ts";
 import type { Logger } from "../logger.ts";
-import type { Metrics } from "../ops/metrics.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import { BATCH_SIZE, type FirestoreMirror } from "./firestore-mirror.ts";
 import { stepPass } from "./full-pass.ts";
 import { readBacklog, readRows, settleBacklog } from "./journal.ts";

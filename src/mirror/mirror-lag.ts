@@ -1,5 +1,5 @@
 import type { Pool } from "../db/pool.ts";
-import type { Metrics } from "../ops/metrics.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import { readHorizon, readNextTransaction } from "./journal.ts";
 
 /*

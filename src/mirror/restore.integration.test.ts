@@ -4,7 +4,7 @@ import { startTestFirestore, type TestFirestore } from "../../test/helpers/fires
 import { createMirroredCourse, putCourses, STRANGE_IDS } from "../../test/helpers/mirrored-course.ts";
 import { recount } from "../../test/helpers/recount.ts";
 import { createLogger } from "../logger.ts";
-import { createMetrics } from "../ops/metrics.ts";
+import { createMetrics } from "../metrics/metrics.ts";
 import { openFirestore } from "./firestore.ts";
 import { FirestoreMirror } from "./firestore-mirror.ts";
 import { readRowsAfter } from "./journal.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { createLogger } from "../logger.ts";
-import { createMetrics } from "../ops/metrics.ts";
+import { createMetrics } from "../metrics/metrics.ts";
 import type { FirestoreMirror, MirrorChange } from "./firestore-mirror.ts";
 import { writeChanges } from "./write-changes.ts";
 

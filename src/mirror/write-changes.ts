@@ -1,5 +1,5 @@
 import type { Logger } from "../logger.ts";
-import type { Metrics } from "../ops/metrics.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import { BATCH_SIZE, type FirestoreMirror, type MirrorChange } from "./firestore-mirror.ts";
 
 /*

@@ -5,7 +5,7 @@ import { waitFor } from "../../test/helpers/wait-for.ts";
 import { createCatalogueStore } from "../catalogue/catalogue-store.ts";
 import { createPool, type Pool } from "../db/pool.ts";
 import { createLogger } from "../logger.ts";
-import { createMetrics } from "../ops/metrics.ts";
+import { createMetrics } from "../metrics/metrics.ts";
 import type { CourseTree } from "../protocol/course.ts";
 import { type PendingBeat, toPendingBeat } from "./pending-beat.ts";
 import { byRow, isWorthRetrying, ProgressWriter } from "./progress-writer.ts";

@@ -3,7 +3,7 @@ import type { CatalogueCache } from "../catalogue/catalogue-cache.ts";
 import { toUnavailable } from "../db/unavailable.ts";
 import { AppError, type ErrorCode, toWireError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
-import type { Metrics } from "../ops/metrics.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import { type Ack, parseWire } from "../protocol/ack.ts";
 import { Heartbeat } from "../protocol/heartbeat.ts";
 import type { HeartbeatBuffer } from "./heartbeat-buffer.ts";

@@ -2,7 +2,7 @@ import type { CatalogueCache } from "../catalogue/catalogue-cache.ts";
 import type { Config } from "../config.ts";
 import type { Pool } from "../db/pool.ts";
 import type { Logger } from "../logger.ts";
-import type { Metrics } from "../ops/metrics.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import { createCachedReader } from "./cached-reader.ts";
 import { type AcceptedBeat, createProgressService } from "./create-progress-service.ts";
 import { createFallbackReader, type ReadCopy } from "./fallback-reader.ts";

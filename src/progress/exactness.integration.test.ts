@@ -6,7 +6,7 @@ import { createCatalogueStore } from "../catalogue/catalogue-store.ts";
 import { createPool, type Pool } from "../db/pool.ts";
 import { isTransient } from "../db/sqlstate.ts";
 import { createLogger } from "../logger.ts";
-import { createMetrics } from "../ops/metrics.ts";
+import { createMetrics } from "../metrics/metrics.ts";
 import type { CourseTree } from "../protocol/course.ts";
 import { mergeInto, type PendingBeat, toPendingBeat } from "./pending-beat.ts";
 import { createProgressOperations, type ProgressOperations } from "./progress-operations.ts";

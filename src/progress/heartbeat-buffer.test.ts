@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createLogger } from "../logger.ts";
-import { createMetrics } from "../ops/metrics.ts";
+import { createMetrics } from "../metrics/metrics.ts";
 import type { FileProgress } from "../protocol/progress.ts";
 import { HeartbeatBuffer, type HeartbeatBufferOptions } from "./heartbeat-buffer.ts";
 import { type Observation, type PendingBeat, rowKeyOf, toPendingBeat } from "./pending-beat.ts";

@@ -1,6 +1,6 @@
 import { AppError, toWireError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
-import type { Metrics } from "../ops/metrics.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import { keyOf, mergeInto, type PendingBeat, rowKeyOf } from "./pending-beat.ts";
 import { byRow, isWorthRetrying, type WriteResult } from "./progress-writer.ts";
 

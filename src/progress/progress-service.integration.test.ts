@@ -4,7 +4,7 @@ import { CatalogueCache } from "../catalogue/catalogue-cache.ts";
 import { createCatalogueStore } from "../catalogue/catalogue-store.ts";
 import { loadConfig } from "../config.ts";
 import { createLogger } from "../logger.ts";
-import { createMetrics } from "../ops/metrics.ts";
+import { createMetrics } from "../metrics/metrics.ts";
 import { createProgress, type Progress } from "./create-progress.ts";
 import type { ProgressService } from "./progress-service.ts";
 

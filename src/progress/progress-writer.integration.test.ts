@@ -3,7 +3,7 @@ import { createTestDatabase, type TestDatabase } from "../../test/helpers/databa
 import { createCatalogueStore } from "../catalogue/catalogue-store.ts";
 import { createPool } from "../db/pool.ts";
 import { createLogger } from "../logger.ts";
-import { createMetrics } from "../ops/metrics.ts";
+import { createMetrics } from "../metrics/metrics.ts";
 import type { FileProgress } from "../protocol/progress.ts";
 import { type Observation, toPendingBeat } from "./pending-beat.ts";
 import { createProgressOperations } from "./progress-operations.ts";

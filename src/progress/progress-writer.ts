@@ -2,7 +2,7 @@ import type { Pool, PoolClient } from "../db/pool.ts";
 import { isConnectionError, isTransient, sqlStateOf } from "../db/sqlstate.ts";
 import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
-import type { Metrics } from "../ops/metrics.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import type { FileProgress } from "../protocol/progress.ts";
 import { type DecidedBatch, decideBatch } from "./batch-decision.ts";
 import { askTime } from "./batch-look-up.ts";

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { toUnavailable } from "../db/unavailable.ts";
 import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
-import type { Metrics, Tally } from "../ops/metrics.ts";
+import type { Metrics, Tally } from "../metrics/metrics.ts";
 import { isStorableText } from "../protocol/ids.ts";
 import { REFUSALS, type Refusal, type Verdict } from "../protocol/stream.ts";
 import { answered } from "./answer-time.ts";

@@ -1,7 +1,7 @@
 import type { Config } from "../config.ts";
 import type { Pool } from "../db/pool.ts";
 import type { Logger } from "../logger.ts";
-import type { Metrics } from "../ops/metrics.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import type { Drop } from "./claim.ts";
 import { ClaimQueue } from "./claim-queue.ts";
 import { createPublishGate } from "./create-publish-gate.ts";

@@ -4,7 +4,7 @@ import { createStreamSteps, type StreamSteps } from "../../test/helpers/stream-s
 import { loadConfig } from "../config.ts";
 import { createPool, type Pool } from "../db/pool.ts";
 import { createLogger } from "../logger.ts";
-import { createMetrics } from "../ops/metrics.ts";
+import { createMetrics } from "../metrics/metrics.ts";
 import type { Drop } from "./claim.ts";
 import { createStreams, type Streams } from "./create-streams.ts";
 import type { MediaServer, PublishRequest } from "./publish-gate.ts";

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { createServer } from "node:net";
 import { loadAuthSecret } from "../auth/auth-secret.ts";
 import type { Config } from "../config.ts";
-import { startEmbeddedPostgres } from "../db/embedded-postgres.ts";
+import { startEmbeddedPostgres } from "../db/embedded/embedded-postgres.ts";
 import { migrate } from "../db/migrate.ts";
 import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";

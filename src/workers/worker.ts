@@ -1,6 +1,6 @@
 import { EventEmitter } from "node:events";
 import type { Carrier } from "../live/shared-bus.ts";
-import type { Metrics } from "../ops/metrics.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import type { FromSupervisor, FromWorker } from "./worker-messages.ts";
 
 /*

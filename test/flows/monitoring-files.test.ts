@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { stringify } from "yaml";
-import { createMetrics } from "../../src/ops/metrics.ts";
+import { createMetrics } from "../../src/metrics/metrics.ts";
 import { namesIn, readExpressions, readPanels, readRules } from "../helpers/monitoring.ts";
 import { makeTemporaryFolder } from "../helpers/temporary-folder.ts";
 import { findTool, OPTIONAL_TOOLS } from "../helpers/tools.ts";

@@ -2,8 +2,8 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { io } from "socket.io-client";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { findCluster } from "../../src/db/postgres-cluster.ts";
-import { processExists } from "../../src/db/process-info.ts";
+import { findCluster } from "../../src/db/embedded/postgres-cluster.ts";
+import { processExists } from "../../src/db/embedded/process-info.ts";
 import type { Ack } from "../../src/protocol/ack.ts";
 import type { FileProgress } from "../../src/protocol/progress.ts";
 import {

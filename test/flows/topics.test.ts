@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import type { Role } from "../../src/auth/caller.ts";
 import type { Present, Update } from "../../src/protocol/dashboard.ts";
+import type { Role } from "../../src/protocol/roles.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 import { type Client, connect, connectRawTo, type Namespace } from "../helpers/socket-client.ts";
 import { mintToken, putCourse, startTestServer, type TestServer } from "../helpers/test-server.ts";

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { processExists } from "../../src/db/process-info.ts";
+import { processExists } from "../../src/db/embedded/process-info.ts";
 import type { Update } from "../../src/protocol/dashboard.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 import { findFreePort } from "../helpers/flow-server.ts";

@@ -1,5 +1,5 @@
 import pg from "pg";
-import { startEmbeddedPostgres } from "../../src/db/embedded-postgres.ts";
+import { startEmbeddedPostgres } from "../../src/db/embedded/embedded-postgres.ts";
 import { createLogger } from "../../src/logger.ts";
 
 /*

@@ -4,10 +4,10 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import pg from "pg";
 import { createBuiltinTokens } from "../../src/auth/builtin-tokens.ts";
-import type { Role } from "../../src/auth/caller.ts";
-import { findRunningEmbeddedPostgres } from "../../src/db/embedded-postgres.ts";
+import { findRunningEmbeddedPostgres } from "../../src/db/embedded/embedded-postgres.ts";
+import { findCluster, stopOrphan } from "../../src/db/embedded/postgres-cluster.ts";
 import { TYPES } from "../../src/db/pool.ts";
-import { findCluster, stopOrphan } from "../../src/db/postgres-cluster.ts";
+import type { Role } from "../../src/protocol/roles.ts";
 import type { Query } from "./oracle.ts";
 import { type ServerProcess, startServerProcess } from "./server-process.ts";
 

@@ -1,15 +1,15 @@
 import { pino } from "pino";
 import { vi } from "vitest";
 import { createBuiltinTokens } from "../../src/auth/builtin-tokens.ts";
-import { ROLES, type Role } from "../../src/auth/caller.ts";
 import type { Catalogue, StoredCourse } from "../../src/catalogue/catalogue.ts";
 import { AppError } from "../../src/errors.ts";
 import { createHttpApi, type HttpParts } from "../../src/http/http-api.ts";
-import { createHealth } from "../../src/ops/health.ts";
-import { createMetrics } from "../../src/ops/metrics.ts";
+import { createHealth } from "../../src/http/operations/health.ts";
+import { createMetrics } from "../../src/metrics/metrics.ts";
 import type { ProgressService } from "../../src/progress/progress-service.ts";
 import type { CourseTree } from "../../src/protocol/course.ts";
 import type { FileProgress } from "../../src/protocol/progress.ts";
+import { ROLES, type Role } from "../../src/protocol/roles.ts";
 import type { OwnStream } from "../../src/protocol/stream.ts";
 import { fakeGate, fakeStreams } from "./fake-streams.ts";
 

@@ -1,6 +1,6 @@
 import { createCatalogueStore } from "../../src/catalogue/catalogue-store.ts";
 import { createLogger } from "../../src/logger.ts";
-import { createMetrics } from "../../src/ops/metrics.ts";
+import { createMetrics } from "../../src/metrics/metrics.ts";
 import { type Observation, toPendingBeat } from "../../src/progress/pending-beat.ts";
 import { createProgressOperations } from "../../src/progress/progress-operations.ts";
 import { ProgressWriter } from "../../src/progress/progress-writer.ts";

@@ -1,7 +1,12 @@
 import { rmSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { CLUSTER_USER, initCluster, type RunningCluster, startCluster } from "../../src/db/postgres-cluster.ts";
+import {
+  CLUSTER_USER,
+  initCluster,
+  type RunningCluster,
+  startCluster,
+} from "../../src/db/embedded/postgres-cluster.ts";
 import { makeTemporaryFolder } from "./temporary-folder.ts";
 
 const PASSWORD = "playhead-test";

@@ -1,8 +1,8 @@
 import { chmod, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { findCluster, stopOrphan } from "../../src/db/postgres-cluster.ts";
-import { processExists } from "../../src/db/process-info.ts";
+import { findCluster, stopOrphan } from "../../src/db/embedded/postgres-cluster.ts";
+import { processExists } from "../../src/db/embedded/process-info.ts";
 
 const PREFIX = "playhead-test-";
 

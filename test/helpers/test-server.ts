@@ -1,8 +1,8 @@
 import { createBuiltinTokens } from "../../src/auth/builtin-tokens.ts";
-import type { Role } from "../../src/auth/caller.ts";
 import { loadConfig } from "../../src/config.ts";
 import { createLogger } from "../../src/logger.ts";
 import type { CourseTree } from "../../src/protocol/course.ts";
+import type { Role } from "../../src/protocol/roles.ts";
 import { startServer } from "../../src/server.ts";
 import type { TestDatabase } from "./database.ts";
 

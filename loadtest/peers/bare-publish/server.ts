@@ -1,4 +1,4 @@
-import { App, us_socket_local_port, type WebSocket } from "../../../src/gateway/uws.ts";
+import { App, us_socket_local_port, type WebSocket } from "../../../src/uws/uws.ts";
 import { type Content, splitUpdate } from "../../fanout/publishers.ts";
 import { serveCommands } from "../../harness/worker.ts";
 

@@ -1,5 +1,5 @@
-import { listen } from "../../../src/gateway/listen.ts";
-import { App, type WebSocket } from "../../../src/gateway/uws.ts";
+import { listen } from "../../../src/uws/listen.ts";
+import { App, type WebSocket } from "../../../src/uws/uws.ts";
 import { cpuSeconds } from "../../harness/process-cpu.ts";
 import { serveCommands } from "../../harness/worker.ts";
 

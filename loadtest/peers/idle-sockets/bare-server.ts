@@ -1,5 +1,5 @@
-import { listen } from "../../../src/gateway/listen.ts";
-import { App } from "../../../src/gateway/uws.ts";
+import { listen } from "../../../src/uws/listen.ts";
+import { App } from "../../../src/uws/uws.ts";
 import { serveCommands } from "../../harness/worker.ts";
 import { collectGarbage, readProcess } from "./process-readings.ts";
 

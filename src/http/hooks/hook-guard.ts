@@ -1,6 +1,6 @@
 import type { Context } from "hono";
-import type { RateLimit } from "../../auth/rate-limit.ts";
 import { AppError } from "../../errors.ts";
+import type { RateLimit } from "../../limits/rate-limit.ts";
 import type { ClientAddress } from "../client-address.ts";
 import type { HttpMiddleware, HttpTypes } from "../http-app.ts";
 import { createHookSecrets, type Dialect } from "./hook-secret.ts";

@@ -1,4 +1,4 @@
-import type { RateLimit } from "../../auth/rate-limit.ts";
+import type { RateLimit } from "../../limits/rate-limit.ts";
 import type { PublishGate } from "../../streams/publish-gate.ts";
 import type { ClientAddress } from "../client-address.ts";
 import type { HttpApp } from "../http-app.ts";

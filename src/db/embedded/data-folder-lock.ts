@@ -1,0 +1,133 @@
+import { randomUUID } from "node:crypto";
+import { link, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { AppError } from "../../errors.ts";
+import { processStartMark } from "./process-info.ts";
+
+/*
+ * One Playhead per data folder. The lock file names its owner by pid and start time, so that a pid used again
+ * is not taken for it. An owner on another host (two containers, one volume) cannot be looked at from here:
+ * it shows that it lives by touching the file.
+ */
+
+const TOUCH_MS = 2000;
+/** Several touches: a host under load misses one. */
+const FOREIGN_SILENCE_MS = 10_000;
+
+interface Owner {
+  pid: number;
+  host: string;
+  startMark: string | null;
+}
+
+export interface DataFolderLock {
+  release(): Promise<void>;
+}
+
+/** @throws AppError `conflict` naming the live owner, and what to do. */
+export async function lockDataFolder(dataDir: string): Promise<DataFolderLock> {
+  const path = join(dataDir, "playhead.lock");
+  const mine = JSON.stringify({ pid: process.pid, host: hostname(), startMark: await processStartMark(process.pid) });
+  const draft = `${path}.${randomUUID()}`;
+  // Written aside and linked into place: nobody ever reads half a lock.
+  await writeFile(draft, mine, { mode: 0o600 });
+  try {
+    while (!(await linkIfAbsent(draft, path))) {
+      const held = await readFile(path, "utf8").catch(() => null);
+      if (held !== null) {
+        await refuseIfAlive(held, path, dataDir);
+        await removeStale(path, held);
+      }
+    }
+  } finally {
+    await rm(draft, { force: true });
+  }
+  const touching = setInterval(() => {
+    const now = new Date();
+    // A folder that is gone has nothing left to guard.
+    utimes(path, now, now).catch(() => undefined);
+  }, TOUCH_MS);
+  touching.unref();
+  return {
+    async release() {
+      clearInterval(touching);
+      if ((await readFile(path, "utf8").catch(() => null)) === mine) {
+        await rm(path, { force: true });
+      }
+    },
+  };
+}
+
+async function linkIfAbsent(from: string, to: string): Promise<boolean> {
+  try {
+    await link(from, to);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") {
+      return false;
+    }
+    throw error;
+  }
+}
+
+async function refuseIfAlive(text: string, path: string, dataDir: string): Promise<void> {
+  const owner = parseOwner(text);
+  if (owner === null) {
+    return;
+  }
+  const local = owner.host === hostname();
+  const alive = local
+    ? owner.startMark !== null && (await processStartMark(owner.pid)) === owner.startMark
+    : await isTouched(path);
+  if (alive) {
+    throw new AppError(
+      "conflict",
+      `Another Playhead (pid ${owner.pid}${local ? "" : ` on ${owner.host}`}) runs with the data folder ${dataDir}. ` +
+        "Stop it first, give this one a folder of its own (PLAYHEAD_DATA_DIR), " +
+        "or set DATABASE_URL so that several share one database.",
+    );
+  }
+}
+
+function parseOwner(text: string): Owner | null {
+  try {
+    return JSON.parse(text) as Owner;
+  } catch {
+    return null;
+  }
+}
+
+/** Watches for a change rather than comparing clocks, which differ between hosts. */
+async function isTouched(path: string): Promise<boolean> {
+  const modified = () =>
+    stat(path).then(
+      (found) => found.mtimeMs,
+      () => null,
+    );
+  const before = await modified();
+  const deadline = Date.now() + FOREIGN_SILENCE_MS;
+  while (Date.now() < deadline) {
+    await delay(250);
+    const now = await modified();
+    if (now !== before) {
+      return now !== null;
+    }
+  }
+  return false;
+}
+
+/** Takes the stale lock away; where another start was faster and this is its fresh one, puts it back. */
+async function removeStale(path: string, stale: string): Promise<void> {
+  const aside = `${path}.${randomUUID()}`;
+  try {
+    await rename(path, aside);
+  } catch {
+    return;
+  }
+  if ((await readFile(aside, "utf8")) !== stale) {
+    await linkIfAbsent(aside, path);
+  }
+  await rm(aside, { force: true });
+}

@@ -1,0 +1,114 @@
+import { describe, expect, it } from "vitest";
+import { ADMIN, createApi, FILE, INSTRUCTOR, LEARNER, OTHER, ROW, TREE } from "../../../test/helpers/http-api.ts";
+import type { CourseTree } from "../../protocol/course.ts";
+import type { Role } from "../../protocol/roles.ts";
+
+describe("courses", () => {
+  it("are listed page by page, and an instructor's own where asked", async () => {
+    const courses = { a: TREE, b: { ...TREE, instructorId: "ines" }, c: TREE };
+    const { call } = createApi({ courses });
+    const first = await call("/v1/courses?limit=2", { as: LEARNER });
+    expect(first.body).toMatchObject({ courses: [{ id: "a" }, { id: "b" }], next: "b" });
+    const second = await call("/v1/courses?limit=2&after=b", { as: LEARNER });
+    expect(second.body).toMatchObject({ courses: [{ id: "c" }] });
+    expect(second.body.next).toBeUndefined();
+    expect((await call("/v1/courses?mine=true", { as: INSTRUCTOR })).body.courses).toMatchObject([{ id: "b" }]);
+    expect((await call("/v1/courses?limit=1000", { as: LEARNER })).status).toBe(400);
+  });
+
+  it("are made with 201, changed with 200, and carry the tag that If-Match names", async () => {
+    const { call } = createApi();
+    const made = await call("/v1/courses/new", { as: ADMIN, method: "PUT", body: TREE });
+    expect(made.status).toBe(201);
+    expect(made.body).toMatchObject({ id: "new", title: "Ocean", instructorId: null });
+    const etag = made.headers.get("etag") as string;
+    const change = { as: ADMIN, method: "PUT", body: { ...TREE, title: "Sea" }, headers: { "if-match": etag } };
+    expect((await call("/v1/courses/new", change)).status).toBe(200);
+    const stale = await call("/v1/courses/new", change);
+    expect(stale.status).toBe(412);
+    expect(stale.body.code).toBe("conflict");
+  });
+
+  it("read back as what may be put again", async () => {
+    const { call } = createApi();
+    const { body } = await call("/v1/courses/c1", { as: LEARNER });
+    expect((await call("/v1/courses/c1", { as: INSTRUCTOR, method: "PUT", body })).status).toBe(200);
+  });
+
+  it("belong to the instructor who makes them, and are handed over only by their own", async () => {
+    const { call } = createApi();
+    const put = (as: [string, Role], path: string, changes: Partial<CourseTree> = {}) =>
+      call(path, { as, method: "PUT", body: { ...TREE, ...changes } });
+    expect((await put(INSTRUCTOR, "/v1/courses/mine")).body.instructorId).toBe("ines");
+    expect((await put(INSTRUCTOR, "/v1/courses/given", { instructorId: "otto" })).status).toBe(403);
+    expect((await put(OTHER, "/v1/courses/mine")).status).toBe(403);
+    expect((await put(LEARNER, "/v1/courses/theirs")).status).toBe(403);
+    expect((await put(ADMIN, "/v1/courses/mine")).body.instructorId).toBe("ines");
+    expect((await put(INSTRUCTOR, "/v1/courses/mine", { instructorId: "otto" })).body.instructorId).toBe("otto");
+    expect((await put(INSTRUCTOR, "/v1/courses/mine")).status).toBe(403);
+  });
+
+  it("are deleted by an admin or their instructor alone", async () => {
+    const { call } = createApi();
+    expect((await call("/v1/courses/c1", { as: LEARNER, method: "DELETE" })).status).toBe(403);
+    expect((await call("/v1/courses/c1", { as: OTHER, method: "DELETE" })).status).toBe(403);
+    expect((await call("/v1/courses/c1", { as: INSTRUCTOR, method: "DELETE" })).status).toBe(204);
+    expect((await call("/v1/courses/c1", { as: ADMIN, method: "DELETE" })).status).toBe(404);
+  });
+});
+
+describe("learners of a course", () => {
+  it("are listed for its instructor, at most 500 a page", async () => {
+    const { call, progress } = createApi();
+    const { status, body } = await call("/v1/courses/c1/learners?after=aaa&limit=500", { as: INSTRUCTOR });
+    expect(status).toBe(200);
+    expect(body).toEqual({ learners: [ROW], next: "alice" });
+    expect(progress.learners).toHaveBeenCalledWith("c1", { limit: 500, after: "aaa" });
+    expect((await call("/v1/courses/c1/learners?limit=501", { as: INSTRUCTOR })).status).toBe(400);
+    expect((await call("/v1/courses/c1/learners", { as: OTHER })).status).toBe(403);
+    expect((await call("/v1/courses/c1/learners", { as: LEARNER })).status).toBe(403);
+    expect((await call("/v1/courses/none/learners", { as: ADMIN })).status).toBe(404);
+  });
+
+  it("are reset, completed and un-completed, in one file or the whole course", async () => {
+    const { call, progress } = createApi();
+    const post = (verb: string, body?: object) =>
+      call(`/v1/courses/c1/learners/alice/${verb}`, { as: INSTRUCTOR, method: "POST", body });
+    const { status, body } = await post("reset");
+    expect(status).toBe(200);
+    expect(body).toMatchObject({ ok: true, progress: { courseId: "c1", files: [FILE] } });
+    await post("reset", { fileId: "f1" });
+    expect(progress.reset.mock.calls).toEqual([
+      ["alice", { courseId: "c1" }, "ines"],
+      ["alice", { fileId: "f1" }, "ines"],
+    ]);
+    await post("complete");
+    await post("complete", { fileId: "f1", source: "waived" });
+    expect(progress.complete.mock.calls).toEqual([
+      ["alice", { courseId: "c1" }, { source: "manual", by: "ines" }],
+      ["alice", { fileId: "f1" }, { source: "waived", by: "ines" }],
+    ]);
+    await post("uncomplete", { fileId: "f1" });
+    expect(progress.uncomplete).toHaveBeenCalledWith("alice", { fileId: "f1" }, "ines");
+  });
+
+  it("are left alone where the file is another course's, or the caller is not the instructor", async () => {
+    const courses = {
+      c1: { ...TREE, instructorId: "ines" },
+      c2: {
+        title: "Other",
+        instructorId: "otto",
+        lessons: [{ id: "l2", title: "Two", files: [{ id: "f2", title: "File" }] }],
+      },
+    };
+    const { call, progress } = createApi({ courses });
+    const reset = (as: [string, Role], body?: object) =>
+      call("/v1/courses/c1/learners/alice/reset", { as, method: "POST", body });
+    expect((await reset(INSTRUCTOR, { fileId: "f2" })).body.code).toBe("not_found");
+    expect((await reset(INSTRUCTOR, { fileId: "nowhere" })).body.code).toBe("not_found");
+    expect((await reset(OTHER)).status).toBe(403);
+    expect((await reset(LEARNER)).status).toBe(403);
+    expect((await reset(INSTRUCTOR, { fileId: 7 })).status).toBe(400);
+    expect(progress.reset).not.toHaveBeenCalled();
+  });
+});

@@ -1,0 +1,156 @@
+import type { Caller } from "../../auth/caller.ts";
+import type { Catalogue, StoredCourse } from "../../catalogue/catalogue.ts";
+import { AppError } from "../../errors.ts";
+import { CourseTree } from "../../protocol/course.ts";
+import { Id } from "../../protocol/ids.ts";
+import {
+  BEARER,
+  createRoute,
+  type HttpApp,
+  type HttpMiddleware,
+  jsonBody,
+  jsonContent,
+  PROBLEMS,
+  pageQuery,
+  z,
+} from "../http-app.ts";
+import { assertOwnCourse, requireOwnCourse } from "./course-rights.ts";
+
+const CourseTreeSchema = CourseTree.meta({ id: "CourseTree" });
+const Course = z.intersection(z.object({ id: z.string() }), CourseTreeSchema).meta({ id: "Course" });
+
+const CourseList = z
+  .object({
+    courses: z.array(
+      z.object({
+        id: z.string(),
+        title: z.string(),
+        instructorId: z.string().nullable(),
+        lessons: z.number(),
+        files: z.number(),
+        durationSeconds: z.number(),
+      }),
+    ),
+    /** The `after` of the next page; absent on the last. */
+    next: z.string().optional(),
+  })
+  .meta({ id: "CourseList" });
+
+const Conditional = z.object({ "if-match": z.string().max(1000).optional() });
+const params = z.object({ courseId: Id });
+
+interface CourseParts {
+  catalogue: Catalogue;
+  bearer: HttpMiddleware;
+}
+
+export function addCourseRoutes(app: HttpApp, { catalogue, bearer }: CourseParts): void {
+  const shared = { tags: ["Courses"], middleware: bearer, security: BEARER };
+  const path = "/v1/courses/{courseId}";
+
+  const list = createRoute({
+    ...shared,
+    method: "get",
+    path: "/v1/courses",
+    summary: "Courses, by id",
+    description: "`mine=true` keeps those whose instructor is the caller.",
+    request: {
+      query: z.object({ ...pageQuery({ max: 200, default: 50 }), mine: z.enum(["true", "false"]).optional() }),
+    },
+    responses: { 200: jsonContent(CourseList, "One page."), ...PROBLEMS },
+  });
+  app.openapi(list, async (c) => {
+    const { after, limit, mine } = c.req.valid("query");
+    const found = await catalogue.list({
+      limit: limit + 1,
+      ...(after === undefined ? {} : { after }),
+      ...(mine === "true" ? { instructorId: c.var.caller.userId } : {}),
+    });
+    const courses = found.slice(0, limit);
+    const next = found.length > limit ? courses.at(-1)?.id : undefined;
+    return c.json({ courses, ...(next === undefined ? {} : { next }) }, 200);
+  });
+
+  const read = createRoute({
+    ...shared,
+    method: "get",
+    path,
+    summary: "A course with its lessons and files",
+    request: { params },
+    responses: { 200: jsonContent(Course, "The course; its ETag is what If-Match names."), ...PROBLEMS },
+  });
+  app.openapi(read, async (c) => {
+    const course = await catalogue.get(c.req.valid("param").courseId);
+    return c.json(toBody(course), 200, { etag: course.etag });
+  });
+
+  const put = createRoute({
+    ...shared,
+    method: "put",
+    path,
+    summary: "Make a course what the body says",
+    description:
+      "By an admin or the course's instructor. Idempotent; what the tree no longer names is retired. A course that an instructor makes is its own, and may be handed over by naming another `instructorId`; where none is named, the owner stays.",
+    request: { params, headers: Conditional, body: jsonBody(CourseTreeSchema) },
+    responses: {
+      200: jsonContent(Course, "The course as it now stands."),
+      201: jsonContent(Course, "The course was made."),
+      ...PROBLEMS,
+    },
+  });
+  app.openapi(put, async (c) => {
+    const { courseId } = c.req.valid("param");
+    const tree = await withOwner(catalogue, c.var.caller, courseId, c.req.valid("json"));
+    const { created, course } = await catalogue.put(courseId, tree, toOptions(c.req.valid("header")));
+    return c.json(toBody(course), created ? 201 : 200, { etag: course.etag });
+  });
+
+  const remove = createRoute({
+    ...shared,
+    method: "delete",
+    path,
+    summary: "Delete a course and all progress in it",
+    description: "By an admin or the course's instructor.",
+    request: { params, headers: Conditional },
+    responses: { 204: { description: "It is gone." }, ...PROBLEMS },
+  });
+  app.openapi(remove, async (c) => {
+    const { courseId } = c.req.valid("param");
+    await requireOwnCourse(catalogue, c.var.caller, courseId);
+    await catalogue.delete(courseId, toOptions(c.req.valid("header")));
+    return c.body(null, 204);
+  });
+}
+
+/**
+ * The tree with the instructor that it will have.
+ * @throws AppError `forbidden`
+ */
+async function withOwner(
+  catalogue: Catalogue,
+  caller: Caller,
+  courseId: string,
+  tree: CourseTree,
+): Promise<CourseTree> {
+  if (caller.role === "learner") throw new AppError("forbidden", "Only instructors and admins may change courses.");
+  const stored = await catalogue.findCourse(courseId);
+  if (stored !== null) assertOwnCourse(caller, stored);
+  if (stored === null && caller.role === "instructor") {
+    if (tree.instructorId != null && tree.instructorId !== caller.userId) {
+      throw new AppError("forbidden", "A course that an instructor makes is its own; hand it over afterwards.");
+    }
+    return { ...tree, instructorId: caller.userId };
+  }
+  return {
+    ...tree,
+    instructorId: tree.instructorId === undefined ? (stored?.instructorId ?? null) : tree.instructorId,
+  };
+}
+
+function toBody({ courseId, tree }: StoredCourse): { id: string } & CourseTree {
+  return { id: courseId, ...tree };
+}
+
+function toOptions(headers: z.infer<typeof Conditional>): { ifMatch?: string } {
+  return headers["if-match"] === undefined ? {} : { ifMatch: headers["if-match"] };
+}

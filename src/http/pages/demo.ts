@@ -1,0 +1,41 @@
+import { randomBytes } from "node:crypto";
+import type { MintToken } from "../../auth/caller.ts";
+import type { RateLimit } from "../../limits/rate-limit.ts";
+import { DemoSignIn } from "../../protocol/account.ts";
+import { SignedInSchema } from "../accounts/accounts.ts";
+import type { ClientAddress } from "../client-address.ts";
+import { createRoute, type HttpApp, jsonBody, jsonContent, PROBLEMS } from "../http-app.ts";
+
+const signIn = createRoute({
+  method: "post",
+  path: "/v1/demo/sign-in",
+  tags: ["Demo"],
+  summary: "Sign in to the demo with one click",
+  description:
+    "Only where the demo runs. With `name` or `new` a learner of its own, else the one that is always there.",
+  request: { body: jsonBody(DemoSignIn.meta({ id: "DemoSignIn" })) },
+  responses: { 200: jsonContent(SignedInSchema, "As login answers."), ...PROBLEMS },
+});
+
+interface DemoParts {
+  mintToken: MintToken;
+  limitAddress: RateLimit;
+  clientAddress: ClientAddress;
+}
+
+/** To be added only where the demo runs. */
+export function addDemoRoutes(app: HttpApp, { mintToken, limitAddress, clientAddress }: DemoParts): void {
+  app.openapi(signIn, async (c) => {
+    await limitAddress(clientAddress(c));
+    const asked = c.req.valid("json");
+    const id = toDemoId(asked);
+    const { token, expiresAt } = await mintToken({ userId: id, role: asked.as });
+    const user = { id, username: null, email: null, firstName: asked.name ?? null, lastName: null, role: asked.as };
+    return c.json({ token, expiresAt: expiresAt.toISOString(), user }, 200);
+  });
+}
+
+function toDemoId({ as, name, new: isNew }: DemoSignIn): string {
+  if (as === "instructor") return "demo-instructor";
+  return name === undefined && isNew !== true ? "demo-learner" : `demo-learner-${randomBytes(3).toString("hex")}`;
+}

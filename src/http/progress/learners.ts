@@ -1,0 +1,121 @@
+import type { Caller } from "../../auth/caller.ts";
+import type { Catalogue } from "../../catalogue/catalogue.ts";
+import { AppError } from "../../errors.ts";
+import type { ProgressService } from "../../progress/progress-service.ts";
+import { Id } from "../../protocol/ids.ts";
+import { CourseProgressRow, type ProgressTarget } from "../../protocol/progress.ts";
+import { requireOwnCourse } from "../courses/course-rights.ts";
+import {
+  BEARER,
+  createRoute,
+  type HttpApp,
+  type HttpMiddleware,
+  jsonContent,
+  PROBLEMS,
+  pageQuery,
+  z,
+} from "../http-app.ts";
+import { CourseProgressSchema } from "./progress.ts";
+
+const LearnersPage = z
+  .object({
+    learners: z.array(CourseProgressRow.meta({ id: "CourseProgressRow" })),
+    /** The `after` of the next page; absent on the last. */
+    next: z.string().optional(),
+  })
+  .meta({ id: "LearnersPage" });
+
+const Change = z.object({
+  /** One file of the course; the whole course where absent. */
+  fileId: Id.optional(),
+});
+const Completion = Change.extend({
+  /** `manual` where the learner did it elsewhere, `waived` where it need not. */
+  source: z.enum(["manual", "waived"]).default("manual"),
+});
+const Changed = z.object({ ok: z.literal(true), progress: CourseProgressSchema }).meta({ id: "LearnerChanged" });
+
+interface LearnerParts {
+  catalogue: Catalogue;
+  progress: ProgressService;
+  bearer: HttpMiddleware;
+}
+
+/** What an admin, or the course's instructor, sees and does of learners. */
+export function addLearnerRoutes(app: HttpApp, { catalogue, progress, bearer }: LearnerParts): void {
+  const shared = { tags: ["Learners"], middleware: bearer, security: BEARER };
+
+  const list = createRoute({
+    ...shared,
+    method: "get",
+    path: "/v1/courses/{courseId}/learners",
+    summary: "Learners of a course, by id",
+    request: { params: z.object({ courseId: Id }), query: z.object(pageQuery({ max: 500, default: 100 })) },
+    responses: { 200: jsonContent(LearnersPage, "One page."), ...PROBLEMS },
+  });
+  app.openapi(list, async (c) => {
+    const { courseId } = c.req.valid("param");
+    const { after, limit } = c.req.valid("query");
+    await requireOwnCourse(catalogue, c.var.caller, courseId);
+    return c.json(await progress.learners(courseId, { limit, ...(after === undefined ? {} : { after }) }), 200);
+  });
+
+  /** The declaration of a change that takes `body`. */
+  const declare = <S extends z.ZodType>(verb: string, summary: string, body: S) =>
+    createRoute({
+      ...shared,
+      method: "post",
+      path: `/v1/courses/{courseId}/learners/{userId}/${verb}`,
+      summary,
+      description: "By an admin or the course's instructor. A file of another course is `not_found`.",
+      request: {
+        params: z.object({ courseId: Id, userId: Id }),
+        // Optional: without a body the whole course is meant.
+        body: { content: { "application/json": { schema: body } } },
+      },
+      responses: { 200: jsonContent(Changed, "The learner's course as it now stands."), ...PROBLEMS },
+    });
+
+  const target = (caller: Caller, courseId: string, fileId: string | undefined) =>
+    requireTarget(catalogue, caller, courseId, fileId);
+  const answer = async (userId: string, courseId: string) => ({
+    ok: true as const,
+    progress: await progress.readCourse(userId, courseId),
+  });
+
+  app.openapi(declare("reset", "Begin anew: zeroes, under a new epoch", Change), async (c) => {
+    const { courseId, userId } = c.req.valid("param");
+    const { userId: by } = c.var.caller;
+    await progress.reset(userId, await target(c.var.caller, courseId, c.req.valid("json").fileId), by);
+    return c.json(await answer(userId, courseId), 200);
+  });
+
+  app.openapi(declare("complete", "Complete by hand", Completion), async (c) => {
+    const { courseId, userId } = c.req.valid("param");
+    // Without a body the validator leaves its defaults out.
+    const { fileId, source = "manual" } = c.req.valid("json");
+    await progress.complete(userId, await target(c.var.caller, courseId, fileId), { source, by: c.var.caller.userId });
+    return c.json(await answer(userId, courseId), 200);
+  });
+
+  app.openapi(declare("uncomplete", "Take a completion back", Change), async (c) => {
+    const { courseId, userId } = c.req.valid("param");
+    const { userId: by } = c.var.caller;
+    await progress.uncomplete(userId, await target(c.var.caller, courseId, c.req.valid("json").fileId), by);
+    return c.json(await answer(userId, courseId), 200);
+  });
+}
+
+/** @throws AppError `forbidden`, `not_found` */
+async function requireTarget(
+  catalogue: Catalogue,
+  caller: Caller,
+  courseId: string,
+  fileId: string | undefined,
+): Promise<ProgressTarget> {
+  await requireOwnCourse(catalogue, caller, courseId);
+  if (fileId === undefined) return { courseId };
+  const file = await catalogue.findFile(fileId);
+  if (file?.courseId !== courseId) throw new AppError("not_found", "The course has no file of this id.");
+  return { fileId };
+}

@@ -1,0 +1,126 @@
+import { randomUUID } from "node:crypto";
+import type { LegacyFileProgress, ProgressService } from "../../progress/progress-service.ts";
+import { MAX_POSITION_SECONDS } from "../../protocol/heartbeat.ts";
+import { Id } from "../../protocol/ids.ts";
+import {
+  BEARER,
+  createRoute,
+  type HttpApp,
+  type HttpMiddleware,
+  jsonBody,
+  jsonContent,
+  PROBLEMS,
+  z,
+} from "../http-app.ts";
+
+/*
+ * The older REST interface, in the field names of its reference document. What a client of it says about its own row is
+ * believed, and kept apart from what was watched.
+ */
+
+const Report = z
+  .object({
+    file_id: Id,
+    progress_seconds: z.number().min(0).max(MAX_POSITION_SECONDS),
+    progress_percentage: z.number().min(0).max(100).optional(),
+    completed: z.boolean().optional(),
+  })
+  .meta({ id: "LegacyReport" });
+
+const FileRow = z
+  .object({
+    user_id: z.string(),
+    file_id: z.string(),
+    progress_seconds: z.number(),
+    progress_percentage: z.number(),
+    completed: z.boolean(),
+    last_watched: z.string().nullable(),
+  })
+  .meta({ id: "LegacyFileProgress" });
+
+const CourseRow = z
+  .object({
+    user_id: z.string(),
+    course_id: z.string(),
+    total_files: z.number(),
+    completed_files: z.number(),
+    progress_percentage: z.number(),
+    last_updated: z.string().nullable(),
+  })
+  .meta({ id: "LegacyCourseProgress" });
+
+interface LegacyParts {
+  progress: ProgressService;
+  bearer: HttpMiddleware;
+}
+
+export function addLegacyProgressRoutes(app: HttpApp, { progress, bearer }: LegacyParts): void {
+  const shared = { tags: ["Legacy progress"], middleware: bearer, security: BEARER };
+
+  const report = createRoute({
+    ...shared,
+    method: "post",
+    path: "/learn/api/progress",
+    summary: "Report one's progress in a file",
+    request: { body: jsonBody(Report) },
+    responses: { 200: jsonContent(FileRow, "The row as it now stands, durably."), ...PROBLEMS },
+  });
+  app.openapi(report, async (c) => {
+    const body = c.req.valid("json");
+    const row = await progress.report(
+      { userId: c.var.caller.userId, connectionId: `http:${randomUUID()}` },
+      {
+        fileId: body.file_id,
+        progressSeconds: body.progress_seconds,
+        ...(body.progress_percentage === undefined ? {} : { progressPercentage: body.progress_percentage }),
+        ...(body.completed === undefined ? {} : { completed: body.completed }),
+      },
+    );
+    return c.json(toFileRow(row), 200);
+  });
+
+  const readFile = createRoute({
+    ...shared,
+    method: "get",
+    path: "/learn/api/progress/file/{fileId}",
+    summary: "One's progress in a file",
+    request: { params: z.object({ fileId: Id }) },
+    responses: { 200: jsonContent(FileRow, "Zeros where nothing was watched yet."), ...PROBLEMS },
+  });
+  app.openapi(readFile, async (c) => {
+    const row = await progress.readLegacy(c.var.caller.userId, c.req.valid("param").fileId);
+    return c.json(toFileRow(row), 200);
+  });
+
+  const readCourse = createRoute({
+    ...shared,
+    method: "get",
+    path: "/learn/api/progress/course/{courseId}",
+    summary: "One's progress in a course",
+    request: { params: z.object({ courseId: Id }) },
+    responses: { 200: jsonContent(CourseRow, "Zeros where nothing was watched yet."), ...PROBLEMS },
+  });
+  app.openapi(readCourse, async (c) => {
+    const row = await progress.readCourseRow(c.var.caller.userId, c.req.valid("param").courseId);
+    const body = {
+      user_id: row.userId,
+      course_id: row.courseId,
+      total_files: row.totalFiles,
+      completed_files: row.completedFiles,
+      progress_percentage: row.percentage,
+      last_updated: row.lastUpdated,
+    };
+    return c.json(body, 200);
+  });
+}
+
+function toFileRow(row: LegacyFileProgress): z.infer<typeof FileRow> {
+  return {
+    user_id: row.userId,
+    file_id: row.fileId,
+    progress_seconds: row.progressSeconds,
+    progress_percentage: row.progressPercentage,
+    completed: row.completed,
+    last_watched: row.lastWatched,
+  };
+}

@@ -1,0 +1,51 @@
+import type { ProgressService } from "../../progress/progress-service.ts";
+import { Id } from "../../protocol/ids.ts";
+import { CourseProgress, FileProgress, MinVersion } from "../../protocol/progress.ts";
+import { BEARER, createRoute, type HttpApp, type HttpMiddleware, jsonContent, PROBLEMS, z } from "../http-app.ts";
+
+export const FileProgressSchema = FileProgress.meta({ id: "FileProgress" });
+export const CourseProgressSchema = CourseProgress.meta({ id: "CourseProgress" });
+
+interface ProgressParts {
+  progress: ProgressService;
+  bearer: HttpMiddleware;
+}
+
+/** The caller's own progress, in the shape that the sockets use. */
+export function addProgressRoutes(app: HttpApp, { progress, bearer }: ProgressParts): void {
+  const query = z.object({ minVersion: MinVersion.optional() });
+  const shared = { tags: ["Progress"], middleware: bearer, security: BEARER };
+
+  const readFile = createRoute({
+    ...shared,
+    method: "get",
+    path: "/v1/progress/files/{fileId}",
+    summary: "One's progress in a file",
+    request: { params: z.object({ fileId: Id }), query },
+    responses: {
+      200: jsonContent(FileProgressSchema, "Zeros and version 0 where nothing was watched yet."),
+      ...PROBLEMS,
+    },
+  });
+  app.openapi(readFile, async (c) =>
+    c.json(
+      await progress.readFile(c.var.caller.userId, c.req.valid("param").fileId, c.req.valid("query").minVersion),
+      200,
+    ),
+  );
+
+  const readCourse = createRoute({
+    ...shared,
+    method: "get",
+    path: "/v1/progress/courses/{courseId}",
+    summary: "One's progress in a course, its lessons and its files",
+    request: { params: z.object({ courseId: Id }), query },
+    responses: { 200: jsonContent(CourseProgressSchema, "The course, with every lesson and file."), ...PROBLEMS },
+  });
+  app.openapi(readCourse, async (c) =>
+    c.json(
+      await progress.readCourse(c.var.caller.userId, c.req.valid("param").courseId, c.req.valid("query").minVersion),
+      200,
+    ),
+  );
+}

@@ -1,0 +1,209 @@
+import { Id } from "../../protocol/ids.ts";
+import type { Role } from "../../protocol/roles.ts";
+import { ChangeStream, CreateStream, RotateStream } from "../../protocol/stream.ts";
+import type { StreamService } from "../../streams/stream-service.ts";
+import {
+  BEARER,
+  createRoute,
+  type HttpApp,
+  type HttpMiddleware,
+  jsonBody,
+  jsonContent,
+  PROBLEMS,
+  pageQuery,
+  z,
+} from "../http-app.ts";
+import { requireOwnStream, toOwner } from "./stream-rights.ts";
+import { KeyAnswer, SessionList, StreamAnswer, StreamList, toAnswer } from "./stream-schemas.ts";
+
+const path = "/v1/streams/{streamId}";
+const params = z.object({ streamId: Id });
+/** What shows a key is kept by nobody on the way. */
+const NEVER_KEPT = { "cache-control": "no-store" };
+const OWN = "By its owner or an admin; for everybody else there is no such stream.";
+
+const SWITCHES = [
+  ["revoke", "End the key for good", "What is live ends. Only `rotate` brings the stream back."],
+  ["disable", "Refuse the key until `enable`", "What is live ends. A `conflict` for a revoked or expired stream."],
+  ["enable", "Take the key again", "A `conflict` for a revoked or expired stream."],
+] as const;
+
+interface StreamParts {
+  streams: StreamService;
+  /** Who may have streams. */
+  roles: readonly Role[];
+  bearer: HttpMiddleware;
+}
+
+/** Streams as their owners keep them. Media servers have hooks of their own. */
+export function addStreamRoutes(app: HttpApp, parts: StreamParts): void {
+  addCollection(app, parts);
+  addStream(app, parts);
+  addKeySwitches(app, parts);
+  addSessions(app, parts);
+}
+
+function toShared(bearer: HttpMiddleware) {
+  return { tags: ["Streams"], middleware: bearer, security: BEARER };
+}
+
+function addCollection(app: HttpApp, { streams, roles, bearer }: StreamParts): void {
+  const shared = toShared(bearer);
+
+  const create = createRoute({
+    ...shared,
+    method: "post",
+    path: "/v1/streams",
+    summary: "Make a stream, and its key",
+    description:
+      "The key stands in this answer and nowhere else. `userId`, by an admin: whose stream it is to be. STREAM_ROLES says who may have streams.",
+    request: { body: jsonBody(CreateStream.meta({ id: "CreateStream" })) },
+    responses: { 201: jsonContent(KeyAnswer, "The stream was made."), ...PROBLEMS },
+  });
+  app.openapi(create, async (c) => {
+    const { userId, ...settings } = c.req.valid("json");
+    const owner = toOwner(c.var.caller, userId, roles);
+    const { stream, streamKey } = await streams.create({ ...settings, userId: owner });
+    return c.json({ stream: toAnswer(stream), streamKey }, 201, NEVER_KEPT);
+  });
+
+  const list = createRoute({
+    ...shared,
+    method: "get",
+    path: "/v1/streams",
+    summary: "The caller's streams, by id",
+    description: "An admin sees all, with `mine=true` its own.",
+    request: {
+      query: z.object({ ...pageQuery({ max: 200, default: 50 }), mine: z.enum(["true", "false"]).optional() }),
+    },
+    responses: { 200: jsonContent(StreamList, "One page."), ...PROBLEMS },
+  });
+  app.openapi(list, async (c) => {
+    const { after, limit, mine } = c.req.valid("query");
+    const { role, userId } = c.var.caller;
+    const found = await streams.list({
+      limit: limit + 1,
+      ...(after === undefined ? {} : { after }),
+      ...(role === "admin" && mine !== "true" ? {} : { userId }),
+    });
+    const page = found.slice(0, limit).map(toAnswer);
+    const next = found.length > limit ? page.at(-1)?.id : undefined;
+    return c.json({ streams: page, ...(next === undefined ? {} : { next }) }, 200);
+  });
+}
+
+function addStream(app: HttpApp, { streams, bearer }: StreamParts): void {
+  const shared = toShared(bearer);
+
+  const read = createRoute({
+    ...shared,
+    method: "get",
+    path,
+    summary: "A stream",
+    description: OWN,
+    request: { params },
+    responses: { 200: jsonContent(StreamAnswer, "As it is now."), ...PROBLEMS },
+  });
+  app.openapi(read, async (c) => {
+    const stream = await requireOwnStream(streams, c.var.caller, c.req.valid("param").streamId);
+    return c.json({ stream: toAnswer(stream) }, 200);
+  });
+
+  const change = createRoute({
+    ...shared,
+    method: "patch",
+    path,
+    summary: "Change how a stream is set",
+    description: `${OWN} What the body does not name stays.`,
+    request: { params, body: jsonBody(ChangeStream.meta({ id: "ChangeStream" })) },
+    responses: { 200: jsonContent(StreamAnswer, "As it is now."), ...PROBLEMS },
+  });
+  app.openapi(change, async (c) => {
+    const { id } = await requireOwnStream(streams, c.var.caller, c.req.valid("param").streamId);
+    return c.json({ stream: toAnswer(await streams.change(id, c.req.valid("json"))) }, 200);
+  });
+
+  const remove = createRoute({
+    ...shared,
+    method: "delete",
+    path,
+    summary: "Delete a stream and its history",
+    description: `${OWN} A \`conflict\` while it is live or reconnecting.`,
+    request: { params },
+    responses: { 204: { description: "It is gone." }, ...PROBLEMS },
+  });
+  app.openapi(remove, async (c) => {
+    const { id } = await requireOwnStream(streams, c.var.caller, c.req.valid("param").streamId);
+    await streams.remove(id);
+    return c.body(null, 204);
+  });
+}
+
+function addKeySwitches(app: HttpApp, { streams, bearer }: StreamParts): void {
+  const shared = toShared(bearer);
+
+  const rotate = createRoute({
+    ...shared,
+    method: "post",
+    path: `${path}/rotate`,
+    summary: "A new key",
+    description: `${OWN} The key stands in this answer and nowhere else. The old one is good for \`graceSeconds\` more, 0 unless named. What is live goes on; a revoked stream is ready again.`,
+    // Optional: without a body the old key ends at once.
+    request: {
+      params,
+      body: { content: { "application/json": { schema: RotateStream.meta({ id: "RotateStream" }) } } },
+    },
+    responses: { 200: jsonContent(KeyAnswer, "The stream and its new key."), ...PROBLEMS },
+  });
+  app.openapi(rotate, async (c) => {
+    const { id } = await requireOwnStream(streams, c.var.caller, c.req.valid("param").streamId);
+    // Without a body the validator leaves its defaults out.
+    const { graceSeconds = 0 } = c.req.valid("json");
+    const { stream, streamKey } = await streams.rotate(id, graceSeconds);
+    return c.json({ stream: toAnswer(stream), streamKey }, 200, NEVER_KEPT);
+  });
+
+  for (const [verb, summary, effect] of SWITCHES) {
+    const route = createRoute({
+      ...shared,
+      method: "post",
+      path: `${path}/${verb}`,
+      summary,
+      description: `${OWN} ${effect}`,
+      request: { params },
+      responses: { 200: jsonContent(StreamAnswer, "As it is now."), ...PROBLEMS },
+    });
+    app.openapi(route, async (c) => {
+      const { id } = await requireOwnStream(streams, c.var.caller, c.req.valid("param").streamId);
+      return c.json({ stream: toAnswer(await streams[verb](id)) }, 200);
+    });
+  }
+}
+
+function addSessions(app: HttpApp, { streams, bearer }: StreamParts): void {
+  const shared = toShared(bearer);
+
+  const sessions = createRoute({
+    ...shared,
+    method: "get",
+    path: `${path}/sessions`,
+    summary: "What was published, the newest first",
+    description: `${OWN} One session a publication, its reconnects included.`,
+    request: {
+      params,
+      query: z.object({
+        before: z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER).optional(),
+        limit: pageQuery({ max: 200, default: 50 }).limit,
+      }),
+    },
+    responses: { 200: jsonContent(SessionList, "One page."), ...PROBLEMS },
+  });
+  app.openapi(sessions, async (c) => {
+    const { before, limit } = c.req.valid("query");
+    const { id } = await requireOwnStream(streams, c.var.caller, c.req.valid("param").streamId);
+    const found = await streams.sessions(id, { limit: limit + 1, ...(before === undefined ? {} : { before }) });
+    const page = found.slice(0, limit);
+    const next = found.length > limit ? page.at(-1)?.id : undefined;
+    return c.json({ sessions: page, ...(next === undefined ? {} : { next }) }, 200);
+  });
+}

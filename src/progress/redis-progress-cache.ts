@@ -1,0 +1,137 @@
+import type { Cluster, Redis } from "ioredis";
+import type { Logger } from "../logger.ts";
+import type { Metrics } from "../metrics/metrics.ts";
+import type { CacheAnswer, CacheKey, ProgressCache } from "./progress-cache.ts";
+
+/*
+ * Progress in Redis. An entry is `<generation>|<version>|<value>`, the value empty where only the version is known:
+ * whoever read something older before then cannot put it back after. All entries of an older generation are as good
+ * as gone. A later version is never replaced by an earlier one of the same generation; Redis decides, in one step.
+ *
+ * Redis that is away, or slow, is a miss: reads are then slower, and nothing else.
+ */
+
+const TTL_SECONDS = 3600;
+const GENERATION = "generation";
+
+/** Entries in one call: Redis does nothing else meanwhile. */
+const CHUNK = 500;
+
+/** KEYS: entries. ARGV: generation, seconds to live, then for each its version and its value. */
+const PUT = `
+for i, key in ipairs(KEYS) do
+  local version, value = ARGV[1 + 2 * i], ARGV[2 + 2 * i]
+  local kept = redis.call('GET', key)
+  local isKept = false
+  if kept then
+    local generation, keptVersion = string.match(kept, '^(%d+)|(%d+)|')
+    if tonumber(generation) > tonumber(ARGV[1]) then
+      isKept = true
+    elseif generation == ARGV[1] then
+      isKept = tonumber(keptVersion) > tonumber(version) or (tonumber(keptVersion) == tonumber(version) and value == '')
+    end
+  end
+  if not isKept then redis.call('SET', key, ARGV[1] .. '|' .. version .. '|' .. value, 'EX', ARGV[2]) end
+end`;
+
+type Entry = readonly [name: string, version: number, value: string];
+
+export interface RedisProgressCacheParts {
+  /** Null while Redis is away. */
+  connection: () => Redis | Cluster | null;
+  /** Whether changes are heard of: else nothing that is kept can be trusted. */
+  isCurrent: () => boolean;
+  prefix: string;
+  metrics: Metrics;
+  logger: Logger;
+}
+
+export function createRedisProgressCache(parts: RedisProgressCacheParts): ProgressCache {
+  const { connection, isCurrent, metrics, logger } = parts;
+  const generationKey = `${parts.prefix}:cache:${GENERATION}`;
+
+  function nameOf({ kind, userId, id }: CacheKey): string {
+    // Ids may hold any character but U+0000.
+    return `${parts.prefix}:cache:${kind}:${userId}\u0000${id}`;
+  }
+
+  async function write(redis: Redis | Cluster, generation: string, entries: readonly Entry[]): Promise<void> {
+    // A cluster takes keys of one slot in a call.
+    const size = redis.isCluster ? 1 : CHUNK;
+    const calls = [];
+    for (let from = 0; from < entries.length; from += size) {
+      const chunk = entries.slice(from, from + size);
+      const names = chunk.map(([name]) => name);
+      const values = chunk.flatMap(([, version, value]) => [version, value]);
+      calls.push(redis.eval(PUT, names.length, ...names, generation, TTL_SECONDS, ...values));
+    }
+    await Promise.all(calls);
+  }
+
+  async function attempt<T>(what: string, work: (redis: Redis | Cluster) => Promise<T>): Promise<T | null> {
+    const redis = connection();
+    if (redis === null) return null;
+    try {
+      return await work(redis);
+    } catch (error) {
+      logger.debug({ err: error }, `the cache could not ${what}`);
+      return null;
+    }
+  }
+
+  return {
+    async get<T extends object>(key: CacheKey, minVersion: number): Promise<CacheAnswer<T>> {
+      const found = isCurrent()
+        ? await attempt("be read", (redis) => Promise.all([redis.get(generationKey), redis.get(nameOf(key))]))
+        : null;
+      if (found === null) {
+        metrics.cacheReads.inc({ outcome: "away" });
+        return { kept: null, fill: async () => undefined };
+      }
+      const generation = found[0] ?? "0";
+      const outcome = judge(generation, found[1], minVersion);
+      metrics.cacheReads.inc({ outcome });
+      return {
+        kept: outcome === "hit" ? (JSON.parse(textOf(found[1] as string)) as T) : null,
+        async fill(version, value) {
+          const entry = [nameOf(key), version, JSON.stringify(value)] as const;
+          await attempt("be filled", (redis) => write(redis, generation, [entry]));
+        },
+      };
+    },
+
+    async outdate(changes) {
+      const versions = new Map<string, number>();
+      for (const { userId, fileId, courseId, version } of changes) {
+        for (const key of [
+          { kind: "file", userId, id: fileId } as const,
+          { kind: "course", userId, id: courseId } as const,
+        ]) {
+          versions.set(nameOf(key), Math.max(version, versions.get(nameOf(key)) ?? 0));
+        }
+      }
+      const entries = [...versions].map(([name, version]) => [name, version, ""] as const);
+      if (entries.length > 0)
+        await attempt("be told of changes", async (redis) =>
+          write(redis, (await redis.get(generationKey)) ?? "0", entries),
+        );
+    },
+
+    async outdateAll() {
+      await attempt("be outdated", (redis) => redis.incr(generationKey));
+    },
+  };
+}
+
+type Outcome = "hit" | "miss" | "bypassed";
+
+function judge(generation: string, entry: string | null, minVersion: number): Outcome {
+  if (entry === null) return "miss";
+  const [itsGeneration, version] = entry.split("|", 2);
+  if (itsGeneration !== generation || Number(version) < minVersion || textOf(entry) === "") return "bypassed";
+  return "hit";
+}
+
+function textOf(entry: string): string {
+  return entry.slice(entry.indexOf("|", entry.indexOf("|") + 1) + 1);
+}

@@ -1,0 +1,182 @@
+import { AppError } from "../errors.ts";
+import type { Logger } from "../logger.ts";
+import type { Metrics } from "../metrics/metrics.ts";
+import { Exchange } from "./exchange.ts";
+import type { HttpRequest, HttpResponse, TemplatedApp } from "./uws.ts";
+
+/*
+ * Hono, or any other fetch function, over uWebSockets.js. The request is copied before the route's handler returns,
+ * because uWebSockets.js keeps it on the stack; its body is streamed and bounded. Bodies are not throttled: what a
+ * handler has not read yet waits here, at most `maxBodyBytes` a request. Responses are throttled (exchange.ts).
+ */
+
+/** What a handler gets beside the request. */
+export interface HttpEnv {
+  /** The address at the other end of the connection; behind a proxy the proxy's. */
+  remoteAddress: string;
+}
+
+export type Fetch = (request: Request, env: HttpEnv) => Response | Promise<Response>;
+
+export interface ServeOptions {
+  /** The longest request body; a longer one is answered with 413 and the connection closed. */
+  maxBodyBytes: number;
+  /** The document that a refused request is answered with. */
+  toProblem: (error: unknown) => { status: number };
+  logger: Logger;
+  /** Counts what never reaches the fetch function, and what the client did not wait for. */
+  metrics?: Pick<Metrics, "httpRequests">;
+}
+
+/** What undici's Request refuses to be made with. */
+const UNSUPPORTED_METHODS = new Set(["CONNECT", "TRACE", "TRACK"]);
+/** A name or address and perhaps a port: a Host header with more in it would move the path. */
+const HOST = /^(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?$/;
+/** Bodies of these are ignored: the fetch standard gives them none. */
+const BODYLESS_METHODS = new Set(["GET", "HEAD"]);
+
+/** Routes everything on `app` that no more specific route takes (Socket.IO's has its own) to `fetch`. */
+export function serveHono(app: TemplatedApp, fetch: Fetch, options: ServeOptions): HttpServing {
+  const serving: Serving = { ...options, fetch, unanswered: new Set() };
+  app.any("/*", (res, req) => handle(res, req, serving));
+  return {
+    async settle(timeoutMs) {
+      let timer: NodeJS.Timeout | undefined;
+      const late = new Promise((resolve) => {
+        timer = setTimeout(resolve, timeoutMs);
+      });
+      await Promise.race([Promise.all(serving.unanswered), late]);
+      clearTimeout(timer);
+    },
+  };
+}
+
+export interface HttpServing {
+  /** Resolves when every request that has come is answered, or after so long. */
+  settle(timeoutMs: number): Promise<void>;
+}
+
+interface Serving extends ServeOptions {
+  fetch: Fetch;
+  unanswered: Set<Promise<void>>;
+}
+
+function handle(res: HttpResponse, req: HttpRequest, serving: Serving): void {
+  const body = new BodyStream();
+  const exchange = new Exchange(res, () => body.fail(new AppError("bad_request", "The client left.", { status: 499 })));
+  try {
+    const method = req.getCaseSensitiveMethod();
+    if (Number(req.getHeader("content-length") || 0) > serving.maxBodyBytes) throw tooLarge(serving);
+    const env = { remoteAddress: toAddress(res.getRemoteAddressAsText()) };
+    const request = toRequest(req, method, BODYLESS_METHODS.has(method) ? null : body.stream);
+    if (request.body !== null) readBody(exchange, body, serving);
+    const answered = answer(exchange, { request, env }, serving).finally(() => serving.unanswered.delete(answered));
+    serving.unanswered.add(answered);
+  } catch (error) {
+    refuse(exchange, error, serving);
+  }
+}
+
+/** Never rejects: this is where a request ends. */
+async function answer(exchange: Exchange, call: { request: Request; env: HttpEnv }, serving: Serving): Promise<void> {
+  const { request, env } = call;
+  try {
+    const response = await serving.fetch(request, env);
+    const outcome = await exchange.send(response, { head: request.method === "HEAD" });
+    if (outcome === "sent") return;
+    count(serving, outcome);
+    if (outcome === "broken")
+      serving.logger.error({ path: new URL(request.url).pathname }, "a response's body failed half way");
+  } catch (error) {
+    refuse(exchange, error, serving);
+  }
+}
+
+/** Copies the body's chunks: uWebSockets.js takes each back when its callback returns. */
+function readBody(exchange: Exchange, body: BodyStream, serving: Serving): void {
+  let received = 0;
+  exchange.onData((chunk, isLast) => {
+    received += chunk.byteLength;
+    if (received > serving.maxBodyBytes) {
+      const error = tooLarge(serving);
+      refuse(exchange, error, serving);
+      body.fail(error);
+      return;
+    }
+    body.push(chunk, isLast);
+  });
+}
+
+/** Answers with a problem document, and closes the connection: what else comes in on it is not looked at. */
+function refuse(exchange: Exchange, error: unknown, serving: Serving): void {
+  if (exchange.closed) return;
+  if (!(error instanceof AppError)) serving.logger.error({ err: error }, "a request failed outside its handler");
+  const problem = serving.toProblem(error);
+  count(serving, String(problem.status));
+  exchange.endWith(problem.status, { "content-type": "application/problem+json" }, JSON.stringify(problem), true);
+}
+
+function count({ metrics }: Serving, status: string): void {
+  metrics?.httpRequests.inc({ method: "", route: "(connection)", status });
+}
+
+function tooLarge({ maxBodyBytes }: Serving): AppError {
+  return new AppError("bad_request", `The body is longer than ${maxBodyBytes} bytes.`, { status: 413 });
+}
+
+/** @throws AppError `bad_request` for what is no request: a header, a host or a target that no URL can have. */
+function toRequest(req: HttpRequest, method: string, body: ReadableStream<Uint8Array> | null): Request {
+  if (UNSUPPORTED_METHODS.has(method)) {
+    throw new AppError("bad_request", `The method ${method} is not supported.`, { status: 501 });
+  }
+  const query = req.getQuery();
+  const target = query ? `${req.getUrl()}?${query}` : req.getUrl();
+  try {
+    const headers = new Headers();
+    req.forEach((name, value) => {
+      headers.append(name, value);
+    });
+    const host = headers.get("host") || "localhost";
+    if (!HOST.test(host) || !target.startsWith("/")) throw new TypeError("neither a host nor a path");
+    const url = new URL(`http://${host}${target}`);
+    return new Request(url, { method, headers, body, duplex: "half" } as RequestInit);
+  } catch (cause) {
+    throw new AppError("bad_request", "The request's method, target or headers are malformed.", { cause });
+  }
+}
+
+/** uWebSockets.js writes IPv4 in IPv6 in full; everybody else knows it as four numbers. */
+function toAddress(text: ArrayBuffer): string {
+  const address = Buffer.from(text).toString();
+  const mapped = /^0000:0000:0000:0000:0000:ffff:([0-9a-f]{2})([0-9a-f]{2}):([0-9a-f]{2})([0-9a-f]{2})$/.exec(address);
+  if (mapped === null) return address;
+  return mapped
+    .slice(1)
+    .map((byte) => Number.parseInt(byte, 16))
+    .join(".");
+}
+
+/** A request's body as a stream that can be fed and failed from outside, in any state. */
+class BodyStream {
+  #controller: ReadableStreamDefaultController<Uint8Array> | null = null;
+  readonly stream = new ReadableStream<Uint8Array>({
+    start: (controller) => {
+      this.#controller = controller;
+    },
+    cancel: () => {
+      this.#controller = null;
+    },
+  });
+
+  push(chunk: ArrayBuffer, isLast: boolean): void {
+    if (chunk.byteLength > 0) this.#controller?.enqueue(new Uint8Array(chunk.slice(0)));
+    if (!isLast) return;
+    this.#controller?.close();
+    this.#controller = null;
+  }
+
+  fail(error: Error): void {
+    this.#controller?.error(error);
+    this.#controller = null;
+  }
+}
