@@ -1,10 +1,8 @@
--- Up Migration
-
 CREATE TABLE settings (
   name text PRIMARY KEY,
   value text NOT NULL
 );
-COMMENT ON TABLE settings IS 'What all processes on this database must agree on, such as the secret of built-in tokens.';
+COMMENT ON TABLE settings IS 'Values that all processes on this database share, such as the secret of built-in tokens.';
 
 CREATE TABLE users (
   id text PRIMARY KEY CHECK (char_length(id) BETWEEN 1 AND 128),
@@ -16,7 +14,7 @@ CREATE TABLE users (
   role text NOT NULL DEFAULT 'learner' CHECK (role IN ('learner', 'instructor', 'admin')),
   created_at timestamptz NOT NULL DEFAULT now()
 );
-COMMENT ON TABLE users IS 'Everybody progress is kept for. A row is made at the first write of a token''s subject; only built-in accounts have a name, an e-mail and a password.';
+COMMENT ON TABLE users IS 'Everybody who has progress or an account. The first write of a token''s subject makes the row; only built-in accounts have a name, an e-mail and a password.';
 COMMENT ON COLUMN users.id IS 'The token''s subject.';
 COMMENT ON COLUMN users.password IS 'A bcrypt hash; null where the identity comes from elsewhere.';
 
@@ -29,13 +27,17 @@ CREATE TABLE courses (
   total_files integer NOT NULL DEFAULT 0,
   total_ms bigint NOT NULL DEFAULT 0,
   created_at timestamptz NOT NULL DEFAULT now(),
-  updated_at timestamptz NOT NULL DEFAULT now()
+  updated_at timestamptz NOT NULL DEFAULT now(),
+  catalogue_version bigint NOT NULL DEFAULT 0
 );
-CREATE INDEX courses_instructor ON courses (instructor_id, id);
-COMMENT ON COLUMN courses.instructor_id IS 'A token''s subject; not a reference, since an instructor may never have written anything.';
-COMMENT ON COLUMN courses.completion_threshold IS 'Share of a file that must be watched; 0.90 where null, a file''s own comes first.';
-COMMENT ON COLUMN courses.accept_reported IS 'Whether progress that a legacy client reports about itself is believed for its own row.';
+-- It must not hold the id: a plan made while there are few courses may take any index with the id to look up one course, and
+-- would read this whole index when there are many.
+CREATE INDEX courses_instructor ON courses (instructor_id);
+COMMENT ON COLUMN courses.instructor_id IS 'A token''s subject. Not a foreign key: an instructor who has never written anything has no row in users.';
+COMMENT ON COLUMN courses.completion_threshold IS 'The share of a file that must be watched to complete it. Null means 0.90. The threshold of the file itself comes first.';
+COMMENT ON COLUMN courses.accept_reported IS 'Whether the server believes the progress that a legacy client reports about itself.';
 COMMENT ON COLUMN courses.total_files IS 'Files that count: required and not retired. Kept by apply_catalogue.';
+COMMENT ON COLUMN courses.catalogue_version IS 'apply_catalogue changes it. As long as it stays the same, what a process remembers of the files of the course is right.';
 COMMENT ON COLUMN courses.total_ms IS 'Sum of the known durations of the files that count, in ms. Kept by apply_catalogue.';
 
 CREATE TABLE lessons (
@@ -51,7 +53,7 @@ CREATE TABLE lessons (
   UNIQUE (id, course_id)
 );
 CREATE INDEX lessons_course ON lessons (course_id);
-COMMENT ON COLUMN lessons.retired_at IS 'Set when the course''s tree no longer names the lesson: it counts no more, its progress stays.';
+COMMENT ON COLUMN lessons.retired_at IS 'When the tree of the course stopped naming the lesson. A retired lesson does not count; its progress stays.';
 
 CREATE TABLE files (
   id text PRIMARY KEY CHECK (char_length(id) BETWEEN 1 AND 128),
@@ -74,8 +76,8 @@ CREATE TABLE files (
 );
 CREATE INDEX files_lesson ON files (lesson_id, course_id);
 CREATE INDEX files_course ON files (course_id);
-COMMENT ON COLUMN files.duration_ms IS 'Null while unknown: such a file never completes by itself.';
+COMMENT ON COLUMN files.duration_ms IS 'Null while unknown. A file of unknown duration never completes by itself.';
 COMMENT ON COLUMN files.start_ms IS 'Where the content begins; 0 where null.';
 COMMENT ON COLUMN files.credits_at_ms IS 'Where the credits begin: the end boundary; the duration where null.';
-COMMENT ON COLUMN files.counted IS 'Required, and neither it nor its lesson retired. Kept by apply_catalogue.';
-COMMENT ON COLUMN files.complete_at_ms IS 'How much must be watched to complete it: threshold x (end boundary - start boundary), rounded up. Null while the duration is unknown. Kept by apply_catalogue.';
+COMMENT ON COLUMN files.counted IS 'Whether the file is required, and neither the file nor its lesson is retired. Kept by apply_catalogue.';
+COMMENT ON COLUMN files.complete_at_ms IS 'The watched length, in ms, that completes the file: threshold x (end boundary - start boundary), rounded up. Null while the duration is unknown. Kept by apply_catalogue.';

@@ -1,7 +1,5 @@
--- Up Migration
-
 CREATE SEQUENCE progress_version;
-COMMENT ON SEQUENCE progress_version IS 'One sequence for progress, lessons, courses and streams, drawn after the row is locked: of two states of a key the later has the higher version. CACHE stays 1, or two sessions would draw out of order.';
+COMMENT ON SEQUENCE progress_version IS 'Versions of progress, lessons, courses and streams. A writer draws one after it has locked the row, so of two states of a key the later has the higher version. CACHE stays 1, or two sessions would draw out of order.';
 
 CREATE TABLE user_progress (
   id bigserial PRIMARY KEY,
@@ -51,26 +49,26 @@ CREATE TABLE user_progress (
   FOREIGN KEY (file_id, lesson_id, course_id) REFERENCES files (id, lesson_id, course_id) ON UPDATE CASCADE ON DELETE CASCADE,
   CHECK (completed = (completion_source IS NOT NULL))
 ) WITH (fillfactor = 70);
--- For the cascade of a deleted file, catalogue changes and the topic of a file. It ends in user_id so that a plan made while
--- the table was empty, which may pick it for a look-up of one row, still looks up one row when the table is large.
--- No index holds a column that a heartbeat changes.
+-- For the cascade of a deleted file, for changes of the catalogue and for the topic of a file. It ends in user_id: a plan made
+-- while the table was empty may pick this index to look up one row, and still finds one row when the table is large.
+-- No index holds a column that a heartbeat changes, so that updates stay HOT.
 CREATE INDEX user_progress_file ON user_progress (file_id, user_id);
-COMMENT ON TABLE user_progress IS 'State of one user in one file.';
-COMMENT ON COLUMN user_progress.position_ms IS 'Where the player was last seen: the newest by (last_watched, position_session, position_seq).';
-COMMENT ON COLUMN user_progress.watched IS 'What was really played: half-open milliseconds, gaps of at most 250 ms closed.';
-COMMENT ON COLUMN user_progress.watched_ms IS 'Length of the union.';
+COMMENT ON TABLE user_progress IS 'The state of one user in one file.';
+COMMENT ON COLUMN user_progress.position_ms IS 'Where the player was last seen. Of two positions the one with the higher (last_watched, position_session, position_seq) stays.';
+COMMENT ON COLUMN user_progress.watched IS 'The union of all ranges that were played, as half-open milliseconds. Gaps of at most 250 ms are closed.';
+COMMENT ON COLUMN user_progress.watched_ms IS 'The length of watched.';
 COMMENT ON COLUMN user_progress.watch_time_ms IS 'Time spent, re-watching included.';
-COMMENT ON COLUMN user_progress.reported_bp IS 'What a legacy client said about itself, in hundredths of a percent; never mixed with what was watched.';
-COMMENT ON COLUMN user_progress.epoch IS 'Raised by every reset; a heartbeat of a lower one is dropped.';
-COMMENT ON COLUMN user_progress.reset_at IS 'A heartbeat observed then or before is dropped.';
-COMMENT ON COLUMN user_progress.last_watched IS 'When the position was seen, by the database''s clock. Null in a row that a reset or an instructor made.';
-COMMENT ON COLUMN user_progress.writer_session IS 'The last writer, with writer_seq: watch time grows only for another session or a later seq.';
-COMMENT ON COLUMN user_progress.beat_at IS 'When a heartbeat was last written here: the budget of watching counts from it. Nothing but a heartbeat touches it.';
-COMMENT ON COLUMN user_progress.duration_ms IS 'The catalogue''s duration that the contribution was counted with.';
-COMMENT ON COLUMN user_progress.counted IS 'Whether the file counts in the roll-up: required and not retired.';
-COMMENT ON COLUMN user_progress.contribution_ms IS 'What the row adds to its lesson and course, in ms: all of the duration only when completed.';
-COMMENT ON COLUMN user_progress.base_version IS 'The version that the last batch built on: it leaves a row alone that has another one by now.';
-COMMENT ON COLUMN user_progress.progress_percentage IS 'The larger of what was watched and what was reported, rounded down.';
+COMMENT ON COLUMN user_progress.reported_bp IS 'The progress that a legacy client reported about itself, in hundredths of a percent. Kept apart from watched.';
+COMMENT ON COLUMN user_progress.epoch IS 'Every reset raises it. A heartbeat of a lower epoch is dropped.';
+COMMENT ON COLUMN user_progress.reset_at IS 'A heartbeat without an epoch that was observed at this time or before is dropped.';
+COMMENT ON COLUMN user_progress.last_watched IS 'When the position was seen, by the clock of the database. Null in a row that a reset or an instructor made.';
+COMMENT ON COLUMN user_progress.writer_session IS 'With writer_seq: the heartbeat that was written last. Watch time grows only for another session or a later seq.';
+COMMENT ON COLUMN user_progress.beat_at IS 'When a heartbeat was last written to this row; the budget of the user counts from it. Only heartbeats change it.';
+COMMENT ON COLUMN user_progress.duration_ms IS 'The duration of the file by which contribution_ms was computed.';
+COMMENT ON COLUMN user_progress.counted IS 'Whether the file counts in the sums: it is required, and neither it nor its lesson is retired.';
+COMMENT ON COLUMN user_progress.contribution_ms IS 'What the row adds to its lesson and its course, in ms. The whole duration only when completed.';
+COMMENT ON COLUMN user_progress.base_version IS 'The version of the row that the last batch had read.';
+COMMENT ON COLUMN user_progress.progress_percentage IS 'The larger of the watched and the reported share, rounded down.';
 
 CREATE TABLE lesson_progress (
   id bigserial PRIMARY KEY,
@@ -98,8 +96,8 @@ CREATE TABLE lesson_progress (
   FOREIGN KEY (lesson_id, course_id) REFERENCES lessons (id, course_id) ON UPDATE CASCADE ON DELETE CASCADE
 ) WITH (fillfactor = 70);
 CREATE INDEX lesson_progress_lesson ON lesson_progress (lesson_id, user_id);
-COMMENT ON TABLE lesson_progress IS 'Sums over user_progress, kept exact by its triggers. There is a row where the user has a row in a file of the lesson.';
-COMMENT ON COLUMN lesson_progress.started_files IS 'Rows of user_progress behind this one, counted or not; at 0 the row goes.';
+COMMENT ON TABLE lesson_progress IS 'Sums over user_progress; its triggers keep them exact. A row exists where the user has a row in a file of the lesson.';
+COMMENT ON COLUMN lesson_progress.started_files IS 'How many rows of user_progress stand behind this row, counted or not. At 0 the row is deleted.';
 
 CREATE TABLE course_progress (
   id bigserial PRIMARY KEY,
@@ -127,7 +125,7 @@ CREATE TABLE course_progress (
   UNIQUE (user_id, course_id)
 ) WITH (fillfactor = 70);
 CREATE INDEX course_progress_course ON course_progress (course_id, user_id);
-COMMENT ON TABLE course_progress IS 'Sums over user_progress, kept exact by its triggers. There is a row where the user has a row in a file of the course.';
+COMMENT ON TABLE course_progress IS 'Sums over user_progress; its triggers keep them exact. A row exists where the user has a row in a file of the course.';
 
 CREATE TABLE user_activity_log (
   id bigserial,
@@ -143,36 +141,6 @@ CREATE TABLE user_activity_log (
 ) PARTITION BY RANGE ("timestamp");
 CREATE TABLE user_activity_log_default PARTITION OF user_activity_log DEFAULT;
 CREATE INDEX user_activity_log_user ON user_activity_log (user_id, "timestamp");
-COMMENT ON TABLE user_activity_log IS 'started, resumed, completed, reset, manual, waived and uncompleted; not one row a heartbeat. Without references: a log outlives what it speaks of.';
-COMMENT ON COLUMN user_activity_log.duration_seconds IS 'Time spent in the file up to then.';
-COMMENT ON COLUMN user_activity_log.actor_id IS 'Who did it, where it was not the user.';
-
-CREATE FUNCTION make_activity_partitions(months_ahead integer) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-  month_start timestamptz;
-BEGIN
-  FOR ahead IN 0..months_ahead LOOP
-    month_start := date_trunc('month', now(), 'UTC') + make_interval(months => ahead);
-    BEGIN
-      EXECUTE format(
-        'CREATE TABLE IF NOT EXISTS %I PARTITION OF user_activity_log FOR VALUES FROM (%L) TO (%L)',
-        'user_activity_log_' || to_char(month_start AT TIME ZONE 'UTC', 'YYYY_MM'),
-        month_start, date_trunc('month', month_start + interval '32 days', 'UTC'));
-    EXCEPTION WHEN check_violation OR lock_not_available THEN
-      -- The default partition already holds rows of this month, or is busy: they are kept there, nothing is lost.
-      RAISE WARNING 'no partition of user_activity_log made for %: %', month_start, SQLERRM;
-    END;
-  END LOOP;
-END $$;
-COMMENT ON FUNCTION make_activity_partitions IS 'Makes the months ahead; safe to call at any time.';
-SELECT make_activity_partitions(3);
-
-CREATE FUNCTION log_activity(entries jsonb) RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-  INSERT INTO user_activity_log (user_id, file_id, lesson_id, course_id, activity_type, duration_seconds, actor_id)
-  SELECT * FROM jsonb_to_recordset(entries) AS entry (
-    user_id text, file_id text, lesson_id text, course_id text, activity_type text, duration_seconds integer, actor_id text);
-EXCEPTION WHEN OTHERS THEN
-  -- A log never fails what it logs.
-  RAISE WARNING 'activity was not logged: %', SQLERRM;
-END $$;
+COMMENT ON TABLE user_activity_log IS 'Holds started, resumed, completed, reset, manual, waived and uncompleted, never a row for each heartbeat. No foreign keys: the log outlives the rows that it names.';
+COMMENT ON COLUMN user_activity_log.duration_seconds IS 'The time that the user had spent in the file by then.';
+COMMENT ON COLUMN user_activity_log.actor_id IS 'Who did it, where that was not the user.';

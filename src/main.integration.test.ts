@@ -102,11 +102,25 @@ describe("the command line", () => {
       "ok  configuration: every variable is valid",
       expect.stringMatching(/^ok {2}database: PostgreSQL 18/),
       "ok  migrations: all applied",
+      "ok  functions: all as in this version",
       "ok  listening: a notification came through",
       expect.stringMatching(/^ok {2}aggregates: equal to a recount in \d+ courses?$/),
       "",
     ]);
     expect(code).toBe(0);
+  });
+
+  it("names the functions that are not as in this version, until they are migrated", async () => {
+    const env = { DATABASE_URL: database.url };
+    await database.query("update schema_functions set sha256 = 'another' where name in ('log_activity', 'user_lock')");
+    const found = await playhead(["doctor"], env);
+    expect(found.stdout).toMatch(/^wrong {2}functions: not as in this version: log_activity, user_lock\. Run /m);
+    expect(found.code).toBe(1);
+    expect(await playhead(["migrate"], env)).toMatchObject({
+      code: 0,
+      stdout: "Applied functions: log_activity, user_lock\n",
+    });
+    expect(await playhead(["doctor"], env)).toMatchObject({ code: 0 });
   });
 
   it("finds aggregates that differ from a recount, and mends them when asked", async () => {

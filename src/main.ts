@@ -110,7 +110,8 @@ async function serve({ worker }: { worker?: number }): Promise<void> {
 async function runMigrate(): Promise<void> {
   const setting = readSetting();
   await withCommandDatabase(setting, async ({ directUrl }) => {
-    const applied = await migrate({ connectionString: directUrl, logger: setting.logger });
+    const { migrations, functions } = await migrate({ connectionString: directUrl, logger: setting.logger });
+    const applied = [...migrations, ...(functions.length > 0 ? [`functions: ${functions.join(", ")}`] : [])];
     print(applied.length === 0 ? "Nothing to migrate" : `Applied ${applied.join(", ")}`);
   });
 }

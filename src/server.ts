@@ -10,8 +10,9 @@ import type { Config } from "./config.ts";
 import { collectDatabaseMetrics } from "./db/database-metrics.ts";
 import { Election } from "./db/election.ts";
 import { startEmbeddedPostgres } from "./db/embedded/embedded-postgres.ts";
-import { migrate, pendingMigrations } from "./db/migrate.ts";
+import { migrate } from "./db/migrate.ts";
 import { createPool, type Pool } from "./db/pool.ts";
+import { createSchemaCheck } from "./db/schema-state.ts";
 import { createGateway, type Gateway } from "./gateway/gateway.ts";
 import { createHttpApi, MAX_BODY_BYTES } from "./http/http-api.ts";
 import { createHealth } from "./http/operations/health.ts";
@@ -158,7 +159,7 @@ async function start(
     checks: {
       database: async () => ({ ok: (await pool.query("SELECT 1")).rowCount === 1 }),
       listener: () => ({ ok: listener.listening }),
-      migrations: async () => ({ ok: (await pendingMigrations(pool)).length === 0 }),
+      migrations: createSchemaCheck(pool),
       draining: () => ({ ok: !draining }),
     },
   });

@@ -1,7 +1,8 @@
 import type { Config } from "../config.ts";
 import { findRunningEmbeddedPostgres, startEmbeddedPostgres } from "../db/embedded/embedded-postgres.ts";
-import { pendingMigrations } from "../db/migrate.ts";
 import type { Pool } from "../db/pool.ts";
+import { readSchemaFiles } from "../db/schema-files.ts";
+import { findPending, isCurrent } from "../db/schema-state.ts";
 import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 
@@ -36,8 +37,8 @@ export async function withCommandDatabase<T>(
   }
 }
 
-/** @throws AppError `unavailable` where a command would meet tables that are not there, or not as it knows them */
+/** @throws AppError `unavailable` where tables or functions are missing or older than this version */
 export async function assertMigrated(pool: Pool): Promise<void> {
-  if ((await pendingMigrations(pool)).length === 0) return;
+  if (isCurrent(await findPending(pool, await readSchemaFiles()))) return;
   throw new AppError("unavailable", "The database is not migrated yet: run `playhead migrate`, or start the server.");
 }

@@ -1,7 +1,9 @@
 import { randomUUID } from "node:crypto";
 import pg from "pg";
-import { assertServerVersion, pendingMigrations } from "../db/migrate.ts";
+import { assertServerVersion } from "../db/migrate.ts";
 import { createPool, type Pool } from "../db/pool.ts";
+import { readSchemaFiles } from "../db/schema-files.ts";
+import { findPending } from "../db/schema-state.ts";
 import type { Logger } from "../logger.ts";
 import type { CommandDatabase } from "./command-database.ts";
 import { explainFailure } from "./explain-failure.ts";
@@ -14,6 +16,7 @@ import { explainFailure } from "./explain-failure.ts";
 const LISTEN_TIMEOUT_MS = 5000;
 const SHOWN_PROBLEMS = 10;
 const COURSES_A_PAGE = 500;
+const HOW_TO_MIGRATE = "Run `playhead migrate`, or start the server";
 
 export interface DoctorOptions {
   database: CommandDatabase;
@@ -45,7 +48,9 @@ export async function runDoctor({ database, repair, logger, print }: DoctorOptio
   };
   try {
     await check("database", () => checkVersion(pool));
-    const migrated = await check("migrations", () => checkMigrations(pool));
+    const migrated =
+      (await check("migrations", () => checkMigrations(pool))) &&
+      (await check("functions", () => checkFunctions(pool)));
     await check("listening", () => checkListening(pool, database.directUrl));
     await check("aggregates", async () =>
       migrated ? await checkAggregates(pool, repair) : { ok: null, text: "needs the migrations" },
@@ -61,10 +66,18 @@ async function checkVersion(pool: Pool): Promise<Finding> {
 }
 
 async function checkMigrations(pool: Pool): Promise<Finding> {
-  const pending = await pendingMigrations(pool);
-  return pending.length === 0
+  const { migrations } = await findPending(pool, await readSchemaFiles());
+  return migrations.length === 0
     ? { ok: true, text: "all applied" }
-    : { ok: false, text: `pending: ${pending.join(", ")}. Run \`playhead migrate\`, or start the server` };
+    : { ok: false, text: `pending: ${migrations.map(({ name }) => name).join(", ")}. ${HOW_TO_MIGRATE}` };
+}
+
+async function checkFunctions(pool: Pool): Promise<Finding> {
+  const { functions, goneFunctions } = await findPending(pool, await readSchemaFiles());
+  const other = [...functions.map(({ name }) => name), ...goneFunctions];
+  return other.length === 0
+    ? { ok: true, text: "all as in this version" }
+    : { ok: false, text: `not as in this version: ${other.join(", ")}. ${HOW_TO_MIGRATE}` };
 }
 
 /** What is notified where heartbeats are written has to arrive where the server listens. */

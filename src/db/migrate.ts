@@ -1,44 +1,46 @@
-import { readdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import pg from "pg";
 import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
-import { sqlStateOf } from "./sqlstate.ts";
+import { applyFunctions } from "./apply-functions.ts";
+import { inTransaction } from "./pool.ts";
+import { readSchemaFiles, type SchemaFile, toFileFailure } from "./schema-files.ts";
+import { createRecordTables, type Queryable, readApplied, recordApplied } from "./schema-records.ts";
+import { findPending, isCurrent } from "./schema-state.ts";
+import { isBeforeSquash, takeOver } from "./squashed-migrations.ts";
 
 /*
- * Brings the database to the shape this version needs: the plain SQL files of migrations/, in the order of
- * their numbers, each in a transaction of its own. One process at a time: the others wait and find it done.
+ * Gives a database the tables and functions of this version: first the numbered migrations, each in a transaction of its
+ * own, then all functions whose text has changed, in one transaction. One process does so at a time; the others wait,
+ * and find nothing left to do.
  */
 
-/** The same distance from src/db and from dist/db. */
-const DIRECTORY = fileURLToPath(new URL("../../migrations", import.meta.url));
-const TABLE = "schema_migrations";
-/** Any number will do, as long as every version of Playhead takes the same and nobody else does ("play" in ASCII). */
+/** Every version of Playhead takes this number, and nobody else ("play" in ASCII). */
 const LOCK_KEY = 0x706c_6179;
-export const MINIMUM_SERVER_VERSION = 180_000;
-const UNDEFINED_TABLE = "42P01";
+const MINIMUM_SERVER_VERSION = 180_000;
 
 export interface MigrateOptions {
-  /** A direct connection: the lock belongs to a session, which a pooler in transaction mode does not keep. */
+  /** A direct connection: the lock belongs to a session, and a pooler in transaction mode keeps no session. */
   connectionString: string;
   logger: Logger;
+  /** A folder laid out like `migrations/`, in its place. */
   directory?: string;
-  /** Applies only what is pending of these. */
+  /** Applies these numbered migrations alone, and no functions. */
   only?: readonly string[];
 }
 
-/** What runs a query: a pool or a client. */
-interface Queryable {
-  query(sql: string): Promise<{ rows: Record<string, unknown>[] }>;
+/** Names of the files that one call of `migrate` applied. */
+export interface Applied {
+  migrations: string[];
+  functions: string[];
 }
 
 /**
- * Applies what is pending, and returns the names of the files applied by this call.
- * @throws AppError `unavailable` for a PostgreSQL that is too old, `internal` naming the file that failed, and why.
+ * Applies what is pending.
+ * @throws AppError `unavailable` where PostgreSQL is too old; `conflict` naming the migration that this version cannot
+ * build on; `internal` naming the file that failed, the line, and the reason
  */
-export async function migrate(options: MigrateOptions): Promise<string[]> {
-  const { connectionString, logger, directory = DIRECTORY, only } = options;
+export async function migrate({ connectionString, logger, directory, only }: MigrateOptions): Promise<Applied> {
+  const files = await readSchemaFiles(directory);
   const client = new pg.Client({
     connectionString,
     application_name: "playhead-migrate",
@@ -49,30 +51,33 @@ export async function migrate(options: MigrateOptions): Promise<string[]> {
   await client.connect();
   try {
     await assertServerVersion(client);
-    await client.query(`select pg_advisory_lock(${LOCK_KEY})`);
-    const all = await pendingMigrations(client, directory);
-    const pending = only === undefined ? all : all.filter((name) => only.includes(name));
-    for (const name of pending) {
-      logger.info({ migration: name }, "applying a migration");
-      await applyMigration(client, { name, directory, logger });
+    await client.query(`SELECT pg_advisory_lock(${LOCK_KEY})`);
+    if (isBeforeSquash(await readApplied(client, "schema_migrations"))) {
+      logger.info("taking over a database from before the migrations were squashed");
+      await inTransaction(client, () => takeOver(client, files));
     }
-    return pending;
+    const pending = await findPending(client, files);
+    if (!isCurrent(pending)) await createRecordTables(client);
+    const migrations = pending.migrations.filter(({ name }) => only?.includes(name) ?? true);
+    for (const file of migrations) {
+      logger.info({ migration: file.name }, "applying a migration");
+      await applyMigration(client, file);
+    }
+    if (only === undefined && pending.functions.length + pending.goneFunctions.length > 0) {
+      logger.info({ changed: names(pending.functions), gone: pending.goneFunctions }, "applying functions");
+      await applyFunctions(client, pending);
+    }
+    return { migrations: names(migrations), functions: only === undefined ? names(pending.functions) : [] };
   } finally {
     // Ends the session, and with it the lock.
     await client.end();
   }
 }
 
-/** The files that this database has not seen, in order. Works before the first migration as well. */
-export async function pendingMigrations(database: Queryable, directory = DIRECTORY): Promise<string[]> {
-  const applied = await appliedMigrations(database);
-  return (await listMigrations(directory)).filter((name) => !applied.has(name));
-}
-
-/** @throws AppError `unavailable` where PostgreSQL is older than 18. */
+/** @throws AppError `unavailable` where PostgreSQL is older than 18 */
 export async function assertServerVersion(database: Queryable): Promise<string> {
   const { rows } = await database.query(
-    "select current_setting('server_version_num')::int as number, current_setting('server_version') as name",
+    "SELECT current_setting('server_version_num')::int AS number, current_setting('server_version') AS name",
   );
   const { number, name } = rows[0] as { number: number; name: string };
   if (number < MINIMUM_SERVER_VERSION) {
@@ -85,59 +90,15 @@ export async function assertServerVersion(database: Queryable): Promise<string> 
   return name;
 }
 
-/** The files of this version, in order. */
-export async function listMigrations(directory = DIRECTORY): Promise<string[]> {
-  const files = await readdir(directory);
-  return files
-    .filter((file) => /^\d{4}_.+\.sql$/.test(file))
-    .map((file) => file.slice(0, -".sql".length))
-    .sort();
+async function applyMigration(client: pg.Client, file: SchemaFile): Promise<void> {
+  await inTransaction(client, async () => {
+    await client.query(file.text);
+    await recordApplied(client, "schema_migrations", [file]);
+  }).catch((error: unknown) => {
+    throw toFileFailure(`The migration ${file.name}.sql`, file, error);
+  });
 }
 
-/** What this database has seen; nothing where it has no tables yet. */
-export async function appliedMigrations(database: Queryable): Promise<Set<string>> {
-  try {
-    const { rows } = await database.query(`select name from ${TABLE}`);
-    return new Set(rows.map((row) => String(row.name)));
-  } catch (error) {
-    if (sqlStateOf(error) === UNDEFINED_TABLE) {
-      return new Set();
-    }
-    throw error;
-  }
-}
-
-async function applyMigration(
-  client: pg.Client,
-  { name, directory, logger }: { name: string; directory: string; logger: Logger },
-): Promise<void> {
-  // Loaded here because it brings a compiler along, which no start with nothing to migrate needs.
-  const { runner } = await import("node-pg-migrate");
-  const log = (message: unknown) => logger.debug({ migration: name }, String(message));
-  try {
-    await runner({
-      dbClient: client,
-      dir: directory,
-      file: name,
-      ignorePattern: "(?!\\d{4}_.+\\.sql$).*",
-      migrationsTable: TABLE,
-      direction: "up",
-      singleTransaction: true,
-      noLock: true,
-      logger: { debug: log, info: log, warn: log, error: log },
-    });
-  } catch (error) {
-    const file = join(directory, `${name}.sql`);
-    throw new AppError("internal", `The migration ${name}.sql failed${await describeFailure(error, file)}`, {
-      cause: error,
-    });
-  }
-}
-
-/** Where in the file, and what PostgreSQL says of it. */
-async function describeFailure(error: unknown, file: string): Promise<string> {
-  const { message, position, detail, hint, where } = error as Partial<pg.DatabaseError>;
-  const text = await readFile(file, "utf8").catch(() => "");
-  const place = position === undefined ? "" : ` at line ${text.slice(0, Number(position)).split("\n").length}`;
-  return `${place}: ${[message, detail, hint, where].filter(Boolean).join(". ")}`;
+function names(files: readonly SchemaFile[]): string[] {
+  return files.map(({ name }) => name);
 }

@@ -88,34 +88,43 @@ export function createPool(given: PoolOptions): Pool {
 }
 
 /**
- * Runs the work in one transaction, and resolves after COMMIT.
- * @throws whatever the work threw, after ROLLBACK; a COMMIT that PostgreSQL turned into a rollback throws too.
+ * Runs the work in one transaction on a connection of the pool, and resolves after COMMIT.
+ * @throws the error of the work, after ROLLBACK; a COMMIT that PostgreSQL turned into a rollback throws too
  */
 export async function withTransaction<T>(pool: Pool, work: (client: PoolClient) => Promise<T>): Promise<T> {
   const client = await pool.connect();
   let broken: Error | undefined;
+  const onBroken = (error: Error) => {
+    broken = error;
+  };
   try {
-    await client.query("begin");
-    const result = await work(client);
-    const { command } = await client.query("commit");
-    if (command === "ROLLBACK") {
-      throw new Error("The transaction was rolled back: a statement in it had failed, and its error was not passed on");
-    }
-    return result;
-  } catch (error) {
-    broken = isConnectionError(error) ? (error as Error) : await rollBack(client);
-    throw error;
+    return await inTransaction(client, () => work(client), onBroken);
   } finally {
     // A connection in an unknown state is closed rather than handed to the next caller.
     client.release(broken);
   }
 }
 
-async function rollBack(client: PoolClient): Promise<Error | undefined> {
+/**
+ * Runs the work in one transaction on the caller's connection, as `withTransaction` does.
+ * @param onBroken hears why the connection can no longer be used
+ */
+export async function inTransaction<T>(
+  client: pg.ClientBase,
+  work: () => Promise<T>,
+  onBroken: (error: Error) => void = () => undefined,
+): Promise<T> {
   try {
-    await client.query("rollback");
-    return undefined;
+    await client.query("begin");
+    const result = await work();
+    const { command } = await client.query("commit");
+    if (command === "ROLLBACK") {
+      throw new Error("The transaction was rolled back: a statement in it had failed, and its error was not passed on");
+    }
+    return result;
   } catch (error) {
-    return error as Error;
+    if (isConnectionError(error)) onBroken(error as Error);
+    else await client.query("rollback").catch(onBroken);
+    throw error;
   }
 }

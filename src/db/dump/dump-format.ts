@@ -8,14 +8,16 @@ import { AppError } from "../../errors.ts";
  */
 
 export const END_OF_ROWS = "\\.";
-const HEADER_PREFIX = "-- Playhead dump 1: ";
+const HEADER_PREFIX = "-- Playhead dump 2: ";
 const FOOTER_PREFIX = "-- Playhead dump ends: ";
 
 const Header = z.object({
   takenAt: z.string(),
   postgres: z.string(),
-  /** Those the dumped database has had, in order. */
-  migrations: z.array(z.string()),
+  /** SHA-256 by name of the numbered migrations that the dumped database has had. */
+  migrations: z.record(z.string(), z.string()),
+  /** SHA-256 by name of its functions. */
+  functions: z.record(z.string(), z.string()),
 });
 const Footer = z.object({ rows: z.record(z.string(), z.number()) });
 
@@ -34,7 +36,8 @@ export function formatFooter(footer: DumpFooter): string {
 /** @throws AppError `bad_request` where the line is not how a dump begins */
 export function parseHeader(line: string): DumpHeader {
   const header = parse(Header, HEADER_PREFIX, line);
-  if (header === null) throw new AppError("bad_request", "This is no dump of Playhead, or one of a newer version.");
+  if (header === null)
+    throw new AppError("bad_request", "This is no dump of Playhead, or another version of Playhead made it.");
   return header;
 }
 

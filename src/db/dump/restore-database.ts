@@ -4,7 +4,9 @@ import { createGunzip } from "node:zlib";
 import type pg from "pg";
 import { AppError } from "../../errors.ts";
 import type { Logger } from "../../logger.ts";
-import { appliedMigrations, listMigrations, migrate } from "../migrate.ts";
+import { migrate } from "../migrate.ts";
+import { readSchemaFiles } from "../schema-files.ts";
+import { readApplied } from "../schema-records.ts";
 import { DUMP_APPLICATION, withClient } from "./dump-database.ts";
 import { type PostgresTools, runPgRestore } from "./postgres-tools.ts";
 import { type OpenDump, openDump } from "./read-dump.ts";
@@ -67,7 +69,7 @@ async function restoreArchive({ directUrl, input, force, findTools }: RestoreOpt
   const clean = await withClient(directUrl, async (client) => {
     await assertUnused(client);
     if (!force) await assertEmpty(client);
-    return (await appliedMigrations(client)).size > 0;
+    return (await readApplied(client, "schema_migrations")).size > 0;
   });
   // The archive brings its own tables; triggers are made after the rows are there.
   await runPgRestore(tools, directUrl, { input, clean });
@@ -77,15 +79,19 @@ async function restoreArchive({ directUrl, input, force, findTools }: RestoreOpt
 
 async function restoreRows({ directUrl, input, force, logger }: RestoreOptions): Promise<Restored> {
   const dump = await openDump(input.pipe(forwardErrors(input)));
-  const known = new Set(await listMigrations());
-  const unknown = dump.header.migrations.filter((name) => !known.has(name));
+  const { migrations } = dump.header;
+  const known = Object.fromEntries((await readSchemaFiles()).migrations.map(({ name, sha256 }) => [name, sha256]));
+  const unknown = differentNames(migrations, known).filter((name) => name in migrations);
   if (unknown.length > 0) {
-    throw new AppError("conflict", `A newer Playhead made this dump: this one does not know ${unknown.join(", ")}.`);
+    throw new AppError(
+      "conflict",
+      `Another version of Playhead made this dump: this version has no such migration ${unknown.join(", ")}.`,
+    );
   }
   return await withClient(directUrl, async (client) => {
     await assertUnused(client);
-    if ((await appliedMigrations(client)).size === 0) {
-      await migrate({ connectionString: directUrl, logger, only: dump.header.migrations });
+    if ((await readApplied(client, "schema_migrations")).size === 0) {
+      await migrate({ connectionString: directUrl, logger, only: Object.keys(migrations) });
     }
     await assertSameMigrations(client, dump);
     await client.query("BEGIN");
@@ -153,14 +159,17 @@ async function assertEmpty(client: pg.Client): Promise<void> {
 }
 
 async function assertSameMigrations(client: pg.Client, { header }: OpenDump): Promise<void> {
-  const applied = [...(await appliedMigrations(client))].sort();
-  const missing = header.migrations.filter((name) => !applied.includes(name));
-  const more = applied.filter((name) => !header.migrations.includes(name));
-  if (missing.length === 0 && more.length === 0) return;
-  const difference = more.length > 0 ? `it has had ${more.join(", ")} since` : `it lacks ${missing.join(", ")}`;
+  const applied = Object.fromEntries(await readApplied(client, "schema_migrations"));
+  const different = differentNames(header.migrations, applied);
+  if (different.length === 0) return;
   throw new AppError(
     "conflict",
-    `The dump was made with other migrations than this database has had (${difference}). ` +
-      "Restore into a new database without tables: they are made as the dump needs them, and brought up to date after.",
+    `The dump and this database have had different migrations: ${different.join(", ")}. Restore into a new database ` +
+      "without tables: Playhead makes them as the dump needs them, fills them, and then brings them up to date.",
   );
+}
+
+/** Names that only one of the two has, or both with another text. */
+function differentNames(a: Record<string, string>, b: Record<string, string>): string[] {
+  return [...new Set([...Object.keys(a), ...Object.keys(b)])].filter((name) => a[name] !== b[name]).sort();
 }

@@ -5,8 +5,8 @@ import type pg from "pg";
  * next dump without a word here.
  */
 
-/** Which migrations a database has had; every database writes its own. */
-const MIGRATIONS = "schema_migrations";
+/** The record of the SQL that a database has had. Every database writes its own. */
+const RECORDS = "('schema_migrations', 'schema_functions')";
 
 /** What a database has from its migrations alone is nobody's; a dump's takes its place. */
 export const FILLED_BY_MIGRATIONS: ReadonlySet<string> = new Set(["mirror"]);
@@ -37,7 +37,7 @@ const TABLES = `
       FROM pg_partition_tree(c.oid) t JOIN pg_class p ON p.oid = t.relid WHERE t.isleaf AND p.oid <> c.oid) AS partitions
   FROM pg_class c
   WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-    AND c.relname <> '${MIGRATIONS}'
+    AND c.relname NOT IN ${RECORDS}
   ORDER BY c.relname`;
 
 /** Every table with rows of its own or of its partitions, those first that others refer to. */
@@ -58,8 +58,7 @@ export async function listTables(client: pg.ClientBase): Promise<Table[]> {
 
 export async function listSequences(client: pg.ClientBase): Promise<string[]> {
   const { rows } = await client.query<{ name: string }>(
-    `SELECT relname AS name FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind = 'S'
-     AND relname NOT LIKE '${MIGRATIONS}%' ORDER BY relname`,
+    `SELECT relname AS name FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind = 'S' ORDER BY relname`,
   );
   return rows.map((row) => row.name);
 }

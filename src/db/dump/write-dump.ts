@@ -1,7 +1,9 @@
 import type pg from "pg";
 import { to as copyTo } from "pg-copy-streams";
 import { AppError } from "../../errors.ts";
-import { appliedMigrations, assertServerVersion } from "../migrate.ts";
+import { assertServerVersion } from "../migrate.ts";
+import { readApplied } from "../schema-records.ts";
+import { isBeforeSquash } from "../squashed-migrations.ts";
 import { END_OF_ROWS, formatFooter, formatHeader } from "./dump-format.ts";
 import { FILLED_BY_MIGRATIONS, listSequences, listTables, type Table } from "./tables.ts";
 
@@ -25,8 +27,12 @@ const SETTINGS = [
 /** The dump's text, piece by piece; what is counted is in `rows` when it has ended. */
 export async function* writeDump(client: pg.ClientBase, rows: Map<string, number>): AsyncGenerator<string | Buffer> {
   for (const setting of SETTINGS) await client.query(setting);
-  if ((await appliedMigrations(client)).size === 0) {
+  const migrations = await readApplied(client, "schema_migrations");
+  if (migrations.size === 0) {
     throw new AppError("not_found", "There is nothing to dump: this database has no tables of Playhead.");
+  }
+  if (isBeforeSquash(migrations)) {
+    throw new AppError("conflict", "An older version made this database. Run `playhead migrate` first, then dump it.");
   }
   await client.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
   try {
@@ -39,7 +45,8 @@ export async function* writeDump(client: pg.ClientBase, rows: Map<string, number
       formatHeader({
         takenAt: new Date().toISOString(),
         postgres: await assertServerVersion(client),
-        migrations: [...(await appliedMigrations(client))].sort(),
+        migrations: Object.fromEntries(migrations),
+        functions: Object.fromEntries(await readApplied(client, "schema_functions")),
       }),
       "-- Without Playhead, into a database with the same migrations and no rows:",
       '-- gunzip -c <file> | psql --single-transaction --set ON_ERROR_STOP=1 "$DATABASE_URL"',

@@ -1,10 +1,8 @@
--- Up Migration
-
-CREATE FUNCTION read_claimed(hashes bytea[], versions bigint[])
+CREATE OR REPLACE FUNCTION read_claimed(hashes bytea[], versions bigint[])
 RETURNS TABLE (i integer, "streamId" text, status text, policy text, "isExpired" boolean, "lifetimeMs" float8, "goodUntil" timestamptz,
   "sessionId" text, server text, boot text, connection text, state text, "isReserved" boolean, fresh streams)
 LANGUAGE plpgsql ROWS 100
--- It is planned once a connection, maybe while the tables are next to empty.
+-- PostgreSQL plans it once a connection, perhaps while the tables are still empty: it must look up by index all the same.
 SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 #variable_conflict use_column
 BEGIN
@@ -25,4 +23,4 @@ BEGIN
     SELECT * FROM stream_sessions WHERE stream_id = s.id AND state <> 'ended' LIMIT 1
   ) AS a ON true;
 END $$;
-COMMENT ON FUNCTION read_claimed IS 'Whose keys these are and who holds their streams, in one snapshot, by position in the arrays. `fresh` is the stream where its version is another than the one that is known.';
+COMMENT ON FUNCTION read_claimed IS 'Reads whose keys these are and who holds their streams, in one snapshot; i is the place of a key in the arrays. fresh is the whole stream where the caller knows another version of it.';
