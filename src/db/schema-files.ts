@@ -29,7 +29,7 @@ export interface SchemaFiles {
   functions: SchemaFile[];
 }
 
-/** Reads all files of a folder that is laid out like `migrations/`; its folder `functions` may be missing. */
+/** Reads all files of a folder that is laid out like `migrations/`. @throws where it or its folder `functions` is missing */
 export async function readSchemaFiles(directory = DIRECTORY): Promise<SchemaFiles> {
   return {
     migrations: await readFiles(directory, /^\d{4}_.+\.sql$/),
@@ -38,10 +38,7 @@ export async function readSchemaFiles(directory = DIRECTORY): Promise<SchemaFile
 }
 
 async function readFiles(directory: string, pattern: RegExp): Promise<SchemaFile[]> {
-  const names = await readdir(directory).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return [];
-    throw error;
-  });
+  const names = await readdir(directory);
   return await Promise.all(
     names
       .filter((name) => pattern.test(name))
