@@ -1,129 +1,101 @@
-import { GatheredLoads } from "../db/gathered-loads.ts";
-import type { Pool } from "../db/pool.ts";
-import type { CourseFacts, FileFacts } from "./catalogue.ts";
+import type { Pool, PoolClient } from "../db/pool.ts";
+import type { CourseFacts, FileFacts, LessonFacts } from "./catalogue.ts";
+import { FactCache } from "./fact-cache.ts";
 
 /*
- * File → lesson, course, duration, for the path of a heartbeat. A cached fact only validates: the statement that
- * writes joins the catalogue itself. Entries go when a `catalogue` notification names their course, and all of them
- * when notifications may have been missed.
+ * The catalogue's facts, for the path of a heartbeat and for rights: one cache a process. Facts may be outdated: the
+ * writer of heartbeats has PostgreSQL compare `catalogueVersion` with the course's before it writes.
+ * A `catalogue` notification makes the process forget the course; a gap in listening makes it forget everything.
  */
 
-/** Misses are kept as well, so that a client which asks for files that never were does not ask the database. */
-const MAX_ENTRIES = 100_000;
-const MISS_TTL_MS = 5000;
-
-interface LessonFacts {
-  lessonId: string;
-  courseId: string;
-}
+/** Past this many courses their versions are forgotten, and their files are read again. */
+const MAX_COURSES = 100_000;
 
 export class CatalogueCache {
   readonly #pool: Pool;
-  readonly #files = new FactCache<FileFacts>((ids) => this.#loadFiles(ids));
-  readonly #courses = new FactCache<CourseFacts>((ids) => this.#loadCourses(ids));
-  readonly #lessons = new FactCache<LessonFacts>((ids) => this.#loadLessons(ids));
+  readonly #files = new FactCache<FileFacts>((ids) => this.#readFiles(this.#pool, ids));
+  readonly #courses = new FactCache<CourseFacts>((ids) => this.#readCourses(ids));
+  readonly #lessons = new FactCache<LessonFacts>((ids) => this.#readLessons(ids));
+  /** By course, the highest catalogue version that any of its files was read with. */
+  readonly #versions = new Map<string, number>();
 
   constructor({ pool }: { pool: Pool }) {
     this.#pool = pool;
   }
 
-  findFile(fileId: string): Promise<FileFacts | null> {
-    return this.#files.find(fileId);
-  }
-
-  /** What is known of the file without asking the database; undefined where nothing is. */
+  /**
+   * The cached facts of a file; null if the catalogue has no such file. Undefined if the file must be read first, also
+   * because it was cached under an older catalogue version than another file of its course.
+   */
   peekFile(fileId: string): FileFacts | null | undefined {
-    return this.#files.peek(fileId);
+    const file = this.#files.peek(fileId);
+    return file && file.catalogueVersion !== this.#versions.get(file.courseId) ? undefined : file;
   }
 
-  findCourse(courseId: string): Promise<CourseFacts | null> {
-    return this.#courses.find(courseId);
+  async findFile(fileId: string): Promise<FileFacts | null> {
+    const known = this.peekFile(fileId);
+    return known === undefined ? this.#files.load(fileId) : known;
   }
 
-  findLesson(lessonId: string): Promise<LessonFacts | null> {
-    return this.#lessons.find(lessonId);
+  /**
+   * Reads the files through the given connection, whatever is cached, and caches them. A file that the catalogue does not
+   * have is missing in the map. A batch must use this map: another batch may change the cache at any time.
+   */
+  loadFiles(client: Pool | PoolClient, fileIds: readonly string[]): Promise<Map<string, FileFacts>> {
+    return this.#files.keep(fileIds, () => this.#readFiles(client, fileIds));
   }
 
-  /** Forgets a course and what is in it. */
+  async findCourse(courseId: string): Promise<CourseFacts | null> {
+    const known = this.#courses.peek(courseId);
+    return known === undefined ? this.#courses.load(courseId) : known;
+  }
+
+  async findLesson(lessonId: string): Promise<LessonFacts | null> {
+    const known = this.#lessons.peek(lessonId);
+    return known === undefined ? this.#lessons.load(lessonId) : known;
+  }
+
+  /** Forgets a course, its lessons and its files. */
   forgetCourse(courseId: string): void {
-    this.#courses.forget((course) => course.courseId === courseId);
-    this.#files.forget((file) => file.courseId === courseId);
-    this.#lessons.forget((lesson) => lesson.courseId === courseId);
+    const isOfCourse = (facts: { courseId: string }) => facts.courseId === courseId;
+    for (const facts of [this.#courses, this.#files, this.#lessons]) facts.forget(isOfCourse);
+    this.#versions.delete(courseId);
   }
 
   forgetAll(): void {
-    for (const cache of [this.#files, this.#courses, this.#lessons]) cache.forget(() => true);
+    for (const facts of [this.#courses, this.#files, this.#lessons]) facts.forget(() => true);
+    this.#versions.clear();
   }
 
-  async #loadFiles(ids: string[]): Promise<[string, FileFacts][]> {
-    const { rows } = await this.#pool.query<FileFacts>(
-      `SELECT id AS "fileId", lesson_id AS "lessonId", course_id AS "courseId", duration_ms AS "durationMs"
-       FROM files WHERE id = ANY($1::text[])`,
+  async #readFiles(client: Pool | PoolClient, ids: readonly string[]): Promise<Map<string, FileFacts>> {
+    const { rows } = await client.query<FileFacts>(
+      `SELECT f.id AS "fileId", f.lesson_id AS "lessonId", f.course_id AS "courseId", f.duration_ms AS "durationMs", f.counted,
+         f.complete_at_ms AS "completeAtMs", coalesce(f.credits_at_ms, f.duration_ms) AS "endMs",
+         c.catalogue_version AS "catalogueVersion"
+       FROM files AS f JOIN courses AS c ON c.id = f.course_id WHERE f.id = ANY($1::text[])`,
       [ids],
     );
-    return rows.map((row) => [row.fileId, row]);
+    if (this.#versions.size > MAX_COURSES) this.#versions.clear();
+    for (const { courseId, catalogueVersion } of rows) {
+      if (catalogueVersion > (this.#versions.get(courseId) ?? -1)) this.#versions.set(courseId, catalogueVersion);
+    }
+    return new Map(rows.map((row) => [row.fileId, row]));
   }
 
-  async #loadCourses(ids: string[]): Promise<[string, CourseFacts][]> {
+  async #readCourses(ids: string[]): Promise<Map<string, CourseFacts>> {
     const { rows } = await this.#pool.query<CourseFacts>(
       `SELECT id AS "courseId", title, instructor_id AS "instructorId", accept_reported AS "acceptReported"
        FROM courses WHERE id = ANY($1::text[])`,
       [ids],
     );
-    return rows.map((row) => [row.courseId, row]);
+    return new Map(rows.map((row) => [row.courseId, row]));
   }
 
-  async #loadLessons(ids: string[]): Promise<[string, LessonFacts][]> {
+  async #readLessons(ids: string[]): Promise<Map<string, LessonFacts>> {
     const { rows } = await this.#pool.query<LessonFacts>(
       `SELECT id AS "lessonId", course_id AS "courseId" FROM lessons WHERE id = ANY($1::text[])`,
       [ids],
     );
-    return rows.map((row) => [row.lessonId, row]);
-  }
-}
-
-type Known<T> = { facts: T | null; until: number };
-
-class FactCache<T> {
-  readonly #loads: GatheredLoads<Map<string, T>>;
-  readonly #known = new Map<string, Known<T>>();
-  /** Raised by every forgetting: what was read before it is not kept. */
-  #generation = 0;
-
-  constructor(load: (ids: string[]) => Promise<[string, T][]>) {
-    this.#loads = new GatheredLoads(async (ids) => {
-      const generation = this.#generation;
-      const loaded = new Map(await load(ids));
-      if (generation === this.#generation) this.#keep(ids, loaded);
-      return loaded;
-    });
-  }
-
-  peek(id: string): T | null | undefined {
-    const known = this.#known.get(id);
-    if (known === undefined || known.until < performance.now()) return undefined;
-    return known.facts;
-  }
-
-  async find(id: string): Promise<T | null> {
-    const known = this.peek(id);
-    if (known !== undefined) return known;
-    return (await this.#loads.load(id)).get(id) ?? null;
-  }
-
-  #keep(ids: string[], loaded: Map<string, T>): void {
-    if (this.#known.size + ids.length > MAX_ENTRIES) this.#known.clear();
-    for (const id of ids) {
-      const facts = loaded.get(id);
-      if (facts === undefined) this.#known.set(id, { facts: null, until: performance.now() + MISS_TTL_MS });
-      else this.#known.set(id, { facts, until: Number.POSITIVE_INFINITY });
-    }
-  }
-
-  forget(matches: (facts: T) => boolean): void {
-    this.#generation += 1;
-    for (const [id, { facts }] of this.#known) {
-      if (facts === null || matches(facts)) this.#known.delete(id);
-    }
+    return new Map(rows.map((row) => [row.lessonId, row]));
   }
 }

@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../../test/helpers/database.ts";
 import type { CourseTree } from "../protocol/course.ts";
-import { CatalogueCache } from "./catalogue-cache.ts";
 import { createCatalogueStore } from "./catalogue-store.ts";
 
 const TREE: CourseTree = {
@@ -142,21 +141,5 @@ describe("the catalogue", () => {
     for (const table of ["user_progress", "lesson_progress", "course_progress", "files", "lessons"]) {
       expect(await database.query(`SELECT FROM ${table}`)).toEqual([]);
     }
-  });
-
-  it("finds facts by one query for all that ask at once, and forgets what changed", async () => {
-    await store.put("c", TREE);
-    const cache = new CatalogueCache({ pool: database.pool });
-    const found = await Promise.all(["f1", "f2", "nowhere"].map((id) => cache.findFile(id)));
-    expect(found).toEqual([
-      { fileId: "f1", lessonId: "l1", courseId: "c", durationMs: 100_000 },
-      { fileId: "f2", lessonId: "l1", courseId: "c", durationMs: null },
-      null,
-    ]);
-    await database.query("UPDATE files SET duration_ms = 70000 WHERE id = 'f1'");
-    expect((await cache.findFile("f1"))?.durationMs).toBe(100_000);
-    cache.forgetCourse("c");
-    expect((await cache.findFile("f1"))?.durationMs).toBe(70_000);
-    expect(cache.peekFile("nowhere")).toBeUndefined();
   });
 });

@@ -1,19 +1,36 @@
 import type { CourseTree } from "../protocol/course.ts";
 
-/** What the path of a heartbeat needs of a file. Cached, invalidated by NOTIFY: it validates, the write joins the tables again. */
-export interface FileFacts {
-  fileId: string;
+/** Where a lesson stands in the catalogue. */
+export interface LessonFacts {
   lessonId: string;
   courseId: string;
-  /** Milliseconds; null while unknown. */
-  durationMs: number | null;
 }
 
-/** What rights and legacy reports need of a course. Cached like `FileFacts`. */
+/** Where a file stands in the catalogue. */
+export interface FilePlace extends LessonFacts {
+  fileId: string;
+}
+
+/** The facts of a file that its heartbeats are validated and decided by. */
+export interface FileFacts extends FilePlace {
+  /** Milliseconds; null while unknown. */
+  durationMs: number | null;
+  /** Whether lesson and course count the file: it is required, and neither the file nor its lesson is retired. */
+  counted: boolean;
+  /** Milliseconds of watching from which on the file is completed; null while the duration is unknown. */
+  completeAtMs: number | null;
+  /** The end boundary in milliseconds: where the credits begin, else the duration. */
+  endMs: number | null;
+  /** The version of the course's catalogue that all these facts belong to. */
+  catalogueVersion: number;
+}
+
+/** The facts of a course that rights and legacy reports are decided by. */
 export interface CourseFacts {
   courseId: string;
   title: string;
   instructorId: string | null;
+  /** Whether progress that a legacy client reports is believed. */
   acceptReported: boolean;
 }
 
@@ -35,10 +52,10 @@ export interface CourseSummary {
 
 /** Courses, lessons and files. */
 export interface Catalogue {
-  /** Null where the catalogue has no such file. */
-  findFile(fileId: string): Promise<FileFacts | null>;
+  /** Null where the catalogue has no such file; likewise below. */
+  findFile(fileId: string): Promise<FilePlace | null>;
   findCourse(courseId: string): Promise<CourseFacts | null>;
-  findLesson(lessonId: string): Promise<{ lessonId: string; courseId: string } | null>;
+  findLesson(lessonId: string): Promise<LessonFacts | null>;
   /**
    * Makes the course what the tree says, in one transaction; what the tree no longer names is retired.
    * @throws AppError `conflict` for an id of another course, and (status 412) where `ifMatch` is not the stored tag.

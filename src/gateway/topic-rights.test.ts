@@ -51,8 +51,7 @@ describe("who may watch", () => {
     findCourse: async (id: string) =>
       id === "c1" ? course : id === "free" ? { ...course, courseId: id, instructorId: null } : null,
     findLesson: async (id: string) => (id === "l1" ? { lessonId: "l1", courseId: "c1" } : null),
-    findFile: async (id: string) =>
-      id === "f1" ? { fileId: "f1", lessonId: "l1", courseId: "c1", durationMs: null } : null,
+    findFile: async (id: string) => (id === "f1" ? { fileId: "f1", lessonId: "l1", courseId: "c1" } : null),
   };
   const ask = (userId: string, role: Role, name: string) =>
     authorizeTopic({ userId, role, expiresAt: new Date() }, parseTopic(name) as Topic, facts).catch((error: unknown) =>

@@ -268,7 +268,7 @@ describe("the progress service", () => {
     expect(accepted).toEqual([
       {
         ...user,
-        file: { fileId: "short", lessonId: "l", courseId: "c", durationMs: 60_000 },
+        file: expect.objectContaining({ fileId: "short", lessonId: "l", courseId: "c", durationMs: 60_000 }),
         beat: { fileId: "short", position: 2, state: "paused" },
         leaseMs: 30_000,
       },

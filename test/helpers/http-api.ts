@@ -74,7 +74,7 @@ function fakeCatalogue(courses: Record<string, CourseTree> = {}): Catalogue {
     async findFile(fileId) {
       for (const [courseId, tree] of stored) {
         const lesson = tree.lessons.find(({ files }) => files.some(({ id }) => id === fileId));
-        if (lesson !== undefined) return { fileId, lessonId: lesson.id, courseId, durationMs: null };
+        if (lesson !== undefined) return { fileId, lessonId: lesson.id, courseId };
       }
       return null;
     },
