@@ -127,6 +127,11 @@ CREATE TABLE course_progress (
 CREATE INDEX course_progress_course ON course_progress (course_id, user_id);
 COMMENT ON TABLE course_progress IS 'Sums over user_progress; its triggers keep them exact. A row exists where the user has a row in a file of the course.';
 
+CREATE TYPE progress_delta AS (
+  user_id text, lesson_id text, course_id text, started integer, completed integer, contribution_ms bigint, watched_ms bigint
+);
+COMMENT ON TYPE progress_delta IS 'What one statement on user_progress adds to the sums of a user and lesson; less than 0 where rows were removed.';
+
 CREATE TABLE user_activity_log (
   id bigserial,
   user_id text NOT NULL,

@@ -273,7 +273,12 @@ async function openDatabase(config: Config, logger: Logger, cleanups: (() => unk
   await migrate({ connectionString: directUrl, logger });
   const common = { connectionString: url, queryTimeoutMs: config.QUERY_TIMEOUT_MS, logger };
   const pool = createPool({ ...common, max: config.DATABASE_POOL_SIZE, applicationName: "playhead" });
-  const writerPool = createPool({ ...common, max: config.WRITERS, applicationName: "playhead-writer" });
+  const writerPool = createPool({
+    ...common,
+    max: config.WRITERS,
+    applicationName: "playhead-writer",
+    options: { pipeline: true },
+  });
   cleanups.push(() => Promise.all([pool.end(), writerPool.end()]));
   return { pool, writerPool, directUrl };
 }

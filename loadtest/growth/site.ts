@@ -1,3 +1,4 @@
+import { CatalogueCache } from "../../src/catalogue/catalogue-cache.ts";
 import { createPool, type Pool } from "../../src/db/pool.ts";
 import { createLogger } from "../../src/logger.ts";
 import { createMetrics } from "../../src/metrics/metrics.ts";
@@ -63,6 +64,7 @@ export class Site {
       max: 1,
       queryTimeoutMs: 120_000,
       applicationName: "loadtest-writer",
+      options: { pipeline: true },
       logger,
     });
     onEnd(() => this.#pool.end());
@@ -74,7 +76,12 @@ export class Site {
         tell(await explainExecute(client, query));
       },
     });
-    this.#writer = new ProgressWriter({ pool: this.#pool, metrics: createMetrics(), logger });
+    this.#writer = new ProgressWriter({
+      pool: this.#pool,
+      catalogue: new CatalogueCache({ pool: this.#pool }),
+      metrics: createMetrics(),
+      logger,
+    });
   }
 
   /** As the buffer hands a batch over. @throws Error where a row was not written */

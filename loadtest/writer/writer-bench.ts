@@ -1,3 +1,4 @@
+import { CatalogueCache } from "../../src/catalogue/catalogue-cache.ts";
 import { createCatalogueStore } from "../../src/catalogue/catalogue-store.ts";
 import { startEmbeddedPostgres } from "../../src/db/embedded/embedded-postgres.ts";
 import { migrate } from "../../src/db/migrate.ts";
@@ -71,6 +72,7 @@ export async function runWriterBench(options: WriterBenchOptions): Promise<void>
     max: 1,
     queryTimeoutMs: 60_000,
     applicationName: "loadtest-writer",
+    options: { pipeline: true },
     logger,
   });
   onEnd(() => writerPool.end());
@@ -85,7 +87,12 @@ export async function runWriterBench(options: WriterBenchOptions): Promise<void>
   await writerPool.query("SELECT");
   const oursMeter = new CpuMeter(await findBackend(pool, "loadtest-writer"));
   const bareMeter = new CpuMeter(await findBackend(pool, "loadtest-bare"));
-  const writer = new ProgressWriter({ pool: writerPool, metrics: createMetrics(), logger });
+  const writer = new ProgressWriter({
+    pool: writerPool,
+    catalogue: new CatalogueCache({ pool }),
+    metrics: createMetrics(),
+    logger,
+  });
   const writeOurs = async (rows: BenchRow[]) => {
     const startedAt = performance.now();
     await oursMeter.measure(async () => {

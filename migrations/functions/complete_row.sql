@@ -27,7 +27,7 @@ END $$;
 COMMENT ON FUNCTION complete_row IS 'Fills in the columns of a progress row that follow from its file and its ranges, by the same rules as a batch follows.';
 
 CREATE OR REPLACE TRIGGER complete_row_insert BEFORE INSERT ON user_progress FOR EACH ROW
-  WHEN (coalesce(current_setting('playhead.writer', true), '') NOT IN ('batch', 'beats')) EXECUTE FUNCTION complete_row();
+  WHEN (coalesce(current_setting('playhead.writer', true), '') <> 'batch') EXECUTE FUNCTION complete_row();
 CREATE OR REPLACE TRIGGER complete_row_update BEFORE UPDATE ON user_progress FOR EACH ROW
   WHEN (NEW.base_version IS NOT DISTINCT FROM OLD.base_version AND coalesce(current_setting('playhead.writer', true), '') <> 'batch')
   EXECUTE FUNCTION complete_row();

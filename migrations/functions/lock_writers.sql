@@ -7,8 +7,7 @@
 -- two sorted batches with old and new users would lock their sums in two passes.
 --
 -- The setting playhead.writer lasts as long as the transaction and says who writes:
---   'beats'      a batch of heartbeats: it holds the locks, and computes every column, the sums and the notifications
---   'batch'      a restore: it holds the locks, and computes every column of user_progress
+--   'batch'      a batch of heartbeats, or a restore: it holds the locks, and computes every column of user_progress
 --   'operation'  it holds the locks, and leaves derived columns to triggers
 --   ''           a hand-written statement (psql, a script): triggers lock and compute everything
 CREATE OR REPLACE FUNCTION lock_writers(writer text, user_ids text[], course_ids text[]) RETURNS void LANGUAGE plpgsql AS $$

@@ -1,7 +1,7 @@
 -- The settings hold for the plans of this function alone: look-ups by index, however small the tables were when the connection
 -- made its plan. OFFSET 0 keeps the planner from turning a look-up into a join.
 CREATE OR REPLACE FUNCTION look_up_rows(user_ids text[], file_ids text[]) RETURNS TABLE (
-  ord bigint, id bigint, version bigint, lesson_id text, position_ms integer, watched int4multirange, watched_ms integer,
+  ord bigint, version bigint, lesson_id text, position_ms integer, watched int4multirange, watched_ms integer,
   watch_time_ms bigint, reported_bp integer, completed boolean, completion_source text, epoch integer, reset_at float8,
   last_watched float8, position_session text, position_seq bigint, writer_session text, writer_seq bigint, beat_at float8,
   duration_ms integer, counted boolean, contribution_ms integer
@@ -10,7 +10,7 @@ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SE
 #variable_conflict use_column
 BEGIN
   RETURN QUERY
-  SELECT b.ord, p.id, p.version, p.lesson_id, p.position_ms, p.watched, p.watched_ms, p.watch_time_ms, p.reported_bp, p.completed,
+  SELECT b.ord, p.version, p.lesson_id, p.position_ms, p.watched, p.watched_ms, p.watch_time_ms, p.reported_bp, p.completed,
     p.completion_source, p.epoch, date_part('epoch', p.reset_at), date_part('epoch', p.last_watched),
     p.position_session COLLATE "default", p.position_seq, p.writer_session COLLATE "default", p.writer_seq,
     date_part('epoch', p.beat_at), p.duration_ms, p.counted, p.contribution_ms

@@ -58,3 +58,12 @@ export function isConnectionError(error: unknown): boolean {
   }
   return NETWORK_CODES.has((error as NodeJS.ErrnoException).code ?? "") || CONNECTION_TEXTS.test(error.message);
 }
+
+const LOCK_NOT_AVAILABLE = "55P03";
+const QUERY_CANCELED = "57014";
+
+/** Whether a statement gave up waiting for a lock, or took longer than it may. */
+export function isRowLocked(error: unknown): boolean {
+  const state = sqlStateOf(error);
+  return state === LOCK_NOT_AVAILABLE || state === QUERY_CANCELED;
+}

@@ -24,6 +24,14 @@ const FUNCTIONS = `add_to_courses add_to_lessons apply_catalogue apply_changed_c
 /** The SHA-256 of no text, so every function counts as changed. */
 const UNKNOWN_TEXT = "";
 
+/** The only object of the four that the nine did not make. */
+const NEW_TYPE = `
+  CREATE TYPE progress_delta AS (
+    user_id text, lesson_id text, course_id text, started integer, completed integer, contribution_ms bigint, watched_ms bigint
+  );
+  COMMENT ON TYPE progress_delta IS
+    'What one statement on user_progress adds to the sums of a user and lesson; less than 0 where rows were removed.'`;
+
 /** The nine recorded no text. That it was their last text is told by the columns that it made. */
 const COLUMNS = `
   SELECT md5(string_agg(concat_ws(' ', c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.atthasdef),
@@ -53,6 +61,7 @@ export async function takeOver(database: Queryable, files: SchemaFiles): Promise
     );
   }
   await database.query("DROP TABLE schema_migrations");
+  await database.query(NEW_TYPE);
   await createRecordTables(database);
   const squashed = files.migrations.filter(({ name }) => AFTER.includes(name));
   await recordApplied(database, "schema_migrations", squashed);

@@ -1,88 +1,100 @@
+import type { FileFacts } from "../catalogue/catalogue.ts";
+import type { CatalogueCache } from "../catalogue/catalogue-cache.ts";
 import type { PoolClient } from "../db/pool.ts";
-import { lookUpFiles, lookUpRows } from "./batch-look-up.ts";
+import { lookUpRows } from "./batch-look-up.ts";
+import type { KeptRow } from "./batch-write.ts";
 import type { DatabaseClock } from "./database-clock.ts";
-import { type CatalogueFile, isStale, mergeBeat, type RowChange, type StoredRow } from "./merge-beat.ts";
+import { isStale, mergeBeat, type RowChange, type StoredRow } from "./merge-beat.ts";
 import { type PendingBeat, rowKeyOf } from "./pending-beat.ts";
 import type { RowMemory } from "./row-memory.ts";
 
 /*
- * Decides a batch: what is remembered, or else looked up, and what each heartbeat makes of it.
+ * Decides a batch: finds the file and the row of every entry, in memory or in the database, and merges the entry into
+ * its row. Writes nothing.
  */
 
-/** What becomes of one entry, when the batch is written. */
+/** What becomes of one entry if the batch is written. */
 export type Decision =
   | { type: "unknown_file" }
   | { type: "straddles" }
-  /** `row` is what the player is told of: `change.next`, where there is a change. */
-  | { type: "merged"; file: CatalogueFile; row: StoredRow; change: RowChange | null; dropped: boolean };
+  /** `row` is the row after the beat: `change.next`, or the stored row if the beat changes nothing. */
+  | { type: "merged"; file: FileFacts; row: StoredRow; change: RowChange | null; dropped: boolean };
 
 export interface DecidedBatch {
   entries: readonly PendingBeat[];
   keys: readonly string[];
   decisions: Decision[];
   users: string[];
-  /** By course the version of the catalogue that it was decided by. */
+  /** By course, the catalogue version that the batch was decided by. */
   courses: Map<string, number>;
   changes: RowChange[];
-  kept: StoredRow[];
+  kept: KeptRow[];
 }
 
-/** Files of one course that were read of two of its catalogues: no course has this version. */
+/** No course has this version: two files of the course were read from two of its catalogues, so the batch must be read anew. */
 const MIXED = -1;
 
 export interface DecisionParts {
   client: PoolClient;
   memory: RowMemory;
+  catalogue: CatalogueCache;
   clock: DatabaseClock;
-  /** By the process's monotonic clock. */
+  /** By the process's monotonic clock, in ms. */
   now: number;
 }
 
+/** Under the locks of the batch: reads every file and row from the database, whatever is in memory. */
+export async function decideAnew(parts: DecisionParts, entries: readonly PendingBeat[]): Promise<DecidedBatch> {
+  const files = await parts.catalogue.loadFiles(parts.client, [...new Set(entries.map(({ fileId }) => fileId))]);
+  return decide(parts, { entries, keys: entries.map(rowKeyOf), files, rows: await lookUpRows(parts.client, entries) });
+}
+
+/** Reads from the database only what is not in memory. */
 export async function decideBatch(parts: DecisionParts, entries: readonly PendingBeat[]): Promise<DecidedBatch> {
-  const { client, memory } = parts;
   const keys = entries.map(rowKeyOf);
-  const files = await findFiles(client, memory, entries);
-  const rows = await findRows(client, memory, { entries, keys });
+  const files = await findFiles(parts, entries);
+  const rows = await findRows(parts, { entries, keys, files });
   return decide(parts, { entries, keys, files, rows });
 }
 
-/** For this batch alone: another one may make the memory forget any of them before this one is decided. */
+/** A map for this batch alone: another batch may change the cache before this one is decided. */
 async function findFiles(
-  client: PoolClient,
-  memory: RowMemory,
+  { client, catalogue }: DecisionParts,
   entries: readonly PendingBeat[],
-): Promise<Map<string, CatalogueFile>> {
-  const files = new Map<string, CatalogueFile>();
+): Promise<Map<string, FileFacts>> {
+  const files = new Map<string, FileFacts>();
   const missing = new Set<string>();
   for (const { fileId, courseId } of entries) {
-    if (files.get(fileId)?.courseId === courseId) continue;
-    const file = memory.file(fileId);
+    if (files.has(fileId)) continue;
+    const file = catalogue.peekFile(fileId);
     if (file?.courseId === courseId) files.set(fileId, file);
     else missing.add(fileId);
   }
   if (missing.size === 0) return files;
-  for (const fileId of missing) memory.forgetFile(fileId);
-  for (const file of await lookUpFiles(client, [...missing])) {
-    memory.setFile(file);
-    files.set(file.fileId, file);
-  }
+  for (const [fileId, file] of await catalogue.loadFiles(client, [...missing])) files.set(fileId, file);
   return files;
 }
 
+interface Found {
+  entries: readonly PendingBeat[];
+  keys: readonly string[];
+  files: ReadonlyMap<string, FileFacts>;
+  rows: (StoredRow | null)[];
+}
+
 async function findRows(
-  client: PoolClient,
-  memory: RowMemory,
-  { entries, keys }: { entries: readonly PendingBeat[]; keys: readonly string[] },
+  { client, memory }: DecisionParts,
+  { entries, keys, files }: Omit<Found, "rows">,
 ): Promise<(StoredRow | null)[]> {
   const rows: (StoredRow | null)[] = [];
   const missing: number[] = [];
   for (let i = 0; i < keys.length; i++) {
     const row = memory.row(keys[i] as string);
-    const file = memory.file((entries[i] as PendingBeat).fileId);
-    // A change of the catalogue wrote the rows that it concerns anew.
-    const isKnown = row !== undefined && file !== undefined && !isStale(row, file);
-    rows.push(isKnown ? row : null);
-    if (!isKnown) missing.push(i);
+    const file = files.get((entries[i] as PendingBeat).fileId);
+    // A change of the catalogue has written the rows that it concerns, so the remembered one is old.
+    const isCurrent = row !== undefined && file !== undefined && !isStale(row, file);
+    rows.push(isCurrent ? row : null);
+    if (!isCurrent) missing.push(i);
   }
   if (missing.length === 0) return rows;
   const found = await lookUpRows(
@@ -93,18 +105,7 @@ async function findRows(
   return rows;
 }
 
-function decide(
-  { clock, now }: DecisionParts,
-  {
-    entries,
-    keys,
-    files,
-    rows,
-  }: Pick<DecidedBatch, "entries" | "keys"> & {
-    files: ReadonlyMap<string, CatalogueFile>;
-    rows: (StoredRow | null)[];
-  },
-): DecidedBatch {
+function decide({ clock, now }: DecisionParts, { entries, keys, files, rows }: Found): DecidedBatch {
   const users = new Set<string>();
   const batch: DecidedBatch = {
     entries,
@@ -118,15 +119,16 @@ function decide(
   const nowUs = clock.toUs(now);
   for (let i = 0; i < entries.length; i++) {
     const entry = entries[i] as PendingBeat;
-    const file = files.get(entry.fileId);
+    const { userId, fileId } = entry;
+    const file = files.get(fileId);
     if (file === undefined || file.courseId !== entry.courseId) {
       batch.decisions.push({ type: "unknown_file" });
       continue;
     }
     const row = rows[i] ?? null;
-    users.add(entry.userId);
-    const known = batch.courses.get(file.courseId) ?? file.catalogueVersion;
-    batch.courses.set(file.courseId, known === file.catalogueVersion ? known : MIXED);
+    users.add(userId);
+    const version = batch.courses.get(file.courseId) ?? file.catalogueVersion;
+    batch.courses.set(file.courseId, version === file.catalogueVersion ? version : MIXED);
     const merged = mergeBeat(row, file, entry, {
       atUs: clock.toUs(Math.min(now, entry.position.observedAtMs)),
       oldestUs: clock.toUs(Math.min(now, entry.oldestAtMs)),
@@ -138,8 +140,7 @@ function decide(
       batch.decisions.push({ type: "merged", file, row: change.next, change, dropped: false });
       continue;
     }
-    // What is not written was decided by the row as well: it is to be that row still.
-    if (row !== null) batch.kept.push(row);
+    if (row !== null) batch.kept.push({ userId, fileId, row });
     batch.decisions.push(
       merged.type === "straddles"
         ? merged

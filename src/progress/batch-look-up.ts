@@ -1,13 +1,13 @@
 import { toTextArray } from "../db/array-literal.ts";
 import type { PoolClient } from "../db/pool.ts";
-import type { CatalogueFile, StoredRow } from "./merge-beat.ts";
+import type { StoredRow } from "./merge-beat.ts";
 import { parseMultirange } from "./watched-union.ts";
 
 /*
- * What a batch has to know of rows and files before it is decided (migration 0008).
+ * Reads the rows that a batch is decided by, and the database's clock.
  */
 
-/** Every value as PostgreSQL's text: numbers that do not fit, which only somebody's hand can have put there, fail no batch. */
+/** Every value as text: a number that only a statement by hand can have made, and that does not fit, must not fail the batch. */
 const AS_TEXT = { getTypeParser: () => (text: string) => text } as never;
 
 type Texts = (string | null)[];
@@ -17,7 +17,7 @@ async function ask(client: PoolClient, query: { name: string; text: string; valu
   return rows;
 }
 
-/** The rows at the places of their keys; null where there is none. */
+/** One row for each key, in the order of the keys; null if there is no row. */
 export async function lookUpRows(
   client: PoolClient,
   keys: readonly { userId: string; fileId: string }[],
@@ -28,24 +28,6 @@ export async function lookUpRows(
     found[Number(row[0]) - 1] = toStoredRow(row);
   }
   return found;
-}
-
-export async function lookUpFiles(client: PoolClient, ids: readonly string[]): Promise<CatalogueFile[]> {
-  const rows = await ask(client, {
-    name: "look-up-files",
-    text: "SELECT * FROM look_up_files($1)",
-    values: [toTextArray(ids)],
-  });
-  return rows.map(([id, lesson, course, duration, counted, completeAt, end, version]) => ({
-    fileId: id as string,
-    lessonId: lesson as string,
-    courseId: course as string,
-    durationMs: toNumber(duration),
-    counted: counted === "t",
-    completeAtMs: toNumber(completeAt),
-    endMs: toNumber(end),
-    catalogueVersion: Number(version),
-  }));
 }
 
 /** By the database's clock, in seconds since 1970. */
@@ -60,27 +42,25 @@ export async function askTime(client: PoolClient): Promise<number> {
 
 function toStoredRow(row: Texts): StoredRow {
   return {
-    id: Number(row[1]),
-    version: Number(row[2]),
-    lessonId: row[3] as string,
-    positionMs: Number(row[4]),
-    watched: parseMultirange(row[5] as string),
-    watchedMs: Number(row[6]),
-    watchTimeMs: Number(row[7]),
-    reportedBp: Number(row[8]),
-    completed: row[9] === "t",
-    completionSource: row[10] ?? null,
-    epoch: Number(row[11]),
-    resetAtUs: toMicros(row[12]),
-    lastWatchedUs: toMicros(row[13]),
-    positionSession: row[14] ?? null,
-    positionSeq: toNumber(row[15]),
-    writerSession: row[16] ?? null,
-    writerSeq: toNumber(row[17]),
-    beatAtUs: toMicros(row[18]),
-    durationMs: toNumber(row[19]),
-    counted: row[20] === "t",
-    contributionMs: Number(row[21]),
+    version: Number(row[1]),
+    lessonId: row[2] as string,
+    positionMs: Number(row[3]),
+    watched: parseMultirange(row[4] as string),
+    watchedMs: Number(row[5]),
+    watchTimeMs: Number(row[6]),
+    reportedBp: Number(row[7]),
+    completed: row[8] === "t",
+    completionSource: row[9] ?? null,
+    epoch: Number(row[10]),
+    resetAtUs: toMicros(row[11]),
+    lastWatchedUs: toMicros(row[12]),
+    positionSession: row[13] ?? null,
+    positionSeq: toNumber(row[14]),
+    writerSession: row[15] ?? null,
+    writerSeq: toNumber(row[16]),
+    beatAtUs: toMicros(row[17]),
+    durationMs: toNumber(row[18]),
+    counted: row[19] === "t",
   };
 }
 

@@ -1,98 +1,218 @@
 import { toPlainArray, toTextArray } from "../db/array-literal.ts";
 import { toFloat8Array, toInt4Array, toInt8Array } from "../db/binary-array.ts";
 import type { PoolClient } from "../db/pool.ts";
-import { toNotifications } from "./change-notifications.ts";
 import type { RowChange, StoredRow } from "./merge-beat.ts";
-import { type Sum, sumUp } from "./progress-sums.ts";
 import { toMultirange } from "./watched-ranges.ts";
 
 /*
- * The one call that makes a batch durable (migration 0008): locks, checks, rows, sums, notifications. Everything in it
- * is decided already.
+ * The statements that make a decided batch durable: one transaction, sent in one round trip. `begin_batch` takes the
+ * locks and checks the catalogue; each statement writes a row only in the version that the batch was decided by. The
+ * triggers of user_progress keep the sums and notify.
  */
 
+/** A batch that is decided: nothing but its statements is missing. */
 export interface BatchWrite {
-  lockTimeoutMs: number;
-  users: string[];
-  /** The catalogues that the batch was decided by. */
+  users: readonly string[];
+  /** By course, the catalogue version that the batch was decided by. */
   courses: ReadonlyMap<string, number>;
   changes: readonly RowChange[];
-  /** Rows that stay as they are, because of what is in them. */
-  kept: readonly StoredRow[];
-  /** Also makes up for sums that are missing. */
-  upsertEverySum: boolean;
+  /** Rows that the batch leaves as they are. They must still have the version that this was decided by. */
+  kept: readonly KeptRow[];
+}
+
+export interface KeptRow {
+  userId: string;
+  fileId: string;
+  row: StoredRow;
+}
+
+export interface WriteOptions {
+  lockTimeoutMs: number;
+  /** Whether the caller has begun the transaction, and holds its locks. */
+  isBegun: boolean;
 }
 
 export interface Written {
+  /** The new version of every row that the batch wrote. */
   version: number;
-  /** Of the rows that are new, in the order of the changes. */
-  newIds: number[];
-  /** When the statement began by the database's clock, in seconds since 1970. */
+  /** When `begin_batch` started, by the database's clock, in seconds since 1970. */
   databaseSeconds: number;
 }
 
-const PARAMETERS = 52;
+/** SQLSTATE of `begin_batch`: others hold the locks of the batch. */
+export const LOCKS_TAKEN = "PH001";
+/** SQLSTATE of `begin_batch` and `expect_rows`: a catalogue or a row has another version than the batch was decided by. */
+export const CHANGED_SINCE = "PH002";
 
-export const WRITE_STATEMENT = `
-SELECT new_version AS version, new_ids AS "newIds", database_clock AS "databaseSeconds"
-FROM write_beats(${Array.from({ length: PARAMETERS }, (_, i) => `$${i + 1}`).join(", ")})`;
+type Changes = readonly RowChange[];
+interface Column {
+  name: string;
+  type: string;
+  toValues(changes: Changes): string | Buffer;
+}
+type Pick<T> = (change: RowChange) => T;
 
-/** @throws the error of PostgreSQL; PH001 and PH002 are told in the migration */
-export async function writeBatch(client: PoolClient, batch: BatchWrite): Promise<Written> {
-  const { rows } = await client.query<Omit<Written, "newIds"> & { newIds: number[] | null }>({
-    name: "write-batch",
-    text: WRITE_STATEMENT,
-    values: toParameters(batch),
-  });
-  const [row] = rows;
-  if (row === undefined) throw new Error("write_beats returned no row; it always returns one");
-  return { ...row, newIds: row.newIds ?? [] };
+const text = (name: string, pick: Pick<string | null>): Column => ({
+  name,
+  type: "text",
+  toValues: (changes) => toTextArray(changes.map(pick)),
+});
+const bool = (name: string, pick: Pick<boolean>): Column => ({
+  name,
+  type: "bool",
+  toValues: (changes) => toPlainArray(changes.map(pick)),
+});
+const int4 = (name: string, pick: Pick<number | null>): Column => ({
+  name,
+  type: "int4",
+  toValues: (changes) => toInt4Array(changes, pick),
+});
+const int8 = (name: string, pick: Pick<number | null>): Column => ({
+  name,
+  type: "int8",
+  toValues: (changes) => toInt8Array(changes, pick),
+});
+const seconds = (name: string, pick: Pick<number | null>): Column => ({
+  name,
+  type: "float8",
+  toValues: (changes) => toFloat8Array(changes, pick),
+});
+
+const KEY = [text("user_id", ({ userId }) => userId), text("file_id", ({ file }) => file.fileId)];
+/** The version of the row that the change was decided by; null if there was no row. */
+const BASE = int8("base_version", ({ old }) => old?.version ?? null);
+const SEEN = seconds("last_watched", ({ next: { lastWatchedUs } }) =>
+  lastWatchedUs === null ? null : lastWatchedUs / 1_000_000,
+);
+
+/** What every change writes. */
+const PLACE = [
+  int4("position_ms", ({ next }) => next.positionMs),
+  int4("watched_ms", ({ next }) => next.watchedMs),
+  int8("watch_time_ms", ({ next }) => next.watchTimeMs),
+  SEEN,
+  int8("position_seq", ({ next }) => next.positionSeq),
+  int8("writer_seq", ({ next }) => next.writerSeq),
+  BASE,
+];
+
+/** A row that goes on: these few columns change, and at most one range is added. */
+const GOING_ON: Column[] = [
+  ...KEY,
+  ...PLACE,
+  int4("from_ms", ({ added }) => added?.[0] ?? null),
+  int4("to_ms", ({ added }) => added?.[1] ?? null),
+];
+
+/** Every other row: new, or changed in more than its place. */
+const WHOLE: Column[] = [
+  ...KEY,
+  ...PLACE,
+  text("lesson_id", ({ file }) => file.lessonId),
+  text("course_id", ({ file }) => file.courseId),
+  { ...text("watched", ({ next }) => toMultirange(next.watched)), type: "int4multirange" },
+  int4("reported_bp", ({ next }) => next.reportedBp),
+  bool("completed", ({ next }) => next.completed),
+  text("completion_source", ({ next }) => next.completionSource),
+  text("position_session", ({ next }) => next.positionSession),
+  text("writer_session", ({ next }) => next.writerSession),
+  int4("duration_ms", ({ next }) => next.durationMs),
+  bool("counted", ({ next }) => next.counted),
+];
+
+/** `begin_batch` draws it, under the locks. A batch has every row once, so one version is enough for all of them. */
+const VERSION = "(SELECT current_setting('playhead.version')::bigint)";
+const NOW = "(SELECT clock_timestamp() AS at OFFSET 0) AS clock";
+const toSource = (columns: Column[]) =>
+  `unnest(${columns.map(({ type }, i) => `$${i + 1}::${type}[]`).join(", ")}) AS b (${columns.map(({ name }) => name).join(", ")})`;
+const toExpression = ({ name }: Column) => (name === SEEN.name ? `to_timestamp(b.${name})` : `b.${name}`);
+const isOf = (columns: Column[]) => (column: Column) => columns.includes(column);
+
+/**
+ * Finds each row by one look-up and writes it by its place (ctid). A join would be planned once a connection, perhaps
+ * for an empty table, and kept for a large one. OFFSET 0 keeps the planner from turning the look-up into a join.
+ */
+const UPDATE = `
+UPDATE user_progress AS t SET
+  ${PLACE.map((column) => `${column.name} = ${toExpression(column)}`).join(", ")},
+  watched = CASE WHEN b.from_ms IS NULL THEN t.watched ELSE t.watched + int4multirange(int4range(b.from_ms, b.to_ms)) END,
+  version = ${VERSION}, updated_at = b.at, beat_at = b.at
+FROM (
+  SELECT b.*, p.place, clock.at FROM ${toSource(GOING_ON)}
+  CROSS JOIN LATERAL (
+    SELECT p.ctid AS place FROM user_progress AS p WHERE p.user_id = b.user_id AND p.file_id = b.file_id OFFSET 0
+  ) AS p
+  CROSS JOIN ${NOW} OFFSET 0
+) AS b
+WHERE t.ctid = b.place AND t.version = b.base_version`;
+
+const UPSERT = `
+INSERT INTO user_progress AS t (${WHOLE.map(({ name }) => name).join(", ")}, version, updated_at, beat_at)
+SELECT ${WHOLE.map(toExpression).join(", ")}, ${VERSION}, clock.at, clock.at FROM ${toSource(WHOLE)} CROSS JOIN ${NOW}
+ON CONFLICT (user_id, file_id) DO UPDATE SET
+  ${[...WHOLE.filter((column) => !isOf(KEY)(column)).map(({ name }) => name), "version", "updated_at", "beat_at"]
+    .filter((name) => name !== "course_id")
+    .map((name) => `${name} = excluded.${name}`)
+    .join(", ")}
+WHERE t.version = excluded.base_version`;
+
+/** Fails the transaction unless the statement wrote every row it was given. */
+const expectAll = (statement: string, columns: Column[]) =>
+  `WITH written AS (${statement} RETURNING 1) SELECT expect_rows((SELECT count(*) FROM written), $${columns.length + 1})`;
+const UPDATE_ALL = expectAll(UPDATE, GOING_ON);
+const UPSERT_ALL = expectAll(UPSERT, WHOLE);
+
+const BEGIN_BATCH = `
+SELECT version, database_seconds AS "databaseSeconds" FROM begin_batch($1, $2, $3, $4, $5, $6, $7)`;
+const NEW_USERS = "INSERT INTO users (id) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING";
+
+type Values = (string | Buffer | number)[];
+
+/** Resolves after COMMIT. @throws the error of the first statement that failed: LOCKS_TAKEN, CHANGED_SINCE, or PostgreSQL's own */
+export async function writeBatch(client: PoolClient, batch: BatchWrite, options: WriteOptions): Promise<Written> {
+  const sent: Promise<unknown>[] = [];
+  const send = <T extends object>(name: string, sql: string, values: Values) => {
+    const answer = client.query<T>({ name, text: sql, values });
+    sent.push(answer);
+    return answer;
+  };
+  if (!options.isBegun) sent.push(client.query("BEGIN"));
+  const begun = send<Written>("begin-batch", BEGIN_BATCH, toBeginning(batch, options.lockTimeoutMs));
+  const goingOn = batch.changes.filter(isGoingOn);
+  const others = batch.changes.length === goingOn.length ? [] : batch.changes.filter((change) => !isGoingOn(change));
+  const users = [...new Set(others.filter(({ old }) => old === null).map(({ userId }) => userId))].sort();
+  if (users.length > 0) send("new-users", NEW_USERS, [toTextArray(users)]);
+  if (goingOn.length > 0) send("update-rows", UPDATE_ALL, toValues(GOING_ON, goingOn));
+  if (others.length > 0) send("upsert-rows", UPSERT_ALL, toValues(WHOLE, others));
+  const activity = toActivity(others);
+  if (activity !== null) send("log-activity", "SELECT log_activity($1)", [activity]);
+  sent.push(client.query("COMMIT"));
+  // After a failure PostgreSQL refuses the rest of the transaction, and its COMMIT rolls back: the first error says why.
+  for (const answer of await Promise.allSettled(sent)) if (answer.status === "rejected") throw answer.reason;
+  return (await begun).rows[0] as Written;
 }
 
-function toParameters(batch: BatchWrite): (string | Buffer | null)[] {
-  const { lockTimeoutMs, users, courses, changes, kept, upsertEverySum } = batch;
-  const moved: RowChange[] = [];
-  const fresh: RowChange[] = [];
-  const others: RowChange[] = [];
-  for (const change of changes)
-    (change.old === null ? fresh : isMove(change, change.old) ? moved : others).push(change);
-  const rows = [...fresh, ...others];
-  const sums = sumUp(changes);
+function toBeginning({ users, courses, kept }: BatchWrite, lockTimeoutMs: number): Values {
   return [
     `${lockTimeoutMs}ms`,
     toTextArray(users),
     toTextArray([...courses.keys()]),
     toInt8Array([...courses.values()], (version) => version),
-    ...toMoveColumns(moved),
-    toInt8Array(kept, (row) => row.id),
-    toInt8Array(kept, (row) => row.version),
-    ...toRowColumns(rows),
-    isSameUsers(users, sums.lessons) ? null : toTextArray(sums.lessons.map((sum) => sum.userId)),
-    toTextArray(sums.lessons.map((sum) => sum.id)),
-    toTextArray(sums.lessons.map((sum) => sum.courseId)),
-    ...toDeltaColumns(sums.lessons),
-    ...(sums.courses === null
-      ? [null, null, null, null, null, null]
-      : [
-          toTextArray(sums.courses.map((sum) => sum.userId)),
-          toTextArray(sums.courses.map((sum) => sum.id)),
-          ...toDeltaColumns(sums.courses),
-        ]),
-    String(upsertEverySum),
-    toTextArray(toNotifications(changes)),
-    toActivity(changes),
+    toTextArray(kept.map(({ userId }) => userId)),
+    toTextArray(kept.map(({ fileId }) => fileId)),
+    toInt8Array(kept, ({ row }) => row.version),
   ];
 }
 
-/** As where every user has progress in one lesson. Then they are not sent twice. */
-function isSameUsers(users: readonly string[], sums: readonly Sum[]): boolean {
-  return sums.length === users.length && sums.every((sum, i) => sum.userId === users[i]);
+function toValues(columns: Column[], changes: Changes): Values {
+  return [...columns.map((column) => column.toValues(changes)), changes.length];
 }
 
-/** Rows that only go on, as most do, need but few columns. */
-function isMove({ next, hasOtherRanges }: RowChange, old: StoredRow): boolean {
+function isGoingOn({ old, next, hasOtherRanges, activities }: RowChange): boolean {
   return (
+    old !== null &&
     !hasOtherRanges &&
+    activities.length === 0 &&
     next.completed === old.completed &&
     next.completionSource === old.completionSource &&
     next.reportedBp === old.reportedBp &&
@@ -104,65 +224,9 @@ function isMove({ next, hasOtherRanges }: RowChange, old: StoredRow): boolean {
   );
 }
 
-function toMoveColumns(moved: readonly RowChange[]): Buffer[] {
-  return [
-    toInt8Array(moved, ({ next }) => next.id),
-    toInt8Array(moved, ({ next }) => next.version),
-    toInt4Array(moved, ({ next }) => next.positionMs),
-    toInt4Array(moved, ({ added }) => (added === null ? null : added[0])),
-    toInt4Array(moved, ({ added }) => (added === null ? null : added[1])),
-    toInt4Array(moved, ({ next }) => next.watchedMs),
-    toInt8Array(moved, ({ next }) => next.watchTimeMs),
-    toFloat8Array(moved, toSeen),
-    toInt8Array(moved, ({ next }) => next.positionSeq),
-    toInt8Array(moved, ({ next }) => next.writerSeq),
-  ];
-}
-
-/** Seconds since 1970; null where the row keeps what it has, to the last digit. */
-function toSeen({ old, next }: RowChange): number | null {
-  if (next.lastWatchedUs === null || next.lastWatchedUs === old?.lastWatchedUs) return null;
-  return next.lastWatchedUs / 1_000_000;
-}
-
-function toRowColumns(rows: readonly RowChange[]): (string | Buffer)[] {
-  return [
-    toInt8Array(rows, ({ old }) => old?.id ?? null),
-    toInt8Array(rows, ({ old }) => old?.version ?? null),
-    toTextArray(rows.map(({ userId }) => userId)),
-    toTextArray(rows.map(({ file }) => file.fileId)),
-    toTextArray(rows.map(({ file }) => file.lessonId)),
-    toTextArray(rows.map(({ file }) => file.courseId)),
-    toInt4Array(rows, ({ next }) => next.positionMs),
-    toTextArray(rows.map(({ next }) => toMultirange(next.watched))),
-    toInt4Array(rows, ({ next }) => next.watchedMs),
-    toInt8Array(rows, ({ next }) => next.watchTimeMs),
-    toInt4Array(rows, ({ next }) => next.reportedBp),
-    toPlainArray(rows.map(({ next }) => next.completed)),
-    toTextArray(rows.map(({ next }) => next.completionSource)),
-    toFloat8Array(rows, toSeen),
-    toTextArray(rows.map(({ next }) => next.positionSession)),
-    toInt8Array(rows, ({ next }) => next.positionSeq),
-    toTextArray(rows.map(({ next }) => next.writerSession)),
-    toInt8Array(rows, ({ next }) => next.writerSeq),
-    toInt4Array(rows, ({ next }) => next.durationMs),
-    toPlainArray(rows.map(({ next }) => next.counted)),
-  ];
-}
-
-function toDeltaColumns(sums: readonly Sum[]): Buffer[] {
-  return [
-    toInt4Array(sums, (sum) => sum.started),
-    toInt4Array(sums, (sum) => sum.completed),
-    toInt8Array(sums, (sum) => sum.contributionMs),
-    toInt8Array(sums, (sum) => sum.watchedMs),
-  ];
-}
-
-/** What goes into the activity log, as `log_activity` takes it; null where nothing does. */
-function toActivity(changes: readonly RowChange[]): string | null {
-  const active = changes.filter(({ activities }) => activities.length > 0);
-  const entries = active.flatMap(({ userId, file, next, activities }) =>
+/** The entries of the activity log, as the SQL function log_activity takes them; null if there are none. */
+function toActivity(changes: Changes): string | null {
+  const entries = changes.flatMap(({ userId, file, next, activities }) =>
     activities.map((activity) => ({
       user_id: userId,
       file_id: file.fileId,

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../../test/helpers/database.ts";
 import { recount } from "../../test/helpers/recount.ts";
 import { waitFor } from "../../test/helpers/wait-for.ts";
+import { CatalogueCache } from "../catalogue/catalogue-cache.ts";
 import { createCatalogueStore } from "../catalogue/catalogue-store.ts";
 import { createPool, type Pool } from "../db/pool.ts";
 import { createLogger } from "../logger.ts";
@@ -51,9 +52,18 @@ describe("writers side by side", () => {
     database = await createTestDatabase();
     const metrics = createMetrics();
     pools = Array.from({ length: WRITERS }, () =>
-      createPool({ connectionString: database.url, max: 1, queryTimeoutMs: 20_000, applicationName: "writer", logger }),
+      createPool({
+        connectionString: database.url,
+        max: 1,
+        queryTimeoutMs: 20_000,
+        applicationName: "writer",
+        logger,
+        options: { pipeline: true },
+      }),
     );
-    writers = pools.map((pool) => new ProgressWriter({ pool, metrics, logger }));
+    writers = pools.map(
+      (pool) => new ProgressWriter({ pool, catalogue: new CatalogueCache({ pool }), metrics, logger }),
+    );
     const catalogue = createCatalogueStore({ pool: database.pool });
     for (const course of ["a", "b", "gone"]) await catalogue.put(course, toTree(course, 100));
   });

@@ -48,7 +48,7 @@ export function createProgress({
   cache,
   readCopy,
 }: ProgressParts): Progress {
-  const writer = new ProgressWriter({ pool: database.writerPool, metrics, logger });
+  const writer = new ProgressWriter({ pool: database.writerPool, catalogue, metrics, logger });
   const buffers = Array.from(
     { length: config.WRITERS },
     () =>

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../../test/helpers/database.ts";
 import { recount } from "../../test/helpers/recount.ts";
+import { CatalogueCache } from "../catalogue/catalogue-cache.ts";
 import { createCatalogueStore } from "../catalogue/catalogue-store.ts";
 import { createPool, type Pool } from "../db/pool.ts";
 import { isTransient } from "../db/sqlstate.ts";
@@ -137,9 +138,18 @@ describe("exactness", () => {
     database = await createTestDatabase();
     const metrics = createMetrics();
     pools = Array.from({ length: CONNECTIONS }, () =>
-      createPool({ connectionString: database.url, max: 1, queryTimeoutMs: 20_000, applicationName: "writer", logger }),
+      createPool({
+        connectionString: database.url,
+        max: 1,
+        queryTimeoutMs: 20_000,
+        applicationName: "writer",
+        logger,
+        options: { pipeline: true },
+      }),
     );
-    writers = pools.map((pool) => new ProgressWriter({ pool, metrics, logger }));
+    writers = pools.map(
+      (pool) => new ProgressWriter({ pool, catalogue: new CatalogueCache({ pool }), metrics, logger }),
+    );
     operations = createProgressOperations({ pool: database.pool });
   });
   afterAll(async () => {

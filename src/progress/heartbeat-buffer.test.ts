@@ -4,7 +4,7 @@ import { createMetrics } from "../metrics/metrics.ts";
 import type { FileProgress } from "../protocol/progress.ts";
 import { HeartbeatBuffer, type HeartbeatBufferOptions } from "./heartbeat-buffer.ts";
 import { type Observation, type PendingBeat, rowKeyOf, toPendingBeat } from "./pending-beat.ts";
-import type { WriteResult } from "./progress-writer.ts";
+import type { WriteResult } from "./split-batch.ts";
 
 const AWAY = Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" });
 

@@ -2,7 +2,8 @@ import { AppError, toWireError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { keyOf, mergeInto, type PendingBeat, rowKeyOf } from "./pending-beat.ts";
-import { byRow, isWorthRetrying, type WriteResult } from "./progress-writer.ts";
+import { byRow, isWorthRetrying } from "./progress-writer.ts";
+import type { WriteResult } from "./split-batch.ts";
 
 /*
  * Holds heartbeats until they are durable: one entry per (user, file, epoch), later beats merged into it, every ack

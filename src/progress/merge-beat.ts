@@ -1,3 +1,4 @@
+import type { FileFacts } from "../catalogue/catalogue.ts";
 import type { FileProgress } from "../protocol/progress.ts";
 import { compareBytes, type PendingBeat } from "./pending-beat.ts";
 import { toWireProgress } from "./progress-rows.ts";
@@ -15,9 +16,8 @@ export const MAX_FRAGMENTS = 128;
 /** A return to a file after this long is logged as `resumed`. */
 const RESUMED_AFTER_US = 5 * 60 * 1_000_000;
 
-/** A row of user_progress. What follows from it is another, until that is written: see `settleRow`. */
+/** A row of user_progress. `mergeBeat` never changes it, but makes the next one. */
 export interface StoredRow {
-  id: number;
   version: number;
   lessonId: string;
   positionMs: number;
@@ -38,27 +38,14 @@ export interface StoredRow {
   /** The catalogue's facts that the contribution was counted with. */
   durationMs: number | null;
   counted: boolean;
-  contributionMs: number;
-}
-
-/** What the catalogue says of a file, and which catalogue says so. */
-export interface CatalogueFile {
-  fileId: string;
-  lessonId: string;
-  courseId: string;
-  durationMs: number | null;
-  counted: boolean;
-  completeAtMs: number | null;
-  endMs: number | null;
-  catalogueVersion: number;
 }
 
 export type Activity = "started" | "resumed" | "completed";
 
-/** What is to be written of a row; `id` and `version` of `next` are those of `old`, or 0, until it is written. */
+/** A row before and after a beat. `next` gets its version after COMMIT; until then it has that of `old`, or 0. */
 export interface RowChange {
   userId: string;
-  file: CatalogueFile;
+  file: FileFacts;
   old: StoredRow | null;
   next: StoredRow;
   /** The one range that the row gets more; null where it gets none, or where the ranges are to be written anew. */
@@ -82,7 +69,7 @@ export interface Observed {
   nowUs: number;
 }
 
-export function mergeBeat(old: StoredRow | null, file: CatalogueFile, beat: PendingBeat, observed: Observed): Merged {
+export function mergeBeat(old: StoredRow | null, file: FileFacts, beat: PendingBeat, observed: Observed): Merged {
   const resetAtUs = old?.resetAtUs ?? null;
   if (old !== null && isOutdated(old, beat, observed.atUs)) return { type: "kept", row: old, dropped: true };
   if (resetAtUs !== null && observed.oldestUs <= resetAtUs) return { type: "straddles" };
@@ -109,7 +96,6 @@ export function mergeBeat(old: StoredRow | null, file: CatalogueFile, beat: Pend
   }
   const isJoined = union !== null && union !== "shattered";
   const next: StoredRow = {
-    id: old === null ? 0 : old.id,
     version: old === null ? 0 : old.version,
     lessonId: file.lessonId,
     positionMs: newer ? Math.min(position.positionMs, file.durationMs ?? Number.POSITIVE_INFINITY) : old.positionMs,
@@ -132,9 +118,7 @@ export function mergeBeat(old: StoredRow | null, file: CatalogueFile, beat: Pend
     beatAtUs: observed.nowUs,
     durationMs: file.durationMs,
     counted: file.counted,
-    contributionMs: 0,
   };
-  next.contributionMs = contributionOf(next);
   const added = isJoined ? union.added : null;
   return {
     type: "changed",
@@ -148,37 +132,6 @@ export function mergeBeat(old: StoredRow | null, file: CatalogueFile, beat: Pend
       activities: activitiesOf(old, next),
     },
   };
-}
-
-/**
- * The row as it is after it was written: the one that is remembered, with what it became. It is kept because millions of
- * rows that live for one beat each are what a garbage collector is worst at.
- */
-export function settleRow({ old, next }: RowChange, written: { version: number; newId: number }): StoredRow {
-  next.version = written.version;
-  if (old === null) {
-    next.id = written.newId;
-    return next;
-  }
-  old.version = next.version;
-  old.lessonId = next.lessonId;
-  old.positionMs = next.positionMs;
-  old.watched = next.watched;
-  old.watchedMs = next.watchedMs;
-  old.watchTimeMs = next.watchTimeMs;
-  old.reportedBp = next.reportedBp;
-  old.completed = next.completed;
-  old.completionSource = next.completionSource;
-  old.lastWatchedUs = next.lastWatchedUs;
-  old.positionSession = next.positionSession;
-  old.positionSeq = next.positionSeq;
-  old.writerSession = next.writerSession;
-  old.writerSeq = next.writerSeq;
-  old.beatAtUs = next.beatAtUs;
-  old.durationMs = next.durationMs;
-  old.counted = next.counted;
-  old.contributionMs = next.contributionMs;
-  return old;
 }
 
 function isOutdated(row: StoredRow, beat: PendingBeat, observedUs: number): boolean {
@@ -215,21 +168,13 @@ function earnedMs(row: StoredRow | null, { claims, position }: PendingBeat, grow
 }
 
 /** Whether the row was counted by another catalogue. */
-export function isStale(row: StoredRow, file: CatalogueFile): boolean {
+export function isStale(row: StoredRow, file: FileFacts): boolean {
   return row.durationMs !== file.durationMs || row.counted !== file.counted || row.lessonId !== file.lessonId;
 }
 
 function sourceOf(completed: boolean, isOverThreshold: boolean): string | null {
   if (isOverThreshold) return "auto";
   return completed ? "reported" : null;
-}
-
-/** As the generated column of the same name (migration 0002) has it. */
-function contributionOf({ counted, durationMs, completed, watchedMs, reportedBp }: StoredRow): number {
-  if (!counted || durationMs === null) return 0;
-  if (completed) return durationMs;
-  const reportedMs = Math.floor((durationMs * reportedBp) / 10_000);
-  return Math.min(Math.max(watchedMs, reportedMs), Math.floor((durationMs * 999) / 1000));
 }
 
 const NO_ACTIVITY: readonly Activity[] = [];
@@ -247,7 +192,7 @@ function activitiesOf(old: StoredRow | null, next: StoredRow): readonly Activity
 }
 
 /** What the player is answered. */
-export function toAnswer(beat: PendingBeat, row: StoredRow, file: CatalogueFile): FileProgress {
+export function toAnswer(beat: PendingBeat, row: StoredRow, file: FileFacts): FileProgress {
   return toWireProgress(
     {
       userId: beat.userId,

@@ -1,66 +1,33 @@
+import type { CatalogueCache } from "../catalogue/catalogue-cache.ts";
 import type { Pool, PoolClient } from "../db/pool.ts";
-import { isConnectionError, isTransient, sqlStateOf } from "../db/sqlstate.ts";
-import { AppError } from "../errors.ts";
+import { isConnectionError, isRowLocked, isTransient, sqlStateOf } from "../db/sqlstate.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
-import type { FileProgress } from "../protocol/progress.ts";
-import { type DecidedBatch, decideBatch } from "./batch-decision.ts";
+import { type DecidedBatch, decideAnew, decideBatch } from "./batch-decision.ts";
 import { askTime } from "./batch-look-up.ts";
-import { writeBatch } from "./batch-write.ts";
+import { CHANGED_SINCE, LOCKS_TAKEN, type Written, writeBatch } from "./batch-write.ts";
 import { DatabaseClock } from "./database-clock.ts";
-import { settleRow, toAnswer } from "./merge-beat.ts";
+import { toAnswer } from "./merge-beat.ts";
 import { compareBytes, type PendingBeat, rowKeyOf } from "./pending-beat.ts";
 import { RowMemory } from "./row-memory.ts";
+import { type BatchOutcome, type EntryOutcome, type WriteResult, writeInParts } from "./split-batch.ts";
 
 /*
- * Makes batches durable. A batch is decided by what this process remembers of its rows, or else reads, and written by one
- * call that checks that all is still as it was: usually the only one that the database hears of it.
- *
- *   decided by memory ── written ──▶ COMMIT
- *           │ something is not as it was: nothing is written
- *           ▼
- *   locked, all read anew, decided again ── written ──▶ COMMIT
- *           │ somebody wrote by hand meanwhile
- *           ▼
- *   RowRaced: the buffer tries again
- *
- * A batch that fails for a reason of its own is split, so that one bad row cannot hold the others back.
+ * Makes batches durable. Usually a batch is decided from memory and written in one round trip. If PostgreSQL finds a row
+ * or a catalogue in another version, it writes nothing, and the batch is done once more: locks first, everything read
+ * under them, decided anew. Then only a statement by hand can still come between: the buffer tries the batch again.
  */
 
-/** What became of one entry of a batch. */
-export type WriteResult =
-  /** `dropped`: a reset came after it was observed; nothing was credited, and there is nothing to send again. */
-  | { type: "written"; progress: FileProgress; dropped: boolean }
-  /** The file left the catalogue, or moved to another course, after the entry was accepted. */
-  | { type: "unknown_file" }
-  | { type: "failed"; error: AppError };
-
-/** What was made of an entry: done with, or to be taken apart. */
-type Outcome = WriteResult | { type: "straddles" };
-
-/** Locks that others hold make a batch wait this long, then it is split around them. */
-const LOCK_TIMEOUT_MS = 2000;
-/** A batch whose locks were busy for so long is tried again course by course, without waiting. */
-const BUSY_LOCK_TIMEOUT_MS = 50;
-const SPLIT_INTO = 8;
-/** A row that somebody holds locked: worth another try by the client. */
-const LOCKED_RETRY_MS = 2000;
-
-const LOCK_NOT_AVAILABLE = "55P03";
-const QUERY_CANCELED = "57014";
-const FOREIGN_KEY_VIOLATION = "23503";
-
-/** Of `write_beats` (migration 0008). */
-const LOCKS_TAKEN = "PH001";
-const NOT_AS_DECIDED = "PH002";
-
-/** A row changed between the look at it and the write: somebody writes by hand. Another try sees it. */
-class RowRaced extends Error {}
+/** Somebody changed a row by hand between the look-up under the locks and the write. */
+class ChangedByHand extends Error {}
 
 export interface ProgressWriterParts {
+  /** Its connections must send without waiting for answers (`pipeline` of `pg`). */
   pool: Pool;
+  catalogue: CatalogueCache;
   metrics: Metrics;
   logger: Logger;
+  /** The monotonic clock, in ms. */
   now?: () => number;
 }
 
@@ -76,224 +43,137 @@ export class ProgressWriter {
   }
 
   /**
-   * Resolves after COMMIT, with one result an entry. The entries are of distinct rows.
-   * @throws what is transient: the whole may be tried again, writing twice changes nothing.
+   * Resolves after COMMIT, with one result for each entry. No two entries are of one row.
+   * @throws errors that may pass (`isWorthRetrying`): write the batch again then; writing it twice changes nothing
    */
   async write(entries: PendingBeat[]): Promise<WriteResult[]> {
+    const { metrics, logger } = this.#parts;
     const startedAt = this.#now();
-    const results = await this.#writeOrSplit(entries);
-    this.#parts.metrics.batchSize.observe(entries.length);
-    this.#parts.metrics.flushSeconds.observe((this.#now() - startedAt) / 1000);
+    const tryToWrite = (part: PendingBeat[], lockTimeoutMs: number) => this.#tryToWrite(part, lockTimeoutMs);
+    const results = await writeInParts({ tryToWrite, metrics, logger }, entries);
+    metrics.batchSize.observe(entries.length);
+    metrics.flushSeconds.observe((this.#now() - startedAt) / 1000);
     return results;
   }
 
-  async #writeOrSplit(entries: PendingBeat[]): Promise<WriteResult[]> {
-    try {
-      return await this.#writeParts(entries, await this.#writeOnce(entries, LOCK_TIMEOUT_MS));
-    } catch (error) {
-      if (error instanceof LocksBusy) return this.#writeByCourse(entries);
-      if (!shouldSplit(error)) throw error;
-      if (entries.length === 1) return [this.#toFailure(error, entries[0] as PendingBeat)];
-      this.#parts.metrics.flushRetries.inc({ sqlstate: sqlStateOf(error) ?? "none" });
-      const size = Math.ceil(entries.length / SPLIT_INTO);
-      const results: WriteResult[] = [];
-      for (let i = 0; i < entries.length; i += size) {
-        results.push(...(await this.#writeOrSplit(entries.slice(i, i + size))));
-      }
-      return results;
-    }
-  }
-
-  /** Beats that a reset parts were merged before it was known of: they are written one by one. */
-  async #writeParts(entries: PendingBeat[], outcomes: Outcome[]): Promise<WriteResult[]> {
-    const results: WriteResult[] = [];
-    for (const [i, outcome] of outcomes.entries()) {
-      let result = outcome.type === "straddles" ? null : outcome;
-      for (const part of result === null ? (entries[i] as PendingBeat).parts : []) {
-        [result = null] = await this.#writeOrSplit([part]);
-      }
-      results.push(result ?? { type: "unknown_file" });
-    }
-    return results;
-  }
-
-  /** One course's lock is held, by a change of it that takes its time: the others do not wait with it. */
-  async #writeByCourse(entries: PendingBeat[]): Promise<WriteResult[]> {
-    const results = new Map<PendingBeat, WriteResult>();
-    for (const courseId of new Set(entries.map((entry) => entry.courseId))) {
-      const group = entries.filter((entry) => entry.courseId === courseId);
-      const written = await this.#writeGroup(group).catch((error: unknown) => {
-        if (!(error instanceof LocksBusy)) throw error;
-        return group.map((): WriteResult => ({ type: "failed", error: courseBusy(error) }));
-      });
-      for (const [i, entry] of group.entries()) results.set(entry, written[i] as WriteResult);
-    }
-    return entries.map((entry) => results.get(entry) as WriteResult);
-  }
-
-  async #writeGroup(entries: PendingBeat[]): Promise<WriteResult[]> {
-    return this.#writeParts(entries, await this.#writeOnce(entries, BUSY_LOCK_TIMEOUT_MS));
-  }
-
-  #toFailure(error: unknown, entry: PendingBeat): WriteResult {
-    const state = sqlStateOf(error);
-    if (state === FOREIGN_KEY_VIOLATION) return { type: "unknown_file" };
-    if (state === LOCK_NOT_AVAILABLE || state === QUERY_CANCELED) {
-      const message = "The progress of this file is locked in the database; send it again later.";
-      return {
-        type: "failed",
-        error: new AppError("unavailable", message, { retryAfterMs: LOCKED_RETRY_MS, cause: error }),
-      };
-    }
-    this.#parts.logger.error(
-      { err: error, userId: entry.userId, fileId: entry.fileId },
-      "a heartbeat could not be written",
-    );
-    return {
-      type: "failed",
-      error: new AppError("internal", "This heartbeat could not be written.", { cause: error }),
-    };
-  }
-
-  async #writeOnce(entries: PendingBeat[], lockTimeoutMs: number): Promise<Outcome[]> {
+  async #tryToWrite(entries: PendingBeat[], lockTimeoutMs: number): Promise<BatchOutcome> {
     const client = await this.#parts.pool.connect();
     let broken: Error | undefined;
     try {
-      if (!this.#clock.isSet(this.#now())) {
-        const sentAt = this.#now();
-        this.#clock.sample(sentAt, await askTime(client));
-      }
-      return (
-        (await this.#writeRemembered(client, entries, lockTimeoutMs)) ??
-        (await this.#writeLocked(client, entries, lockTimeoutMs))
-      );
+      await this.#setClock(client);
+      const outcome = await this.#attempt(() => this.#writeRemembered(client, entries, lockTimeoutMs));
+      if (outcome.type !== "changed") return outcome;
+      const again = await this.#attempt(() => this.#writeAnew(client, entries, lockTimeoutMs));
+      if (again.type !== "changed") return again;
+      throw new ChangedByHand("a row changed between the look-up under the locks and the write");
     } catch (error) {
       if (isConnectionError(error)) broken = error as Error;
-      throw sqlStateOf(error) === LOCKS_TAKEN ? new LocksBusy("the batch's locks are taken", { cause: error }) : error;
+      throw error;
     } finally {
       client.release(broken);
     }
   }
 
-  /** One call, a transaction by itself. Null where something was not as it was decided by. */
-  async #writeRemembered(client: PoolClient, entries: PendingBeat[], lockTimeoutMs: number): Promise<Outcome[] | null> {
-    const batch = await this.#decide(client, entries);
+  /** @throws errors that may pass */
+  async #attempt(write: () => Promise<EntryOutcome[]>): Promise<BatchOutcome | { type: "changed" }> {
     try {
-      const written = await this.#writeDecided(client, batch, { lockTimeoutMs, upsertEverySum: false });
-      return this.#settle(batch, written);
+      return { type: "written", entries: await write() };
     } catch (error) {
-      if (sqlStateOf(error) === NOT_AS_DECIDED) return null;
+      const state = sqlStateOf(error);
+      if (state === CHANGED_SINCE) return { type: "changed" };
+      if (state === LOCKS_TAKEN) return { type: "locked" };
+      if (isOfTheBatch(error)) return { type: "failed", error };
       throw error;
     }
   }
 
-  /** Under the locks nobody but a stranger's hand changes what is read. */
-  async #writeLocked(client: PoolClient, entries: PendingBeat[], lockTimeoutMs: number): Promise<Outcome[]> {
-    const users = entries.map((entry) => entry.userId);
-    const courses = [...new Set(entries.map((entry) => entry.courseId))];
+  async #writeRemembered(client: PoolClient, entries: PendingBeat[], lockTimeoutMs: number): Promise<EntryOutcome[]> {
+    const batch = await decideBatch(this.#decisionParts(client), entries);
+    return this.#settle(batch, await this.#writeDecided(client, batch, { lockTimeoutMs, isBegun: false }));
+  }
+
+  async #writeAnew(client: PoolClient, entries: PendingBeat[], lockTimeoutMs: number): Promise<EntryOutcome[]> {
+    const before = entries.map((entry) => ({
+      row: this.#memory.row(rowKeyOf(entry)),
+      file: this.#parts.catalogue.peekFile(entry.fileId),
+    }));
+    for (const entry of entries) this.#memory.forgetRow(rowKeyOf(entry));
     await client.query("BEGIN");
+    let batch: DecidedBatch;
     try {
-      await takeLocks(client, [users, courses, `${lockTimeoutMs}ms`]);
-      const remembered = entries.map((entry) => ({
-        version: this.#memory.row(rowKeyOf(entry))?.version,
-        catalogueVersion: this.#memory.file(entry.fileId)?.catalogueVersion,
-      }));
-      for (const entry of entries) {
-        this.#memory.forgetFile(entry.fileId);
-        this.#memory.forgetRow(rowKeyOf(entry));
-      }
-      const batch = await this.#decide(client, entries);
-      const written = await this.#writeDecided(client, batch, { lockTimeoutMs, upsertEverySum: true });
-      await client.query("COMMIT");
-      for (const [i, decision] of batch.decisions.entries()) {
-        const { version, catalogueVersion } = remembered[i] ?? {};
-        if (decision.type !== "merged" || version === undefined) continue;
-        const found = decision.change === null ? decision.row : decision.change.old;
-        const isByCatalogue = decision.file.catalogueVersion !== catalogueVersion;
-        if (found?.version !== version && !isByCatalogue) this.#memory.setShared((entries[i] as PendingBeat).userId);
-      }
-      return this.#settle(batch, written);
+      const users = [...new Set(entries.map(({ userId }) => userId))];
+      const courses = [...new Set(entries.map(({ courseId }) => courseId))];
+      await client.query("SELECT lock_batch($1, $2, $3)", [`${lockTimeoutMs}ms`, users, courses]);
+      batch = await decideAnew(this.#decisionParts(client), entries);
     } catch (error) {
-      // Where that fails, it is what is thrown: the connection is of no use any more.
+      // A connection that is lost has no transaction to roll back. If ROLLBACK fails, that is the error to throw.
       if (!isConnectionError(error)) await client.query("ROLLBACK");
-      throw sqlStateOf(error) === NOT_AS_DECIDED
-        ? new RowRaced("a row changed between the look at it and the write", { cause: error })
-        : error;
+      throw error;
     }
+    const written = await this.#writeDecided(client, batch, { lockTimeoutMs, isBegun: true });
+    for (const [i, decision] of batch.decisions.entries()) {
+      const { row, file } = before[i] ?? {};
+      if (decision.type !== "merged" || !row || !file) continue;
+      const found = decision.change === null ? decision.row : decision.change.old;
+      const isByCatalogue = decision.file.catalogueVersion !== file.catalogueVersion;
+      if (found?.version !== row.version && !isByCatalogue) this.#memory.setShared((entries[i] as PendingBeat).userId);
+    }
+    return this.#settle(batch, written);
   }
 
-  #decide(client: PoolClient, entries: PendingBeat[]): Promise<DecidedBatch> {
-    return decideBatch({ client, memory: this.#memory, clock: this.#clock, now: this.#now() }, entries);
+  #decisionParts(client: PoolClient) {
+    const { catalogue } = this.#parts;
+    return { client, catalogue, memory: this.#memory, clock: this.#clock, now: this.#now() };
   }
 
-  /** The version of what was written; null where nothing was to be. */
+  async #setClock(client: PoolClient): Promise<void> {
+    const sentAt = this.#now();
+    if (!this.#clock.isSet(sentAt)) this.#clock.sample(sentAt, await askTime(client));
+  }
+
+  /** Null if the batch writes nothing and was decided by no row: then there is nothing to check either. */
   async #writeDecided(
     client: PoolClient,
     batch: DecidedBatch,
-    how: { lockTimeoutMs: number; upsertEverySum: boolean },
-  ): Promise<{ version: number; newIds: number[] } | null> {
-    if (batch.changes.length === 0 && batch.kept.length === 0) return null;
+    options: { lockTimeoutMs: number; isBegun: boolean },
+  ): Promise<Written | null> {
+    if (batch.changes.length === 0 && batch.kept.length === 0) {
+      if (options.isBegun) await client.query("COMMIT");
+      return null;
+    }
     const sentAt = this.#now();
-    const written = await writeBatch(client, { ...batch, ...how });
+    const written = await writeBatch(client, batch, options);
     this.#clock.sample(sentAt, written.databaseSeconds);
     return written;
   }
 
-  /** After COMMIT: remembers the rows, and answers. */
-  #settle(batch: DecidedBatch, written: { version: number; newIds: number[] } | null): Outcome[] {
-    let news = 0;
-    return batch.decisions.map((decision, i): Outcome => {
+  /** After COMMIT: remembers the rows and makes the answers. */
+  #settle(batch: DecidedBatch, written: Written | null): EntryOutcome[] {
+    return batch.decisions.map((decision, i): EntryOutcome => {
       if (decision.type !== "merged") return decision;
       const { row, file, change, dropped } = decision;
       const entry = batch.entries[i] as PendingBeat;
-      const key = batch.keys[i] as string;
-      if (change === null || written === null) this.#memory.setRow(entry.userId, key, row);
-      else {
-        const newId = change.old === null ? (written.newIds[news++] as number) : 0;
-        this.#memory.setRow(entry.userId, key, settleRow(change, { version: written.version, newId }));
-      }
+      if (change !== null && written !== null) row.version = written.version;
+      this.#memory.setRow(entry.userId, batch.keys[i] as string, row);
       if (dropped) this.#parts.metrics.droppedBeats.inc();
       return { type: "written", dropped, progress: toAnswer(entry, row, file) };
     });
   }
 }
 
-/** The locks of a batch were held by another for too long: no row of it is at fault. */
-class LocksBusy extends Error {}
-
-function courseBusy(cause: LocksBusy): AppError {
-  const message = "The course, or the progress of a learner in it, is being changed; send it again later.";
-  return new AppError("unavailable", message, { retryAfterMs: LOCKED_RETRY_MS, cause });
-}
-
-const LOCK_STATEMENT = "SELECT set_config('lock_timeout', $3, true), lock_writers('beats', $1::text[], $2::text[])";
-
-async function takeLocks(client: PoolClient, values: [users: string[], courses: string[], timeout: string]) {
-  try {
-    await client.query(LOCK_STATEMENT, values);
-  } catch (error) {
-    // Somebody changes a course, or another node writes these users: nothing in the batch is at fault.
-    throw sqlStateOf(error) === LOCK_NOT_AVAILABLE
-      ? new LocksBusy("the batch's locks are taken", { cause: error })
-      : error;
-  }
-}
-
-function shouldSplit(error: unknown): boolean {
-  if (error instanceof RowRaced) return false;
-  // A number of a row that no column takes.
+/** Whether PostgreSQL, or the writing of parameters, refused the batch for something in it. */
+function isOfTheBatch(error: unknown): boolean {
+  // A number that does not fit its column.
   if (error instanceof RangeError) return true;
-  const state = sqlStateOf(error);
-  if (state === LOCK_NOT_AVAILABLE || state === QUERY_CANCELED) return true;
-  return state !== undefined && !isTransient(error);
+  return isRowLocked(error) || (sqlStateOf(error) !== undefined && !isTransient(error));
 }
 
-/** Whether a failed `write` may be tried again as it is. */
+/** Whether a `write` that failed may succeed when the same batch is written again. */
 export function isWorthRetrying(error: unknown): boolean {
-  return error instanceof RowRaced || isTransient(error);
+  return error instanceof ChangedByHand || isTransient(error);
 }
 
-/** Orders entries as rows are locked everywhere: by user, then file. */
+/** Orders entries as rows are locked everywhere: by user, then by file. */
 export function byRow(a: PendingBeat, b: PendingBeat): number {
   return compareBytes(a.userId, b.userId) || compareBytes(a.fileId, b.fileId);
 }

@@ -1,32 +1,26 @@
-import type { CatalogueFile, StoredRow } from "./merge-beat.ts";
+import type { StoredRow } from "./merge-beat.ts";
 import { RecentMap } from "./recent-map.ts";
 
 /*
- * Rows as this process wrote or read them last, and what the catalogue said of their files: so that a player's next
- * heartbeat is decided without reading anything. Nothing here is believed: whatever is written on the strength of it is
- * written only where the database still has the same versions.
+ * The rows that this process wrote or read last, so that a player's next heartbeat is decided without reading. A
+ * remembered row may be outdated: PostgreSQL writes only where the row still has the same version.
  */
 
-/** At about half a KB a row and twice as many rows at the most: about 60 MB. */
+/** About half a KB a row and at most twice as many rows: about 60 MB. */
 const MAX_ROWS = 64_000;
-const MAX_FILES = 20_000;
-const MAX_COURSES = 10_000;
 const MAX_SHARED_USERS = 10_000;
-/** A user whom another process writes too is looked up every time for so long. */
+/** For so long every row of a user is read anew, after another process wrote one of them. */
 const SHARED_MS = 10 * 60 * 1000;
 
 export class RowMemory {
   readonly #rows = new RecentMap<string, StoredRow>(MAX_ROWS);
-  readonly #files = new RecentMap<string, CatalogueFile>(MAX_FILES);
-  /** By course the version of the catalogue that was read last. */
-  readonly #catalogues = new RecentMap<string, number>(MAX_COURSES);
   readonly #sharedUntil = new RecentMap<string, number>(MAX_SHARED_USERS);
 
   row(key: string): StoredRow | undefined {
     return this.#rows.get(key);
   }
 
-  /** After COMMIT. */
+  /** Call it after COMMIT only. Does nothing for a shared user. */
   setRow(userId: string, key: string, row: StoredRow): void {
     const sharedUntil = this.#sharedUntil.get(userId);
     if (sharedUntil === undefined || performance.now() > sharedUntil) this.#rows.set(key, row);
@@ -36,23 +30,8 @@ export class RowMemory {
     this.#rows.delete(key);
   }
 
-  /** Somebody else wrote the row since: a process that the user's other device is connected to, or an operation. */
+  /** Another writer changed a row of the user: another process with the user's other device, or an operation. */
   setShared(userId: string): void {
     this.#sharedUntil.set(userId, performance.now() + SHARED_MS);
-  }
-
-  /** Of the catalogue that was read of its course last: a file read of an earlier one is not told. */
-  file(fileId: string): CatalogueFile | undefined {
-    const file = this.#files.get(fileId);
-    return file !== undefined && this.#catalogues.get(file.courseId) === file.catalogueVersion ? file : undefined;
-  }
-
-  setFile(file: CatalogueFile): void {
-    this.#files.set(file.fileId, file);
-    this.#catalogues.set(file.courseId, file.catalogueVersion);
-  }
-
-  forgetFile(fileId: string): void {
-    this.#files.delete(fileId);
   }
 }

@@ -37,6 +37,8 @@ export async function createTestDatabase(
     queryTimeoutMs: 60_000,
     applicationName: "test",
     logger: createLogger({ level: "error" }),
+    // As the writer's pool has it.
+    options: { pipeline: true },
   });
   return {
     url,

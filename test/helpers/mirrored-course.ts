@@ -1,3 +1,4 @@
+import { CatalogueCache } from "../../src/catalogue/catalogue-cache.ts";
 import { createCatalogueStore } from "../../src/catalogue/catalogue-store.ts";
 import { createLogger } from "../../src/logger.ts";
 import { createMetrics } from "../../src/metrics/metrics.ts";
@@ -14,7 +15,12 @@ export async function createMirroredCourse(database: TestDatabase) {
   const { pool } = database;
   const logger = createLogger({ level: process.env.TEST_LOG ?? "silent" });
   await putCourses(database);
-  const writer = new ProgressWriter({ pool, metrics: createMetrics(), logger });
+  const writer = new ProgressWriter({
+    pool,
+    catalogue: new CatalogueCache({ pool }),
+    metrics: createMetrics(),
+    logger,
+  });
   const operations = createProgressOperations({ pool });
   let seq = 0;
   return {
