@@ -10,7 +10,7 @@ import type { FirebaseTokens, FirebaseTokensOptions } from "./firebase-tokens.ts
 import { createTokenVerifier } from "./token-kinds.ts";
 
 /** How Google is reached, where not as usual. */
-export type GoogleAccess = Partial<Pick<FirebaseTokensOptions, "httpAgent" | "credential">>;
+export type GoogleAccess = Partial<Pick<FirebaseTokensOptions, "keysUrl" | "httpAgent" | "credential">>;
 
 export interface IdentityParts {
   config: Config;
@@ -56,5 +56,5 @@ async function openFirebase({ config, google = {}, metrics, logger }: IdentityPa
   // Not waited for: where Google has no credentials for this machine, its libraries take seconds to say so.
   const findOne = () => google.credential ?? findCredential({ file, logger });
   const credential = config.FIREBASE_CHECK_REVOKED ? findOne() : Promise.resolve(null);
-  return createFirebaseTokens({ projectId, credential, httpAgent: google.httpAgent, metrics, logger });
+  return createFirebaseTokens({ ...google, projectId, credential, metrics, logger });
 }

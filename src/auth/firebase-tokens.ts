@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
 import type { Agent } from "node:https";
 import { type Credential, deleteApp, initializeApp } from "firebase-admin/app";
-import { type Auth, getAuth } from "firebase-admin/auth";
-import { decodeJwt, decodeProtectedHeader } from "jose";
+import { getAuth } from "firebase-admin/auth";
+import { errors, type JWTPayload, jwtVerify } from "jose";
 import { z } from "zod";
 import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
@@ -10,26 +10,29 @@ import type { Metrics } from "../metrics/metrics.ts";
 import { Id } from "../protocol/ids.ts";
 import { ROLES, type Role } from "../protocol/roles.ts";
 import type { VerifyToken } from "./caller.ts";
-import { CertificateAgent } from "./certificate-agent.ts";
-import { GoogleCertificates } from "./google-certificates.ts";
+import { GoogleKeys } from "./google-keys.ts";
 import { UserStandings } from "./user-standings.ts";
 
 /*
- * ID tokens of a Firebase project: firebase-admin checks signature, audience, issuer and end. Around it stands what it
- * leaves open: certificates that cannot be fetched are no bad token, clocks differ, an instant may lie in the future, and
- * a token may have been revoked. To be imported only where a project is configured: firebase-admin takes its time.
+ * ID tokens of a Firebase project. jose checks the signature, the issuer, the audience and the expiry; the schema
+ * below checks the other claims; firebase-admin asks whether the user's tokens were revoked. Import this file only
+ * if a project is configured: firebase-admin loads slowly.
+ * https://firebase.google.com/docs/auth/admin/verify-id-tokens#verify_id_tokens_using_a_third-party_jwt_library
  */
 
 const ISSUER = "https://securetoken.google.com/";
-/** Between Google's clock and this machine's, and between two machines' here. */
+const ALGORITHM = "RS256";
+/** How far Google's clock and the clocks of our servers may differ. */
 const CLOCK_SKEW_SECONDS = 60;
 const GET_ANOTHER = "get another from Firebase (`getIdToken(true)`)";
 
 export interface FirebaseTokensOptions {
   projectId: string;
-  /** Who may ask Firebase about its users; null where nobody may, and then revocation is not looked at. */
+  /** The right to ask Firebase about its users. Null: nobody has it, so revocation is not checked. */
   credential: Promise<Credential | null>;
-  /** How to reach Google, where not directly. */
+  /** Where Google's public keys are, if not at Google. */
+  keysUrl?: URL | undefined;
+  /** How firebase-admin reaches Google, if not directly. */
   httpAgent?: Agent | undefined;
   metrics: Pick<Metrics, "googleRequests">;
   logger: Logger;
@@ -40,110 +43,95 @@ export interface FirebaseTokens {
   stop(): Promise<void>;
 }
 
+/** Starts to fetch Google's public keys. Throws nothing: a failure shows when a token is verified. */
 export function createFirebaseTokens(options: FirebaseTokensOptions): FirebaseTokens {
-  const { projectId, httpAgent, metrics, logger } = options;
-  const certificates = new GoogleCertificates({ httpAgent, metrics, logger });
-  // Fetched ahead; a failure has been logged, and whoever comes first tries again.
-  certificates.load().catch(() => undefined);
-  const verifier = openApp({ projectId, httpAgent: new CertificateAgent(() => certificates.held) });
-  const directory = options.credential.then((credential) =>
-    credential === null ? null : openApp({ projectId, credential, ...(httpAgent === undefined ? {} : { httpAgent }) }),
+  const { projectId, keysUrl, metrics, logger } = options;
+  const keys = new GoogleKeys({ url: keysUrl, metrics, logger });
+  const revocation = options.credential.then((credential) =>
+    credential === null ? null : openRevocation(options, credential),
   );
-  const standings = directory.then((app) =>
-    app === null ? null : new UserStandings({ auth: app.auth, metrics, logger }),
-  );
-  // Whoever verifies hears of it.
-  standings.catch(() => undefined);
-  const Token = createTokenSchema(projectId);
+  // `verify` reports it.
+  revocation.catch(() => undefined);
+  const rules = {
+    algorithms: [ALGORITHM],
+    issuer: ISSUER + projectId,
+    audience: projectId,
+    requiredClaims: ["exp"],
+    clockTolerance: CLOCK_SKEW_SECONDS,
+  };
 
   return {
     async verify(token) {
-      const { sub, exp, auth_time, role } = readClaims(Token, token);
-      await certificates.load();
-      const isOver = await checkSignature(verifier.auth, token);
-      const endsAt = isOver ? exp + CLOCK_SKEW_SECONDS : exp;
-      if (endsAt <= nowSeconds()) {
-        throw new AppError("unauthenticated", `The token has expired; ${GET_ANOTHER}.`);
-      }
-      await (await standings)?.assertGood(sub, auth_time * 1000);
+      const { payload } = await jwtVerify(token, keys.find, rules).catch((error: unknown) => {
+        throw toAppError(error);
+      });
+      const { sub, exp, auth_time, role } = readClaims(payload);
+      await (await revocation)?.standings.assertGood(sub, auth_time * 1000);
+      // A token within the tolerance lives to the tolerance's end; otherwise its socket would close as it opens.
+      const endsAt = exp <= nowSeconds() ? exp + CLOCK_SKEW_SECONDS : exp;
       return { userId: sub, role: toRole(role), expiresAt: new Date(endsAt * 1000) };
     },
     async stop() {
-      await verifier.close();
-      await (await directory.catch(() => null))?.close();
+      await (await revocation.catch(() => null))?.close();
     },
   };
 }
 
-function openApp(options: Parameters<typeof initializeApp>[0]) {
-  // firebase-admin keeps all apps of a process under their names.
-  const app = initializeApp(options, `playhead-${randomUUID()}`);
-  return { auth: getAuth(app), close: () => deleteApp(app) };
+function openRevocation({ projectId, httpAgent, metrics, logger }: FirebaseTokensOptions, credential: Credential) {
+  const app = initializeApp(
+    { projectId, credential, ...(httpAgent === undefined ? {} : { httpAgent }) },
+    // firebase-admin keeps all apps of a process under their names.
+    `playhead-${randomUUID()}`,
+  );
+  return {
+    standings: new UserStandings({ auth: getAuth(app), metrics, logger }),
+    close: () => deleteApp(app),
+  };
 }
 
-/**
- * What the token has to say before firebase-admin looks at it. A `kid` and RS256 are asked for here, because
- * firebase-admin takes any token without a signature while FIREBASE_AUTH_EMULATOR_HOST is set.
- */
-function createTokenSchema(projectId: string) {
-  const Instant = z.number().min(0).max(8.64e12);
-  const Past = Instant.refine((seconds) => seconds <= nowSeconds() + CLOCK_SKEW_SECONDS, {
-    error: "in the future; compare this server's clock",
-  });
-  return z.object({
-    alg: z.literal("RS256", { error: "not RS256" }),
-    kid: z.string().min(1),
-    iss: z.literal(ISSUER + projectId, { error: "not this project's" }),
-    aud: z.literal(projectId, { error: "not this project's" }),
-    sub: Id,
-    exp: Instant,
-    iat: Past,
-    auth_time: Past,
-    // Users of tenants have ids of their own, which may be those of other users.
-    firebase: z.object({ tenant: z.undefined({ error: "not taken" }).optional() }).optional(),
-    role: z.unknown().optional(),
-  });
-}
+/** The largest instant that a `Date` holds, in seconds. */
+const Instant = z.number().min(0).max(8.64e12);
+const Past = Instant.refine((seconds) => seconds <= nowSeconds() + CLOCK_SKEW_SECONDS, {
+  error: "in the future; compare this server's clock",
+});
+const Claims = z.object({
+  /** jose would also take a list that contains the project. */
+  aud: z.string({ error: "not this project's alone" }),
+  sub: Id,
+  exp: Instant,
+  iat: Past,
+  auth_time: Past,
+  /** Users of tenants have their own ids, and these may equal the ids of other users. */
+  firebase: z.object({ tenant: z.undefined({ error: "not taken" }).optional() }).optional(),
+  role: z.unknown().optional(),
+});
 
-type TokenSchema = ReturnType<typeof createTokenSchema>;
-
-function readClaims(schema: TokenSchema, token: string): z.infer<TokenSchema> {
-  const result = schema.safeParse(decode(token));
+function readClaims(payload: JWTPayload): z.infer<typeof Claims> {
+  const result = Claims.safeParse(payload);
   if (result.success) return result.data;
   const [issue] = result.error.issues;
   throw new AppError("unauthenticated", `The token's \`${issue?.path.join(".")}\`: ${issue?.message}; ${GET_ANOTHER}.`);
 }
 
-function decode(token: string): object {
-  try {
-    const { alg, kid } = decodeProtectedHeader(token);
-    return { ...decodeJwt(token), alg, kid };
-  } catch (cause) {
-    throw new AppError("unauthenticated", `The token is malformed; ${GET_ANOTHER}.`, { cause });
-  }
-}
-
-/** A custom claim may be anything: what is no role gives the least. */
+/** A custom claim may be anything: a value that is no role gives the least rights. */
 function toRole(claim: unknown): Role {
   return ROLES.find((role) => role === claim) ?? "learner";
 }
 
-/**
- * Tells whether the token is past its end, which firebase-admin says only of one whose signature is right.
- * @throws AppError `unauthenticated`
- */
-async function checkSignature(auth: Auth, token: string): Promise<boolean> {
-  try {
-    await auth.verifyIdToken(token);
-    return false;
-  } catch (cause) {
-    const { code } = cause as { code?: unknown };
-    if (code === "auth/id-token-expired") return true;
-    if (code !== "auth/argument-error") throw cause;
-    throw new AppError("unauthenticated", `The token is not signed with one of Google's keys; ${GET_ANOTHER}.`, {
-      cause,
-    });
-  }
+/** Says what is wrong with the token, and never repeats any part of it. */
+function toAppError(cause: unknown): unknown {
+  if (!(cause instanceof errors.JOSEError)) return cause;
+  return new AppError("unauthenticated", `${explain(cause)}; ${GET_ANOTHER}.`, { cause });
+}
+
+function explain(error: errors.JOSEError): string {
+  if (error instanceof errors.JWTExpired) return "The token has expired";
+  if (error instanceof errors.JWTClaimValidationFailed)
+    return `The token's \`${error.claim}\` is missing or not this project's`;
+  if (error instanceof errors.JOSEAlgNotAllowed) return `The token's \`alg\` is not ${ALGORITHM}`;
+  if (error instanceof errors.JWSSignatureVerificationFailed || error instanceof errors.JWKSNoMatchingKey)
+    return "The token is not signed with one of Google's keys";
+  return "The token is malformed";
 }
 
 function nowSeconds(): number {

@@ -1,25 +1,28 @@
+import { setTimeout as pause } from "node:timers/promises";
 import type { Auth, UserRecord } from "firebase-admin/auth";
 import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
+import { withinTime } from "../within-time.ts";
 
 /*
- * Whether a user's tokens still count: Firebase knows since when (`tokensValidAfterTime` moves at every revocation), and
- * whether the user is disabled or gone. It is asked once a minute per user at the most, and then for all who wait at
- * once, a hundred in a request: after a restart everybody comes back within seconds.
+ * Whether Firebase still accepts a user's tokens: the user may be disabled or deleted, and each revocation moves
+ * `tokensValidAfterTime`. Firebase is asked once a minute per user at most. One request asks for up to a hundred
+ * users, because after a restart all users come back within seconds.
  */
 
 const GOOD_FOR_MS = 60_000;
 /**
- * How long the last answer stands while Firebase cannot be asked: an ID token's own lifetime, after which a revoked user
- * would be out without any check.
+ * How long an answer counts while Firebase cannot be asked. An ID token lives an hour, so a revoked user is out by
+ * then without any check.
  */
 const GRACE_MS = 3600 * 1000;
-/** How long a caller waits for the answer; Firebase's library would wait for 25 s, and try again. */
+/** How long a caller waits for the answer. Firebase's library waits for 25 s, and tries again. */
 const TIMEOUT_MS = 3000;
 const RETRY_MS = 10_000;
+/** How long a request waits for more users. */
 const GATHER_MS = 10;
-/** What one request takes. */
+/** Firebase's limit for one request. */
 const MAX_USERS = 100;
 /** Standings kept in one process, about 200 bytes each. */
 const MAX_KEPT = 100_000;
@@ -39,11 +42,12 @@ export interface UserStandingsParts {
 
 export class UserStandings {
   readonly #parts: UserStandingsParts;
-  /** In the order of their asking, so that the oldest are at the front. */
+  /** Ordered by `askedAtMs`: the oldest are at the front. */
   readonly #standings = new Map<string, Standing>();
   readonly #asking = new Map<string, Promise<void>>();
+  /** The request that still takes more users. */
   #gathering: { userIds: string[]; sent: Promise<void> } | null = null;
-  /** When to try again after a failure; 0 where the last request succeeded. */
+  /** When to try again after a failure; 0 if the last request succeeded. */
   #retryAtMs = 0;
 
   constructor(parts: UserStandingsParts) {
@@ -51,13 +55,13 @@ export class UserStandings {
   }
 
   /**
-   * Lets pass who signed in at `signedInAtMs` and is still welcome.
-   * @throws AppError `unauthenticated`; `unavailable` where that cannot be known
+   * Accepts a user whose sign-in at `signedInAtMs` still counts.
+   * @throws AppError `unauthenticated`; `unavailable` if Firebase cannot be asked
    */
   async assertGood(userId: string, signedInAtMs: number): Promise<void> {
     const { state, validSinceMs } = await this.#load(userId);
     if (state === "disabled") throw new AppError("unauthenticated", "The user is disabled.");
-    if (state === "deleted") throw new AppError("unauthenticated", "The user exists no more.");
+    if (state === "deleted") throw new AppError("unauthenticated", "The user no longer exists.");
     if (signedInAtMs < validSinceMs) {
       throw new AppError("unauthenticated", "The token was revoked; sign in again.");
     }
@@ -67,10 +71,10 @@ export class UserStandings {
     const known = this.#find(userId, GOOD_FOR_MS);
     if (known !== undefined) return known;
     const asked = Date.now() >= this.#retryAtMs ? this.#ask(userId) : this.#asking.get(userId);
-    // Firebase is known to be away: whoever was good lately waits no more to find that out again.
+    // While Firebase is known to be away, a user with an earlier answer does not wait to find that out again.
     const earlier = this.#find(userId, GRACE_MS);
     if (this.#retryAtMs !== 0 && earlier !== undefined) return earlier;
-    if (asked !== undefined && !(await settlesWithin(TIMEOUT_MS, asked))) this.#retryAtMs = Date.now() + RETRY_MS;
+    if (asked !== undefined) await this.#waitFor(asked);
     const standing = this.#find(userId, GRACE_MS);
     if (standing !== undefined) return standing;
     throw new AppError("unavailable", "Firebase cannot be asked whether the token was revoked; try again.", {
@@ -81,6 +85,13 @@ export class UserStandings {
   #find(userId: string, maxAgeMs: number): Standing | undefined {
     const standing = this.#standings.get(userId);
     return standing !== undefined && Date.now() - standing.askedAtMs < maxAgeMs ? standing : undefined;
+  }
+
+  /** Never rejects. An answer that takes too long counts as a failure. */
+  async #waitFor(asked: Promise<void>): Promise<void> {
+    await withinTime(asked, TIMEOUT_MS, () => new Error("Firebase did not answer in time")).catch(() => {
+      this.#retryAtMs = Date.now() + RETRY_MS;
+    });
   }
 
   /** Never rejects. */
@@ -95,7 +106,7 @@ export class UserStandings {
 
   #gather(): { userIds: string[]; sent: Promise<void> } {
     const userIds: string[] = [];
-    const sent = new Promise<void>((resolve) => setTimeout(resolve, GATHER_MS)).then(async () => {
+    const sent = pause(GATHER_MS).then(async () => {
       if (this.#gathering?.userIds === userIds) this.#gathering = null;
       await this.#request(userIds);
       for (const userId of userIds) this.#asking.delete(userId);
@@ -119,6 +130,7 @@ export class UserStandings {
     }
   }
 
+  /** Also forgets the oldest standings, if they are too old or too many. */
   #keep(userId: string, standing: Standing): void {
     this.#standings.delete(userId);
     this.#standings.set(userId, standing);
@@ -133,15 +145,4 @@ function toStanding(user: UserRecord | undefined): Pick<Standing, "state" | "val
   if (user === undefined) return { state: "deleted", validSinceMs: 0 };
   const validSinceMs = Date.parse(user.tokensValidAfterTime ?? "");
   return { state: user.disabled ? "disabled" : "active", validSinceMs: Number.isNaN(validSinceMs) ? 0 : validSinceMs };
-}
-
-/** Waits for a promise that never rejects, but no longer than this, and tells whether it settled. */
-async function settlesWithin(timeoutMs: number, promise: Promise<void>): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<false>((resolve) => {
-    timer = setTimeout(resolve, timeoutMs, false);
-  });
-  const settled = await Promise.race([promise.then(() => true), timeout]);
-  clearTimeout(timer);
-  return settled;
 }

@@ -40,7 +40,7 @@ function start(): Promise<TestServer> {
   return startServer({
     config,
     logger: createLogger({ level: config.LOG_LEVEL }),
-    google: { httpAgent: google.agent, credential: google.credential },
+    google: { keysUrl: google.keysUrl, httpAgent: google.agent, credential: google.credential },
   });
 }
 

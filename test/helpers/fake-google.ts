@@ -1,16 +1,15 @@
-import { generateKeyPairSync, type KeyObject } from "node:crypto";
+import { generateKeyPairSync, type JsonWebKey, type KeyObject } from "node:crypto";
 import { once } from "node:events";
-import type { IncomingMessage, ServerResponse } from "node:http";
-import { Agent, createServer } from "node:https";
-import type { AddressInfo } from "node:net";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { Agent } from "node:https";
+import { type AddressInfo, connect } from "node:net";
 import { text } from "node:stream/consumers";
 import type { Credential } from "firebase-admin/app";
-import { SignJWT } from "jose";
-import { createCertificate } from "./certificate.ts";
+import { CompactSign, SignJWT } from "jose";
 
 /*
- * What firebase-admin asks Google for, on this machine and over TLS: the certificates of ID tokens, and the users of
- * one project. `agent` leads there whatever host is asked for.
+ * Google on this machine, as far as ID tokens need it: the public keys at `keysUrl`, and the users of one project
+ * behind `agent`.
  */
 
 export const PROJECT_ID = "playhead-test";
@@ -22,68 +21,73 @@ export interface FakeUser {
   validSince?: number;
 }
 
+/** Sends the right answer, status 500, an answer of another form, or half an answer. */
 type Manner = "answers" | "fails" | "rambles" | "stalls";
 
 export class FakeGoogle {
-  /** How it meets those who ask: with what they want, with 500, with something else, or with half an answer. */
   manner: Manner = "answers";
   maxAgeSeconds = 3600;
-  /** Who is not in here does not exist. */
+  /** A user who is not in here does not exist. */
   readonly users = new Map<string, FakeUser>();
-  asked = { certificates: 0, users: [] as string[][] };
-  /** Key id → certificate, as it is published. */
-  certificates: Record<string, string> = {};
+  /** The requests so far. */
+  asked = { keys: 0, users: [] as string[][] };
+  /** The published keys by their ids. */
+  published: Record<string, JsonWebKey> = {};
   readonly credential: Promise<Credential> = Promise.resolve({
     getAccessToken: async () => ({ access_token: "a token for Google", expires_in: 3600 }),
   });
+  readonly keysUrl: URL;
   readonly agent: Agent;
-  readonly #keys = new Map<string, KeyObject>();
-  readonly #first: Record<string, string>;
-  readonly #server: ReturnType<typeof createServer>;
+  readonly #privateKeys = new Map<string, KeyObject>();
+  readonly #first: Record<string, JsonWebKey>;
+  readonly #server: Server;
 
   static async start(): Promise<FakeGoogle> {
-    const keys = generateKeyPairSync("rsa", { modulusLength: 2048 });
-    const certificate = createCertificate(keys, ["www.googleapis.com", "identitytoolkit.googleapis.com"]);
-    const server = createServer({
-      cert: certificate,
-      key: keys.privateKey.export({ type: "pkcs8", format: "pem" }),
-    }).listen(0, "127.0.0.1");
+    const server = createServer().listen(0, "127.0.0.1");
     await once(server, "listening");
-    return new FakeGoogle(server, certificate);
+    return new FakeGoogle(server);
   }
 
-  private constructor(server: ReturnType<typeof createServer>, ca: string) {
+  private constructor(server: Server) {
     this.#server = server;
     const { port } = server.address() as AddressInfo;
-    this.agent = new Agent({ ca, host: "127.0.0.1", port });
+    this.keysUrl = new URL(`http://127.0.0.1:${port}/keys`);
+    this.agent = new PlainAgent(port);
     server.on("request", (request: IncomingMessage, response: ServerResponse) => {
       this.#answer(request, response).catch((error: unknown) => response.destroy(error as Error));
     });
     this.addKey("key-1");
-    this.#first = { ...this.certificates };
+    this.#first = { ...this.published };
   }
 
-  /** As it was at the start. */
+  /** Brings back the state of the start. */
   reset(): void {
     this.manner = "answers";
     this.maxAgeSeconds = 3600;
     this.users.clear();
-    this.asked = { certificates: 0, users: [] };
-    this.certificates = { ...this.#first };
+    this.asked = { keys: 0, users: [] };
+    this.published = { ...this.#first };
   }
 
-  /** Makes a key and publishes its certificate. */
+  /** Makes a key and publishes it. */
   addKey(kid: string): void {
-    const keys = generateKeyPairSync("rsa", { modulusLength: 2048 });
-    this.#keys.set(kid, keys.privateKey);
-    this.certificates[kid] = createCertificate(keys, ["securetoken.system.gserviceaccount.com"]);
+    const { privateKey, publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+    this.#privateKeys.set(kid, privateKey);
+    this.published[kid] = { ...publicKey.export({ format: "jwk" }), kid, alg: "RS256", use: "sig" };
   }
 
-  /** An ID token as Firebase signs them; `claims` come on top, `undefined` takes one away. */
+  /** An ID token as Firebase signs them. `claims` replace the usual ones; `undefined` removes a claim. */
   sign(claims: Record<string, unknown> = {}, { kid = "key-1" } = {}): Promise<string> {
     return new SignJWT({ ...idClaims(), ...claims })
       .setProtectedHeader({ alg: "RS256", typ: "JWT", kid })
-      .sign(this.#keys.get(kid) as KeyObject);
+      .sign(this.#privateKeys.get(kid) as KeyObject);
+  }
+
+  /** A token with a right signature over any payload. */
+  signPayload(payload: string): Promise<string> {
+    return new CompactSign(new TextEncoder().encode(payload))
+      .setProtectedHeader({ alg: "RS256", kid: "key-1" })
+      .sign(this.#privateKeys.get("key-1") as KeyObject);
   }
 
   async stop(): Promise<void> {
@@ -95,9 +99,9 @@ export class FakeGoogle {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = await text(request);
-    const result = request.method === "GET" ? this.#giveCertificates() : this.#findUsers(body);
+    const result = request.url === this.keysUrl.pathname ? this.#giveKeys() : this.#findUsers(body);
     if (this.manner === "fails") {
-      // Not 503, which firebase-admin tries again for seconds.
+      // Not 503: firebase-admin repeats such a request for seconds.
       response.writeHead(500).end("away");
       return;
     }
@@ -106,12 +110,12 @@ export class FakeGoogle {
       "cache-control": `public, max-age=${this.maxAgeSeconds}, must-revalidate, no-transform`,
     });
     if (this.manner === "stalls") response.write("{");
-    else response.end(this.manner === "rambles" ? '{"key-1":"no certificate"}' : JSON.stringify(result));
+    else response.end(JSON.stringify(this.manner === "rambles" ? { keys: [{ kid: "key-1", kty: "RSA" }] } : result));
   }
 
-  #giveCertificates(): object {
-    this.asked.certificates += 1;
-    return this.certificates;
+  #giveKeys(): object {
+    this.asked.keys += 1;
+    return { keys: Object.values(this.published) };
   }
 
   #findUsers(body: string): object {
@@ -128,7 +132,21 @@ export class FakeGoogle {
   }
 }
 
-/** What an ID token of "alice" says who signed in a minute ago. */
+/** firebase-admin speaks HTTPS alone. This agent sends its requests to the fake without TLS, for any host. */
+class PlainAgent extends Agent {
+  readonly #port: number;
+
+  constructor(port: number) {
+    super();
+    this.#port = port;
+  }
+
+  override createConnection() {
+    return connect(this.#port, "127.0.0.1");
+  }
+}
+
+/** The claims of an ID token of "alice", who signed in a minute ago. */
 export function idClaims(): Record<string, unknown> {
   const now = Math.floor(Date.now() / 1000);
   return {
