@@ -20,7 +20,7 @@ export interface Accounts {
   register(account: Register): Promise<SignedIn>;
   /** `address` is the caller's, for counting failures. @throws AppError `unauthenticated`, `rate_limited` */
   login(credentials: Login, address: string): Promise<SignedIn>;
-  /** Ends the thread that hashes. */
+  /** Fails the sign-ins that still wait for their hash. */
   stop(): Promise<void>;
 }
 
