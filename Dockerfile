@@ -32,8 +32,8 @@ COPY bin bin
 COPY migrations migrations
 COPY --from=production /app/node_modules node_modules
 COPY --from=build /app/dist dist
-# A binary that is missing for this architecture shows here, not in production.
-RUN node --input-type=module --eval "await import('./dist/uws/uws.js')"
+# Fails the build, not production, if the binary of a package is missing for this architecture.
+RUN node --input-type=module --eval "await import('./dist/uws/uws.js'); await import('bcrypt')"
 USER node
 EXPOSE 8080
 STOPSIGNAL SIGTERM
