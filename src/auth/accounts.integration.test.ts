@@ -41,7 +41,7 @@ const failure = (promise: Promise<unknown>) =>
   );
 
 describe("registration", () => {
-  it("makes a learner and signs it in, whatever else the body asks for", async () => {
+  it("makes a learner and signs in, whatever role and id the body asks for", async () => {
     const account = newcomer({ role: "admin", id: "root", firstName: " Ada ", lastName: "Lovelace" });
     const { token, expiresAt, user } = await open().register(account);
     expect(user).toEqual({
@@ -65,7 +65,7 @@ describe("registration", () => {
     expect(JSON.stringify(row)).not.toContain(PASSWORD);
   });
 
-  it("refuses a taken username and a taken e-mail, also in other letters", async () => {
+  it("refuses a taken username and a taken e-mail address, also in capital letters", async () => {
     const accounts = open();
     const first = newcomer();
     await accounts.register(first);
@@ -83,7 +83,7 @@ describe("registration", () => {
     expect(await database.query("select 1 from users where username = $1", [account.username])).toHaveLength(1);
   });
 
-  it("refuses more passwords than may wait, and serves the rest", async () => {
+  it("refuses a registration past 50 that wait, and serves the others", async () => {
     const accounts = open();
     const outcomes = await Promise.all(Array.from({ length: 60 }, () => failure(accounts.register(newcomer()))));
     const refused = outcomes.filter((outcome) => outcome !== null);
@@ -93,7 +93,7 @@ describe("registration", () => {
 });
 
 describe("login", () => {
-  it("takes the username, the e-mail, and the e-mail as username, in any letters", async () => {
+  it("accepts the username, the e-mail address, and the address as username, also in capital letters", async () => {
     const accounts = open();
     const account = newcomer();
     const { user } = await accounts.register(account);
@@ -107,7 +107,7 @@ describe("login", () => {
     }
   });
 
-  it("takes a password however its letters were composed", async () => {
+  it("accepts a password whose letters are composed in another way", async () => {
     const accounts = open();
     const account = newcomer({ password: "cafe\u0301-au-lait" });
     await accounts.register(account);
@@ -115,7 +115,7 @@ describe("login", () => {
     await expect(accounts.login(login, "10.0.0.2")).resolves.toBeTruthy();
   });
 
-  it("gives the role that the database says", async () => {
+  it("gives the role that stands in the database", async () => {
     const accounts = open();
     const account = newcomer();
     const { user } = await accounts.register(account);
@@ -124,7 +124,7 @@ describe("login", () => {
     expect((await tokens.verify(token)).role).toBe("instructor");
   });
 
-  it("says the same of a wrong password, an unknown user, and one who has no password", async () => {
+  it("answers a wrong password, an unknown user and a user without a password alike", async () => {
     const accounts = open();
     const account = newcomer();
     await accounts.register(account);
@@ -137,7 +137,7 @@ describe("login", () => {
     expect(without?.message).toBe(wrong?.message);
   });
 
-  it("throttles one address that guesses at one account, also in parallel, and lets its owner in from elsewhere", async () => {
+  it("throttles an address that guesses at one account, also in parallel, and accepts the owner from another address", async () => {
     const accounts = open();
     const account = newcomer();
     await accounts.register(account);
@@ -155,7 +155,7 @@ describe("login", () => {
     await expect(accounts.login(right, "10.0.0.6")).resolves.toBeTruthy();
   });
 
-  it("forgets failures after a success", async () => {
+  it("forgets the failures of an address and account after a success", async () => {
     const accounts = open();
     const account = newcomer();
     await accounts.register(account);
@@ -169,7 +169,7 @@ describe("login", () => {
     }
   });
 
-  it("throttles one address that tries many accounts", async () => {
+  it("throttles an address that tries many accounts", async () => {
     const accounts = open();
     const codes: (string | undefined)[] = [];
     for (let i = 0; i < 110; i += 1) {
@@ -181,8 +181,8 @@ describe("login", () => {
   });
 });
 
-describe("the secret in the database", () => {
-  it("is one for all who start at once", async () => {
+describe("the secret of built-in tokens in the database", () => {
+  it("is the same for eight processes that start at once", async () => {
     const config = { embedded: false, PLAYHEAD_DATA_DIR: "/nowhere" };
     const secrets = await Promise.all(Array.from({ length: 8 }, () => loadAuthSecret({ config, pool: database.pool })));
     expect(new Set(secrets).size).toBe(1);

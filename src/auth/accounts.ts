@@ -5,20 +5,21 @@ import type { Login, Register, SignedIn, User } from "../protocol/account.ts";
 import type { Role } from "../protocol/roles.ts";
 import type { MintToken } from "./caller.ts";
 import { createLoginThrottle } from "./login-throttle.ts";
-import { createPasswordHash } from "./password-hash.ts";
+import { createPasswordHasher } from "./password-hasher.ts";
 
 /*
- * The built-in accounts: a name, an e-mail and a bcrypt hash in the table `users`. Whoever registers is a learner;
- * other roles are given in the database. A login says nothing of which part was wrong, nor by how long it takes.
+ * The built-in accounts: a name, an e-mail address and a bcrypt hash in the table `users`. A new account is a
+ * learner's; other roles are given in the database. A failed login does not tell whether the name or the password was
+ * wrong, neither by its message nor by the time that it takes.
  */
 
 const UNIQUE_VIOLATION = "23505";
 const COLUMNS = "id, username, email, password, first_name, last_name, role";
 
 export interface Accounts {
-  /** @throws AppError `conflict` where the username or e-mail is taken, `rate_limited` */
+  /** Makes a learner's account. @throws AppError `conflict` if the username or e-mail is taken; `rate_limited` */
   register(account: Register): Promise<SignedIn>;
-  /** `address` is the caller's, for counting failures. @throws AppError `unauthenticated`, `rate_limited` */
+  /** `address` is the network address under which failures are counted. @throws AppError `unauthenticated`, `rate_limited` */
   login(credentials: Login, address: string): Promise<SignedIn>;
   /** Fails the sign-ins that still wait for their hash. */
   stop(): Promise<void>;
@@ -38,17 +39,17 @@ export function createAccounts(
   { pool, mintToken }: { pool: pg.Pool; mintToken: MintToken },
   options: { bcryptCost?: number } = {},
 ): Accounts {
-  const passwords = createPasswordHash(options.bcryptCost === undefined ? {} : { cost: options.bcryptCost });
+  const passwords = createPasswordHasher(options.bcryptCost === undefined ? {} : { cost: options.bcryptCost });
   const throttle = createLoginThrottle();
-  let nobodysHash: Promise<string> | null = null;
+  let decoyHash: Promise<string> | null = null;
 
-  /** Somebody who is not there costs the same work as somebody whose password is wrong. */
-  function hashOfNobody(): Promise<string> {
-    nobodysHash ??= passwords.hash(randomUUID()).catch((error: unknown) => {
-      nobodysHash = null;
+  /** The hash for a login under an unknown name, so that it takes as long as a login with a wrong password. */
+  function loadDecoyHash(): Promise<string> {
+    decoyHash ??= passwords.hash(randomUUID()).catch((error: unknown) => {
+      decoyHash = null;
       throw error;
     });
-    return nobodysHash;
+    return decoyHash;
   }
 
   async function signIn(row: UserRow): Promise<SignedIn> {
@@ -77,7 +78,7 @@ export function createAccounts(
       const column = name.includes("@") ? "email" : "username";
       const { rows } = await pool.query<UserRow>(`select ${COLUMNS} from users where ${column} = $1`, [name]);
       const [row] = rows;
-      const matches = await passwords.matches(password, row?.password ?? (await hashOfNobody()));
+      const matches = await passwords.matches(password, row?.password ?? (await loadDecoyHash()));
       if (row?.password == null || !matches) {
         throw new AppError("unauthenticated", "The name or the password is wrong.");
       }

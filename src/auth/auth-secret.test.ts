@@ -18,7 +18,7 @@ const load = (dataDir = folder) =>
   loadAuthSecret({ config: { embedded: true, PLAYHEAD_DATA_DIR: dataDir }, pool: null });
 
 describe("the secret of built-in tokens", () => {
-  it("is AUTH_SECRET where that is set, and nothing is written", async () => {
+  it("is AUTH_SECRET if that is set, and nothing is written", async () => {
     const AUTH_SECRET = "x".repeat(32);
     expect(
       await loadAuthSecret({ config: { AUTH_SECRET, embedded: true, PLAYHEAD_DATA_DIR: folder }, pool: null }),
@@ -26,7 +26,7 @@ describe("the secret of built-in tokens", () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
-  it("is made once in the data folder, readable by its owner alone", async () => {
+  it("is made once, in a file of the data folder that its owner alone can read", async () => {
     const inside = join(folder, "not", "there", "yet");
     const secret = await load(inside);
     expect(secret.length).toBeGreaterThanOrEqual(64);
@@ -35,18 +35,18 @@ describe("the secret of built-in tokens", () => {
     expect(await readdir(inside)).toEqual(["auth-secret"]);
   });
 
-  it("is the same for twenty that start at once", async () => {
+  it("is the same for twenty processes that start at once", async () => {
     const secrets = await Promise.all(Array.from({ length: 20 }, () => load()));
     expect(new Set(secrets).size).toBe(1);
     expect(await readdir(folder)).toEqual(["auth-secret"]);
   });
 
-  it("refuses a file that was cut short, and says what to do", async () => {
+  it("refuses a file that was cut short, and says how to repair it", async () => {
     await writeFile(join(folder, "auth-secret"), "short\n");
     await expect(load()).rejects.toThrow(/auth-secret has 5 characters.*Delete it/);
   });
 
-  it("needs a database where nothing is embedded", async () => {
+  it("needs a database if PostgreSQL is not embedded", async () => {
     await expect(
       loadAuthSecret({ config: { embedded: false, PLAYHEAD_DATA_DIR: folder }, pool: null }),
     ).rejects.toThrow(/AUTH_SECRET/);

@@ -5,8 +5,8 @@ import type pg from "pg";
 import type { Config } from "../config.ts";
 
 /*
- * The secret that signs built-in tokens. All processes must agree on it, and two that start at once must not each
- * make their own: whoever creates it first, atomically, decides, and everybody reads what then stands there.
+ * The secret that signs built-in tokens. All processes share one. If several processes start at once, each tries to
+ * store a new secret in one atomic step, and all of them then read the secret that was stored first.
  */
 
 const FILE_NAME = "auth-secret";
@@ -17,11 +17,11 @@ const MIN_SECRET_CHARACTERS = 32;
 
 export interface AuthSecretSources {
   config: Pick<Config, "AUTH_SECRET" | "PLAYHEAD_DATA_DIR" | "embedded">;
-  /** Needed where neither AUTH_SECRET is set nor the embedded PostgreSQL runs; its migrations have been applied. */
+  /** A migrated database. Not needed if AUTH_SECRET is set or the embedded PostgreSQL runs. */
   pool: pg.Pool | null;
 }
 
-/** Reads the secret of built-in tokens: AUTH_SECRET, else the one kept in the data folder (embedded) or the database. */
+/** Reads AUTH_SECRET; without it, the secret in the data folder (embedded PostgreSQL) or the database, made if missing. */
 export async function loadAuthSecret({ config, pool }: AuthSecretSources): Promise<string> {
   if (config.AUTH_SECRET !== undefined) return config.AUTH_SECRET;
   if (config.embedded) return loadFromFolder(config.PLAYHEAD_DATA_DIR);
@@ -35,7 +35,7 @@ async function loadFromFolder(folder: string): Promise<string> {
   const kept = await readIfThere(path);
   if (kept !== null) return assertLongEnough(kept, path);
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  // Written beside and linked into place: the file is never there half written, and the first link wins.
+  // A link to a finished file: nobody reads half a secret, and of several links the first succeeds.
   const draft = `${path}.${randomUUID()}`;
   await writeFile(draft, `${makeSecret()}\n`, { mode: 0o600, flag: "wx" });
   try {

@@ -5,13 +5,12 @@ import { ROLES, type Role } from "../protocol/roles.ts";
 import type { MintToken, VerifyToken } from "./caller.ts";
 
 /*
- * Tokens of the built-in kind: JWTs signed with one secret that all nodes share. HS256 is the only algorithm
- * ever accepted, whatever a token's header asks for, and a token ends at its `exp` to the second: no skew,
- * because the clock that signs is the clock that checks.
+ * Built-in tokens: JWTs signed with one secret that all nodes share. HS256 is the only algorithm accepted, whatever a
+ * token's header says. A token ends at its `exp` to the second: Playhead signs it and checks it, so no clocks differ.
  */
 
 const ALGORITHM = "HS256";
-/** What these tokens say in `iss`. */
+/** The `iss` of built-in tokens. */
 export const BUILTIN_ISSUER = "playhead";
 const GET_ANOTHER = "sign in again, or mint one with `playhead token`";
 
@@ -20,7 +19,7 @@ export interface BuiltinTokens {
   verify: VerifyToken;
 }
 
-/** Mints and checks built-in tokens. `ttlSeconds` is how long a token lives unless the caller says otherwise. */
+/** Mints and checks built-in tokens. `ttlSeconds` is the lifetime of a token unless the caller of `mint` gives another. */
 export function createBuiltinTokens({ secret, ttlSeconds }: { secret: string; ttlSeconds: number }): BuiltinTokens {
   const key = new TextEncoder().encode(secret);
 
@@ -69,7 +68,7 @@ function isRole(value: unknown): value is Role {
   return ROLES.some((role) => role === value);
 }
 
-/** Says what was wrong with the token, and never repeats any of it. */
+/** Says what is wrong with the token, and never repeats any part of it. */
 function toAppError(cause: unknown): unknown {
   if (!(cause instanceof errors.JOSEError)) return cause;
   return new AppError("unauthenticated", `${explain(cause)}; ${GET_ANOTHER}.`, { cause });

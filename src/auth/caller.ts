@@ -1,8 +1,8 @@
 import type { Role } from "../protocol/roles.ts";
 
-/** Who is calling, as a verified token says it. */
+/** The user who is calling, as a verified token names them. */
 export interface Caller {
-  /** The token's subject; also `users.id`. */
+  /** The token's subject, equal to `users.id`. */
   userId: string;
   role: Role;
   /** When the token ends. */
@@ -10,16 +10,16 @@ export interface Caller {
 }
 
 /**
- * Checks a token and tells whose it is.
- * @throws AppError `unauthenticated` for a token that is expired, forged or malformed, `unavailable` where it cannot be checked now.
+ * Checks a token and names its user.
+ * @throws AppError `unauthenticated` if the token is expired, forged or malformed; `unavailable` if it cannot be checked now
  */
 export type VerifyToken = (token: string) => Promise<Caller>;
 
-/** A token and when it ends. */
+/** A new token and its end. */
 export interface MintedToken {
   token: string;
   expiresAt: Date;
 }
 
-/** Mints a token of the built-in kind. `ttlSeconds` falls back to the configured one. */
+/** Mints a built-in token. Without `ttlSeconds` it lives as long as the configuration says. */
 export type MintToken = (who: { userId: string; role: Role }, ttlSeconds?: number) => Promise<MintedToken>;

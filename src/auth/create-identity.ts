@@ -9,7 +9,7 @@ import type { MintToken, VerifyToken } from "./caller.ts";
 import type { FirebaseTokens, FirebaseTokensOptions } from "./firebase-tokens.ts";
 import { createTokenVerifier } from "./token-kinds.ts";
 
-/** How Google is reached, where not as usual. */
+/** How to reach Google, if not directly, and with which right. For tests. */
 export type GoogleAccess = Partial<Pick<FirebaseTokensOptions, "keysUrl" | "httpAgent" | "credential">>;
 
 export interface IdentityParts {
@@ -21,15 +21,15 @@ export interface IdentityParts {
 }
 
 export interface Identity {
-  /** Takes tokens of every kind that is configured. */
+  /** Accepts tokens of every configured kind. */
   verifyToken: VerifyToken;
   mintToken: MintToken;
-  /** Null where the built-in accounts are switched off. */
+  /** Null if the built-in accounts are switched off. */
   accounts: Accounts | null;
   stop(): Promise<void>;
 }
 
-/** Who is calling: built-in tokens and accounts, and Firebase's where a project is configured. */
+/** Opens all that tells who is calling: built-in tokens and accounts, and Firebase's tokens if a project is configured. */
 export async function createIdentity(parts: IdentityParts): Promise<Identity> {
   const { config, pool, metrics } = parts;
   const secret = await loadAuthSecret({ config, pool });
@@ -49,11 +49,11 @@ export async function createIdentity(parts: IdentityParts): Promise<Identity> {
 async function openFirebase({ config, google = {}, metrics, logger }: IdentityParts): Promise<FirebaseTokens | null> {
   const { FIREBASE_PROJECT_ID: projectId, GOOGLE_APPLICATION_CREDENTIALS: file } = config;
   if (projectId === undefined) return null;
-  // Loaded here: it takes its time, and most installations do without.
+  // Imported here, because firebase-admin loads slowly and most installations do without.
   const { createFirebaseTokens } = await import("./firebase-tokens.ts");
   const { assertCredentialFile, findCredential } = await import("./google-credential.ts");
   await assertCredentialFile(file);
-  // Not waited for: where Google has no credentials for this machine, its libraries take seconds to say so.
+  // Not awaited: if this machine has no Google credentials, Google's library takes seconds to say so.
   const findOne = () => google.credential ?? findCredential({ file, logger });
   const credential = config.FIREBASE_CHECK_REVOKED ? findOne() : Promise.resolve(null);
   return createFirebaseTokens({ ...google, projectId, credential, metrics, logger });

@@ -14,8 +14,8 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-describe("Google's credentials", () => {
-  it("that are named have to be there", async () => {
+describe("the search for Google credentials", () => {
+  it("refuses a named file that is missing or is not JSON", async () => {
     const file = join(folder, "key.json");
     await expect(assertCredentialFile(file)).rejects.toThrow(/GOOGLE_APPLICATION_CREDENTIALS.*key\.json/);
     await writeFile(file, "not JSON");
@@ -25,11 +25,11 @@ describe("Google's credentials", () => {
     await expect(assertCredentialFile(undefined)).resolves.toBeUndefined();
   });
 
-  it("that are nowhere are told of in one line of the log", async () => {
+  it("warns in one line of the log if there are none", async () => {
     vi.stubEnv("GOOGLE_APPLICATION_CREDENTIALS", undefined);
     vi.stubEnv("CLOUDSDK_CONFIG", folder);
     vi.stubEnv("HOME", folder);
-    vi.stubEnv("METADATA_SERVER_DETECTION", "none"); // no machine of Google's
+    vi.stubEnv("METADATA_SERVER_DETECTION", "none"); // as on a machine outside Google's cloud
     const lines: string[] = [];
     const logger = pino({ level: "warn" }, { write: (line: string) => void lines.push(line) });
     expect(await findCredential({ file: undefined, logger })).toBeNull();

@@ -2,15 +2,17 @@ import { readFile } from "node:fs/promises";
 import { applicationDefault, type Credential } from "firebase-admin/app";
 import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
+import { withinTime } from "../within-time.ts";
 
 /*
- * The credentials of this machine, as Google's libraries find them: the file that GOOGLE_APPLICATION_CREDENTIALS
- * names, what `gcloud auth application-default login` left, or Google's own machines'.
+ * This machine's Google credentials, as Google's libraries find them: the file that GOOGLE_APPLICATION_CREDENTIALS
+ * names, the file that `gcloud auth application-default login` wrote, or the service account of a machine at Google.
+ * https://cloud.google.com/docs/authentication/application-default-credentials
  */
 
 const SEARCH_MS = 10_000;
 
-/** @throws AppError `unavailable` where the file that is named cannot be read */
+/** @throws AppError `unavailable` if the file at `path` cannot be read as JSON */
 export async function assertCredentialFile(path: string | undefined): Promise<void> {
   if (path === undefined) return;
   try {
@@ -25,8 +27,8 @@ export async function assertCredentialFile(path: string | undefined): Promise<vo
 }
 
 /**
- * Finds the credentials; null, and a line in the log, where there are none. A file that is named stands, also while
- * Google is away; others are known only by asking for a first access token.
+ * Finds the credentials. Null, after a warning in the log, if there are none. A named `file` is not tried, so the server
+ * starts while Google is away; other credentials are found by asking for an access token.
  */
 export async function findCredential({
   file,
@@ -37,12 +39,8 @@ export async function findCredential({
 }): Promise<Credential | null> {
   const credential = applicationDefault();
   if (file !== undefined) return credential;
-  let timer: NodeJS.Timeout | undefined;
-  const tooLate = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error("nothing was found in time")), SEARCH_MS);
-  });
   try {
-    await Promise.race([credential.getAccessToken(), tooLate]);
+    await withinTime(credential.getAccessToken(), SEARCH_MS, () => new Error("no credentials were found in time"));
     return credential;
   } catch (error) {
     logger.warn(
@@ -50,7 +48,5 @@ export async function findCredential({
       "no Google credentials were found, so revoked tokens and disabled users of Firebase are not noticed before their tokens end; set GOOGLE_APPLICATION_CREDENTIALS",
     );
     return null;
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -2,9 +2,9 @@ import { RateLimiterMemory, RateLimiterRes } from "rate-limiter-flexible";
 import { AppError } from "../errors.ts";
 
 /*
- * Guessing passwords is slow: failed logins are counted per account and address together, so that a stranger cannot
- * lock somebody out; per account, so that many addresses cannot guess at one; and per address, so that one address
- * cannot try many accounts. Counted in this process: several nodes allow that many times as much.
+ * Failed logins are limited in three ways: per account and address together, so that a stranger cannot lock a user
+ * out; per account, so that many addresses cannot guess at one password; and per address, so that one address cannot
+ * try many accounts. Each process counts for itself: n processes allow n times as many failures.
  */
 
 const WINDOW_SECONDS = 15 * 60;
@@ -12,8 +12,8 @@ const FAILURES = { pair: 10, account: 100, address: 100 } as const;
 
 export interface LoginThrottle {
   /**
-   * Counts an attempt as failed, before the password is looked at: parallel guesses gain nothing.
-   * @returns what to call when it succeeded after all.
+   * Counts an attempt as failed before the password is checked, so that parallel guesses gain nothing.
+   * @returns a function that takes the failure back; call it if the password was right
    * @throws AppError `rate_limited`
    */
   attempt(account: string, address: string): Promise<() => Promise<void>>;
@@ -29,7 +29,7 @@ export function createLoginThrottle(): LoginThrottle {
   return {
     async attempt(account, address) {
       const pair = `${address} ${account}`;
-      // The narrowest first: who is refused by it does not use up the others.
+      // The narrowest first: an attempt that it refuses does not use up the others.
       await consume(limiters.pair, pair);
       await consume(limiters.address, address);
       await consume(limiters.account, account);

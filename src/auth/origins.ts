@@ -1,6 +1,6 @@
 /**
- * Whether a page of this origin may connect or call: one that is listed, or one of the server's own host (`host` is what
- * the client asked for). Who sends no Origin is not another site's page, and is judged by its token alone.
+ * Whether a page of this origin may connect or call: the origin is in `allowed`, or has the host that the request
+ * names (`host`). A client without an Origin is no page of another site: its token alone decides.
  */
 export function isAllowedOrigin(
   origin: string | undefined,

@@ -1,12 +1,12 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 
 /**
- * Whether the text is one of the secrets. How long that takes tells nothing of them: digests are equally long, and
- * all are compared every time.
+ * Whether `given` is one of the secrets. The time that this takes tells nothing about them: the digests have one
+ * length, and each is compared every time.
  */
 export function isOneOf(given: string, secrets: readonly string[]): boolean {
   const digest = toDigest(given);
-  // No `some`: it would stop at the first that fits.
+  // Not `some`, which would stop at the first match.
   return secrets.reduce((found, secret) => timingSafeEqual(digest, toDigest(secret)) || found, false);
 }
 

@@ -23,8 +23,8 @@ function signed(iss: string | undefined, secret = SECRET): Promise<string> {
   return token.setProtectedHeader({ alg: "HS256" }).sign(new TextEncoder().encode(secret));
 }
 
-describe("tokens of two kinds", () => {
-  it("go to the verifier of their issuer", async () => {
+describe("the verifier of built-in and Firebase tokens", () => {
+  it("hands a token to the verifier of its issuer", async () => {
     const { verify, firebase } = create();
     const { token } = await builtin.mint({ userId: "alice", role: "admin" });
     expect(await verify(token)).toMatchObject({ userId: "alice", role: "admin" });
@@ -33,7 +33,7 @@ describe("tokens of two kinds", () => {
     expect(firebase).toHaveBeenCalledTimes(1);
   });
 
-  it("are never built-in without the built-in issuer, whatever signed them", async () => {
+  it("never takes a token without the built-in issuer for a built-in one, even if it is signed with the secret", async () => {
     const { verify, firebase } = create(vi.fn(async () => Promise.reject(new AppError("unauthenticated", "no"))));
     for (const token of [await signed(GOOGLE), await signed(undefined), await signed("somebody")]) {
       await expect(verify(token)).rejects.toMatchObject({ code: "unauthenticated" });
@@ -41,7 +41,7 @@ describe("tokens of two kinds", () => {
     expect(firebase).toHaveBeenCalledTimes(3);
   });
 
-  it("that call themselves built-in have to be signed with the secret", async () => {
+  it("refuses a token that names the built-in issuer but is not signed with the secret", async () => {
     const { verify, firebase } = create();
     const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
     const claims = { iss: "playhead", sub: "mallory", role: "admin", exp: Math.floor(Date.now() / 1000) + 60 };
@@ -58,12 +58,12 @@ describe("tokens of two kinds", () => {
     expect(firebase).not.toHaveBeenCalled();
   });
 
-  it("are all built-in where no project is configured", async () => {
+  it("treats every token as built-in if no project is configured", async () => {
     const verify = createTokenVerifier({ builtin: builtin.verify, firebase: null, metrics: createMetrics() });
     await expect(verify(await signed(GOOGLE))).rejects.toMatchObject({ code: "unauthenticated" });
   });
 
-  it("are counted by kind and outcome", async () => {
+  it("counts tokens by kind and outcome", async () => {
     const { verify, metrics } = create(vi.fn(async () => Promise.reject(new AppError("unavailable", "away"))));
     await verify((await builtin.mint({ userId: "alice", role: "admin" })).token);
     await verify(await signed("playhead", "x".repeat(40))).catch(() => undefined);

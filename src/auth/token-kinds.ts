@@ -6,19 +6,19 @@ import type { VerifyToken } from "./caller.ts";
 
 export interface TokenKinds {
   builtin: VerifyToken;
-  /** Null where no Firebase project is configured. */
+  /** Null if no Firebase project is configured. */
   firebase: VerifyToken | null;
   metrics: Pick<Metrics, "tokenChecks">;
 }
 
 /**
- * Checks tokens of both kinds. The issuer that a token names picks the verifier and nothing else: each takes one
- * issuer and one algorithm, whatever else the token says.
+ * Checks tokens of both kinds, and counts the outcomes. The issuer that a token names chooses the verifier and nothing
+ * else: each verifier accepts its own issuer and algorithm alone.
  */
 export function createTokenVerifier({ builtin, firebase, metrics }: TokenKinds): VerifyToken {
   return async (token) => {
-    const kind = firebase !== null && !isBuiltin(token) ? "firebase" : "builtin";
-    const verify = kind === "firebase" && firebase !== null ? firebase : builtin;
+    const [kind, verify] =
+      firebase === null || isBuiltin(token) ? (["builtin", builtin] as const) : (["firebase", firebase] as const);
     try {
       const caller = await verify(token);
       metrics.tokenChecks.inc({ kind, outcome: "ok" });
@@ -34,7 +34,7 @@ function isBuiltin(token: string): boolean {
   try {
     return decodeJwt(token).iss === BUILTIN_ISSUER;
   } catch {
-    // Malformed: either verifier says so.
+    // Malformed: both verifiers refuse it.
     return true;
   }
 }

@@ -11,7 +11,7 @@ const COST = 11;
 const MAX_WAITING = 50;
 const RETRY_AFTER_MS = 5000;
 
-export interface PasswordHash {
+export interface PasswordHasher {
   /** @throws AppError `rate_limited` if too many passwords wait */
   hash(password: string): Promise<string>;
   /** @throws AppError `rate_limited` if too many passwords wait */
@@ -21,7 +21,7 @@ export interface PasswordHash {
 }
 
 /** `cost` is bcrypt's: each step doubles the work. */
-export function createPasswordHash({ cost = COST }: { cost?: number } = {}): PasswordHash {
+export function createPasswordHasher({ cost = COST }: { cost?: number } = {}): PasswordHasher {
   /** Passwords in the queue, and the one that is being hashed. */
   let waiting = 0;
   /** Settles after the last password in the queue; never rejects. */

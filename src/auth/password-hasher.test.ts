@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { createPasswordHash } from "./password-hash.ts";
+import { createPasswordHasher } from "./password-hasher.ts";
 
 /** A cost that tests can afford. */
 const cost = 4;
@@ -11,18 +11,18 @@ describe("password hashes", () => {
     ["$2b$", "café-au-lait", "$2b$04$3wacmeyYVJm5R0wVLkPxJug8DQ8HdXd/sz60GSC3IfF8jfFFcJ392"],
     ["$2b$", "x".repeat(72), "$2b$04$.4guZZTldno5k2tNl2HoNO9mCI.MlgE3MJK01KvB/sxOtUhP3M2Ia"],
   ])("matches a %s hash that bcryptjs made of %s", async (_, password, stored) => {
-    const passwords = createPasswordHash({ cost });
+    const passwords = createPasswordHasher({ cost });
     expect(await passwords.matches(password, stored)).toBe(true);
     expect(await passwords.matches(password.slice(1), stored)).toBe(false);
   });
 
   it("matches nothing with a stored text that is no hash", async () => {
-    expect(await createPasswordHash({ cost }).matches("password", "password")).toBe(false);
+    expect(await createPasswordHasher({ cost }).matches("password", "password")).toBe(false);
   });
 
   it("leaves the event loop free while it hashes", async () => {
     let isHashing = true;
-    const hashed = createPasswordHash({ cost: 10 })
+    const hashed = createPasswordHasher({ cost: 10 })
       .hash("password")
       .finally(() => {
         isHashing = false;
@@ -33,7 +33,7 @@ describe("password hashes", () => {
   });
 
   it("refuses a password past 50 that wait, and accepts one again when the queue has moved", async () => {
-    const passwords = createPasswordHash({ cost });
+    const passwords = createPasswordHasher({ cost });
     const first = passwords.hash("password 0");
     const rest = Array.from({ length: 49 }, (_, i) => passwords.hash(`password ${i + 1}`));
     await expect(passwords.hash("one too many")).rejects.toMatchObject({ code: "rate_limited", retryAfterMs: 5000 });
@@ -43,7 +43,7 @@ describe("password hashes", () => {
   });
 
   it("finishes the password that is being hashed at a stop, and fails those that wait", async () => {
-    const passwords = createPasswordHash({ cost });
+    const passwords = createPasswordHasher({ cost });
     const running = passwords.hash("running");
     const waiting = passwords.hash("waiting").catch((error: unknown) => error);
     await Promise.resolve(); // the first one has begun
