@@ -1,22 +1,24 @@
 /*
- * The network side of an encoder at node-media-server 4.4, which has no API for it: a session keeps its `net.Socket`
- * (RTMP), its request and response (HTTP-FLV), or its WebSocket in the response's place. Held means that nothing more
- * is read from the encoder, so that no media flows before somebody has said that it may.
+ * An encoder's connection to node-media-server 4.4, which has no API for it. A session keeps its `net.Socket` (RTMP),
+ * its request and response (HTTP-FLV), or its WebSocket in place of the response. While a connection is held, nothing
+ * is read from the encoder, so no media flows before Playhead has admitted it.
  */
 
 /** An encoder's connection. */
 export interface EncoderLink {
-  /** False as soon as either side has begun to close it. */
+  /** False as soon as one side has begun to close the connection. */
   readonly open: boolean;
+  /** Stops reading from the encoder. */
   hold(): void;
+  /** Reads on, and passes on the packets that were parsed meanwhile. */
   release(): void;
-  /** Ends it at once; what the encoder still sends is not read. */
+  /** Closes the connection at once. Data that the encoder still sends is not read. */
   cut(): void;
-  /** Once, when it is closed. */
+  /** Calls the listener once, when the connection is closed. */
   onClosed(listener: () => void): void;
 }
 
-/** What is used of a session of node-media-server. */
+/** The part of a node-media-server session that Playhead uses. */
 export interface NodeMediaSession {
   readonly id: string;
   /** `address:port` of the encoder. */
@@ -24,15 +26,15 @@ export interface NodeMediaSession {
   readonly protocol: string;
   readonly streamApp: string;
   readonly streamName: string;
-  /** `/app/name`; empty where node-media-server does not take the name. */
+  /** `/app/name`; empty if node-media-server does not accept the name. */
   readonly streamPath: string;
-  /** What follows the name: `name?a=b`. */
+  /** The query after the name: `name?a=b`. */
   readonly streamQuery: Readonly<Record<string, unknown>>;
   readonly inBytes: number;
   close(): void;
 }
 
-/** A media packet; its bytes are in a buffer that the parser uses again. */
+/** A media packet. The parser reuses the buffer of `data`. */
 interface Packet {
   data: Uint8Array;
 }
@@ -76,7 +78,7 @@ interface WebSocketSession extends NodeMediaSession {
 
 const WEBSOCKET_OPEN = 1;
 
-/** Null where it is no connection that this knows how to hold. */
+/** The connection of a session. Null if it is of a kind that cannot be held. */
 export function toEncoderLink(session: NodeMediaSession): EncoderLink | null {
   if (isRtmp(session)) return toRtmpLink(session);
   if (isWebSocket(session)) return toWebSocketLink(session);
@@ -100,31 +102,34 @@ function isFlv(session: NodeMediaSession): session is FlvSession {
 
 function toRtmpLink(session: RtmpSession): EncoderLink {
   const { socket, rtmp } = session;
-  let letGo = () => {};
+  let releasePackets = () => {};
   return {
     get open() {
       return !socket.destroyed && !socket.writableEnded;
     },
     hold() {
-      letGo = holdPackets(rtmp);
+      releasePackets = holdPackets(rtmp);
       socket.pause();
     },
     release() {
-      letGo();
+      releasePackets();
       socket.resume();
     },
     cut() {
-      // What is in the segment that is being parsed.
+      // Stops the rest of the segment that is being parsed.
       holdPackets(rtmp);
       session.close();
-      // A paused socket never hears that the encoder has closed its side.
+      // A paused socket does not notice that the encoder has closed its side.
       socket.destroySoon();
     },
     onClosed: (listener) => void socket.once("close", listener),
   };
 }
 
-/** An encoder need not wait before it sends: media in the same segment as its request is parsed after `pause()`. */
+/**
+ * Collects packets until the returned function passes them on. Needed beside `pause()`: media in the same segment as
+ * the encoder's request is still parsed after it.
+ */
 function holdPackets(rtmp: RtmpSession["rtmp"]): () => void {
   if (typeof rtmp?.onPacketCallback !== "function") return () => {};
   const pass = rtmp.onPacketCallback;
@@ -139,7 +144,7 @@ function holdPackets(rtmp: RtmpSession["rtmp"]): () => void {
   };
 }
 
-/** `close()` alone only ends the response, and node-media-server goes on reading the request. */
+/** `close()` only ends the response; node-media-server would still read the request. So `cut` destroys the socket. */
 function toFlvLink(session: FlvSession): EncoderLink {
   const { req, res } = session;
   return {
@@ -166,7 +171,7 @@ function toWebSocketLink(session: WebSocketSession): EncoderLink {
     release: () => res.resume(),
     cut() {
       session.close();
-      // It would wait 30 s for the encoder's goodbye, and read on.
+      // `close()` would wait 30 s for the encoder to close its side, and read meanwhile.
       res.terminate();
     },
     onClosed: (listener) => void res.once("close", listener),

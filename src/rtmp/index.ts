@@ -1,4 +1,4 @@
-/** The public face of `playhead/rtmp`: for media servers on Node that ask Playhead who may publish. */
+/** The exports of `playhead/rtmp`, for media servers on Node that ask Playhead who may publish. */
 export type { DropReason, Refusal, Stream, StreamFigures, StreamStatus } from "../protocol/stream.ts";
 export type { PublishSession } from "./publish-session.ts";
 export {

@@ -10,13 +10,13 @@ import { waitFor } from "../../test/helpers/wait-for.ts";
 
 const SECRET = "a secret of this media server";
 
-/** The session that was started last, past those that were there before. */
+/** Waits until more sessions than `before` have started. @returns the newest session */
 async function nextStarted(server: FakePublishServer, before: number): Promise<string> {
   await waitFor(() => server.count("stream:started") > before, { what: "the start" });
   return String(server.calls.findLast(({ event }) => event === "stream:started")?.payload.sessionId);
 }
 
-describe("a real node-media-server", () => {
+describe("the guard of a real node-media-server", () => {
   let server: FakePublishServer;
   let media: GuardedMediaServer;
   let keys = 0;
@@ -41,7 +41,7 @@ describe("a real node-media-server", () => {
     await server.stop();
   });
 
-  /** A key of this test's own: the name of a refused one is held for 30 s. */
+  /** A new key for each test: node-media-server holds the name of a refused encoder for 30 s. */
   function newKey(): string {
     keys += 1;
     const key = `right-key-${keys}`;
@@ -55,7 +55,7 @@ describe("a real node-media-server", () => {
     return encoder;
   }
 
-  /** The connection under which this key was asked about, the newest. */
+  /** The connection id of the newest question about this key. */
   function connectionOf(key: string): unknown {
     return server.calls.findLast(({ payload }) => payload.streamKey === key)?.payload.connectionId;
   }
@@ -66,7 +66,7 @@ describe("a real node-media-server", () => {
     return { encoder, sessionId: await nextStarted(server, before) };
   }
 
-  it("lets a right key publish, and tells of its start, its figures and its end", async () => {
+  it("lets an encoder with a right key publish, and reports its start, its figures and its end", async () => {
     const key = newKey();
     const { encoder, sessionId } = await publishLive(key);
     const asked = await server.heard("stream:validate", (payload) => payload.streamKey === key);
@@ -81,12 +81,12 @@ describe("a real node-media-server", () => {
     expect(payload.bitrateKbps).toBeGreaterThan(10);
     expect(payload.bitrateKbps).toBeLessThan(5000);
     expect(payload.viewers).toBe(0);
-    // A crash, and no goodbye: the end is told at once all the same, 30 s before donePublish.
+    // The encoder crashes: its end is reported at once, 30 s before donePublish.
     await encoder.kill();
     await server.heard("stream:ended", (end) => end.sessionId === sessionId);
   });
 
-  it("ends the encoder of a wrong key with an error, though postPublish comes for it", async () => {
+  it("refuses the encoder of a wrong key, though postPublish comes for it", async () => {
     const started = server.count("stream:started");
     const encoder = publish(`${media.rtmpUrl}/wrong-key`);
     const end = await encoder.exited;
@@ -97,7 +97,7 @@ describe("a real node-media-server", () => {
     expect(server.count("stream:started")).toBe(started);
   });
 
-  it("reads no media until the answer is there", async () => {
+  it("reads no media before the answer", async () => {
     const key = newKey();
     server.answer("stream:validate", () => null);
     const encoder = publish(`${media.rtmpUrl}/${key}`);
@@ -122,7 +122,7 @@ describe("a real node-media-server", () => {
     await reader.cancel();
   });
 
-  it("refuses when no answer comes", async () => {
+  it("refuses an encoder if no answer comes", async () => {
     server.answer("stream:validate", () => null);
     const encoder = publish(`${media.rtmpUrl}/${newKey()}`);
     expect((await encoder.exited).code).toBeGreaterThan(0);
@@ -137,7 +137,7 @@ describe("a real node-media-server", () => {
     await media.refused("revoked");
   });
 
-  it("refuses a second encoder of a live key, and nothing becomes of the first", async () => {
+  it("refuses a second encoder of a live key, and the first goes on", async () => {
     const key = newKey();
     const { encoder: first, sessionId } = await publishLive(key);
     server.keys.set(key, { refuse: "already_live" });
@@ -150,7 +150,7 @@ describe("a real node-media-server", () => {
     ).toEqual([]);
   });
 
-  it("gives back what was admitted and node-media-server refused: the path has its publisher", async () => {
+  it("ends an admitted session whose encoder node-media-server refuses because the path has a publisher", async () => {
     const key = newKey();
     const { encoder: first, sessionId } = await publishLive(key);
     const before = server.count("stream:started");
@@ -162,7 +162,7 @@ describe("a real node-media-server", () => {
     await first.sendsOn();
   });
 
-  it("takes an encoder back within the 30 s for which node-media-server holds the path of one that was lost", async () => {
+  it("admits a lost encoder again within the 30 s for which node-media-server holds its path", async () => {
     const key = newKey();
     const { encoder: first, sessionId: lost } = await publishLive(key);
     await first.kill();
@@ -174,11 +174,11 @@ describe("a real node-media-server", () => {
       server.calls.filter((call) => call.event === "stream:ended" && call.payload.sessionId === sessionId);
     expect(ends()).toEqual([]);
     const { payload } = await server.heard("stream:stats", (figures) => figures.sessionId === sessionId);
-    // What the first had sent is not counted again.
+    // The bytes of the first encoder are not counted again.
     expect(payload.bitrateKbps).toBeLessThan(5000);
   });
 
-  it("admits a key whose name a refused encoder holds", async () => {
+  it("admits an encoder though a refused one holds its name", async () => {
     const key = newKey();
     server.keys.set(key, { refuse: "disabled" });
     await publish(`${media.rtmpUrl}/${key}`).exited;
@@ -188,7 +188,7 @@ describe("a real node-media-server", () => {
     await encoder.sendsOn();
   });
 
-  it("does not ask about a name that node-media-server does not take", async () => {
+  it("does not ask about a name that node-media-server does not accept", async () => {
     const before = server.calls.length;
     await publish(`${media.rtmpUrl}/dot.name`).exited;
     await media.refused("no_key");
@@ -196,7 +196,7 @@ describe("a real node-media-server", () => {
     expect(media.running()).toBe(true);
   });
 
-  it("cuts an encoder from which nothing comes, since it could not come back otherwise", async () => {
+  it("cuts an encoder that sends nothing", async () => {
     const { encoder, sessionId } = await publishLive(newKey());
     await encoder.sendsOn();
     process.kill(encoder.pid, "SIGSTOP");
@@ -206,18 +206,18 @@ describe("a real node-media-server", () => {
     expect((await encoder.exited).code).toBeGreaterThan(0);
   });
 
-  describe("asked over HTTP", () => {
-    it("ends the encoder of a wrong key with an error", async () => {
+  describe("with encoders over HTTP-FLV", () => {
+    it("refuses the encoder of a wrong key", async () => {
       const encoder = publish(`${media.httpUrl}/wrong-flv-key.flv`);
       expect((await encoder.exited).code).toBeGreaterThan(0);
       await waitFor(() => connectionOf("wrong-flv-key"), { what: "the question" });
     });
 
-    it("closes the connection of one that sends on, and whose request would be read for ever", async () => {
+    it("closes the connection of a dropped encoder that sends an endless request", async () => {
       const before = server.count("stream:started");
       const agent = new Agent({ keepAlive: true });
       const encoder = request(`${media.httpUrl}/${newKey()}.flv`, { method: "POST", agent });
-      encoder.on("error", () => undefined); // the close says it all
+      encoder.on("error", () => undefined); // `close` is the event that counts
       // A header, and the beginning of a tag of 16 MB.
       encoder.write(Buffer.from("464c5601050000000900000000" + "12ffffff00000000000000", "hex"));
       const timer = setInterval(() => encoder.write("more of it"), 50);
@@ -228,7 +228,7 @@ describe("a real node-media-server", () => {
       clearInterval(timer);
     }, 20_000);
 
-    it("lets a right key publish, and tells of its end", async () => {
+    it("lets an encoder with a right key publish, and reports its end", async () => {
       const key = newKey();
       const encoder = publish(`${media.httpUrl}/${key}.flv`);
       const { payload } = await server.heard("stream:stats", (figures) => Number(figures.bitrateKbps) > 10);
@@ -246,21 +246,21 @@ describe("a real node-media-server", () => {
     });
   });
 
-  describe("asked over a WebSocket", () => {
+  describe("with encoders over a WebSocket", () => {
     const connect = (key: string) => {
       const ws = new WebSocket(`${media.httpUrl.replace("http", "ws")}/${key}.flv`, "publisher");
-      ws.on("error", () => undefined); // the close says it all
+      ws.on("error", () => undefined); // `close` is the event that counts
       const closed = new Promise((resolve) => ws.once("close", resolve));
       return { ws, closed };
     };
 
-    it("closes a wrong key's", async () => {
+    it("closes the connection of a wrong key", async () => {
       await connect("wrong-ws-key").closed;
       expect(connectionOf("wrong-ws-key")).toEqual(expect.any(String));
-      // Two goodbyes take 30 s, since nothing is read from it.
+      // An orderly close would take 30 s, because nothing is read from the encoder.
     }, 10_000);
 
-    it("keeps a right key's until it goes or is dropped", async () => {
+    it("keeps the connection of a right key until the encoder leaves or is dropped", async () => {
       const before = server.count("stream:started");
       const first = connect(newKey());
       const sessionId = await nextStarted(server, before);
@@ -272,7 +272,7 @@ describe("a real node-media-server", () => {
     });
   });
 
-  it("says no key in its refusals and problems", () => {
+  it("writes no key into its refusals and problems", () => {
     const lines = media.said().split("\n");
     const ours = lines.filter((line) => /^(refused|problem) /.test(line) || line.includes("Warning"));
     expect(ours.length).toBeGreaterThan(3);
@@ -280,7 +280,7 @@ describe("a real node-media-server", () => {
   });
 });
 
-describe("a node-media-server whose keys are apart from the names", () => {
+describe("a node-media-server with keys in the query", () => {
   let server: FakePublishServer;
   let media: GuardedMediaServer;
 
@@ -293,11 +293,11 @@ describe("a node-media-server whose keys are apart from the names", () => {
     await server.stop();
   });
 
-  it("asks about the key of the query, and a publisher without one is refused and no crash", async () => {
+  it("asks about the key in the query, and refuses a publisher without one", async () => {
     await startEncoder(`${media.rtmpUrl}/lecture`).exited;
     await media.refused("no_key");
     expect(server.calls).toEqual([]);
-    // The refused one holds the name; the same address resumes it.
+    // The refused encoder holds the name; another one from the same address may resume it.
     const encoder = startEncoder(`${media.rtmpUrl}/lecture?key=right-key`);
     const { payload } = await server.heard("stream:validate");
     expect(payload.streamKey).toBe("right-key");
@@ -307,7 +307,7 @@ describe("a node-media-server whose keys are apart from the names", () => {
     expect(media.said()).not.toContain("right-key");
   });
 
-  it("ends what is on when it is stopped", async () => {
+  it("ends the live sessions when it is stopped", async () => {
     const before = server.count("stream:started");
     const encoder = startEncoder(`${media.rtmpUrl}/seminar?key=right-key`);
     const sessionId = await nextStarted(server, before);

@@ -7,7 +7,7 @@ import { type Guard, type GuardOptions, guardNodeMediaServer, type NodeMediaSess
 import type { PublishSession } from "./publish-session.ts";
 import type { RtmpClient, ValidateRequest, Validation } from "./rtmp-client.ts";
 
-/** What a real one seldom does. */
+/* Against a fake node-media-server, for events that a real one seldom sends. */
 describe("the guard", () => {
   class FakeSocket extends EventEmitter {
     destroyed = false;
@@ -110,7 +110,7 @@ describe("the guard", () => {
     };
   }
 
-  /** Lets what waits for an answer go on. */
+  /** Answers the question, and waits until the guard has acted on the answer. */
   const settle = async (validation: Validation) => {
     answer(validation);
     await new Promise((resolve) => setImmediate(resolve));
@@ -128,12 +128,12 @@ describe("the guard", () => {
     ["::ffff:192.0.2.1:50000", "192.0.2.1"],
     ["2001:db8::1:50000", "2001:db8::1"],
     ["undefined:undefined", undefined],
-  ])("asks for %s as the address %s", (ip, clientIp) => {
+  ])("sends the address %s as %s", (ip, clientIp) => {
     prePublish(newSession({ ip }));
     expect(asked[0]?.clientIp).toBe(clientIp);
   });
 
-  it("holds back media that came with the request, and passes it on when it is admitted", async () => {
+  it("holds back media that came with the request, and passes it on when the encoder is admitted", async () => {
     const passed: string[] = [];
     const session = newSession({ rtmp: { onPacketCallback: ({ data }) => void passed.push(String(data)) } });
     const data = Buffer.from("media");
@@ -148,7 +148,7 @@ describe("the guard", () => {
     expect(session.socket.paused).toBe(false);
   });
 
-  it("lets no media of a refused encoder through", async () => {
+  it("passes on no media of a refused encoder", async () => {
     const passed: unknown[] = [];
     const session = newSession({ rtmp: { onPacketCallback: (packet) => void passed.push(packet) } });
     prePublish(session);
@@ -159,14 +159,14 @@ describe("the guard", () => {
     expect(session.socket.destroyed).toBe(true);
   });
 
-  it("cuts a connection that publishes a second time: its first key says nothing about another name", async () => {
+  it("cuts a connection that publishes a second time", async () => {
     const passed: unknown[] = [];
     const session = newSession({ rtmp: { onPacketCallback: (packet) => void passed.push(packet) } });
     const admitted = await admit(session);
     session.streamName = "another";
     prePublish(session);
     expect(session.socket.destroyed).toBe(true);
-    // What came with the second request is parsed all the same.
+    // node-media-server still parses the media that came with the second request.
     session.rtmp.onPacketCallback({ data: Buffer.from("media") });
     expect(passed).toEqual([]);
     expect(asked).toHaveLength(1);
@@ -174,7 +174,7 @@ describe("the guard", () => {
     expect(admitted.told).toEqual(["started", "ended: connection closed"]);
   });
 
-  it("gives back what was admitted for an encoder that had gone", async () => {
+  it("ends the session of an encoder that disconnected before the answer", async () => {
     const session = newSession();
     prePublish(session);
     session.socket.destroySoon();
@@ -183,14 +183,14 @@ describe("the guard", () => {
     expect(admitted.told).toEqual(["ended: closed by the media server"]);
   });
 
-  it("counts players, without the media server's own recordings and relays", async () => {
+  it("counts players, but not the recordings and relays of the media server", async () => {
     const subscribers = new Map(["192.0.2.5:1", "192.0.2.5:2", ""].map((ip, i) => [String(i), { ip }]));
     const admitted = await admit(newSession({ broadcast: { subscribers } } as never));
     clock.advance(1000);
     expect(admitted.figures).toEqual([{ bitrateKbps: 0, viewers: 2 }]);
   });
 
-  it("measures kilobits per second of each interval, and of no byte twice", async () => {
+  it("measures the bitrate of each interval, and counts no byte twice", async () => {
     const session = newSession({ inBytes: 1_000_000 });
     const admitted = await admit(session);
     session.inBytes += 125_000;
@@ -203,9 +203,9 @@ describe("the guard", () => {
   });
 
   it.each([
-    ["after 30 s", undefined, 30_000],
-    ["when it is told", 5000, 5000],
-  ])("cuts a silent encoder %s", async (_, silenceTimeoutMs, afterMs) => {
+    ["30 s by default", undefined, 30_000],
+    ["the silence timeout", 5000, 5000],
+  ])("cuts a silent encoder after %s", async (_, silenceTimeoutMs, afterMs) => {
     guardWith(silenceTimeoutMs === undefined ? {} : { silenceTimeoutMs });
     const session = newSession();
     const admitted = await admit(session);
@@ -217,7 +217,7 @@ describe("the guard", () => {
     expect(refusals).toEqual(["silent"]);
   });
 
-  it("cuts no silent encoder where it is told never to", async () => {
+  it("cuts no silent encoder if the silence timeout is 0", async () => {
     guardWith({ silenceTimeoutMs: 0 });
     const session = newSession();
     await admit(session);
@@ -225,13 +225,13 @@ describe("the guard", () => {
     expect(session.socket.destroyed).toBe(false);
   });
 
-  it("asks nothing about what the media server pulls by itself", () => {
+  it("does not ask about a stream that the media server pulls itself", () => {
     const { socket: _, ...pull } = { ...newSession(), rtmpClient: {}, mode: "pull" };
     prePublish(pull as never);
     expect([asked, refusals]).toEqual([[], []]);
   });
 
-  it("refuses a connection that it does not know how to hold", () => {
+  it("refuses a connection of a kind that it cannot hold", () => {
     const close = vi.fn();
     const { socket: _, ...unknown } = { ...newSession(), close };
     prePublish(unknown);
@@ -239,7 +239,7 @@ describe("the guard", () => {
     expect([asked, refusals]).toEqual([[], ["unsupported"]]);
   });
 
-  it("refuses a name that node-media-server does not take, whatever its key", () => {
+  it("refuses a name that node-media-server does not accept, whatever its key", () => {
     guardWith({ streamKey: ({ streamQuery }) => streamQuery.key });
     const session = newSession({ streamPath: "", streamQuery: { key: "key" } });
     prePublish(session);
@@ -248,15 +248,15 @@ describe("the guard", () => {
   });
 
   it.each([
-    ["no text", () => ["a", "b"]],
-    ["empty", () => ""],
+    ["is no text", () => ["a", "b"]],
+    ["is empty", () => ""],
     [
-      "a mistake",
+      "cannot be read because `streamKey` throws",
       () => {
         throw new TypeError("there is no key");
       },
     ],
-  ])("refuses an encoder whose key is %s, and throws nothing", (_, streamKey) => {
+  ])("refuses an encoder whose key %s, and throws nothing", (_, streamKey) => {
     const warned = vi.spyOn(process, "emitWarning").mockReturnValue();
     guardWith({ streamKey });
     const session = newSession();
@@ -266,7 +266,7 @@ describe("the guard", () => {
     warned.mockRestore();
   });
 
-  it("survives a listener that throws", async () => {
+  it("turns an error of a listener into a warning", async () => {
     const warned = vi.spyOn(process, "emitWarning").mockReturnValue();
     guardWith({
       onRefused: () => {
@@ -281,7 +281,7 @@ describe("the guard", () => {
     warned.mockRestore();
   });
 
-  it("that is closed cuts everybody and refuses everybody, and leaves the client to whom it belongs", async () => {
+  it("cuts all encoders and refuses new ones when it is closed, but does not close a client that it did not make", async () => {
     const [live, waiting, later] = [newSession(), newSession(), newSession()];
     const admitted = await admit(live);
     prePublish(waiting);

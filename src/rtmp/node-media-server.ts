@@ -5,11 +5,11 @@ import type { PublishSession } from "./publish-session.ts";
 import { createRtmpClient, type Denial, type RtmpClient, type RtmpClientOptions } from "./rtmp-client.ts";
 
 /*
- * The public face of `playhead/rtmp/node-media-server`: makes node-media-server 4.4 ask Playhead about every encoder.
+ * The exports of `playhead/rtmp/node-media-server`: makes node-media-server 4.4 ask Playhead about every encoder.
  *
- * Only `prePublish` is listened to. `postPublish` comes for refused encoders as well, `donePublish` 30 s late and for
- * those who never published, and a second encoder of a path ends with `donePlay`: the connection itself says when a
- * publication is over, and the answer when it begins.
+ * The guard listens to `prePublish` alone, because the other events mislead. `postPublish` comes for refused encoders
+ * too. `donePublish` comes 30 s late, and also for encoders that never published. A second encoder of a path ends with
+ * `donePlay`. So a publication begins with Playhead's answer and ends when the connection closes.
  */
 
 export type { NodeMediaSession } from "./encoder-link.ts";
@@ -18,47 +18,47 @@ export type { RtmpProblem } from "./rtmp-connection.ts";
 
 const DEFAULT_SILENCE_TIMEOUT_MS = 30_000;
 
-/** What is used of a node-media-server. */
+/** The part of a node-media-server that the guard uses. */
 export interface NodeMediaServer {
   on(event: "prePublish", listener: (session: NodeMediaSession) => void): unknown;
 }
 
-/** Why an encoder was cut or refused; the key is not in it. */
+/** An encoder that was cut or refused, and why. It does not contain the key. */
 export interface PublishRefusal {
   connectionId: string;
   app: string;
   clientIp: string | undefined;
   /**
-   * Of a validation; of a session that was on; or `no_key`: there was none, or a name that node-media-server does not
-   * take; `second_publish`: the connection had asked already; `unsupported`: it is of a kind that cannot be held;
-   * `silent`: nothing came from it for too long; `closed`: the guard is closed.
+   * A `Denial` of the key, a `DropReason` of the live session, or one of: `no_key`: there was no key, or
+   * node-media-server does not accept the name; `second_publish`: the connection had published before; `unsupported`:
+   * the connection is of a kind that cannot be held; `silent`: no data came for too long; `closed`: the guard is closed.
    */
   reason: Denial | DropReason | "no_key" | "second_publish" | "unsupported" | "silent" | "closed";
 }
 
 export interface GuardOptions {
   /**
-   * Where the encoder's key is; by default its stream name, which is then also what players ask for. Publishing at
-   * `rtmp://…/live/<name>?key=<key>` and `({ streamQuery }) => streamQuery.key` keep the two apart.
+   * Reads the encoder's key. Default: the stream name, but then players must know the key too. To keep key and name
+   * apart, publish at `rtmp://…/live/<name>?key=<key>` and pass `({ streamQuery }) => streamQuery.key`.
    */
   streamKey?: (session: NodeMediaSession) => unknown;
   /**
-   * An encoder from which nothing came for so long is cut, in milliseconds; 30,000 by default, 0 for never.
-   * node-media-server would hold on to one whose network is gone, and it could not come back.
+   * An encoder that sends nothing for this long is cut, in milliseconds; 30,000 by default, 0 for never. Without it,
+   * node-media-server would keep the connection of an encoder whose network is gone, and refuse its next one.
    */
   silenceTimeoutMs?: number;
-  /** Told of every encoder that was refused or cut. */
+  /** Called for every encoder that was refused or cut. */
   onRefused?: (refusal: PublishRefusal) => void;
   /** For tests. */
   clock?: Clock;
 }
 
-/** The connection to Playhead: how to make one, or one that is there. */
+/** The connection to Playhead: options for a new client, or an existing client. */
 export type GuardConnection = RtmpClientOptions | { client: RtmpClient };
 
 export interface Guard {
   readonly client: RtmpClient;
-  /** Cuts what publishes, refuses every encoder from now on, and closes the client it has made. */
+  /** Cuts all encoders and refuses new ones. Closes the client, if the guard made it. */
   close(): Promise<void>;
 }
 
@@ -68,9 +68,9 @@ interface Publication {
 }
 
 /**
- * Lets only those publish whom Playhead admits: holds every encoder until the answer is there, and denies where none
- * comes. Once per process, before `nms.run()`: all servers of a process share their events.
- * What node-media-server pulls by itself (relay tasks) has no encoder and is not asked about.
+ * Admits only encoders whose key Playhead accepts. Holds each encoder until the answer comes, and refuses it if none
+ * comes. Call it once per process, before `nms.run()`: all servers of a process share their events.
+ * Relay tasks, in which node-media-server pulls a stream itself, have no encoder and are always admitted.
  *
  * @example
  * ```js
@@ -83,7 +83,7 @@ export function guardNodeMediaServer(nms: NodeMediaServer, options: GuardConnect
   const { streamKey = (session) => session.streamName, clock = systemClock, onRefused = () => {} } = options;
   const { silenceTimeoutMs = DEFAULT_SILENCE_TIMEOUT_MS } = options;
   const client = "client" in options ? options.client : createRtmpClient(options);
-  /** By session: whoever has asked and is still connected. */
+  /** The connected encoders that have asked, admitted or not yet. */
   const publications = new Map<NodeMediaSession, Publication>();
   let closed = false;
 
@@ -115,7 +115,7 @@ export function guardNodeMediaServer(nms: NodeMediaServer, options: GuardConnect
     const publication = toPublication(session, link);
     const key = session.streamPath === "" ? "" : attempt(() => streamKey(session));
     if (closed) publication.cut("closed");
-    // Its first key says nothing about another name.
+    // The answer for the first name does not hold for another one.
     else if (publications.has(session)) publication.cut("second_publish");
     else if (typeof key !== "string" || key === "") publication.cut("no_key");
     else {
@@ -138,7 +138,7 @@ export function guardNodeMediaServer(nms: NodeMediaServer, options: GuardConnect
     });
     if (!answer.valid) return cut(answer.reason);
     const admitted = answer.session;
-    // node-media-server has refused it itself, most likely for another publisher of the same name.
+    // node-media-server refused the encoder itself, most likely because the name has another publisher.
     if (closed || !link.open) {
       admitted.ended("closed by the media server");
       return link.cut();
@@ -150,7 +150,7 @@ export function guardNodeMediaServer(nms: NodeMediaServer, options: GuardConnect
     link.onClosed(() => {
       stopMeasuring();
       admitted.ended("connection closed");
-      // The end of a request is not yet the end of its connection.
+      // After the end of a request its connection may still be open.
       link.cut();
     });
     admitted.onDrop(cut);
@@ -158,7 +158,7 @@ export function guardNodeMediaServer(nms: NodeMediaServer, options: GuardConnect
     link.release();
   }
 
-  /** Reports what comes in and who watches, as often as the client sends it on. */
+  /** Reports the incoming bitrate and the number of viewers, once per report of the client. */
   function measure(session: NodeMediaSession, admitted: PublishSession, onSilent: () => void): () => void {
     let cancel = () => {};
     let atMs = clock.monotonicMs();
@@ -191,7 +191,7 @@ export function guardNodeMediaServer(nms: NodeMediaServer, options: GuardConnect
   };
 }
 
-/** The media server's own mistakes are shown; a throw in a handler of node-media-server would end the process. */
+/** Turns an error of the caller's function into a warning: thrown in an event of node-media-server, it would end the process. */
 function attempt<T>(work: () => T): T | undefined {
   try {
     return work();
@@ -201,19 +201,19 @@ function attempt<T>(work: () => T): T | undefined {
   }
 }
 
-/** A relay task that node-media-server's operator has set up: it connects by itself, and no encoder to it. */
+/** Whether the session is a relay task, in which node-media-server pulls a stream itself. */
 function isPull(session: NodeMediaSession): boolean {
   return "rtmpClient" in session || "rtspClient" in session;
 }
 
-/** Players, without node-media-server's own recordings and relays, which have no address. */
+/** Counts players. node-media-server's own recordings and relays have no address, and do not count. */
 function countViewers(session: NodeMediaSession): number | null {
   const { broadcast } = session as { broadcast?: { subscribers?: unknown } };
   if (!(broadcast?.subscribers instanceof Map)) return null;
   return [...broadcast.subscribers.values()].filter((player) => player?.ip !== "").length;
 }
 
-/** `::ffff:192.0.2.1:50000` → `192.0.2.1`; undefined where the connection was gone before it was looked at. */
+/** `::ffff:192.0.2.1:50000` → `192.0.2.1`. Undefined if the connection was gone already. */
 function toAddress(ip: string): string | undefined {
   const address = ip.replace(/:\d+$/, "").replace(/^::ffff:(?=\d+\.)/, "");
   return address === "" || address.startsWith("undefined") ? undefined : address;

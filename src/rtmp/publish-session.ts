@@ -6,29 +6,31 @@ import type { DropReason, StreamFigures } from "../protocol/stream.ts";
 import { backoffMs, type RtmpConnection } from "./rtmp-connection.ts";
 
 /*
- * One encoder's publication, as the media server tells of it.
+ * One encoder's publication, as the media server reports it to Playhead.
  *
- *   reserved ──started()──▶ starting ──server took it──▶ on
- *   reserved, starting, on ──ended()──▶ ending ──server took it, or knows no such session──▶ over
- *   reserved, starting, on ──dropped──▶ over
+ *   reserved ──started()──▶ starting ──Playhead acknowledges──▶ live
+ *   reserved, starting, live ──ended()──▶ ending ──Playhead acknowledges, or knows no such session──▶ over
+ *   reserved, starting, live ──dropped──▶ over
  *
- * The start and the end are repeated until they are taken, in this order. Reports are not: the next one is newer.
+ * The start and the end are sent again until Playhead acknowledges them, in this order. Figures are not sent again: the
+ * next ones are newer.
  */
 
-/** One admitted publication. None of its methods throw, wait, or need a connection. */
+/** One admitted publication. Its methods neither throw nor wait, and work without a connection. */
 export interface PublishSession {
   readonly sessionId: string;
-  /** Why it had to end; null as long as it may go on. */
+  /** Why the session must end; null while it may go on. */
   readonly dropped: DropReason | null;
-  /** Media flows now. Without it the reservation lapses after 10 s. Told once; it is repeated until the server took it. */
+  /** Tells Playhead that media flows. Without this call the reservation lapses after 10 s. A second call does nothing. */
   started(): void;
-  /** What is measured now; goes with the next report. Reports go out by themselves, every `reportIntervalMs`. */
+  /** Sets figures for the next report. The session sends a report every `reportIntervalMs` by itself. */
   report(figures: StreamFigures): void;
-  /** The encoder is gone. `reason` is for the stream's history. Repeated until the server took it. */
+  /** Tells Playhead that the encoder is gone. `reason` appears in the stream's history. */
   ended(reason?: string): void;
   /**
-   * The session must end now: cut the encoder's connection. Called once; at once where it has happened already.
-   * @returns a function that takes the listener off again
+   * Calls the listener once when the session must end: cut the encoder's connection then. If the session was dropped
+   * already, calls it at once.
+   * @returns a function that removes the listener
    */
   onDrop(listener: (reason: DropReason) => void): () => void;
 }
@@ -40,18 +42,18 @@ export interface PublishSessionParts {
 
 export interface PublishSessionOptions {
   sessionId: string;
-  /** 0 where the key never expires. */
+  /** How long until the key expires; 0 if it never does. */
   lifetimeMs: number;
   answerTimeoutMs: number;
   reportIntervalMs: number;
-  /** Nothing more will be sent for it. */
+  /** Called when nothing more will be sent for the session. */
   onOver(): void;
 }
 
-/** The session, and what its client does with it. */
+/** A session with the two methods that only its client calls. */
 export interface KeptSession extends PublishSession {
   drop(reason: DropReason): void;
-  /** Ends it here, and tells nobody. */
+  /** Ends the session without telling anybody. */
   forget(): void;
 }
 
@@ -60,20 +62,20 @@ interface Message {
   payload: object;
 }
 
-/** The longest that a timer takes; a longer one would go off at once. */
+/** The longest delay of a timer. With a longer one it would fire at once. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
-/** A repeat would get the same answer. */
+/** Errors that a repeated message would get again. */
 const FINAL: ReadonlySet<ErrorCode> = new Set(["not_found", "conflict", "bad_request"]);
-/** The server's limit for the reason of an end, in characters. */
+/** Playhead's limit for the reason of an end, in characters. */
 const MAX_REASON_CHARACTERS = 200;
 
 export function createPublishSession(parts: PublishSessionParts, options: PublishSessionOptions): KeptSession {
   const { connection, clock } = parts;
   const { sessionId, answerTimeoutMs, reportIntervalMs } = options;
   const listeners = createListeners<{ drop: [DropReason] }>();
-  let state: "reserved" | "starting" | "on" | "ending" | "over" = "reserved";
+  let state: "reserved" | "starting" | "live" | "ending" | "over" = "reserved";
   let dropped: DropReason | null = null;
-  /** The oldest is on its way. */
+  /** Messages without an acknowledgement. Only the first one is under way. */
   const outbox: Message[] = [];
   let sending = false;
   let attempts = 0;
@@ -84,8 +86,8 @@ export function createPublishSession(parts: PublishSessionParts, options: Publis
   const stopListening = connection.onConnected(() => {
     attempts = 0;
     deliver();
-    // The lease may be about to end.
-    if (state === "on") void sendReport();
+    // The lease may be about to lapse.
+    if (state === "live") void sendReport();
   });
 
   function finish(): void {
@@ -107,7 +109,7 @@ export function createPublishSession(parts: PublishSessionParts, options: Publis
     deliver();
   }
 
-  /** Sends the oldest message, unless it is under way; a connection that comes back calls again. */
+  /** Sends the first message unless it is under way. Without a connection it waits: a new connection calls again. */
   function deliver(): void {
     cancelRetry();
     const [message] = outbox;
@@ -125,17 +127,17 @@ export function createPublishSession(parts: PublishSessionParts, options: Publis
       if (state === "ending") finish();
       else drop("ended");
     } else if (ack?.ok) {
-      taken(message);
+      onAcknowledged(message);
     } else {
       cancelRetry = clock.after(ack?.error.retryAfterMs ?? backoffMs(attempts++), deliver);
     }
   }
 
-  function taken(message: Message): void {
+  function onAcknowledged(message: Message): void {
     attempts = 0;
     outbox.shift();
     if (state === "starting") {
-      state = "on";
+      state = "live";
       scheduleReport();
     }
     if (message.event === "stream:ended") finish();
@@ -153,7 +155,7 @@ export function createPublishSession(parts: PublishSessionParts, options: Publis
     const measured = figures;
     figures = {};
     let ack = await connection.call("stream:stats", { sessionId, ...measured }, { timeoutMs: answerTimeoutMs });
-    // A figure that is none must not cost the stream its lease.
+    // An invalid figure must not cost the stream its lease.
     if (isRefused(ack, "bad_request")) {
       ack = await connection.call("stream:stats", { sessionId }, { timeoutMs: answerTimeoutMs });
     }
@@ -183,7 +185,7 @@ export function createPublishSession(parts: PublishSessionParts, options: Publis
     },
     onDrop(listener) {
       const stop = listeners.on("drop", listener);
-      // It came between the answer and this listener.
+      // Dropped before the caller could add this listener.
       if (dropped !== null) listener(dropped);
       return stop;
     },
@@ -198,7 +200,7 @@ function isRefused(ack: Ack | null, code: ErrorCode): boolean {
   return ack !== null && !ack.ok && ack.error.code === code;
 }
 
-/** Runs once after `ms`, which may be years; the answer cancels it. */
+/** Runs once after `ms`, which may be years. @returns a function that cancels it */
 function afterLong(clock: Clock, ms: number, run: () => void): () => void {
   const dueMs = clock.monotonicMs() + ms;
   let cancel = () => {};

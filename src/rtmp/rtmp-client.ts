@@ -6,13 +6,13 @@ import { createPublishSession, type KeptSession, type PublishSession } from "./p
 import { createRtmpConnection, type RtmpProblem } from "./rtmp-connection.ts";
 
 /*
- * What any media server on Node asks and tells Playhead. A stream key lives here as long as its question; it is
- * neither logged nor kept.
+ * A media server's client: asks Playhead whether a stream key may publish, and keeps the sessions that Playhead
+ * admitted. A stream key is held only until its question is answered; it is neither logged nor stored.
  */
 
 const DEFAULT_ANSWER_TIMEOUT_MS = 5000;
 const DEFAULT_REPORT_INTERVAL_MS = 10_000;
-/** For the ends of what was on, at `close`. */
+/** How long `close` waits for Playhead to acknowledge the ends of sessions. */
 const CLOSE_WITHIN_MS = 2000;
 
 export interface RtmpClientOptions {
@@ -20,44 +20,44 @@ export interface RtmpClientOptions {
   url: string;
   /** One of the server's `RTMP_SECRETS`. */
   secret: string;
-  /** This media server's name, the same after a restart and no other's: 1 to 128 characters. */
+  /** The media server's name: 1 to 128 characters, unique, and the same after a restart. */
   server: string;
-  /** This run of the media server; by default an id made once for the process. Connection ids may begin anew with it. */
+  /** The id of this run of the media server. A new run may use old connection ids again. Default: one id per process. */
   boot?: string;
-  /** How long an answer may take, in milliseconds; 5,000 by default. After that a key is refused. */
+  /** How long an answer may take, in milliseconds; 5,000 by default. A key without an answer in time is refused. */
   answerTimeoutMs?: number;
-  /** How often a session that is on reports and renews its lease, in milliseconds; 10,000 by default. A third of the server's `STREAM_LEASE_SECONDS` is right. */
+  /** How often a live session sends its figures and renews its lease, in milliseconds; 10,000 by default. Choose a third of the server's `STREAM_LEASE_SECONDS`. */
   reportIntervalMs?: number;
-  /** Told when the connection cannot be made, once per change of the cause; attempts go on. By default a warning of the process. */
+  /** Called when the client cannot connect, once per change of the cause; it keeps trying. Default: `process.emitWarning`. */
   onProblem?: (problem: RtmpProblem) => void;
   /** For tests. */
   clock?: Clock;
 }
 
-/** An encoder that wants to publish. `connectionId`: the media server's own id of its connection. */
+/** An encoder that wants to publish. `connectionId` is the media server's own id for the encoder's connection. */
 export type ValidateRequest = StreamValidate;
 
 /**
- * Why a key may not publish now: the server's refusal; `rate_limited` after too many wrong keys; `bad_request` for what
- * cannot be asked (a key over 255 characters); `unreachable` where Playhead gave no answer in time or cannot tell.
+ * Why a key may not publish now: Playhead's refusal; `rate_limited` after too many wrong keys; `bad_request` for an
+ * invalid question (a key over 255 characters); `unreachable` if Playhead does not answer in time or cannot tell.
  */
 export type Denial = Refusal | "rate_limited" | "bad_request" | "unreachable";
 
-/** `lifetimeMs`: after so long the key expires, and the session is dropped; 0 where it never does. */
+/** `lifetimeMs`: how long until the key expires and the session is dropped; 0 if it never expires. */
 export type Validation =
   | { valid: true; session: PublishSession; stream: Stream; lifetimeMs: number }
   | { valid: false; reason: Denial };
 
 export interface RtmpClient {
-  /** Whether Playhead can be asked right now. */
+  /** Whether there is a connection to Playhead now. */
   readonly connected: boolean;
   readonly reportIntervalMs: number;
   /**
-   * Whether the key may publish now. Never rejects: what cannot be told in time is `unreachable`, and the encoder is to
-   * be refused. Without a connection it waits for one, within the same time.
+   * Asks whether the key may publish now, and waits for a connection if there is none. Never rejects: without an answer
+   * within `answerTimeoutMs` the result is `unreachable`. Refuse the encoder then.
    */
   validate(request: ValidateRequest): Promise<Validation>;
-  /** Ends what is on and refuses what is asked; resolves when the server took the ends, after 2 s at the latest. */
+  /** Ends all sessions and refuses all keys. Resolves when Playhead has acknowledged the ends, after 2 s at the latest. */
   close(): Promise<void>;
 }
 
@@ -72,6 +72,7 @@ export function createRtmpClient(options: RtmpClientOptions): RtmpClient {
   const connection = createRtmpConnection({ clock }, { url, auth: { secret, server, boot } });
   const sessions = new Map<string, KeptSession>();
   let closed = false;
+  /** Called when the last session is over. */
   let onLastOver = () => {};
 
   connection.onProblem(onProblem);
@@ -107,8 +108,8 @@ export function createRtmpClient(options: RtmpClientOptions): RtmpClient {
     return { valid: true, session: keep(sessionId, lifetimeMs), stream, lifetimeMs };
   }
 
-  /** The encoder has been refused meanwhile: its reservation must not keep it out when it tries again. */
-  function giveBack(ack: Ack<Verdict>): void {
+  /** Ends a session whose answer came too late: its encoder was refused, and the reservation would keep it out. */
+  function endLateSession(ack: Ack<Verdict>): void {
     const late = judge(ack);
     if (late.valid) late.session.ended("the answer came too late");
   }
@@ -121,12 +122,12 @@ export function createRtmpClient(options: RtmpClientOptions): RtmpClient {
       const timeoutMs = deadlineMs - clock.monotonicMs();
       const ack = await connection.call<Verdict>("stream:validate", toPayload(request), {
         timeoutMs,
-        onLate: giveBack,
+        onLate: endLateSession,
       });
-      // No answer and time left: the connection broke. Asked again, the server gives the same session.
+      // No answer, but time left: the connection broke. For a repeated question Playhead returns the same session.
       if (ack === null) continue;
       if (!closed) return judge(ack);
-      giveBack(ack);
+      endLateSession(ack);
       break;
     }
     return { valid: false, reason: "unreachable" };
@@ -159,7 +160,7 @@ export function createRtmpClient(options: RtmpClientOptions): RtmpClient {
   };
 }
 
-/** What is asked and nothing else that the object may carry. */
+/** The fields of the question. The caller's object may have others. */
 function toPayload({ streamKey, connectionId, app, clientIp, protocol }: ValidateRequest): object {
   return { streamKey, connectionId, app, clientIp, protocol };
 }

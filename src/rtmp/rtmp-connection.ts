@@ -5,14 +5,14 @@ import type { Ack } from "../protocol/ack.ts";
 import type { StreamDrop } from "../protocol/stream.ts";
 
 /*
- * A media server's connection to Playhead, kept up. Socket.IO repeats attempts that fail by itself, but neither after
- * a refusal nor after the server ended the connection; both are repeated here.
+ * A media server's connection to Playhead. Socket.IO reconnects by itself after a failed attempt, but neither after a
+ * refused handshake nor after the server closed the connection. This file reconnects in those two cases.
  *
- * Nothing is left to Socket.IO's buffer, which would send a stream key long after its answer has ceased to matter:
- * a call is made on a connection that stands, or not at all.
+ * A call is sent on an open connection or not at all. Socket.IO's own buffer would send a stream key long after
+ * anybody needs the answer.
  */
 
-/** A secret that was refused will most likely be refused again. */
+/** Long, because a refused secret will most likely be refused again. */
 const UNAUTHENTICATED_RETRY_MS = 30_000;
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 15_000;
@@ -20,11 +20,11 @@ const LAST_RETRY_MS = 15_000;
 /** Why there is no connection. */
 export interface RtmpProblem {
   /**
-   * `unauthenticated`: the secret is not one of the server's; `refused`: the server takes no connection now (it is
+   * `unauthenticated`: the secret is not one of Playhead's; `refused`: Playhead accepts no connection now (it is
    * stopping, or this media server has too many); `unreachable`: nothing answers.
    */
   cause: "unauthenticated" | "refused" | "unreachable";
-  /** For people; neither the secret nor a stream key is in it. */
+  /** For people. It contains neither the secret nor a stream key. */
   message: string;
 }
 
@@ -35,19 +35,19 @@ export interface RtmpConnectionOptions {
 
 export interface CallOptions<T> {
   timeoutMs: number;
-  /** The answer came after the time was up, and nobody waits for it. */
+  /** Called with an answer that came after `timeoutMs`. */
   onLate?: (ack: Ack<T & object>) => void;
 }
 
 export interface RtmpConnection {
   readonly connected: boolean;
-  /** Waits for a connection; false where none came, or cannot come soon. */
+  /** Waits for a connection. False if none came in time, or none can come soon. */
   whenConnected(timeoutMs: number): Promise<boolean>;
-  /** Null where no answer came, in time or before the connection ended: the call may or may not have been heard. */
+  /** Null if no answer came in time or before the connection broke. Playhead may have received the call or not. */
   call<T extends object>(event: string, payload: object, options: CallOptions<T>): Promise<Ack<T> | null>;
   onConnected(listener: () => void): () => void;
   onDrop(listener: (drop: StreamDrop) => void): void;
-  /** Once per change of the cause; a connection in between counts as a change. */
+  /** Called once per change of the cause. A connection in between counts as a change. */
   onProblem(listener: (problem: RtmpProblem) => void): void;
   close(): void;
 }
@@ -58,7 +58,7 @@ interface HandshakeError extends Error {
 
 type Events = { connected: []; lost: []; drop: [StreamDrop]; problem: [RtmpProblem] };
 
-/** A pause that grows with every attempt in vain, no two media servers' alike. */
+/** The pause before the next attempt. It grows with each failure, and is random so that media servers do not reconnect together. */
 export function backoffMs(attempts: number): number {
   return Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** attempts) * (0.5 + Math.random() / 2);
 }
@@ -98,7 +98,7 @@ export function createRtmpConnection({ clock }: { clock: Clock }, options: RtmpC
 
   socket.on("disconnect", (reason) => {
     listeners.emit("lost");
-    // Where Socket.IO does not come back by itself.
+    // In this case alone Socket.IO does not reconnect.
     if (reason === "io server disconnect") retry(backoffMs(attempts++));
   });
 
@@ -107,7 +107,7 @@ export function createRtmpConnection({ clock }: { clock: Clock }, options: RtmpC
     if (socket.active) return setCause("unreachable", `Playhead cannot be reached: ${error.message}`);
     const { code, retryAfterMs } = error.data ?? {};
     if (code === "unauthenticated") {
-      setCause("unauthenticated", `Playhead does not take this media server's secret: ${error.message}`);
+      setCause("unauthenticated", `Playhead does not accept this media server's secret: ${error.message}`);
       retry(UNAUTHENTICATED_RETRY_MS * (0.5 + Math.random() / 2));
     } else {
       setCause("refused", `Playhead refuses the connection (${code ?? "without a code"}): ${error.message}`);
@@ -116,7 +116,7 @@ export function createRtmpConnection({ clock }: { clock: Clock }, options: RtmpC
     listeners.emit("lost");
   });
 
-  // The one that stops goes on answering meanwhile.
+  // Until then the stopping server still answers.
   socket.on("server:draining", ({ reconnectInMs }: { reconnectInMs: number }) => {
     cancelRetry();
     cancelRetry = clock.after(Math.random() * reconnectInMs, () => socket.disconnect().connect());
@@ -124,7 +124,7 @@ export function createRtmpConnection({ clock }: { clock: Clock }, options: RtmpC
 
   socket.on("stream:drop", (drop: StreamDrop) => listeners.emit("drop", drop));
 
-  // After the caller has put its listeners on.
+  // Later, so that the caller can add its listeners first.
   queueMicrotask(() => {
     if (!closed) socket.connect();
   });
@@ -135,22 +135,15 @@ export function createRtmpConnection({ clock }: { clock: Clock }, options: RtmpC
     },
 
     whenConnected(timeoutMs) {
-      if (socket.connected) return Promise.resolve(true);
-      if (closed || cause === "unauthenticated") return Promise.resolve(false);
+      const isSettled = () => socket.connected || closed || cause === "unauthenticated";
+      if (isSettled()) return Promise.resolve(socket.connected);
       return new Promise((resolve) => {
-        const settle = () => {
-          if (!socket.connected && !closed && cause !== "unauthenticated") return;
-          finish(socket.connected);
-        };
-        const finish = (connected: boolean) => {
+        const finish = () => {
           for (const stop of stops) stop();
-          resolve(connected);
+          resolve(socket.connected);
         };
-        const stops = [
-          clock.after(timeoutMs, () => finish(false)),
-          listeners.on("connected", settle),
-          listeners.on("lost", settle),
-        ];
+        const look = () => isSettled() && finish();
+        const stops = [clock.after(timeoutMs, finish), listeners.on("connected", look), listeners.on("lost", look)];
       });
     },
 
@@ -191,10 +184,12 @@ export function createRtmpConnection({ clock }: { clock: Clock }, options: RtmpC
   };
 }
 
-/** Made apart from the payload: what waits for a late answer does not hold the stream key. */
+/** A function of its own, so that a listener which waits for a late answer does not hold the payload with its stream key. */
 function toAckListener<T extends object>(settle: (ack: Ack<T>) => void): (answer: unknown) => void {
   return (answer) => {
     const isAck = typeof answer === "object" && answer !== null && "ok" in answer;
-    settle(isAck ? (answer as Ack<T>) : { ok: false, error: { code: "internal", message: "The answer is no ack." } });
+    settle(
+      isAck ? (answer as Ack<T>) : { ok: false, error: { code: "internal", message: "The answer is not an ack." } },
+    );
   };
 }
