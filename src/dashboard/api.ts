@@ -19,7 +19,7 @@ export interface CourseSummary {
   title: string;
 }
 
-/** A call that failed, in a sentence for a person. */
+/** A failed call; the message is a sentence for the user. */
 export class ApiError extends Error {
   readonly status: number;
 
@@ -29,19 +29,19 @@ export class ApiError extends Error {
   }
 }
 
-/** What the server says about a failure (RFC 9457). */
+/** The server's description of a failure (RFC 9457). */
 interface Problem {
   title?: string;
   detail?: string;
 }
 
-/** More than a person picks from a list. */
-const MAX_COURSES = 1000;
+/** More items than a user looks through. */
+const MAX_ITEMS = 1000;
 
 interface CallOptions {
   token?: string;
   body?: object;
-  /** GET without a body and POST with one, unless it says otherwise. */
+  /** By default GET without a body, and POST with one. */
   method?: "POST" | "PATCH" | "DELETE";
 }
 
@@ -75,19 +75,24 @@ export function signIn(email: string, password: string): Promise<Session> {
   return call("/v1/auth/login", { body: { email, password } });
 }
 
-/** The courses that this person may see into: an instructor's own, all of them for an admin. */
-export async function loadCourses({ token, user }: Session): Promise<CourseSummary[]> {
-  const courses: CourseSummary[] = [];
-  const whose = user.role === "admin" ? "" : "&mine=true";
-  let after = "";
+/**
+ * Loads a list page by page, up to 1,000 items: the user's own, for an admin everybody's.
+ * @throws ApiError
+ */
+export async function loadOwn<Item, Name extends string>(name: Name, { token, user }: Session): Promise<Item[]> {
+  const items: Item[] = [];
+  const query = new URLSearchParams({ limit: "200", ...(user.role === "admin" ? {} : { mine: "true" }) });
   for (;;) {
-    const page = await call<{ courses: CourseSummary[]; next?: string }>(`/v1/courses?limit=200${whose}${after}`, {
-      token,
-    });
-    courses.push(...page.courses);
-    if (page.next === undefined || courses.length >= MAX_COURSES) return courses;
-    after = `&after=${encodeURIComponent(page.next)}`;
+    const page = await call<Record<Name, Item[]> & { next?: string }>(`/v1/${name}?${query}`, { token });
+    items.push(...page[name]);
+    if (page.next === undefined || items.length >= MAX_ITEMS) return items;
+    query.set("after", page.next);
   }
+}
+
+/** The courses whose learners this user may see. */
+export function loadCourses(session: Session): Promise<CourseSummary[]> {
+  return loadOwn("courses", session);
 }
 
 export function loadCourse(token: string, courseId: string): Promise<Course> {

@@ -1,6 +1,6 @@
 import { toClock, toPercent } from "./format.ts";
 
-/** How much of something is done. */
+/** A progress bar. */
 export function PercentageBar({ percentage, label }: { percentage: number; label: string }) {
   return (
     <div
@@ -19,13 +19,13 @@ export function PercentageBar({ percentage, label }: { percentage: number; label
 
 interface WatchedBarProps {
   watched: readonly (readonly [from: number, to: number])[];
-  /** Seconds; the bar stays empty while it is not known. */
+  /** Seconds. Without it the bar stays empty. */
   duration: number | null;
-  /** Where the playhead is, in seconds. */
+  /** The position of the playhead in seconds. */
   position?: number | undefined;
 }
 
-/** Which parts of a file were watched, and where its playhead stands. */
+/** The watched parts of a file, and the position of its playhead. */
 export function WatchedBar({ watched, duration, position }: WatchedBarProps) {
   const toShare = (seconds: number) => `${Math.min(100, (seconds / (duration || 1)) * 100)}%`;
   const parts = watched.map(([from, to]) => `${toClock(from)} to ${toClock(to)}`);

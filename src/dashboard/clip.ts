@@ -1,4 +1,4 @@
-/** The demo clip that the project makes itself: see scripts/make-clip.ts. */
+/** The demo clip, made by scripts/make-clip.ts. */
 export const CLIP_URL = "/clip.webm";
-/** As the file's header says; the catalogue's duration of the demo files. */
+/** The duration of the clip, and of the demo files in the catalogue. */
 export const CLIP_SECONDS = 24;

@@ -3,7 +3,7 @@ import { type Course, type CourseFile, loadCourse } from "./api.ts";
 import { toPercent } from "./format.ts";
 import { LearnerDetail } from "./learner-detail.tsx";
 import { LearnerList } from "./learner-list.tsx";
-import { BehindNotice, Loading, Notice } from "./notice.tsx";
+import { BehindNotice, Loading, Notice, NotLoaded } from "./notice.tsx";
 import type { Session } from "./session.ts";
 import { Tile } from "./tile.tsx";
 import { useLoad } from "./use-load.ts";
@@ -18,20 +18,14 @@ interface CourseViewProps {
   onChooseLearner(learnerId: string | undefined): void;
 }
 
-/** One course live: its totals, who is watching now, and every learner. */
+/** One course, live: its totals, who is watching now, and all learners. */
 export function CourseView({ session, dashboard, courseId, learnerId, onChooseLearner }: CourseViewProps) {
   const [course, retry] = useLoad(() => loadCourse(session.token, courseId), [session.token, courseId]);
   const live = useTopic(dashboard, `course:${courseId}`);
 
-  if (course.kind === "failed") {
-    return (
-      <Notice kind="error" onRetry={retry}>
-        {course.message}
-      </Notice>
-    );
-  }
+  if (course.kind !== "loaded") return <NotLoaded state={course} what="the course" onRetry={retry} />;
   if (live?.error && live.at === null) return <Notice kind="error">{live.error.message}</Notice>;
-  if (course.kind === "loading" || live?.at == null) return <Loading what="the course" />;
+  if (live?.at == null) return <Loading what="the course" />;
 
   const { totals } = live;
   return (

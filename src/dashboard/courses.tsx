@@ -2,7 +2,7 @@ import { useEffect } from "preact/hooks";
 import type { Dashboard } from "../client/index.ts";
 import { type CourseSummary, loadCourses } from "./api.ts";
 import { CourseView } from "./course-view.tsx";
-import { Loading, Notice } from "./notice.tsx";
+import { NotLoaded } from "./notice.tsx";
 import type { Session } from "./session.ts";
 import { useLoad } from "./use-load.ts";
 import type { Place } from "./use-place.ts";
@@ -14,7 +14,7 @@ interface CoursesProps {
   onGo(place: Place): void;
 }
 
-/** The courses of whoever is signed in, one of them in full. */
+/** The courses of the user, with one of them in full. */
 export function Courses({ session, dashboard, place, onGo }: CoursesProps) {
   const [courses, retry] = useLoad(() => loadCourses(session), [session]);
   const first = courses.kind === "loaded" ? courses.value[0] : undefined;
@@ -25,21 +25,14 @@ export function Courses({ session, dashboard, place, onGo }: CoursesProps) {
     document.title = chosen ? `${chosen.title} · Playhead` : "Dashboard · Playhead";
   }, [courses, courseId]);
 
-  if (courses.kind === "loading") return <Loading what="your courses" />;
-  if (courses.kind === "failed") {
-    return (
-      <Notice kind="error" onRetry={retry}>
-        {courses.message}
-      </Notice>
-    );
-  }
+  if (courses.kind !== "loaded") return <NotLoaded state={courses} what="your courses" onRetry={retry} />;
   if (courseId === undefined) {
     return (
       <div class="empty">
         <h1>No courses yet</h1>
         <p>
-          Put one into the catalogue with <code>PUT /v1/courses/&lt;id&gt;</code>; it appears here when you reload. The
-          calls are described under <a href="/docs">/docs</a>.
+          Add one to the catalogue with <code>PUT /v1/courses/&lt;id&gt;</code>, then reload this page. All calls are
+          described at <a href="/docs">/docs</a>.
         </p>
       </div>
     );

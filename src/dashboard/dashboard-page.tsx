@@ -40,11 +40,11 @@ function DashboardPage() {
       {session && dashboard && (
         <main>
           {connection === "expired" && (
-            <Notice kind="warning">Your session has ended. Sign out and in again to see what is new.</Notice>
+            <Notice kind="warning">Your session has expired. Sign out and in again to get live updates.</Notice>
           )}
           {connection === "offline" && (
             <Notice kind="warning">
-              The server cannot be reached. What you see may be behind; it catches up by itself once the connection is
+              The server cannot be reached. These figures may be old. They update by themselves when the connection is
               back.
             </Notice>
           )}

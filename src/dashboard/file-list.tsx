@@ -10,7 +10,7 @@ interface FileListProps {
   onChoose(fileId: string): void;
 }
 
-/** The course's files to pick from, with how far each was watched. */
+/** The files of a course, each with its progress; a click chooses one. */
 export function FileList({ course, chosen, progress, onChoose }: FileListProps) {
   return (
     <section class="card" aria-labelledby="files-title">
@@ -51,7 +51,7 @@ export function FileList({ course, chosen, progress, onChoose }: FileListProps) 
         <a href="/" target="_blank" rel="noopener">
           Open the dashboard
         </a>{" "}
-        in another window, and see this page from the other side.
+        in another window to see your progress there.
       </p>
     </section>
   );

@@ -7,7 +7,7 @@ export function toClock(seconds: number): string {
   return `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}:${rest}`;
 }
 
-/** Rounded down: 100 % is shown only for what is complete. */
+/** Rounded down, so that 100% means complete. */
 export function toPercent(percentage: number): string {
   return `${Math.floor(percentage)}%`;
 }
@@ -19,7 +19,7 @@ const STEPS: [unit: Intl.RelativeTimeFormatUnit, seconds: number][] = [
   ["minute", 60],
 ];
 
-/** "3 minutes ago"; what is less than a minute old, or in the future by a wrong clock, is "just now". */
+/** "3 minutes ago". Less than a minute, or a future time by a wrong clock, is "just now". */
 export function toAgo(iso: string | null, nowMs: number): string {
   if (iso === null) return "not yet";
   const seconds = (nowMs - Date.parse(iso)) / 1000;
@@ -29,7 +29,7 @@ export function toAgo(iso: string | null, nowMs: number): string {
   return "just now";
 }
 
-/** "in 3 days"; what is past, or less than a minute off, is "now". */
+/** "in 3 days". Less than a minute, or a past time, is "now". */
 export function toAhead(iso: string, nowMs: number): string {
   const seconds = (Date.parse(iso) - nowMs) / 1000;
   for (const [unit, length] of STEPS) {
@@ -41,7 +41,7 @@ export function toAhead(iso: string, nowMs: number): string {
 const DATE_AND_TIME = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" });
 const TIME = new Intl.DateTimeFormat("en", { timeStyle: "short" });
 
-/** The time of day, with the date where that is not today's. */
+/** The time of day, with the date if that is not today. */
 export function toTime(iso: string, nowMs: number): string {
   const time = new Date(iso);
   const isToday = time.toDateString() === new Date(nowMs).toDateString();
@@ -58,7 +58,7 @@ export function toCount(count: number, one: string): string {
   return `${count.toLocaleString("en")}\u00a0${one}${count === 1 ? "" : "s"}`;
 }
 
-/** One or two letters for a round picture. */
+/** One or two letters that stand for a name. */
 export function toInitials(name: string): string {
   const words = name.split(/[\s._@-]+/).filter((word) => word !== "");
   return words

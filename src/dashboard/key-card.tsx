@@ -7,7 +7,7 @@ interface KeyCardProps {
   onClose(): void;
 }
 
-/** A key that was just made. It is in the page's memory only: nothing brings it back once this is closed. */
+/** A new key. Only this page holds it: after it is closed, nobody can show the key again. */
 export function KeyCard({ newKey: { stream, streamKey }, onClose }: KeyCardProps) {
   const heading = useRef<HTMLHeadingElement>(null);
   const field = useRef<HTMLInputElement>(null);
@@ -16,7 +16,7 @@ export function KeyCard({ newKey: { stream, streamKey }, onClose }: KeyCardProps
 
   async function copy(): Promise<void> {
     const isCopied = field.current !== null && (await copyFrom(field.current));
-    setOutcome(isCopied ? "Copied." : "Your browser does not let this page copy: select the key and copy it yourself.");
+    setOutcome(isCopied ? "Copied." : "Your browser did not allow this. Select the key and copy it yourself.");
   }
 
   return (
@@ -25,8 +25,8 @@ export function KeyCard({ newKey: { stream, streamKey }, onClose }: KeyCardProps
         The key of “{stream.title}”
       </h2>
       <p>
-        <strong>Keep it now: it is not shown again.</strong> Put it into your encoder as the stream key. Whoever has it
-        may publish.
+        <strong>Copy it now: it is not shown again.</strong> Enter it in your encoder as the stream key. Anybody who has
+        it can publish.
       </p>
       <div class="key-line">
         <input
@@ -57,7 +57,7 @@ export function KeyCard({ newKey: { stream, streamKey }, onClose }: KeyCardProps
   );
 }
 
-/** Pages that came over plain HTTP have no `navigator.clipboard`; there the older way is the only one. */
+/** A page that was loaded over plain HTTP has no `navigator.clipboard`, so it copies in the old way. */
 async function copyFrom(field: HTMLInputElement): Promise<boolean> {
   try {
     await navigator.clipboard.writeText(field.value);

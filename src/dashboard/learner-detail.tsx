@@ -4,6 +4,7 @@ import type { Course, CourseFile } from "./api.ts";
 import { PercentageBar, WatchedBar } from "./bars.tsx";
 import { toClock, toPercent } from "./format.ts";
 import { Loading, Notice } from "./notice.tsx";
+import { PlayerBadge } from "./player-badge.tsx";
 import { useNow } from "./use-now.ts";
 import { useTopic } from "./use-topic.ts";
 
@@ -66,7 +67,7 @@ interface FileLineProps {
 
 function FileLine({ file, progress, live }: FileLineProps) {
   const now = useNow(500);
-  const viewer = live.present.find((one) => one.fileId === file.id);
+  const viewer = live.present.find((present) => present.fileId === file.id);
   const duration = progress?.duration ?? file.durationSeconds ?? null;
   const position = viewer
     ? extrapolatePosition(viewer, live.stale ? viewer.heardAtMs : now, duration)
@@ -78,12 +79,7 @@ function FileLine({ file, progress, live }: FileLineProps) {
       <div class="file-head">
         <span>{file.title}</span>
         {progress?.completed && <span class="badge done">Completed</span>}
-        {viewer && (
-          <span class={`badge ${viewer.state}`}>
-            <span class="dot" aria-hidden="true" />
-            {viewer.state === "playing" ? "Watching" : "Here"}
-          </span>
-        )}
+        {viewer && <PlayerBadge viewer={viewer} />}
         <span class="number">{toPercent(progress?.percentage ?? 0)}</span>
       </div>
       <WatchedBar
@@ -93,7 +89,7 @@ function FileLine({ file, progress, live }: FileLineProps) {
       />
       <p class="muted small">
         {progress?.version
-          ? `${toClock(progress.watchedSeconds)} of ${duration === null ? "?" : toClock(duration)} watched, ${toClock(progress.watchTimeSeconds)} spent`
+          ? `${toClock(progress.watchedSeconds)} of ${duration === null ? "?" : toClock(duration)} watched in ${toClock(progress.watchTimeSeconds)}`
           : "Not watched yet"}
       </p>
     </li>

@@ -6,13 +6,14 @@ import { PercentageBar } from "./bars.tsx";
 import { toAgo, toPercent } from "./format.ts";
 import { Notice } from "./notice.tsx";
 import type { Session } from "./session.ts";
-import { useMinute } from "./use-minute.ts";
+import { useAction } from "./use-action.ts";
+import { useMinute } from "./use-now.ts";
 
 type Compare = (a: CourseProgressRow, b: CourseProgressRow) => number;
 
 const byName: Compare = (a, b) => (a.userId < b.userId ? -1 : 1);
 const byProgress: Compare = (a, b) => b.percentage - a.percentage || byName(a, b);
-/** By the minute, so that rows do not change places while everybody watches. */
+/** To the minute, so that rows do not change places with every heartbeat. */
 const byActivity: Compare = (a, b) => toMinute(b.lastUpdated) - toMinute(a.lastUpdated) || byName(a, b);
 
 const ORDERS = {
@@ -34,7 +35,7 @@ interface LearnerListProps {
   onChoose(learnerId: string): void;
 }
 
-/** Every learner of the course: those who moved last come with the topic, the rest page by page on demand. */
+/** All learners of the course. The topic brings those who were active last; the others are loaded page by page on demand. */
 export function LearnerList({ session, courseId, live, chosen, onChoose }: LearnerListProps) {
   const [order, setOrder] = useState<Order>("active");
   const [wanted, setWanted] = useState("");
@@ -75,7 +76,7 @@ export function LearnerList({ session, courseId, live, chosen, onChoose }: Learn
         </label>
       </div>
       {learners.length === 0 && (
-        <p class="empty">{wanted === "" ? "Nobody has begun this course yet." : "No learner's name contains this."}</p>
+        <p class="empty">{wanted === "" ? "Nobody has begun this course yet." : "No learner matches."}</p>
       )}
       <ul>
         {learners.map((row) => (
@@ -103,7 +104,7 @@ interface LearnerProps {
   onChoose(learnerId: string): void;
 }
 
-/** Drawn again only when its own row changed: a course may have thousands. */
+/** Rendered again only if its row changed: a course may have thousands of learners. */
 const Learner = memo(
   ({ row, isChosen, nowMs, onChoose }: LearnerProps) => (
     <li>
@@ -123,13 +124,12 @@ const Learner = memo(
     before.row.version === after.row.version && before.isChosen === after.isChosen && before.nowMs === after.nowMs,
 );
 
-/** The pages behind the newest learners. After a reconnect they are fetched again when asked for: they may be behind. */
+/** The learners beyond those of the topic. After a lost connection they may be old, so they are forgotten. */
 function useFurtherPages(token: string, courseId: string, isStale: boolean) {
   const [rows, setRows] = useState<CourseProgressRow[]>([]);
   const [next, setNext] = useState<string | undefined>();
   const [isLast, setLast] = useState(false);
-  const [isBusy, setBusy] = useState(false);
-  const [failure, setFailure] = useState<string | null>(null);
+  const { isBusy, failure, run } = useAction();
 
   useEffect(() => {
     if (!isStale) return;
@@ -139,18 +139,11 @@ function useFurtherPages(token: string, courseId: string, isStale: boolean) {
   }, [isStale]);
 
   async function load(): Promise<void> {
-    setBusy(true);
-    setFailure(null);
-    try {
-      const page = await loadLearners(token, courseId, next);
-      setRows((before) => [...before, ...page.learners]);
-      setNext(page.next);
-      setLast(page.next === undefined);
-    } catch (error) {
-      setFailure((error as Error).message);
-    }
-    setBusy(false);
+    const page = await loadLearners(token, courseId, next);
+    setRows((before) => [...before, ...page.learners]);
+    setNext(page.next);
+    setLast(page.next === undefined);
   }
 
-  return { rows, isLast, isBusy, failure, loadMore: () => void load() };
+  return { rows, isLast, isBusy, failure, loadMore: () => void run(load) };
 }

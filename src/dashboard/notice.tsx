@@ -1,6 +1,7 @@
 import type { ComponentChildren } from "preact";
+import type { Unloaded } from "./use-load.ts";
 
-/** Something a person should know, and what to do about it. */
+/** A message to the user, with a button if a new attempt may help. */
 export function Notice(props: {
   kind: "error" | "warning" | "info";
   children: ComponentChildren;
@@ -18,17 +19,27 @@ export function Notice(props: {
   );
 }
 
-/** Said while the server itself does not hear of every change. */
+/** A warning while the server may miss changes in the database. */
 export function BehindNotice({ live }: { live: { behind: boolean } }) {
-  return live.behind ? <Notice kind="warning">Live updates are interrupted. What you see may be old.</Notice> : null;
+  return live.behind ? <Notice kind="warning">Live updates are interrupted. These figures may be old.</Notice> : null;
 }
 
-/** What is about to come, for the eye; and for the ear in words. */
+/** A spinner, with words for screen readers. */
 export function Loading({ what }: { what: string }) {
   return (
     <div class="loading" role="status">
       <span class="spinner" aria-hidden="true" />
       Loading {what}…
     </div>
+  );
+}
+
+/** Stands in for something that is still being loaded or could not be loaded. */
+export function NotLoaded({ state, what, onRetry }: { state: Unloaded; what: string; onRetry(): void }) {
+  if (state.kind === "loading") return <Loading what={what} />;
+  return (
+    <Notice kind="error" onRetry={onRetry}>
+      {state.message}
+    </Notice>
   );
 }

@@ -12,7 +12,7 @@ interface PageHeaderProps {
   page: Part | "watch";
   session: Session | null;
   connection: ConnectionState | null;
-  /** On the dashboard: shows the other part without loading the page again. */
+  /** Shows another part of the dashboard without loading the page again. Absent on other pages. */
   onGo?(part: Part): void;
   onSignOut(): void;
 }
@@ -60,7 +60,7 @@ export function PageHeader({ page, session, connection, onGo, onSignOut }: PageH
   );
 }
 
-/** One that asks for no other tab or window. */
+/** A click that does not ask for a new tab or window. */
 function isPlainClick(event: MouseEvent): boolean {
   return event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
 }

@@ -1,15 +1,16 @@
-/** Who is signed in on this page. The learner of `/watch` and the instructor of `/` do not know of each other. */
+/** The user who is signed in on a page. */
 export interface Session {
   token: string;
   expiresAt: string;
   user: { id: string; role: "learner" | "instructor" | "admin"; firstName?: string | null; email?: string | null };
 }
 
+/** Each page has its own session: `/watch` that of a learner, `/` that of an instructor. */
 export type Seat = "learner" | "instructor";
 
 const KEY = "playhead:session:";
 
-/** Null where nobody signed in, or the token has ended meanwhile. */
+/** Null if nobody is signed in, or the token has expired. */
 export function loadSession(seat: Seat): Session | null {
   try {
     const session = JSON.parse(localStorage.getItem(KEY + seat) ?? "null") as Session | null;

@@ -1,7 +1,7 @@
-import { useState } from "preact/hooks";
 import { signIn, signInToDemo } from "./api.ts";
 import { Notice } from "./notice.tsx";
 import type { Seat, Session } from "./session.ts";
+import { useAction } from "./use-action.ts";
 
 interface SignInProps {
   seat: Seat;
@@ -11,26 +11,15 @@ interface SignInProps {
   onSignedIn(session: Session): void;
 }
 
-/** One click for the demo, or an account of one's own. */
+/** Signs in to the demo by one click, or with an account. */
 export function SignIn({ seat, title, text, demoLabel, onSignedIn }: SignInProps) {
-  const [isBusy, setBusy] = useState(false);
-  const [failure, setFailure] = useState<string | null>(null);
-
-  async function submit(start: () => Promise<Session>): Promise<void> {
-    setBusy(true);
-    setFailure(null);
-    try {
-      onSignedIn(await start());
-    } catch (error) {
-      setFailure((error as Error).message);
-      setBusy(false);
-    }
-  }
+  const { isBusy, failure, run } = useAction();
+  const submit = (start: () => Promise<Session>) => void run(async () => onSignedIn(await start()));
 
   function onSubmit(event: SubmitEvent): void {
     event.preventDefault();
     const form = new FormData(event.currentTarget as HTMLFormElement);
-    void submit(() => signIn(String(form.get("email")), String(form.get("password"))));
+    submit(() => signIn(String(form.get("email")), String(form.get("password"))));
   }
 
   return (
@@ -39,7 +28,7 @@ export function SignIn({ seat, title, text, demoLabel, onSignedIn }: SignInProps
         <h1>{title}</h1>
         <p class="muted">{text}</p>
         {failure && <Notice kind="error">{failure}</Notice>}
-        <button type="button" class="primary" disabled={isBusy} onClick={() => void submit(() => signInToDemo(seat))}>
+        <button type="button" class="primary" disabled={isBusy} onClick={() => submit(() => signInToDemo(seat))}>
           {demoLabel}
         </button>
         <p class="or">or with an account</p>

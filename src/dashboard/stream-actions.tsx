@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 import type { Stream } from "../client/index.ts";
-import { Ask } from "./ask.tsx";
+import { ConfirmButton } from "./confirm-button.tsx";
 import { Notice } from "./notice.tsx";
 import { deleteStream, type NewKey, rotateKey, setStream } from "./stream-api.ts";
 import { isOnAir } from "./stream-badge.tsx";
@@ -19,11 +19,11 @@ interface StreamActionsProps {
   onEdit(): void;
   onKey(newKey: NewKey): void;
   onDeleted(): void;
-  /** However it went; the button that was pressed may be gone, so the focus needs another place. */
+  /** Called after an action, also a failed one. Its button may be gone, so the focus needs another place. */
   onSettled(): void;
 }
 
-/** What an owner may do with a stream. What does not come back, and what ends a broadcast, is asked about first. */
+/** The actions of a stream's owner. Those that cannot be undone, or end a broadcast, ask first. */
 export function StreamActions({ token, stream, onEdit, onKey, onDeleted, onSettled }: StreamActionsProps) {
   const { isBusy, failure, run } = useAction();
   const [grace, setGrace] = useState(0);
@@ -39,12 +39,12 @@ export function StreamActions({ token, stream, onEdit, onKey, onDeleted, onSettl
       <button type="button" class="quiet" disabled={isBusy} onClick={onEdit}>
         Edit
       </button>
-      <Ask
+      <ConfirmButton
         label="Rotate key"
         question={
           status === "revoked"
-            ? "Make a new key, and let the stream be used again?"
-            : "Make a new key in place of this one? What is live goes on."
+            ? "Make a new key, so that the stream can be used again?"
+            : "Replace the key by a new one? A live broadcast goes on."
         }
         yes="Make a new key"
         no="Leave it"
@@ -64,7 +64,7 @@ export function StreamActions({ token, stream, onEdit, onKey, onDeleted, onSettl
             </select>
           </label>
         )}
-      </Ask>
+      </ConfirmButton>
       {status === "disabled" && (
         <button type="button" class="quiet" disabled={isBusy} onClick={() => set("enable")}>
           Enable
@@ -76,9 +76,9 @@ export function StreamActions({ token, stream, onEdit, onKey, onDeleted, onSettl
         </button>
       )}
       {isOnAir(stream) && (
-        <Ask
+        <ConfirmButton
           label="Disable"
-          question="Disable it? The broadcast ends at once."
+          question="Disable the stream? The broadcast ends at once."
           yes="Disable it"
           no="Let it run"
           disabled={isBusy}
@@ -86,7 +86,7 @@ export function StreamActions({ token, stream, onEdit, onKey, onDeleted, onSettl
         />
       )}
       {status !== "revoked" && (
-        <Ask
+        <ConfirmButton
           label="Revoke key"
           question={`Revoke the key?${isOnAir(stream) ? " The broadcast ends at once." : ""} Only a new key brings the stream back.`}
           yes="Revoke it"
@@ -95,7 +95,7 @@ export function StreamActions({ token, stream, onEdit, onKey, onDeleted, onSettl
           onYes={() => set("revoke")}
         />
       )}
-      <Ask
+      <ConfirmButton
         label="Delete"
         question="Delete the stream with its history?"
         yes="Delete it"

@@ -1,58 +1,45 @@
 import type { OwnStream, StreamSession } from "../protocol/stream.ts";
-import { call } from "./api.ts";
+import { call, loadOwn } from "./api.ts";
 import type { Session } from "./session.ts";
 
-/** A stream with its new key; no other answer has the key. */
+/** A stream with its new key. The server sends a key only once. */
 export interface NewKey {
   stream: OwnStream;
   streamKey: string;
 }
 
-/** What a person says of a stream. `expiresAt` is ISO 8601; null where the key never expires. */
-export interface StreamForm {
+/** The fields of a stream that its owner enters. `expiresAt` is ISO 8601; null if the key never expires. */
+export interface StreamInput {
   title: string;
   expiresAt: string | null;
 }
-
-/** More than a person looks through. */
-const MAX_STREAMS = 1000;
 
 function toPath(streamId: string): string {
   return `/v1/streams/${encodeURIComponent(streamId)}`;
 }
 
-/** The streams that this person may manage: its own, all of them for an admin. */
-export async function loadStreams({ token, user }: Session): Promise<OwnStream[]> {
-  const streams: OwnStream[] = [];
-  const whose = user.role === "admin" ? "" : "&mine=true";
-  let after = "";
-  for (;;) {
-    const page = await call<{ streams: OwnStream[]; next?: string }>(`/v1/streams?limit=200${whose}${after}`, {
-      token,
-    });
-    streams.push(...page.streams);
-    if (page.next === undefined || streams.length >= MAX_STREAMS) return streams;
-    after = `&after=${encodeURIComponent(page.next)}`;
-  }
+/** The streams that this user may manage. */
+export function loadStreams(session: Session): Promise<OwnStream[]> {
+  return loadOwn("streams", session);
 }
 
 export async function loadStream(token: string, streamId: string): Promise<OwnStream> {
   return (await call<{ stream: OwnStream }>(toPath(streamId), { token })).stream;
 }
 
-export function createStream(token: string, { title, expiresAt }: StreamForm): Promise<NewKey> {
+export function createStream(token: string, { title, expiresAt }: StreamInput): Promise<NewKey> {
   return call("/v1/streams", { token, body: { title, ...(expiresAt === null ? {} : { expiresAt }) } });
 }
 
-/** Sends what differs: an expiry that is past may stay, but cannot be set. */
+/** Sends only the changed fields: the server would refuse an expiry in the past, even an unchanged one. */
 export async function changeStream(
   token: string,
-  before: StreamForm & { id: string },
-  form: StreamForm,
+  before: StreamInput & { id: string },
+  input: StreamInput,
 ): Promise<void> {
   const body = {
-    ...(form.title === before.title ? {} : { title: form.title }),
-    ...(form.expiresAt === before.expiresAt ? {} : { expiresAt: form.expiresAt }),
+    ...(input.title === before.title ? {} : { title: input.title }),
+    ...(input.expiresAt === before.expiresAt ? {} : { expiresAt: input.expiresAt }),
   };
   await call(toPath(before.id), { token, method: "PATCH", body });
 }
@@ -71,11 +58,11 @@ export async function deleteStream(token: string, streamId: string): Promise<voi
 
 export interface SessionsPage {
   sessions: StreamSession[];
-  /** The `before` of the next page; absent on the last. */
+  /** The `before` of the next page; absent on the last page. */
   next?: number;
 }
 
-/** The newest first. */
+/** One page of a stream's sessions, the newest first. */
 export function loadSessions(token: string, streamId: string, before?: number): Promise<SessionsPage> {
   const query = before === undefined ? "" : `&before=${before}`;
   return call(`${toPath(streamId)}/sessions?limit=20${query}`, { token });

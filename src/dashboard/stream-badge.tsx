@@ -19,7 +19,7 @@ export function StreamBadge({ status }: { status: StreamStatus }) {
   );
 }
 
-/** Whether an encoder is there, or may come back to the same session. */
+/** Whether an encoder is connected, or may still reconnect to the same session. */
 export function isOnAir({ status }: { status: StreamStatus }): boolean {
   return status === "live" || status === "reconnecting";
 }

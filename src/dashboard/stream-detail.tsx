@@ -7,26 +7,26 @@ import { StreamActions } from "./stream-actions.tsx";
 import { changeStream, type NewKey } from "./stream-api.ts";
 import { StreamBadge } from "./stream-badge.tsx";
 import { toExpiry, toSince } from "./stream-facts.ts";
-import { StreamFields } from "./stream-form.tsx";
+import { StreamForm } from "./stream-form.tsx";
 import { StreamHistory } from "./stream-history.tsx";
 import { StreamSettings } from "./stream-settings.tsx";
-import { useMinute } from "./use-minute.ts";
+import { useMinute } from "./use-now.ts";
 import { useTopic } from "./use-topic.ts";
 
 interface StreamDetailProps {
   session: Session;
   dashboard: Dashboard;
   streamId: string;
-  /** As the list has it: shown until the stream's own topic has spoken. */
+  /** The stream in the list: shown until the stream's own topic answers. */
   listed: Stream | undefined;
-  /** Whether somebody just chose it: the focus follows. */
+  /** Whether the user has just chosen the stream. Then it takes the focus. */
   takesFocus: boolean;
   onKey(newKey: NewKey): void;
   onClose(): void;
   onDeleted(): void;
 }
 
-/** One stream: how it goes, and for whom it belongs to, what to do with it and how it went before. */
+/** One stream: its state and figures. Its owner also sees settings, actions and past broadcasts. */
 export function StreamDetail({
   session,
   dashboard,
@@ -58,10 +58,10 @@ export function StreamDetail({
       </div>
       {live?.error && <Notice kind="error">{live.error.message}</Notice>}
       {live?.at == null && !live?.error && !stream && <Loading what="this stream" />}
-      {live?.at != null && !live.error && !stream && <p class="empty">This stream is there no more.</p>}
+      {live?.at != null && !live.error && !stream && <p class="empty">This stream no longer exists.</p>}
       {stream && <StreamFacts stream={stream} />}
       {stream && isOwn && (
-        <Managed
+        <OwnerPart
           token={session.token}
           stream={stream}
           onKey={onKey}
@@ -99,7 +99,7 @@ function StreamFacts({ stream }: { stream: Stream }) {
   );
 }
 
-interface ManagedProps {
+interface OwnerPartProps {
   token: string;
   stream: Stream;
   onKey(newKey: NewKey): void;
@@ -107,7 +107,7 @@ interface ManagedProps {
   onSettled(): void;
 }
 
-function Managed({ token, stream, onKey, onDeleted, onSettled }: ManagedProps) {
+function OwnerPart({ token, stream, onKey, onDeleted, onSettled }: OwnerPartProps) {
   const [isEditing, setEditing] = useState(false);
 
   function endEditing(): void {
@@ -119,11 +119,11 @@ function Managed({ token, stream, onKey, onDeleted, onSettled }: ManagedProps) {
     <>
       <StreamSettings token={token} stream={stream} />
       {isEditing ? (
-        <StreamFields
+        <StreamForm
           stream={stream}
           submitLabel="Save"
-          onSubmit={async (form) => {
-            await changeStream(token, stream, form);
+          onSubmit={async (input) => {
+            await changeStream(token, stream, input);
             endEditing();
           }}
           onCancel={endEditing}

@@ -2,7 +2,7 @@ import type { Stream } from "../client/index.ts";
 import { toAgo, toAhead, toBitrate, toCount, toTime } from "./format.ts";
 import { isOnAir } from "./stream-badge.tsx";
 
-/** How a stream goes, in a few words each: what comes in, who watches, since when. */
+/** Bitrate, viewers and start of a stream, a few words each. */
 export function toFigures(stream: Stream, nowMs: number): string[] {
   const { bitrateKbps, viewers } = stream;
   return [

@@ -1,18 +1,18 @@
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { Notice } from "./notice.tsx";
-import type { StreamForm } from "./stream-api.ts";
+import type { StreamInput } from "./stream-api.ts";
 import { useAction } from "./use-action.ts";
 
-interface StreamFieldsProps {
-  /** What stands there now; absent for a stream that is made. */
-  stream?: StreamForm;
+interface StreamFormProps {
+  /** The present values; absent for a new stream. */
+  stream?: StreamInput;
   submitLabel: string;
-  onSubmit(form: StreamForm): Promise<void>;
+  onSubmit(input: StreamInput): Promise<void>;
   onCancel(): void;
 }
 
-/** A stream's title and expiry, to make one or to change it. */
-export function StreamFields({ stream, submitLabel, onSubmit, onCancel }: StreamFieldsProps) {
+/** The form for a new stream, or for the title and expiry of an existing one. */
+export function StreamForm({ stream, submitLabel, onSubmit, onCancel }: StreamFormProps) {
   const { isBusy, failure, run } = useAction();
   const title = useRef<HTMLInputElement>(null);
   const expiry = toField(stream?.expiresAt ?? null);
@@ -22,7 +22,7 @@ export function StreamFields({ stream, submitLabel, onSubmit, onCancel }: Stream
     event.preventDefault();
     const form = new FormData(event.currentTarget as HTMLFormElement);
     const typed = String(form.get("expiresAt"));
-    // The field knows no seconds: what nobody touched stays as it is.
+    // The field shows no seconds, so an unchanged field must not replace the exact time.
     const expiresAt = typed === expiry ? (stream?.expiresAt ?? null) : toIso(typed);
     void run(() => onSubmit({ title: String(form.get("title")), expiresAt }));
   }
@@ -57,7 +57,7 @@ export function StreamFields({ stream, submitLabel, onSubmit, onCancel }: Stream
   );
 }
 
-/** As a field for local date and time has it. */
+/** Local date and time, in the form that `datetime-local` takes. */
 function toField(iso: string | null): string {
   if (iso === null) return "";
   const time = new Date(iso);

@@ -2,10 +2,10 @@ import type { Stream } from "../client/index.ts";
 import type { StreamSession } from "../protocol/stream.ts";
 import { toBitrate, toClock, toCount, toTime } from "./format.ts";
 import { Notice } from "./notice.tsx";
-import { useMinute } from "./use-minute.ts";
+import { useMinute } from "./use-now.ts";
 import { useStreamSessions } from "./use-stream-sessions.ts";
 
-/** The broadcasts of a stream, the newest first. */
+/** The past and present broadcasts of a stream, the newest first. */
 export function StreamHistory({ token, stream }: { token: string; stream: Stream }) {
   const { sessions, isLast, isBusy, failure, loadFirst, loadMore } = useStreamSessions(token, stream);
   const nowMs = useMinute();
@@ -56,7 +56,7 @@ function Broadcast({ session, nowMs }: { session: StreamSession; nowMs: number }
   );
 }
 
-/** Media servers may give reasons of their own; those are shown as they are. */
+/** Words for Playhead's reasons. A media server may give others, which are shown unchanged. */
 const REASONS: Record<string, string> = {
   unpublished: "the encoder stopped",
   lease_lost: "no word from the media server",

@@ -3,7 +3,7 @@ import { useMemo, useState } from "preact/hooks";
 import type { Stream } from "../client/index.ts";
 import { isOnAir, StreamBadge } from "./stream-badge.tsx";
 import { toExpiry, toFigures } from "./stream-facts.ts";
-import { useMinute } from "./use-minute.ts";
+import { useMinute } from "./use-now.ts";
 
 interface StreamListProps {
   streams: readonly Stream[];
@@ -12,7 +12,7 @@ interface StreamListProps {
   onChoose(streamId: string): void;
 }
 
-/** Every stream, what is on air first. */
+/** All streams. Those on air come first. */
 export function StreamList({ streams, userId, chosen, onChoose }: StreamListProps) {
   const [wanted, setWanted] = useState("");
   const [isOnlyOwn, setOnlyOwn] = useState(false);
@@ -43,7 +43,7 @@ export function StreamList({ streams, userId, chosen, onChoose }: StreamListProp
         </label>
       </div>
       {shown.length === 0 && (
-        <p class="empty">{streams.length === 0 ? "There are no streams yet." : "No stream is like this."}</p>
+        <p class="empty">{streams.length === 0 ? "There are no streams yet." : "No stream matches."}</p>
       )}
       <ul>
         {shown.map((stream) => (
@@ -65,7 +65,7 @@ function compare(a: Stream, b: Stream): number {
   return Number(isOnAir(b)) - Number(isOnAir(a)) || a.title.localeCompare(b.title, "en") || (a.id < b.id ? -1 : 1);
 }
 
-/** Where the focus goes back to when a stream is closed. */
+/** The element that takes the focus when a stream is closed. */
 export function toRowId(streamId: string): string {
   return `stream-${streamId}`;
 }

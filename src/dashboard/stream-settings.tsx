@@ -2,14 +2,14 @@ import { useEffect, useState } from "preact/hooks";
 import type { Stream } from "../client/index.ts";
 import type { OwnStream, SessionPolicy } from "../protocol/stream.ts";
 import { toTime } from "./format.ts";
-import { Notice } from "./notice.tsx";
+import { NotLoaded } from "./notice.tsx";
 import { loadStream } from "./stream-api.ts";
 import { useLoad } from "./use-load.ts";
-import { useMinute } from "./use-minute.ts";
+import { useMinute } from "./use-now.ts";
 
 const POLICIES: Record<SessionPolicy, string> = { first_wins: "is refused", takeover: "takes the stream over" };
 
-/** How a stream is set: what only its owner sees. Read again when a change may have touched it, and shown meanwhile. */
+/** The settings that only the owner sees. They are loaded again after each change; the old ones are shown meanwhile. */
 export function StreamSettings({ token, stream }: { token: string; stream: Stream }) {
   const { id, title, status, keyPrefix, expiresAt } = stream;
   const [settings, retry] = useLoad(() => loadStream(token, id), [token, id, title, status, keyPrefix, expiresAt]);
@@ -19,13 +19,7 @@ export function StreamSettings({ token, stream }: { token: string; stream: Strea
     if (settings.kind === "loaded") setLatest(settings.value);
   }, [settings]);
 
-  if (settings.kind === "failed") {
-    return (
-      <Notice kind="error" onRetry={retry}>
-        {settings.message}
-      </Notice>
-    );
-  }
+  if (settings.kind === "failed") return <NotLoaded state={settings} what="the settings" onRetry={retry} />;
   if (latest === null) return null;
   return (
     <dl class="facts">

@@ -6,7 +6,7 @@ import { BehindNotice, Loading, Notice } from "./notice.tsx";
 import type { Session } from "./session.ts";
 import { createStream, type NewKey } from "./stream-api.ts";
 import { StreamDetail } from "./stream-detail.tsx";
-import { StreamFields } from "./stream-form.tsx";
+import { StreamForm } from "./stream-form.tsx";
 import { StreamList, toRowId } from "./stream-list.tsx";
 import { Tile } from "./tile.tsx";
 import { useStatusNews } from "./use-status-news.ts";
@@ -19,11 +19,11 @@ interface StreamsProps {
   onChoose(streamId: string | undefined): void;
 }
 
-/** The streams, live, and what whoever owns them does with them. */
+/** All streams, live, and the forms by which owners manage theirs. */
 export function Streams({ session, dashboard, chosen, onChoose }: StreamsProps) {
   const { live, failure, retry } = useStreams(dashboard, session);
   const [newKey, setNewKey] = useState<NewKey | null>(null);
-  const [isByHand, setByHand] = useState(false);
+  const [isChosenHere, setChosenHere] = useState(false);
   const heading = useRef<HTMLHeadingElement>(null);
   const news = useStatusNews(live?.at == null ? undefined : live.streams);
 
@@ -33,7 +33,7 @@ export function Streams({ session, dashboard, chosen, onChoose }: StreamsProps) 
 
   const choose = useCallback(
     (streamId: string) => {
-      setByHand(true);
+      setChosenHere(true);
       onChoose(streamId);
     },
     [onChoose],
@@ -44,7 +44,7 @@ export function Streams({ session, dashboard, chosen, onChoose }: StreamsProps) 
     if (chosen !== undefined) document.getElementById(toRowId(chosen))?.focus();
   }
 
-  /** Its row goes too, so the focus goes to what stays. */
+  /** The stream's row disappears too, so the heading takes the focus. */
   function onDeleted(): void {
     onChoose(undefined);
     heading.current?.focus();
@@ -90,7 +90,7 @@ export function Streams({ session, dashboard, chosen, onChoose }: StreamsProps) 
               dashboard={dashboard}
               streamId={chosen}
               listed={streams.find(({ id }) => id === chosen)}
-              takesFocus={isByHand}
+              takesFocus={isChosenHere}
               onKey={setNewKey}
               onClose={close}
               onDeleted={onDeleted}
@@ -108,7 +108,7 @@ interface NewStreamProps {
   onKey(newKey: NewKey): void;
 }
 
-/** The head of the part, with the form for a new stream. Only the server knows who may have some, and says so. */
+/** The heading, with the form for a new stream. Everybody sees it: the server decides who may have streams. */
 function NewStream({ session, heading, onKey }: NewStreamProps) {
   const [isMaking, setMaking] = useState(false);
   const opener = useRef<HTMLButtonElement>(null);
@@ -130,10 +130,10 @@ function NewStream({ session, heading, onKey }: NewStreamProps) {
       </div>
       {isMaking && (
         <section class="card" aria-label="New stream">
-          <StreamFields
+          <StreamForm
             submitLabel="Create stream"
-            onSubmit={async (form) => {
-              onKey(await createStream(session.token, form));
+            onSubmit={async (input) => {
+              onKey(await createStream(session.token, input));
               setMaking(false);
             }}
             onCancel={() => {

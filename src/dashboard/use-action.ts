@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 
-/** Something a person sets off: whether it is under way, and why it failed, in a sentence. */
+/** An action of the user: whether it is under way, and why the last one failed, as a sentence. */
 export interface Action {
   isBusy: boolean;
   failure: string | null;

@@ -1,7 +1,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { type ConnectionState, createDashboard, type Dashboard } from "../client/index.ts";
 
-/** A live connection for as long as somebody is signed in, and how it stands. */
+/** A live connection while somebody is signed in, and the state of this connection. */
 export function useDashboard(token: string | null): {
   dashboard: Dashboard | null;
   connection: ConnectionState | null;

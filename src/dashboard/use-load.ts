@@ -1,11 +1,12 @@
 import { useCallback, useEffect, useState } from "preact/hooks";
 
-/** Something that is fetched: on its way, there, or not to be had, with the reason in a sentence. */
-export type Loaded<T> = { kind: "loading" } | { kind: "loaded"; value: T } | { kind: "failed"; message: string };
+/** `message` is the reason, as a sentence for the user. */
+export type Unloaded = { kind: "loading" } | { kind: "failed"; message: string };
+export type Loadable<T> = Unloaded | { kind: "loaded"; value: T };
 
-/** Fetches when the dependencies change; the second part tries again. */
-export function useLoad<T>(load: () => Promise<T>, dependencies: unknown[]): [Loaded<T>, () => void] {
-  const [state, setState] = useState<Loaded<T>>({ kind: "loading" });
+/** Loads a value, and loads it again when a dependency changes. @returns the value and a function that tries again */
+export function useLoad<T>(load: () => Promise<T>, dependencies: unknown[]): [Loadable<T>, () => void] {
+  const [state, setState] = useState<Loadable<T>>({ kind: "loading" });
   const [attempt, setAttempt] = useState(0);
   useEffect(() => {
     let isCurrent = true;
@@ -17,7 +18,7 @@ export function useLoad<T>(load: () => Promise<T>, dependencies: unknown[]): [Lo
     return () => {
       isCurrent = false;
     };
-    // The caller names what `load` depends on.
+    // The caller names the dependencies of `load`.
   }, [...dependencies, attempt]);
   return [state, useCallback(() => setAttempt((before) => before + 1), [])];
 }

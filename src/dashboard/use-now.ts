@@ -1,11 +1,20 @@
 import { useEffect, useState } from "preact/hooks";
 
-/** Draws again every so often: for what moves with time alone. Monotonic milliseconds. */
+/** Monotonic milliseconds, read again every `everyMs`: for positions that move while somebody plays. */
 export function useNow(everyMs: number): number {
-  const [now, setNow] = useState(() => performance.now());
+  return useReading(() => performance.now(), everyMs);
+}
+
+/** Milliseconds since 1970, read again every minute: for "3 minutes ago". */
+export function useMinute(): number {
+  return useReading(() => Date.now(), 60_000);
+}
+
+function useReading(read: () => number, everyMs: number): number {
+  const [reading, setReading] = useState(read);
   useEffect(() => {
-    const timer = setInterval(() => setNow(performance.now()), everyMs);
+    const timer = setInterval(() => setReading(read()), everyMs);
     return () => clearInterval(timer);
   }, [everyMs]);
-  return now;
+  return reading;
 }

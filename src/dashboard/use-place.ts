@@ -1,6 +1,6 @@
 import { useEffect, useState } from "preact/hooks";
 
-/** What the page shows, as its address says: a link to a learner can be kept, and Back goes back. */
+/** The part of the dashboard that is shown. It stands in the address, so that links and the Back button work. */
 export type Place = { part: "courses"; course?: string; learner?: string } | { part: "streams"; stream?: string };
 export type Part = Place["part"];
 
@@ -11,7 +11,7 @@ function readPlace(): Place {
   return { part: "courses", ...(course ? { course } : {}), ...(learner ? { learner } : {}) };
 }
 
-/** The courses have no name in the address: that is where the dashboard opens. */
+/** The dashboard opens at the courses, so their address does not name the part. */
 export function toAddress(place: Place): string {
   const { part, ...rest } = place;
   const query = new URLSearchParams({ ...(part === "courses" ? {} : { part }), ...rest });

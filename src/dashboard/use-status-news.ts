@@ -2,7 +2,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import type { Stream, StreamStatus } from "../client/index.ts";
 import { STATUS_WORDS } from "./stream-badge.tsx";
 
-/** What became of streams just now, in words for who does not see the badges change. Silent about how things began. */
+/** The newest changes of status, in words for screen readers. Empty until the first change. */
 export function useStatusNews(streams: readonly Stream[] | undefined): string {
   const [news, setNews] = useState("");
   const known = useRef<Map<string, StreamStatus> | null>(null);

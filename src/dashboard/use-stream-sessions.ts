@@ -4,17 +4,20 @@ import type { StreamSession } from "../protocol/stream.ts";
 import { loadSessions } from "./stream-api.ts";
 import { useAction } from "./use-action.ts";
 
-/** The sessions of a stream, the newest first: the newest page again whenever the stream's status changes, earlier ones on demand. */
+/**
+ * The sessions of a stream, the newest first. The first page is loaded again whenever the status of the stream changes;
+ * earlier pages are loaded on demand.
+ */
 export function useStreamSessions(token: string, { id, status, startedAt, endedAt }: Stream) {
   const [sessions, setSessions] = useState<ReadonlyMap<number, StreamSession>>(new Map());
-  /** The `before` of the earliest page that was read; null where that was the last. */
+  /** The `before` of the next page; null after the last page, undefined before the first. */
   const [next, setNext] = useState<number | null | undefined>();
   const { isBusy, failure, run } = useAction();
 
   async function load(before?: number): Promise<void> {
     const page = await loadSessions(token, id, before);
     setSessions((known) => new Map([...known, ...page.sessions.map((session) => [session.id, session] as const)]));
-    // The newest page read again says nothing of how far back one has come.
+    // If the first page is loaded again, the next page stays the same.
     setNext((known) => (before === undefined && known !== undefined ? known : (page.next ?? null)));
   }
 

@@ -3,16 +3,18 @@ import type { Dashboard, Subscription, WatchedTopic } from "../client/index.ts";
 import type { Session } from "./session.ts";
 import { loadStreams } from "./stream-api.ts";
 
-/** All streams live, null until the first word about them, and why those that one may manage could not be read. */
+/** All streams, live. */
 export interface WatchedStreams {
+  /** Null until the first snapshot. */
   live: WatchedTopic | null;
+  /** Why the user's own streams could not be loaded; null if they were. */
   failure: string | null;
   retry(): void;
 }
 
 /**
- * The topic begins with what is live and what changed last. The streams that the person may manage are all there: they
- * are read besides, and merged. A reconnect forgets both, so both are read again.
+ * Follows the topic `streams`. Its snapshot has only the live streams and those that changed last, so all streams that
+ * the user may manage are loaded too, and merged. After a reconnect both are loaded again.
  */
 export function useStreams(dashboard: Dashboard, session: Session): WatchedStreams {
   const [live, setLive] = useState<WatchedTopic | null>(null);

@@ -1,10 +1,10 @@
-import { extrapolatePosition, type PlayerState, type PresentView, type WatchedTopic } from "../client/index.ts";
+import { extrapolatePosition, type PresentView, type WatchedTopic } from "../client/index.ts";
 import type { CourseFile } from "./api.ts";
 import { toClock, toInitials } from "./format.ts";
+import { PlayerBadge } from "./player-badge.tsx";
 import { useNow } from "./use-now.ts";
 
-const WORDS: Record<PlayerState, string> = { playing: "Playing", seeking: "Seeking", paused: "Paused", ended: "Ended" };
-/** More than a person reads at once; the number above says how many there are. */
+/** More viewers than a user reads at once. The tile above the list shows their number. */
 const MAX_SHOWN = 50;
 
 interface ViewersProps {
@@ -13,7 +13,7 @@ interface ViewersProps {
   onChoose(learnerId: string): void;
 }
 
-/** Who is watching now, and where. */
+/** Who is watching now, and at which position. */
 export function Viewers({ live, files, onChoose }: ViewersProps) {
   const now = useNow(500);
   const present = live.present.toSorted((a, b) => (a.userId + a.fileId < b.userId + b.fileId ? -1 : 1));
@@ -66,11 +66,7 @@ function Viewer({ viewer, file, now, onChoose }: ViewerProps) {
             {toClock(position)}
             {duration !== null && <span class="muted"> / {toClock(duration)}</span>}
           </span>
-          <span class={`badge ${viewer.state}`}>
-            <span class="dot" aria-hidden="true" />
-            {WORDS[viewer.state]}
-            {viewer.state === "playing" && viewer.rate !== 1 && viewer.rate > 0 && ` ${viewer.rate}×`}
-          </span>
+          <PlayerBadge viewer={viewer} />
         </span>
       </button>
     </li>

@@ -8,7 +8,7 @@ function toPath(relative: string): string {
   return fileURLToPath(new URL(relative, import.meta.url));
 }
 
-/** Builds the two pages into dist/dashboard. `npx vite src/dashboard` serves them against a server on port 8080. */
+/** Builds the two pages into dist/dashboard. `npx vite src/dashboard` serves them for development, with a Playhead on port 8080. */
 export default defineConfig({
   root: toPath("."),
   plugins: [preact()],
@@ -16,7 +16,7 @@ export default defineConfig({
   build: {
     outDir: toPath("../../dist/dashboard"),
     emptyOutDir: true,
-    // Nothing inline: the server's content security policy allows what it serves itself, and no data: URLs.
+    // The server's content security policy forbids `data:` URLs.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     rolldownOptions: { input: { index: toPath("index.html"), watch: toPath("watch.html") } },

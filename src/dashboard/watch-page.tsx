@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import type { ConnectionState, Dashboard, FileProgress, FileProgressRow } from "../client/index.ts";
 import { type Course, loadCourse } from "./api.ts";
 import { FileList } from "./file-list.tsx";
-import { Loading, Notice } from "./notice.tsx";
+import { Notice, NotLoaded } from "./notice.tsx";
 import { PageHeader } from "./page-header.tsx";
 import { loadSession, type Session, saveSession } from "./session.ts";
 import { SignIn } from "./sign-in.tsx";
@@ -32,8 +32,8 @@ function WatchPage() {
       {session === null && (
         <SignIn
           seat="learner"
-          title="Watch, and be remembered"
-          text="A short clip that reports what you watch while you watch it. Leave at any time: you resume where you left off."
+          title="Watch a clip"
+          text="While the clip plays, this page reports what you watch. Leave at any time: you resume where you left off."
           demoLabel="Watch as a demo learner"
           onSignedIn={keep}
         />
@@ -42,13 +42,13 @@ function WatchPage() {
         <main>
           {connection === "expired" && (
             <Notice kind="warning">
-              Your session has ended. Sign out and in again; what you watched meanwhile is kept.
+              Your session has expired. Sign out and in again. This page keeps what you watched meanwhile.
             </Notice>
           )}
           {connection === "offline" && (
             <Notice kind="warning">
-              The server cannot be reached. Watch on: what you watch is kept here, and saved once the connection is
-              back.
+              The server cannot be reached. You can watch on: this page keeps what you watch, and saves it when the
+              connection is back.
             </Notice>
           )}
           <DemoCourse session={session} dashboard={dashboard} onConnection={setConnection} />
@@ -70,14 +70,7 @@ function DemoCourse({ session, dashboard, onConnection }: DemoCourseProps) {
   const [chosen, setChosen] = useState(() => sessionStorage.getItem(LAST_FILE_KEY));
   const [latest, setLatest] = useState<FileProgress | null>(null);
 
-  if (course.kind === "loading") return <Loading what="the course" />;
-  if (course.kind === "failed") {
-    return (
-      <Notice kind="error" onRetry={retry}>
-        {course.message}
-      </Notice>
-    );
-  }
+  if (course.kind !== "loaded") return <NotLoaded state={course} what="the course" onRetry={retry} />;
   const files = course.value.lessons.flatMap((lesson) => lesson.files);
   const file = files.find(({ id }) => id === chosen) ?? files[0];
   if (!file) return <p class="empty">The demo course has no files.</p>;
@@ -100,7 +93,7 @@ function DemoCourse({ session, dashboard, onConnection }: DemoCourseProps) {
   );
 }
 
-/** The newest row of each file of the course: the player's own word comes sooner than the topic's. */
+/** The newest row of each file of the course. The player's rows come sooner than those of the topic. */
 function toNewest(
   course: Course,
   rows: (FileProgress | FileProgressRow)[],

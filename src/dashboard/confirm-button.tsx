@@ -1,29 +1,30 @@
 import type { ComponentChildren } from "preact";
 import { useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 
-interface AskProps {
-  /** Of the button that leads to the question. */
+interface ConfirmButtonProps {
+  /** The label of the button that opens the question. */
   label: string;
   question: string;
   yes: string;
   no: string;
-  /** Whether what follows can be taken back. */
+  /** False if the action can be undone. */
   isDangerous?: boolean;
   disabled?: boolean;
-  /** What else there is to settle before. */
+  /** Fields between the question and the answers. */
   children?: ComponentChildren;
   onYes(): void;
 }
 
-/** Two clicks, for what does not come back. */
-export function Ask({ label, question, yes, no, isDangerous = true, disabled = false, children, onYes }: AskProps) {
+/** A button that asks before it acts. */
+export function ConfirmButton(props: ConfirmButtonProps) {
+  const { label, question, yes, no, isDangerous = true, disabled = false, children, onYes } = props;
   const [isAsking, setAsking] = useState(false);
   const opener = useRef<HTMLButtonElement>(null);
   const refusal = useRef<HTMLButtonElement>(null);
   const wasAsking = useRef(false);
   const questionId = useId();
 
-  // The focus follows the question, to the answer that does no harm, and goes back with it.
+  // Moves the focus to the harmless answer when the question opens, and back to the button when it closes.
   useLayoutEffect(() => {
     if (isAsking) refusal.current?.focus();
     else if (wasAsking.current) opener.current?.focus();
@@ -40,7 +41,7 @@ export function Ask({ label, question, yes, no, isDangerous = true, disabled = f
   return (
     // biome-ignore lint/a11y/useSemanticElements: a fieldset is for a form's fields, and this is two buttons
     <div
-      class="ask"
+      class="confirm"
       role="group"
       aria-labelledby={questionId}
       onKeyDown={(event) => event.key === "Escape" && setAsking(false)}
