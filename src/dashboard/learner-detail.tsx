@@ -89,7 +89,7 @@ function FileLine({ file, progress, live }: FileLineProps) {
       />
       <p class="muted small">
         {progress?.version
-          ? `${toClock(progress.watchedSeconds)} of ${duration === null ? "?" : toClock(duration)} watched in ${toClock(progress.watchTimeSeconds)}`
+          ? `${toClock(progress.watchedSeconds)} of ${duration === null ? "?" : toClock(duration)} watched · watch time ${toClock(progress.watchTimeSeconds)}`
           : "Not watched yet"}
       </p>
     </li>

@@ -44,10 +44,10 @@ export function StreamActions({ token, stream, onEdit, onKey, onDeleted, onSettl
         question={
           status === "revoked"
             ? "Make a new key, so that the stream can be used again?"
-            : "Replace the key by a new one? A live broadcast goes on."
+            : "Replace the key with a new one? A live broadcast goes on."
         }
         yes="Make a new key"
-        no="Leave it"
+        no="Keep the old key"
         isDangerous={false}
         disabled={isBusy}
         onYes={() => void run(async () => onKey(await rotateKey(token, id, grace))).then((ok) => !ok && onSettled())}

@@ -35,7 +35,7 @@ export function StreamSettings({ token, stream }: { token: string; stream: Strea
       <dd>
         {latest.reconnectWindowSeconds === 0
           ? "ends the broadcast"
-          : `may come back for ${latest.reconnectWindowSeconds}\u00a0s`}
+          : `may reconnect within ${latest.reconnectWindowSeconds}\u00a0s`}
       </dd>
       <dt>Created</dt>
       <dd>{toTime(latest.createdAt, nowMs)}</dd>

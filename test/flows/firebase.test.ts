@@ -8,7 +8,7 @@ import { type Client, type ConnectError, connect, type Namespace } from "../help
 import { mintToken, putCourse, readMetric, serverEnv, type TestServer } from "../helpers/test-server.ts";
 
 /*
- * The whole server for a Firebase project: its users on sockets and over HTTP, beside built-in tokens.
+ * A whole server for a Firebase project: its users on sockets and over HTTP, beside users with built-in tokens.
  */
 
 const NAMESPACES: Namespace[] = ["/player", "/dashboard"];
@@ -70,7 +70,7 @@ describe("a server of a Firebase project", () => {
   });
   afterAll(() => server.stop());
 
-  it("keeps the progress of its users under their uid, over sockets and HTTP", async () => {
+  it("stores the progress of its users under their uid, over sockets and HTTP", async () => {
     const token = await google.sign();
     const player = await enter(server.url, "/player", token);
     expect(await player.call("heartbeat", { fileId: "f1", position: 3, played: [[0, 3]] })).toMatchObject({
@@ -84,20 +84,20 @@ describe("a server of a Firebase project", () => {
     expect(await database.query("select role from users where id = 'alice'")).toEqual([{ role: "learner" }]);
   });
 
-  it("gives the rights that the custom claim says", async () => {
+  it("grants the rights of the custom claim", async () => {
     const learner = await enter(server.url, "/dashboard", await google.sign());
     expect(await learner.call("subscribe", { topic: "course:c1" })).toMatchObject({ error: { code: "forbidden" } });
     const claims = { sub: "ines", role: "instructor" };
     const instructor = await enter(server.url, "/dashboard", await google.sign(claims));
     expect(await instructor.call("subscribe", { topic: "course:c1" })).toMatchObject({ ok: true });
-    // The claim was taken away.
+    // The next token has no claim.
     expect(await instructor.call("token:refresh", { token: await google.sign({ sub: "ines" }) })).toMatchObject({
       ok: true,
     });
     expect(await instructor.hear("unsubscribed")).toMatchObject({ topic: "course:c1", error: { code: "forbidden" } });
   });
 
-  it("takes a fresh token of the same user on a socket, and no other's", async () => {
+  it("accepts a fresh token of the same user on a socket, and refuses another user's", async () => {
     const player = await enter(server.url, "/player", await google.sign());
     const exp = Math.floor(Date.now() / 1000) + 1800;
     expect(await player.call("token:refresh", { token: await google.sign({ exp }) })).toEqual({
@@ -108,7 +108,7 @@ describe("a server of a Firebase project", () => {
     expect(await player.call("token:refresh", { token: others })).toMatchObject({ error: { code: "forbidden" } });
   });
 
-  it("takes built-in tokens as well, and keeps no accounts where they are off", async () => {
+  it("accepts built-in tokens too, and refuses logins while built-in accounts are off", async () => {
     await enter(server.url, "/player", await mintToken("carl"));
     const response = await fetch(`${server.url}/v1/auth/login`, {
       method: "POST",
@@ -118,22 +118,25 @@ describe("a server of a Firebase project", () => {
     expect(response.status).toBe(403);
   });
 
-  it.each(NAMESPACES)("refuses bad tokens and unwelcome users at %s and over HTTP", async (namespace) => {
-    google.users.set("revoked", { validSince: Math.floor(Date.now() / 1000) });
-    google.users.set("disabled", { disabled: true });
-    for (const token of [
-      await google.sign({ sub: "revoked" }),
-      await google.sign({ sub: "disabled" }),
-      await google.sign({ sub: "deleted" }),
-      await google.sign({ aud: "another-project" }),
-      await google.sign({ exp: Math.floor(Date.now() / 1000) - 600 }),
-    ]) {
-      expect(await refusal(server.url, namespace, token)).toMatchObject({ code: "unauthenticated" });
-      expect((await get(server.url, "/learn/api/progress/file/f1", token)).status).toBe(401);
-    }
-  });
+  it.each(NAMESPACES)(
+    "refuses bad tokens, and revoked, disabled and deleted users, at %s and over HTTP",
+    async (namespace) => {
+      google.users.set("revoked", { validSince: Math.floor(Date.now() / 1000) });
+      google.users.set("disabled", { disabled: true });
+      for (const token of [
+        await google.sign({ sub: "revoked" }),
+        await google.sign({ sub: "disabled" }),
+        await google.sign({ sub: "deleted" }),
+        await google.sign({ aud: "another-project" }),
+        await google.sign({ exp: Math.floor(Date.now() / 1000) - 600 }),
+      ]) {
+        expect(await refusal(server.url, namespace, token)).toMatchObject({ code: "unauthenticated" });
+        expect((await get(server.url, "/learn/api/progress/file/f1", token)).status).toBe(401);
+      }
+    },
+  );
 
-  it("counts the tokens it checked", async () => {
+  it("counts the tokens that it checked", async () => {
     expect(await readMetric(server.url, "playhead_token_checks_total", 'kind="firebase",outcome="ok"')).toBeGreaterThan(
       0,
     );
@@ -148,7 +151,7 @@ describe("a server of a Firebase project", () => {
 });
 
 describe("a server that cannot reach Google", () => {
-  it("says of Firebase's tokens that it cannot tell, and serves built-in ones", async () => {
+  it("answers Firebase tokens with `unavailable`, and serves built-in ones", async () => {
     google.manner = "fails";
     const server = await start();
     try {

@@ -1,5 +1,3 @@
-import { once } from "node:events";
-import { type AddressInfo, createServer } from "node:net";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { loadConfig } from "../../src/config.ts";
@@ -7,11 +5,12 @@ import { CLIP_SECONDS } from "../../src/dashboard/clip.ts";
 import { createLogger } from "../../src/logger.ts";
 import { startServer } from "../../src/server.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
+import { findFreePort } from "../helpers/flow-server.ts";
 import { collectProblems, openPageBrowser } from "../helpers/page-browser.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
 /*
- * Two people at their screens: a learner who watches the clip in /watch, and an instructor who sees it in /.
+ * The two pages in a browser: a learner watches the clip at /watch, and an instructor sees that at /.
  */
 
 let database: TestDatabase;
@@ -43,18 +42,10 @@ afterEach(async () => {
   expect(problems).toEqual([]);
 });
 
-function start(port: number) {
-  const environment = { DATABASE_URL: database.url, PORT: String(port), DEMO: "true", BEAT_INTERVAL_MS: "1000" };
+/** `port` is not 0: uWebSockets.js can open a port that it was given as 0 again only after a minute. */
+function start(port: string) {
+  const environment = { DATABASE_URL: database.url, PORT: port, DEMO: "true", BEAT_INTERVAL_MS: "1000" };
   return startServer({ config: loadConfig(environment), logger: createLogger({ level: "error" }) });
-}
-
-/** A port of its own number: uWebSockets.js reopens one that it was given as 0 only after a minute. */
-async function findFreePort(): Promise<number> {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address() as AddressInfo;
-  await once(probe.close(), "close");
-  return port;
 }
 
 async function openWatch(): Promise<Page> {
@@ -104,7 +95,7 @@ async function waitUntilPosition(page: Page, seconds: number): Promise<void> {
   await waitFor(async () => (await readPosition(page)) >= seconds, { what, timeoutMs: 60_000 });
 }
 
-/** What the dashboard says of the learner, in percent; 0 while it does not know it. */
+/** The learner's percentage on the dashboard; 0 while the learner is not listed. */
 async function readPercentage(dashboard: Page): Promise<number> {
   const number = dashboard.locator(".learners li .number");
   return (await number.count()) === 0 ? 0 : Number.parseInt((await number.first().textContent()) ?? "0", 10);
@@ -143,7 +134,7 @@ it("shows an instructor, live, how far a learner has come and where the learner 
   await dashboard.locator(".detail .watched-bar .part").first().waitFor();
 });
 
-it("completes a file that was played, and none that was only sought through", async () => {
+it("completes a file that was played, but not a file that was only sought through", async () => {
   const watch = await openWatch();
   const badge = watch.locator(".player-head .badge.done");
   await play(watch);
@@ -157,18 +148,18 @@ it("completes a file that was played, and none that was only sought through", as
   expect(await badge.count()).toBe(0);
 
   await seek(watch, 0);
-  // Twice the speed is well within what a user may watch in a given time.
+  // Twice the speed is well within the allowance of a user.
   await play(watch, 2);
   await badge.waitFor();
   expect((await readStored("demo-intro"))?.completed).toBe(true);
 });
 
-it("resumes after a reload within three seconds of where it was", async () => {
+it("resumes after a reload within three seconds of the last position", async () => {
   const watch = await openWatch();
   await play(watch, 2);
   await waitUntilPosition(watch, 9);
   const left = await readPosition(watch);
-  // No pause before: what was not yet said is said while the page closes.
+  // The video still plays: the closing page sends the last heartbeat.
   await watch.reload();
   await waitUntilLive(watch);
   await waitFor(async () => (await readPosition(watch)) > 0, { what: "the video to resume" });
@@ -178,7 +169,7 @@ it("resumes after a reload within three seconds of where it was", async () => {
   expect(await parts.count()).toBe(1);
 });
 
-it("keeps what is watched while the server is away, and saves it when it is back", async () => {
+it("keeps the progress made while the server is away, and saves it when the server is back", async () => {
   const watch = await openWatch();
   await play(watch);
   await waitUntilPosition(watch, 1.5);
@@ -187,12 +178,12 @@ it("keeps what is watched while the server is away, and saves it when it is back
   await watch.locator(".connection.offline").waitFor();
   await waitUntilPosition(watch, 5);
   await watch.locator("video").evaluate((video: HTMLVideoElement) => video.pause());
-  server = await start(Number(new URL(url).port));
+  server = await start(new URL(url).port);
   await waitUntilLive(watch);
   await watch.locator(".player-foot .badge", { hasText: "Saved" }).waitFor();
   await waitFor(async () => ((await readStored("demo-intro"))?.watched_ms ?? 0) >= 4500, {
     what: "what was played offline to be stored",
   });
-  // The browser itself reports every attempt that failed meanwhile.
+  // The browser itself reports every failed attempt to connect.
   problems = problems.filter((problem) => !/WebSocket|ERR_CONNECTION/.test(problem));
 });
