@@ -3,7 +3,7 @@ import { rename, rm, stat } from "node:fs/promises";
 import type { Readable, Writable } from "node:stream";
 import type { Command } from "commander";
 import type { Config } from "../config.ts";
-import { type Dumped, dumpDatabase, readServerMajor } from "../db/dump/dump-database.ts";
+import { type DumpResult, dumpDatabase, readServerMajor } from "../db/dump/dump-database.ts";
 import { explainMissingTools, findPostgresTools, type PostgresTools } from "../db/dump/postgres-tools.ts";
 import { restoreDatabase } from "../db/dump/restore-database.ts";
 import { AppError } from "../errors.ts";
@@ -95,9 +95,7 @@ async function restore(
   });
 }
 
-function describe(
-  done: Dumped | { by: "pg_restore"; version: string } | { by: "playhead"; tables: number; rows: number },
-): string {
+function describe(done: DumpResult): string {
   return done.by === "playhead" ? `${done.tables} tables with ${done.rows} rows` : `with ${done.by} ${done.version}`;
 }
 

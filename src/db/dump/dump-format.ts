@@ -2,9 +2,8 @@ import { z } from "zod";
 import { AppError } from "../../errors.ts";
 
 /*
- * The text of a dump that is made without pg_dump: SQL with a statement a line, and rows as COPY takes them. It begins
- * and ends with a line of its own, so that a dump of other tables, and one that was cut off, are known as such.
- * `psql` takes it as well: to it these two lines are comments.
+ * The text of a dump that Playhead makes without pg_dump: SQL with one statement a line, and rows as COPY takes them. The
+ * first and the last line are comments with facts in JSON. A dump without the last line was cut off.
  */
 
 export const END_OF_ROWS = "\\.";
@@ -13,6 +12,7 @@ const FOOTER_PREFIX = "-- Playhead dump ends: ";
 
 const Header = z.object({
   takenAt: z.string(),
+  /** The version of the server. */
   postgres: z.string(),
   /** SHA-256 by name of the numbered migrations that the dumped database has had. */
   migrations: z.record(z.string(), z.string()),
@@ -22,7 +22,7 @@ const Header = z.object({
 const Footer = z.object({ rows: z.record(z.string(), z.number()) });
 
 export type DumpHeader = z.infer<typeof Header>;
-/** How many rows each table has. */
+/** The number of rows by table. */
 export type DumpFooter = z.infer<typeof Footer>;
 
 export function formatHeader(header: DumpHeader): string {
@@ -33,15 +33,16 @@ export function formatFooter(footer: DumpFooter): string {
   return FOOTER_PREFIX + JSON.stringify(footer);
 }
 
-/** @throws AppError `bad_request` where the line is not how a dump begins */
+/** @throws AppError `bad_request` where a dump does not begin with this line */
 export function parseHeader(line: string): DumpHeader {
   const header = parse(Header, HEADER_PREFIX, line);
-  if (header === null)
+  if (header === null) {
     throw new AppError("bad_request", "This is no dump of Playhead, or another version of Playhead made it.");
+  }
   return header;
 }
 
-/** @returns null for any other line */
+/** @returns null where a dump does not end with this line */
 export function parseFooter(line: string): DumpFooter | null {
   return parse(Footer, FOOTER_PREFIX, line);
 }

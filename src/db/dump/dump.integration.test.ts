@@ -12,8 +12,8 @@ import { dumpDatabase } from "./dump-database.ts";
 import { restoreDatabase } from "./restore-database.ts";
 
 /*
- * What comes back out of a dump is what went in, row by row, whatever the rows hold; and what cannot be restored leaves
- * the database as it was. Without pg_dump: that way works everywhere.
+ * A restore gives back every row of the dump, whatever text it holds. A restore that fails leaves the database as it was.
+ * All of it without pg_dump, which many machines do not have in a version that fits.
  */
 
 const logger = createLogger({ level: "silent" });
@@ -31,7 +31,7 @@ describe("a dump without pg_dump", () => {
   });
   beforeEach(async () => {
     target = await createTestDatabase();
-    await target.query("SELECT 1"); // the test's own connection is no server
+    await target.query("SELECT 1"); // So the test itself is connected: it must not count as a server.
   });
   afterEach(() => target.drop());
   afterAll(() => source.drop());
@@ -46,14 +46,14 @@ describe("a dump without pg_dump", () => {
   }
 
   function restore(bytes: Buffer, { into = target, force = false } = {}) {
-    // In pieces that end in the middle of lines.
+    // Pieces end in the middle of lines.
     const pieces = Array.from({ length: Math.ceil(bytes.length / 1000) }, (_, i) =>
       bytes.subarray(i * 1000, i * 1000 + 1000),
     );
     return restoreDatabase({ directUrl: into.url, input: Readable.from(pieces), force, findTools, logger });
   }
 
-  /** As somebody would change it by hand. */
+  /** The dump after somebody changed its text by hand. */
   function edited(change: (text: string) => string): Buffer {
     return gzipSync(change(gunzipSync(dump).toString("utf8")));
   }
@@ -64,11 +64,11 @@ describe("a dump without pg_dump", () => {
     expect(got).toEqual(expected);
     expect(by).toBe("playhead");
     expect(rows).toBe(Object.values(expected).flat().length);
-    // Every table was in it.
+    // No table was empty, so every table was tested.
     expect(Object.entries(expected).filter(([, list]) => list.length === 0)).toEqual([]);
   });
 
-  it("leaves sums that equal a recount, and triggers that go on counting", async () => {
+  it("restores sums that equal a recount, and leaves triggers on that keep them so", async () => {
     await restore(dump);
     const before = await recount(target);
     expect(before.stored).toEqual(before.recounted);
@@ -81,7 +81,7 @@ describe("a dump without pg_dump", () => {
     await expect(target.query("TRUNCATE user_progress")).rejects.toThrow();
   });
 
-  it("makes ids that are new, and versions higher than anybody has seen", async () => {
+  it("gives later rows new ids, and versions higher than any client has seen", async () => {
     await restore(dump);
     const highest = "SELECT max(id)::int AS id, max(version)::int AS version FROM user_progress";
     const [before] = await source.query<{ id: number; version: number }>(highest);
@@ -91,7 +91,7 @@ describe("a dump without pg_dump", () => {
     expect(after?.version).toBeGreaterThan((before?.version as number) + 1_000_000_000);
   });
 
-  it("makes the tables where there are none, and the partitions that the dump has rows for", async () => {
+  it("makes tables where there are none, and the partitions of the dump", async () => {
     const empty = await createTestDatabase({ migrated: false });
     try {
       await restore(dump, { into: empty });
@@ -104,7 +104,7 @@ describe("a dump without pg_dump", () => {
     }
   });
 
-  it("brings tables of an older version up to date after it has filled them", async () => {
+  it("fills tables of an older version, then brings them up to date", async () => {
     const [older, empty] = [
       await createTestDatabase({ migrated: false }),
       await createTestDatabase({ migrated: false }),
@@ -123,7 +123,7 @@ describe("a dump without pg_dump", () => {
     }
   });
 
-  it("refuses a database that has rows, unless it is told to let go of them", async () => {
+  it("refuses a database that has rows, unless it may delete them", async () => {
     await target.query("INSERT INTO users (id) VALUES ('somebody')");
     await expect(restore(dump)).rejects.toMatchObject({ code: "conflict", message: expect.stringContaining("users") });
     expect(await target.query("SELECT id FROM users")).toEqual([{ id: "somebody" }]);
@@ -132,7 +132,7 @@ describe("a dump without pg_dump", () => {
     expect(await readEveryRow(target)).toEqual(await readEveryRow(source));
   });
 
-  it("refuses a database that a server uses", async () => {
+  it("refuses a database that a server is connected to", async () => {
     const client = await target.pool.connect();
     try {
       await client.query("SET application_name = 'playhead-writer'");
@@ -162,12 +162,12 @@ describe("a dump without pg_dump", () => {
     expect(await readEveryRow(target)).toEqual(before);
   });
 
-  it("refuses a dump of other migrations than the database has had", async () => {
+  it("refuses a database that has had other migrations than the dump", async () => {
     await target.query("DELETE FROM schema_migrations WHERE name LIKE '0004%'");
     await expect(restore(dump)).rejects.toMatchObject({ code: "conflict", message: expect.stringContaining("0004_") });
   });
 
-  it("is as of one moment, while others go on writing", async () => {
+  it("holds the rows of one moment while others go on writing", async () => {
     const client = await source.pool.connect();
     const text: string[] = [];
     try {
@@ -182,7 +182,7 @@ describe("a dump without pg_dump", () => {
       await client.query("DELETE FROM users WHERE id = 'late'");
       client.release();
     }
-    // Either all of it or nothing.
+    // Either the user with its progress and sums, or none of these.
     await restore(gzipSync(text.join("")));
     const sums = await recount(target);
     expect(sums.stored).toEqual(sums.recounted);

@@ -7,33 +7,33 @@ import { promisify } from "node:util";
 import { AppError } from "../../errors.ts";
 
 /*
- * PostgreSQL's own pg_dump and pg_restore, where they are installed in a version that fits. pg_dump refuses a server
- * newer than itself, so the first one in the PATH is often the wrong one.
+ * Finds and runs PostgreSQL's own pg_dump and pg_restore. pg_dump refuses a server newer than itself, so the first one in the
+ * PATH often does not fit.
  */
 
 const run = promisify(execFile);
 
-/** Where packages put them without telling the PATH: Debian, RHEL, Homebrew, a build from source. */
+/** Where packages put them beside the PATH: Debian, RHEL, Homebrew, a build from source. */
 const FOLDERS_OF_VERSIONS = ["/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt", "/usr"];
 const VERSIONED = /^(\d+|pgsql-\d+|postgresql@\d+|libpq)$/;
 const FOLDERS = ["/usr/local/pgsql/bin"];
 
 export interface PostgresTools {
   folder: string;
-  /** What `pg_dump --version` says. */
+  /** As `pg_dump --version` prints it. */
   version: string;
 }
 
 export interface ToolSearch {
-  /** The newest that fits; null where none does. */
+  /** The oldest that fit; null where none do. */
   tools: PostgresTools | null;
-  /** Those that are older than the server, as a person reads it. */
+  /** Versions that are installed and older than the server. */
   tooOld: string[];
 }
 
 /**
- * Looks for tools that are at least of this major version.
- * @param folder only there
+ * Looks for tools of this major version or a later one.
+ * @param folder the only folder to look in
  */
 export async function findPostgresTools(major: number, folder?: string): Promise<ToolSearch> {
   const found: (PostgresTools & { major: number })[] = [];
@@ -44,7 +44,7 @@ export async function findPostgresTools(major: number, folder?: string): Promise
     }
   }
   const fitting = found.filter((tools) => tools.major >= major);
-  // The server's own version before a later one: what a later one writes, the server's own cannot read.
+  // Prefer the version of the server: its pg_restore cannot read an archive of a later pg_dump.
   fitting.sort((a, b) => a.major - b.major);
   const [best] = fitting;
   return {
@@ -53,7 +53,7 @@ export async function findPostgresTools(major: number, folder?: string): Promise
   };
 }
 
-/** What is missing, and how it is got. */
+/** Says which tools are missing, and how to install them. */
 export function explainMissingTools({ tooOld }: ToolSearch, major: number): string {
   const found = tooOld.length === 0 ? "none is installed" : `installed is only ${tooOld.join(", ")}`;
   return (
@@ -63,7 +63,7 @@ export function explainMissingTools({ tooOld }: ToolSearch, major: number): stri
   );
 }
 
-/** Writes pg_dump's archive. @throws AppError `unavailable` with what pg_dump said */
+/** Writes an archive of pg_dump. @throws AppError `unavailable` with pg_dump's own message */
 export async function runPgDump(tools: PostgresTools, databaseUrl: string, output: Writable): Promise<void> {
   const { args, env } = toArguments(databaseUrl);
   const child = spawn(join(tools.folder, "pg_dump"), ["--format=custom", "--no-owner", "--no-privileges", ...args], {
@@ -74,8 +74,9 @@ export async function runPgDump(tools: PostgresTools, databaseUrl: string, outpu
 }
 
 /**
- * Has pg_restore read an archive, in one transaction: a failure changes nothing.
- * @throws AppError `unavailable` with what pg_restore said
+ * Restores an archive in one transaction: a failure changes nothing.
+ * @param clean whether tables and functions that the archive holds are dropped first
+ * @throws AppError `unavailable` with pg_restore's own message
  */
 export async function runPgRestore(
   tools: PostgresTools,
@@ -92,11 +93,11 @@ export async function runPgRestore(
     ],
     { env, stdio: ["pipe", "ignore", "pipe"] },
   );
-  // Where it ends before it has read all, what it said counts, not the broken pipe.
+  // Where pg_restore ends before it has read everything, its own message counts, not the broken pipe.
   await Promise.all([watch(child, "pg_restore"), pipeline(input, child.stdin).catch(() => undefined)]);
 }
 
-/** The password goes by the environment: arguments are there for everybody on the machine to read. */
+/** Passes the password in the environment: every user of the machine can read arguments. */
 function toArguments(databaseUrl: string): { args: string[]; env: NodeJS.ProcessEnv } {
   const url = new URL(databaseUrl);
   const password = decodeURIComponent(url.password);
@@ -130,7 +131,7 @@ async function listFolders(): Promise<string[]> {
   return [...new Set(folders)];
 }
 
-/** `18.1`, of `pg_dump (PostgreSQL) 18.1 (Debian 18.1-1.pgdg13+2)`; null where there is no such program. */
+/** Returns `18.1` for `pg_dump (PostgreSQL) 18.1 (Debian 18.1-1.pgdg13+2)`; null where there is no such program. */
 async function askVersion(path: string): Promise<string | null> {
   const answer = await run(path, ["--version"]).catch(() => null);
   return /\(PostgreSQL\) (\d+\S*)/.exec(answer?.stdout ?? "")?.[1] ?? null;

@@ -6,26 +6,26 @@ import { AppError } from "../../errors.ts";
 import { type DumpHeader, END_OF_ROWS, parseFooter, parseHeader } from "./dump-format.ts";
 
 /*
- * Reads a dump that was made without pg_dump, and does what it says, statement by statement. What comes in one line
- * goes to the database as it stands, so a dump is to be trusted like any other SQL.
+ * Reads a dump that Playhead made without pg_dump, and runs its statements one by one. Every line is run as SQL, so only a
+ * dump that is trusted may be restored.
  */
 
 const NEWLINE = 10;
-/** Rows go to the database in pieces of about so many bytes. */
+/** Rows go to the database in pieces of about this size. */
 const PIECE_BYTES = 65_536;
 
 /** A dump whose first line was read. */
 export interface OpenDump {
   header: DumpHeader;
   /**
-   * Runs the rest, inside the caller's transaction.
-   * @returns how many rows each table got
-   * @throws AppError `bad_request` where the dump is cut off, or does not have the rows that it says
+   * Runs the rest of the dump inside the caller's transaction.
+   * @returns the number of rows by table
+   * @throws AppError `bad_request` where the dump is cut off or damaged, or its rows are not as many as its last line says
    */
   run(client: pg.ClientBase): Promise<Record<string, number>>;
 }
 
-/** @throws AppError `bad_request` where this is no dump */
+/** @throws AppError `bad_request` where the text is no dump */
 export async function openDump(text: AsyncIterable<Buffer>): Promise<OpenDump> {
   const lines = readLines(text)[Symbol.asyncIterator]();
   const first = await lines.next();
@@ -40,7 +40,7 @@ async function runStatements(client: pg.ClientBase, lines: AsyncIterator<Buffer>
     const footer = parseFooter(line);
     if (footer !== null) {
       assertSameRows(rows, footer.rows);
-      // gzip's checksum comes last: what was read so far is only known to be right when it was met.
+      // To the end of the file: gzip's checksum stands there, and only then is all that was read known to be right.
       while (!(await lines.next()).done);
       return rows;
     }
@@ -48,12 +48,12 @@ async function runStatements(client: pg.ClientBase, lines: AsyncIterator<Buffer>
     if (table !== undefined) rows[table.replaceAll('""', '"')] = await copyRows(client, line, lines);
     else if (line !== "" && !line.startsWith("--")) await client.query(line);
   }
-  throw new AppError("bad_request", "The dump is cut off: it has no end.");
+  throw new AppError("bad_request", "The dump is cut off: its last line is missing.");
 }
 
 async function copyRows(client: pg.ClientBase, statement: string, lines: AsyncIterator<Buffer>): Promise<number> {
   const copy = client.query(copyFrom(statement));
-  // Whichever side fails, the other is ended with it: the connection is free for the rollback.
+  // Where one side fails, `pipeline` ends the other too, so the connection is free for the rollback.
   await pipeline(Readable.from(readRows(lines), { objectMode: false }), copy);
   return copy.rowCount;
 }
@@ -84,10 +84,10 @@ function assertSameRows(got: Record<string, number>, expected: Record<string, nu
   );
   if (different.length === 0) return;
   const list = different.map((table) => `${table} ${got[table] ?? 0} of ${expected[table] ?? 0} rows`).join(", ");
-  throw new AppError("bad_request", `The dump does not have what it says: ${list}.`);
+  throw new AppError("bad_request", `The dump does not have the rows that its last line says: ${list}.`);
 }
 
-/** Without their newlines. What comes after the last one is a line, too. */
+/** Yields lines without their newlines, also a last line that has none. */
 async function* readLines(text: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   let rest: Buffer[] = [];
   for await (const chunk of explainDamage(text)) {
@@ -103,7 +103,7 @@ async function* readLines(text: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   if (rest.length > 0) yield Buffer.concat(rest);
 }
 
-/** zlib knows a file that ends too early, or was changed, by a code. */
+/** Turns zlib's codes for a file that is too short or was changed into messages. */
 async function* explainDamage(text: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   try {
     yield* text;

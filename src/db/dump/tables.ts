@@ -1,23 +1,23 @@
 import type pg from "pg";
 
 /*
- * What a dump has to carry, as the database's own catalogue tells it: a table that a later migration makes is in the
- * next dump without a word here.
+ * Reads from the database's own catalogue which tables a dump has to hold. So a table of a later migration is in the next
+ * dump without a change here.
  */
 
 /** The record of the SQL that a database has had. Every database writes its own. */
 const RECORDS = "('schema_migrations', 'schema_functions')";
 
-/** What a database has from its migrations alone is nobody's; a dump's takes its place. */
+/** Migrations put rows into these tables. The rows of a dump replace them. */
 export const FILLED_BY_MIGRATIONS: ReadonlySet<string> = new Set(["mirror"]);
 
 export interface Table {
   name: string;
-  /** Those that are stored: a generated column cannot be written. */
+  /** Stored columns: a generated column cannot be written. */
   columns: string[];
-  /** Tables whose rows it refers to. */
+  /** Tables that its foreign keys name. */
   references: string[];
-  /** Its rows are in these; empty where it has them itself. */
+  /** Partitions that hold its rows; empty where the table is not partitioned. */
   partitions: Partition[];
 }
 
@@ -40,14 +40,14 @@ const TABLES = `
     AND c.relname NOT IN ${RECORDS}
   ORDER BY c.relname`;
 
-/** Every table with rows of its own or of its partitions, those first that others refer to. */
+/** Every table of Playhead, sorted so that a table comes after those that its foreign keys name. */
 export async function listTables(client: pg.ClientBase): Promise<Table[]> {
   const { rows } = await client.query<Table>(TABLES);
   const sorted: Table[] = [];
   const waiting = new Map(rows.map((table) => [table.name, table]));
   while (waiting.size > 0) {
     const free = [...waiting.values()].filter((table) => !table.references.some((name) => waiting.has(name)));
-    // Tables that refer to each other have no order: PostgreSQL says so when the rows come.
+    // Tables that refer to each other have no order. PostgreSQL refuses their rows at the restore.
     for (const table of free.length > 0 ? free : waiting.values()) {
       sorted.push(table);
       waiting.delete(table.name);
@@ -56,14 +56,15 @@ export async function listTables(client: pg.ClientBase): Promise<Table[]> {
   return sorted;
 }
 
+/** The names of all sequences. */
 export async function listSequences(client: pg.ClientBase): Promise<string[]> {
   const { rows } = await client.query<{ name: string }>(
-    `SELECT relname AS name FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind = 'S' ORDER BY relname`,
+    "SELECT relname AS name FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relkind = 'S' ORDER BY relname",
   );
   return rows.map((row) => row.name);
 }
 
-/** Tables that have at least one row that somebody put there. */
+/** The names of those tables that have rows which no migration put there. */
 export async function listFilledTables(client: pg.ClientBase, tables: readonly Table[]): Promise<string[]> {
   const filled: string[] = [];
   for (const { name } of tables.filter((table) => !FILLED_BY_MIGRATIONS.has(table.name))) {

@@ -8,11 +8,12 @@ import { END_OF_ROWS, formatFooter, formatHeader } from "./dump-format.ts";
 import { FILLED_BY_MIGRATIONS, listSequences, listTables, type Table } from "./tables.ts";
 
 /*
- * A dump without pg_dump, for wherever its version 18 is not to be had: all rows as of one moment, in one transaction
- * that holds nobody up. The tables themselves are not in it: migrations make them.
+ * Writes a dump without pg_dump: the embedded PostgreSQL brings none along, and many systems have one that is older than
+ * the server. All rows are of one moment, read in one transaction that keeps nobody waiting. The dump holds no tables:
+ * migrations make them.
  */
 
-/** So that text means the same wherever it is read. */
+/** Make the dump and its restore read text the same way, whatever the settings of the two databases. */
 const SETTINGS = [
   "SET client_encoding = 'UTF8';",
   "SET datestyle = 'ISO, YMD';",
@@ -24,7 +25,10 @@ const SETTINGS = [
   "SET idle_in_transaction_session_timeout = 0;",
 ];
 
-/** The dump's text, piece by piece; what is counted is in `rows` when it has ended. */
+/**
+ * Yields the text of the dump piece by piece, and counts the rows of each table in `rows`.
+ * @throws AppError `not_found` for a database without tables, `conflict` for one that has to be migrated first
+ */
 export async function* writeDump(client: pg.ClientBase, rows: Map<string, number>): AsyncGenerator<string | Buffer> {
   for (const setting of SETTINGS) await client.query(setting);
   const migrations = await readApplied(client, "schema_migrations");
@@ -38,7 +42,7 @@ export async function* writeDump(client: pg.ClientBase, rows: Map<string, number
   try {
     const tables = await listTables(client);
     const quote = (name: string) => client.escapeIdentifier(name);
-    // A partition that is dropped meanwhile would be missed.
+    // Nobody may drop a partition meanwhile.
     const names = tables.flatMap((table) => [table.name, ...table.partitions.map((partition) => partition.name)]);
     if (names.length > 0) await client.query(`LOCK TABLE ${names.map(quote).join(", ")} IN ACCESS SHARE MODE`);
     yield lines([
@@ -48,10 +52,10 @@ export async function* writeDump(client: pg.ClientBase, rows: Map<string, number
         migrations: Object.fromEntries(migrations),
         functions: Object.fromEntries(await readApplied(client, "schema_functions")),
       }),
-      "-- Without Playhead, into a database with the same migrations and no rows:",
+      "-- To restore without Playhead, into a database that has had the same migrations and has no rows:",
       '-- gunzip -c <file> | psql --single-transaction --set ON_ERROR_STOP=1 "$DATABASE_URL"',
       ...SETTINGS,
-      // Sums, versions and logs come with the dump: triggers would count once more.
+      // The dump holds sums, versions and logs: triggers would compute them a second time.
       ...tables.map(({ name }) => `ALTER TABLE ${quote(name)} DISABLE TRIGGER USER;`),
       ...tables.flatMap((table) => makePartitions(table, quote)),
       ...tables.filter(({ name }) => FILLED_BY_MIGRATIONS.has(name)).map(({ name }) => `DELETE FROM ${quote(name)};`),
@@ -74,18 +78,18 @@ function makePartitions({ name, partitions }: Table, quote: (name: string) => st
   );
 }
 
-/** Rows of partitions go back through their table, which knows where they belong by then. */
+/** Writes the rows of a partitioned table under its own name: at the restore it sorts them into its partitions. */
 async function* writeRows(client: pg.ClientBase, table: Table, rows: Map<string, number>) {
   const columns = table.columns.map((column) => client.escapeIdentifier(column)).join(", ");
-  const target = `${client.escapeIdentifier(table.name)} (${columns})`;
-  yield lines([`COPY ${target} FROM stdin;`]);
-  const copy = client.query(copyTo(`COPY (SELECT ${columns} FROM ${client.escapeIdentifier(table.name)}) TO STDOUT`));
+  const name = client.escapeIdentifier(table.name);
+  yield lines([`COPY ${name} (${columns}) FROM stdin;`]);
+  const copy = client.query(copyTo(`COPY (SELECT ${columns} FROM ${name}) TO STDOUT`));
   for await (const chunk of copy) yield chunk as Buffer;
   rows.set(table.name, copy.rowCount);
   yield lines([END_OF_ROWS]);
 }
 
-/** Read last: sequences know no snapshot, and may be ahead of the rows but never behind. */
+/** Sequences belong to no snapshot. Read after the rows, they may be ahead of the rows, never behind. */
 async function readSequences(client: pg.ClientBase): Promise<string[]> {
   const statements: string[] = [];
   for (const name of await listSequences(client)) {
