@@ -1,12 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import pg from "pg";
-import {
-  CLUSTER_USER,
-  initCluster,
-  type RunningCluster,
-  startCluster,
-} from "../../src/db/embedded/postgres-cluster.ts";
+import { CLUSTER_USER, initCluster } from "../../src/db/embedded/init-cluster.ts";
+import { type RunningCluster, startCluster } from "../../src/db/embedded/postgres-cluster.ts";
 import { onEnd } from "../harness/cleanup.ts";
 import { makeTemporaryFolder } from "../harness/temporary-folder.ts";
 

@@ -9,7 +9,7 @@ beforeAll(async () => {
 });
 afterAll(() => database.drop());
 
-it("reaches PostgreSQL as the texts that were given, whatever is in them", async () => {
+it("gives PostgreSQL exactly the texts of the array, whatever characters they hold", async () => {
   const text = fc.oneof(
     fc.string({ unit: "binary" }).filter((given) => !given.includes("\u0000")),
     fc.constantFrom("", "NULL", "null", "{}", '"', "\\", '\\"', "a,b", " ", "\n", "é😀"),
@@ -24,7 +24,7 @@ it("reaches PostgreSQL as the texts that were given, whatever is in them", async
   );
 });
 
-it("reaches PostgreSQL as the numbers and booleans that were given", async () => {
+it("gives PostgreSQL exactly the numbers and booleans of the array", async () => {
   const numbers = [0, -1, 2 ** 31 - 1, 0.5, 1e-7, null];
   const [row] = await database.query("SELECT to_jsonb($1::float8[]) AS numbers, to_jsonb($2::boolean[]) AS flags", [
     toPlainArray(numbers),

@@ -1,11 +1,11 @@
 /*
- * PostgreSQL's text form of an array, for statements that take thousands of values at once: `pg` builds the same, but
- * looks anew at what every single value is. https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO
+ * Writes arrays in PostgreSQL's text form, for statements that take thousands of values. `pg` writes the same text, but examines
+ * the type of every value. https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO
  */
 
-/** Texts, or null. */
+/** An array of texts and nulls. */
 export function toTextArray(values: readonly (string | null)[]): string {
-  // Joined at once: a text that grows by every value is a tree of as many texts, which has to be flattened later.
+  // Joined in the end: V8 keeps a string that grows by `+=` as a tree of its parts, and has to flatten this tree later.
   const parts: string[] = [];
   for (let i = 0; i < values.length; i++) {
     const value = values[i] as string | null;
@@ -14,7 +14,7 @@ export function toTextArray(values: readonly (string | null)[]): string {
   return `{${parts.join(",")}}`;
 }
 
-/** Values whose text needs no quoting: numbers and booleans. */
+/** An array of numbers or booleans and nulls: their text needs no quotes. */
 export function toPlainArray(values: readonly (number | boolean | null)[]): string {
   let literal = "{";
   for (let i = 0; i < values.length; i++) literal += `${i > 0 ? "," : ""}${values[i] ?? "NULL"}`;

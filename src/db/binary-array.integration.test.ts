@@ -10,7 +10,7 @@ afterAll(() => database.drop());
 
 const same = (value: number | null) => value;
 
-it("brings numbers and nulls to PostgreSQL as they are", async () => {
+it("gives PostgreSQL exactly the numbers and nulls of the array", async () => {
   const int4 = [0, 1, -1, null, 2 ** 31 - 1, -(2 ** 31)];
   const int8 = [0, -1, null, 2 ** 32, -(2 ** 32) - 1, 4_294_967_295, Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER];
   const float8 = [0.1, null, -1.5e300, Number.POSITIVE_INFINITY, 1_763_752_588.135991];
@@ -22,7 +22,7 @@ it("brings numbers and nulls to PostgreSQL as they are", async () => {
   expect(row).toEqual({ a: int4, b: int8.map((value) => (value === null ? null : String(value))), c: float8 });
 });
 
-it("brings empty arrays", async () => {
+it("gives PostgreSQL empty arrays", async () => {
   const [row] = await database.query("SELECT $1::int4[] AS a, cardinality($2::int8[]) AS b, $3::float8[] AS c", [
     toInt4Array([], same),
     toInt8Array([], same),
@@ -31,7 +31,7 @@ it("brings empty arrays", async () => {
   expect(row).toEqual({ a: [], b: 0, c: [] });
 });
 
-it("refuses what is no whole number", () => {
+it("refuses a value that is no whole number of its size", () => {
   for (const value of [0.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 63]) {
     expect(() => toInt4Array([value], same)).toThrow(RangeError);
     expect(() => toInt8Array([value], same)).toThrow(RangeError);

@@ -1,8 +1,8 @@
 /*
- * PostgreSQL's binary form of an array of numbers, for statements that take thousands of values at once: neither side
- * writes or reads digits. `pg` sends a Buffer as a binary parameter; its type must be that of the array named here.
- * Header: dimensions, whether there are nulls, type of the elements, number of elements, lower bound; then of each element
- * its length, -1 for null, and its value.
+ * Writes arrays of numbers in PostgreSQL's binary form, for statements that take thousands of values: neither side writes or
+ * reads digits. `pg` sends a Buffer as a binary parameter; the parameter must have exactly the type named here.
+ * Header: number of dimensions, whether there are nulls, type of the elements, number of elements, lower bound. Then for each
+ * element its length (-1 for null) and its value.
  */
 
 const HEADER_OCTETS = 20;
@@ -26,17 +26,17 @@ const INT8: ElementType = {
 };
 const FLOAT8: ElementType = { oid: 701, octets: 8, write: (buffer, value, at) => buffer.writeDoubleBE(value, at) };
 
-/** Of `int4[]`. @throws RangeError for what is no whole number of 32 bits */
+/** A parameter of type `int4[]`. @throws RangeError for a value that is no whole number of 32 bits */
 export function toInt4Array<T>(items: readonly T[], pick: (item: T) => number | null): Buffer {
   return toArray(INT4, items, (item) => whole(pick(item)));
 }
 
-/** Of `int8[]`. @throws RangeError for what is no whole number of 64 bits */
+/** A parameter of type `int8[]`. @throws RangeError for a value that is no whole number of 64 bits */
 export function toInt8Array<T>(items: readonly T[], pick: (item: T) => number | null): Buffer {
   return toArray(INT8, items, (item) => whole(pick(item)));
 }
 
-/** Of `float8[]`. */
+/** A parameter of type `float8[]`. */
 export function toFloat8Array<T>(items: readonly T[], pick: (item: T) => number | null): Buffer {
   return toArray(FLOAT8, items, pick);
 }

@@ -7,7 +7,17 @@ export interface ObservedPools {
   writerPool: Pool;
 }
 
-/** Has the figures of the database read when somebody asks for `/metrics`; while it is away they keep their last value. */
+/** Queries of one figure. The first condition of `streamsLive` is that of the partial index on active sessions. */
+const FIGURES = {
+  streamsLive: "SELECT count(*) AS figure FROM stream_sessions WHERE state <> 'ended' AND state = 'live'",
+  notificationQueue: "SELECT pg_notification_queue_usage() AS figure",
+  databaseBytes: "SELECT pg_database_size(current_database()) AS figure",
+} as const;
+
+/**
+ * Measures the statements of both pools, and reads the figures of the database whenever `/metrics` is read. While the
+ * database is away, a figure keeps its last value.
+ */
 export function collectDatabaseMetrics(metrics: Metrics, { pool, writerPool }: ObservedPools): void {
   observeStatements(pool, (seconds) => metrics.querySeconds.observe({ pool: "reads" }, seconds));
   observeStatements(writerPool, (seconds) => metrics.querySeconds.observe({ pool: "writers" }, seconds));
@@ -19,28 +29,13 @@ export function collectDatabaseMetrics(metrics: Metrics, { pool, writerPool }: O
       metrics.poolConnections.set({ state: "max" }, pool.options.max);
     },
   });
-  Object.assign(metrics.streamsLive, {
-    async collect() {
-      const live = await pool
-        .query<{ count: number }>("SELECT count(*) FROM stream_sessions WHERE state <> 'ended' AND state = 'live'")
-        .catch(() => null);
-      if (live !== null) metrics.streamsLive.set(live.rows[0]?.count ?? 0);
-    },
-  });
-  Object.assign(metrics.notificationQueue, {
-    async collect() {
-      const usage = await pool
-        .query<{ usage: number }>("SELECT pg_notification_queue_usage() AS usage")
-        .catch(() => null);
-      if (usage !== null) metrics.notificationQueue.set(usage.rows[0]?.usage ?? 0);
-    },
-  });
-  Object.assign(metrics.databaseBytes, {
-    async collect() {
-      const size = await pool
-        .query<{ bytes: number }>("SELECT pg_database_size(current_database()) AS bytes")
-        .catch(() => null);
-      if (size !== null) metrics.databaseBytes.set(size.rows[0]?.bytes ?? 0);
-    },
-  });
+  for (const [name, sql] of Object.entries(FIGURES)) {
+    const gauge = metrics[name as keyof typeof FIGURES];
+    Object.assign(gauge, {
+      async collect() {
+        const found = await pool.query<{ figure: number }>(sql).catch(() => null);
+        if (found !== null) gauge.set(found.rows[0]?.figure ?? 0);
+      },
+    });
+  }
 }

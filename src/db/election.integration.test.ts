@@ -5,7 +5,6 @@ import { createTestDatabase, type TestDatabase } from "../../test/helpers/databa
 import { waitFor } from "../../test/helpers/wait-for.ts";
 import { Election } from "./election.ts";
 
-const TAKE_OVER_MS = 5000;
 const logger = pino({ level: "silent" });
 
 let database: TestDatabase;
@@ -24,7 +23,7 @@ afterEach(async () => {
   await database.drop();
 });
 
-/** A candidate whose bus can be taken away. */
+/** Starts a candidate, whose bus the test can take away. */
 function stand(): Candidate {
   const said: string[] = [];
   const bus = { isThere: true };
@@ -45,7 +44,7 @@ function stand(): Candidate {
 const holders = () => candidates.filter(({ election }) => election.isHolder);
 const oneHolder = () => waitFor(() => holders().length === 1 && holders()[0], { what: "one holder" });
 
-/** Ends the connection that has the lock, as its process's death does. */
+/** Ends the connection that has the lock, as the death of its process would. */
 async function endHolder(): Promise<void> {
   const client = new pg.Client({ connectionString: database.url });
   await client.connect();
@@ -62,18 +61,16 @@ describe("an election", () => {
     expect(candidates.flatMap(({ said }) => said)).toEqual(["elected"]);
   });
 
-  it("is won by another soon after the holder is gone", async () => {
+  it("is won by another candidate after the holder has stopped", async () => {
     const first = stand();
     await oneHolder();
     const second = stand();
-    const goneAt = performance.now();
     await first.election.stop();
-    await waitFor(() => second.election.isHolder, { what: "the second to hold it", timeoutMs: TAKE_OVER_MS });
-    expect(performance.now() - goneAt).toBeLessThan(TAKE_OVER_MS);
+    await waitFor(() => second.election.isHolder, { what: "the second to hold it" });
     expect(first.said).toEqual(["elected", "dismissed"]);
   });
 
-  it("dismisses a holder whose connection ends, and somebody holds it again", async () => {
+  it("dismisses a holder whose connection ends, and elects one again", async () => {
     const first = stand();
     await oneHolder();
     await endHolder();
@@ -81,17 +78,17 @@ describe("an election", () => {
     await oneHolder();
   });
 
-  it("passes over who cannot reach the bus, and takes it from a holder that no longer can", async () => {
+  it("dismisses a holder that can no longer do the duty, and elects a candidate that can", async () => {
     const first = stand();
     await oneHolder();
     const second = stand();
     first.bus.isThere = false;
-    await waitFor(() => second.election.isHolder, { what: "the second to hold it", timeoutMs: TAKE_OVER_MS });
+    await waitFor(() => second.election.isHolder, { what: "the second to hold it" });
     expect(first.said).toEqual(["elected", "dismissed"]);
     expect(holders()).toEqual([second]);
   });
 
-  it("leaves no connection behind, however early it is stopped", async () => {
+  it("leaves no connection open, however early it is stopped", async () => {
     for (const ms of [0, 1, 2, 4, 8, 16]) {
       const { election } = stand();
       await new Promise((resolve) => setTimeout(resolve, ms));
@@ -105,7 +102,7 @@ describe("an election", () => {
     await waitFor(async () => (await left()).length === 0, { what: "no connection left" });
   });
 
-  it("is held apart in another database of the same server", async () => {
+  it("elects for each database of a server alone", async () => {
     stand();
     await oneHolder();
     const other = await createTestDatabase();

@@ -1,31 +1,33 @@
 import pg from "pg";
 import type { Logger } from "../logger.ts";
+import { withinTime } from "../within-time.ts";
 
 /*
- * One process a database for a duty: whoever holds the duty's advisory lock. The lock is its connection's, so
- * PostgreSQL gives it to the next the moment a process dies. A holder that cannot prove itself to the database, or could
- * not do its duty, gives it up. For a while there may be two who believe they hold it: a duty has to bear that.
+ * Elects, for each duty, one process among those that share a database: the one that holds the advisory lock of the duty. The
+ * lock belongs to a connection, so PostgreSQL frees it as soon as the process dies. A holder gives the lock up when the database
+ * does not answer it, or when it cannot do its duty. For a moment two processes may believe that they hold the lock; every duty
+ * has to allow for that.
  *
- *   candidate ──(lock)──▶ holder ──(error, silence, unable)──▶ candidate …
+ *   candidate ──(gets the lock)──▶ holder ──(error, no answer, unable)──▶ candidate …
  */
 
-/** Beside the gates of the writers (migrations/0003): numbers of their own. */
+/** Keys of advisory locks. Their class differs from that of the writers' locks (`lock_writers`). */
 export const DUTIES = {
-  /** Tells all processes what changed. */
+  /** Tells all processes about changes. */
   relay: [7702, 0],
-  /** Keeps the mirror up. */
+  /** Brings the mirror up to date. */
   mirror: [7702, 1],
 } as const;
 const LOOK_MS = 1000;
 const ANSWER_MS = 3000;
-/** What PostgreSQL waits for a holder that is unreachable, not closed: then the lock is free. */
+/** PostgreSQL ends the connection of an unreachable holder after this time, and so frees the lock. */
 const KEEPALIVE = `SET tcp_keepalives_idle = 1; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 3; SET tcp_user_timeout = ${ANSWER_MS}`;
 
 export interface ElectionParts {
   duty: keyof typeof DUTIES;
-  /** Past any pooler: the lock belongs to a session. */
+  /** A direct connection: the lock belongs to a session, and a pooler in transaction mode keeps no session. */
   connectionString: string;
-  /** Whether the duty could be done. */
+  /** Whether this process could do the duty. */
   isAble: () => boolean;
   onElected: () => void;
   onDismissed: () => void;
@@ -48,15 +50,17 @@ export class Election {
     return this.#isHolder;
   }
 
+  /** Stands for the duty from now on. */
   start(): void {
     this.#looking = this.#look(); // never rejects
   }
 
+  /** Gives up the duty for good. Resolves when the connection is closed. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
     await this.#leave();
-    await this.#looking; // It may have been connecting; no longer than ANSWER_MS.
+    await this.#looking; // A look under way may be connecting, for at most ANSWER_MS.
     await this.#leave();
   }
 
@@ -65,7 +69,7 @@ export class Election {
       if (this.#parts.isAble()) await this.#standOrProve();
       else await this.#leave();
     } catch (error) {
-      this.#parts.logger.debug({ err: error, duty: this.#parts.duty }, "a lock could not be looked at");
+      this.#parts.logger.debug({ err: error, duty: this.#parts.duty }, "the lock of a duty could not be reached");
       await this.#leave();
     }
     if (!this.#isStopped) this.#timer = setTimeout(() => this.start(), LOOK_MS).unref();
@@ -95,7 +99,7 @@ export class Election {
       keepAlive: true,
     });
     client.on("error", (error) => {
-      this.#parts.logger.debug({ err: error, duty: this.#parts.duty }, "a lock lost its connection");
+      this.#parts.logger.debug({ err: error, duty: this.#parts.duty }, "the connection of a duty's lock broke");
       if (this.#client === client) void this.#leave(); // never rejects
     });
     await client.connect();
@@ -105,7 +109,7 @@ export class Election {
     return client;
   }
 
-  /** Gives up the lock with its connection. A dead one may never answer its end. */
+  /** Gives up the lock by closing its connection. A dead connection may never finish closing, so this waits LOOK_MS at most. */
   async #leave(): Promise<void> {
     const client = this.#client;
     this.#client = null;
@@ -113,7 +117,7 @@ export class Election {
       this.#isHolder = false;
       this.#parts.onDismissed();
     }
-    const ended = client?.end().catch(() => undefined);
-    await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, LOOK_MS).unref())]);
+    if (client === null) return;
+    await withinTime(client.end(), LOOK_MS, () => new Error("the connection does not close")).catch(() => undefined);
   }
 }

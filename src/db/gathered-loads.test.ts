@@ -12,7 +12,7 @@ function createWorld() {
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 describe("loads by id", () => {
-  it("go together where they are asked for in one turn, each id once", async () => {
+  it("go into one query when they are asked for in one turn, each id once", async () => {
     const { queries, loads } = createWorld();
     const asked = Promise.all([loads.load("a"), loads.load("b"), loads.load("a")]);
     await turn();
@@ -21,7 +21,7 @@ describe("loads by id", () => {
     expect(await asked).toEqual(["found", "found", "found"]);
   });
 
-  it("wait for the query that runs, and then go together", async () => {
+  it("wait for the query that runs, then go into one query together", async () => {
     const { queries, loads } = createWorld();
     void loads.load("a");
     await turn();
@@ -36,7 +36,7 @@ describe("loads by id", () => {
     expect(queries.map(({ ids }) => ids)).toEqual([["a"], ["b", "c", "a"]]);
   });
 
-  it("fail with their query, and the next is tried all the same", async () => {
+  it("fail together with their query, and the next query runs all the same", async () => {
     const { queries, loads } = createWorld();
     const first = loads.load("a").catch((error: Error) => error.message);
     await turn();

@@ -1,6 +1,6 @@
 /*
- * Reads by id, one query at a time: what is asked for while one runs goes together into the next. When all clients of
- * a node come back at once, each with a question of its own, the database gets a few queries and not thousands.
+ * Reads by id, with one query at a time. Ids that are asked for while a query runs go together into the next query. So the
+ * database gets a few queries, not thousands, when all clients of a process reconnect at once.
  */
 
 export class GatheredLoads<T> {
@@ -13,7 +13,7 @@ export class GatheredLoads<T> {
     this.#load = load;
   }
 
-  /** What a query finds that starts from now on, and asks for this id and those asked for meanwhile. */
+  /** Returns the result of the next query, which reads this id and all others that wait for it. */
   load(id: string): Promise<T> {
     this.#wanted.add(id);
     this.#next ??= this.#running.then(() => this.#run());
@@ -25,7 +25,7 @@ export class GatheredLoads<T> {
     this.#wanted = new Set();
     this.#next = null;
     const loaded = this.#load(ids);
-    // Whoever asked hears of a failure; the next query is tried all the same.
+    // The callers of `load` get the error. The next query runs all the same.
     this.#running = loaded.catch(() => undefined);
     return loaded;
   }

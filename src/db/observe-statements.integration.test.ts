@@ -27,20 +27,20 @@ afterAll(async () => {
   await database.drop();
 });
 
-it("tells how long a statement of the pool took, and gives its result", async () => {
+it("reports the duration of a statement, and returns its result", async () => {
   const { rows } = await pool.query("SELECT pg_sleep(0.05), $1::int AS number", [7]);
   expect(rows).toEqual([{ pg_sleep: "", number: 7 }]);
   expect(seen).toHaveLength(1);
   expect(seen[0]).toBeGreaterThan(0.049);
-  expect(seen[0]).toBeLessThan(5);
+  expect(seen[0]).toBeLessThan(49); // seconds, not milliseconds
 });
 
-it("sees every statement of a transaction, named ones too", async () => {
+it("reports every statement of a transaction, named statements too", async () => {
   await withTransaction(pool, (client) => client.query({ name: "one", text: "SELECT $1::text", values: ["a"] }));
   expect(seen).toHaveLength(3);
 });
 
-it("counts a statement that fails, and passes its error on", async () => {
+it("reports a statement that fails, and passes its error on", async () => {
   await expect(pool.query("SELECT 1/0")).rejects.toMatchObject({ code: "22012" });
   await expect(withTransaction(pool, (client) => client.query("nonsense"))).rejects.toMatchObject({ code: "42601" });
   expect(seen).toHaveLength(4);

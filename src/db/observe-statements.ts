@@ -2,7 +2,7 @@ import type { Pool } from "./pool.ts";
 
 type Query = (...given: unknown[]) => unknown;
 
-/** Tells how long every statement of the pool's connections took, in seconds, whether it succeeded or not. */
+/** Reports the duration in seconds of every statement on the connections of a pool, failed statements too. */
 export function observeStatements(pool: Pool, observe: (seconds: number) => void): void {
   pool.on("connect", (client) => {
     const original = client.query.bind(client) as unknown as Query;
@@ -10,7 +10,7 @@ export function observeStatements(pool: Pool, observe: (seconds: number) => void
       const startedAt = performance.now();
       const done = () => observe((performance.now() - startedAt) / 1000);
       const callback = given.at(-1);
-      // The pool's own `query` calls back; everybody else waits for a promise.
+      // `pool.query` passes a callback; all other callers wait for the promise.
       if (typeof callback === "function") {
         const called: Query = (...results) => {
           done();

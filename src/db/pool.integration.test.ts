@@ -32,7 +32,7 @@ describe("the pool", () => {
     await expect(database.query("select 1")).resolves.toHaveLength(1);
   });
 
-  it("survives the end of idle and of checked-out connections", async () => {
+  it("survives the end of idle and of busy connections", async () => {
     const pool = open();
     const held = await pool.connect();
     const idle = await pool.connect();
@@ -46,14 +46,14 @@ describe("the pool", () => {
     await pool.end();
   });
 
-  it("gives up on a statement that takes too long, on the server as well", async () => {
+  it("ends a statement that takes too long, on the server too", async () => {
     const pool = open({ queryTimeoutMs: 200 });
     const failure = await pool.query("select pg_sleep(30)").catch((error: unknown) => error);
     expect(sqlStateOf(failure)).toBe("57014");
     await pool.end();
   });
 
-  it("loses its connection, and what it held, where it stops in the middle of a transaction", async () => {
+  it("ends a connection that stays idle in the middle of a transaction", async () => {
     const pool = open();
     const limit = await pool.query("show idle_in_transaction_session_timeout");
     expect(limit.rows).toEqual([{ idle_in_transaction_session_timeout: "10s" }]);
@@ -69,7 +69,7 @@ describe("the pool", () => {
     await pool.end();
   });
 
-  it("rolls back what threw, and hands the connection on", async () => {
+  it("rolls back work that throws, and uses the connection again", async () => {
     const pool = open({ max: 1 });
     const work = withTransaction(pool, async (client) => {
       await client.query("insert into note values (1)");
@@ -80,7 +80,7 @@ describe("the pool", () => {
     await pool.end();
   });
 
-  it("does not take a commit that rolled back for success", async () => {
+  it("fails when COMMIT rolled back", async () => {
     const pool = open();
     const work = withTransaction(pool, async (client) => {
       await client.query("select 1 / 0").catch(() => undefined);
@@ -89,7 +89,7 @@ describe("the pool", () => {
     await pool.end();
   });
 
-  it("commits what the work did, and returns its result", async () => {
+  it("commits the work, and returns its result", async () => {
     const pool = open();
     const id = await withTransaction(pool, async (client) => {
       const { rows } = await client.query<{ id: number }>("insert into note values (7) returning id");

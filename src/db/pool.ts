@@ -3,35 +3,35 @@ import type { Logger } from "../logger.ts";
 import { isConnectionError } from "./sqlstate.ts";
 
 /*
- * Connections to PostgreSQL with what `pg` leaves out by default: an error handler everywhere (an idle or a
- * checked-out connection that breaks would end the process), and a limit on every wait.
+ * Opens pools of connections to PostgreSQL. It adds two things that `pg` does not do by default: an error handler for every
+ * connection (without one, a connection that breaks ends the process), and a limit for every wait.
  */
 
 export type Pool = pg.Pool;
 export type PoolClient = pg.PoolClient;
 
-/** How long a caller waits for a connection: a new one, or a busy one to come back. */
+/** How long a caller waits for a connection, be it for a new one or for a busy one. */
 const CONNECT_TIMEOUT_MS = 5000;
-/** A process that freezes within a transaction keeps its locks, and holds back the mirror, for so long at the most. */
+/** PostgreSQL ends an idle transaction after this time: a process that hangs in one keeps its locks and stops the mirror. */
 const IDLE_IN_TRANSACTION_MS = 10_000;
-/** The server gives up first, so that its statement does not go on after we have stopped waiting. */
+/** The client waits so much longer than the server, so no statement goes on when nobody waits for it. */
 const CLIENT_GRACE_MS = 500;
 
 export interface PoolOptions {
   connectionString: string;
   max: number;
-  /** 0 sets no limit. */
+  /** The limit for one statement; 0 sets none. */
   queryTimeoutMs: number;
   applicationName: string;
   logger: Logger;
-  /** Whatever else `pg.Pool` takes. */
+  /** More options of `pg.Pool`. */
   options?: Partial<pg.PoolConfig>;
 }
 
 const INT8 = 20;
 const INT8_ARRAY = 1016;
 
-/** Reads `bigint` as a number: what is counted here stays far below 2^53. Only for connections that name it. */
+/** Makes a connection read `bigint` as number: the values of Playhead stay far below 2^53. */
 export const TYPES: pg.CustomTypesConfig = {
   getTypeParser: ((oid: number, format?: "text" | "binary") => {
     if (format !== "binary" && oid === INT8) {
@@ -54,7 +54,10 @@ function parseInt8(text: string): number {
   return value;
 }
 
-/** Opens no connection yet. `timestamptz` comes as Date, `bigint` as number, `numeric` as text. */
+/**
+ * Makes a pool, which opens its connections when they are needed. `timestamptz` is read as Date, `bigint` as number, `numeric` as
+ * text.
+ */
 export function createPool(given: PoolOptions): Pool {
   const { connectionString, max, queryTimeoutMs, applicationName, logger, options } = given;
   const limits =
@@ -75,12 +78,12 @@ export function createPool(given: PoolOptions): Pool {
     ...limits,
     ...options,
   });
-  // An idle connection that breaks: the pool drops it and opens another when one is needed.
+  // An idle connection broke. The pool has dropped it, and opens another when one is needed.
   pool.on("error", (error) => {
-    // One that is being closed may meet a database that stops as well.
+    // While the pool is being closed, the database may be stopping too: no reason to warn.
     logger[pool.ending ? "debug" : "warn"]({ err: error, applicationName }, "an idle database connection broke");
   });
-  // The pool listens to idle connections only; a checked-out one that breaks fails its query as well.
+  // The pool listens to idle connections only. When a busy connection breaks, its query fails too.
   pool.on("connect", (client) => {
     client.on("error", (error) => logger.debug({ err: error, applicationName }, "a database connection broke"));
   });

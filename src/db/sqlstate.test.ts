@@ -3,7 +3,7 @@ import { isConnectionError, isTransient, sqlStateOf } from "./sqlstate.ts";
 
 const withCode = (code: string) => Object.assign(new Error("failed"), { code });
 
-describe("what may be tried again", () => {
+describe("an error of the database", () => {
   it.each([
     "40001",
     "40P01",
@@ -17,13 +17,13 @@ describe("what may be tried again", () => {
     "ECONNRESET",
     "ECONNREFUSED",
     "EPIPE",
-  ])("%s is transient", (code) => expect(isTransient(withCode(code))).toBe(true));
+  ])("is transient with the code %s", (code) => expect(isTransient(withCode(code))).toBe(true));
 
-  it.each(["23505", "22003", "42P01", "57014", "ENOENT"])("%s is not", (code) =>
+  it.each(["23505", "22003", "42P01", "57014", "ENOENT"])("is not transient with the code %s", (code) =>
     expect(isTransient(withCode(code))).toBe(false),
   );
 
-  it("knows the errors of pg that have no code", () => {
+  it("is transient where pg gives it no code but a message about the connection", () => {
     expect(isTransient(new Error("Connection terminated unexpectedly"))).toBe(true);
     expect(isTransient(new Error("timeout exceeded when trying to connect"))).toBe(true);
     expect(isTransient(new Error("something else"))).toBe(false);
@@ -31,16 +31,16 @@ describe("what may be tried again", () => {
     expect(isTransient(null)).toBe(false);
   });
 
-  it("looks into the failures of a name with several addresses", () => {
+  it("is transient where every address of a host name failed to connect", () => {
     expect(isTransient(new AggregateError([withCode("ECONNREFUSED"), withCode("EHOSTUNREACH")]))).toBe(true);
   });
 
-  it("tells a failed connection from a failed statement", () => {
+  it("is a connection error only where the connection failed, not the statement", () => {
     expect(isConnectionError(withCode("57P01"))).toBe(true);
     expect(isConnectionError(withCode("40001"))).toBe(false);
   });
 
-  it("reads a SQLSTATE only where there is one", () => {
+  it("has a SQLSTATE only where its code is one", () => {
     expect(sqlStateOf(withCode("23505"))).toBe("23505");
     expect(sqlStateOf(withCode("ECONNRESET"))).toBeUndefined();
     expect(sqlStateOf(undefined)).toBeUndefined();

@@ -27,13 +27,13 @@ const NETWORK_CODES = new Set([
   "EAI_AGAIN",
 ]);
 
-/** The texts of `pg` for a connection that went away or did not come; it gives these errors no code. */
+/** Messages of `pg` for a connection that broke or could not be opened. `pg` gives these errors no code. */
 const CONNECTION_TEXTS =
   /^(Connection terminated|Client has encountered a connection error|timeout expired|timeout exceeded when trying to connect|Query read timeout)/;
 
 /**
- * Whether the same work may succeed when it is tried again: a conflict with another transaction, or a database
- * that is away for now. Whether it took effect all the same is not known: repeat only what may be done twice.
+ * Whether the same work may succeed on a second try: it met a conflict with another transaction, or a database that is away for
+ * now. The first try may have taken effect all the same, so only work that may be done twice may be repeated.
  */
 export function isTransient(error: unknown): boolean {
   const state = sqlStateOf(error);
@@ -43,13 +43,13 @@ export function isTransient(error: unknown): boolean {
   return isConnectionError(error);
 }
 
-/** Whether the connection failed, rather than the statement. */
+/** Whether the connection failed, not the statement. */
 export function isConnectionError(error: unknown): boolean {
   if (!(error instanceof Error)) {
     return false;
   }
   if (error instanceof AggregateError && error.errors.length > 0) {
-    // Node tries every address of a name, and fails with one error for each.
+    // Node tries every address of a host name, and reports one error for each.
     return error.errors.every(isConnectionError);
   }
   const state = sqlStateOf(error);

@@ -1,10 +1,12 @@
 import { readFile } from "node:fs/promises";
+import { PassThrough } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../../test/helpers/database.ts";
 import { readSchemaCatalogue } from "../../test/helpers/schema-catalogue.ts";
 import { createLogger } from "../logger.ts";
+import { dumpDatabase } from "./dump/dump-database.ts";
 import { migrate } from "./migrate.ts";
 
 /** The nine migrations of before, one after another, and the record of them as node-pg-migrate wrote it. */
@@ -71,4 +73,9 @@ it("refuses a database whose tables come from an earlier text of the old migrati
 it("refuses a database that has had only some of the old migrations, and names those that it does not know", async () => {
   await database.query("DELETE FROM schema_migrations WHERE name = '0010_stream_claims'");
   await expect(run()).rejects.toMatchObject({ code: "conflict", message: expect.stringContaining("0003_locks") });
+});
+
+it("makes no dump that no version could restore, but asks for the migration first", async () => {
+  const dumping = dumpDatabase({ directUrl: database.url }, { output: new PassThrough(), tools: null });
+  await expect(dumping).rejects.toMatchObject({ code: "conflict", message: expect.stringContaining("playhead migrate") });
 });

@@ -4,16 +4,11 @@ import { isTransient, sqlStateOf } from "./sqlstate.ts";
 const QUERY_CANCELED = "57014";
 const RETRY_MS = 1000;
 
-/** Gives what a database that is away, or too slow, throws the code that callers know; everything else stays what it is. */
+/** Turns the error of a database that is away or too slow into `unavailable`. Returns any other error as it is. */
 export function toUnavailable(error: unknown): unknown {
-  if (isTransient(error)) {
-    return new AppError("unavailable", "The database is away; try again.", { retryAfterMs: RETRY_MS, cause: error });
-  }
-  if (sqlStateOf(error) === QUERY_CANCELED) {
-    return new AppError("unavailable", "The database took too long; try again.", {
-      retryAfterMs: RETRY_MS,
-      cause: error,
-    });
-  }
+  const unavailable = (message: string) =>
+    new AppError("unavailable", message, { retryAfterMs: RETRY_MS, cause: error });
+  if (isTransient(error)) return unavailable("The database is away; try again.");
+  if (sqlStateOf(error) === QUERY_CANCELED) return unavailable("The database took too long; try again.");
   return error;
 }

@@ -1,12 +1,8 @@
 import { rmSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  CLUSTER_USER,
-  initCluster,
-  type RunningCluster,
-  startCluster,
-} from "../../src/db/embedded/postgres-cluster.ts";
+import { CLUSTER_USER, initCluster } from "../../src/db/embedded/init-cluster.ts";
+import { type RunningCluster, startCluster } from "../../src/db/embedded/postgres-cluster.ts";
 import { makeTemporaryFolder } from "./temporary-folder.ts";
 
 const PASSWORD = "playhead-test";

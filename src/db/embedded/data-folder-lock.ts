@@ -7,13 +7,13 @@ import { AppError } from "../../errors.ts";
 import { processStartMark } from "./process-info.ts";
 
 /*
- * One Playhead per data folder. The lock file names its owner by pid and start time, so that a pid used again
- * is not taken for it. An owner on another host (two containers, one volume) cannot be looked at from here:
- * it shows that it lives by touching the file.
+ * Lets one Playhead at a time use a data folder. The lock file names its owner by pid and start time, so another process with the
+ * same pid does not count as the owner. An owner on another host (two containers with one volume) cannot be examined from here;
+ * it touches the file as long as it lives.
  */
 
 const TOUCH_MS = 2000;
-/** Several touches: a host under load misses one. */
+/** As long as several touches: a busy host may miss one. */
 const FOREIGN_SILENCE_MS = 10_000;
 
 interface Owner {
@@ -26,12 +26,12 @@ export interface DataFolderLock {
   release(): Promise<void>;
 }
 
-/** @throws AppError `conflict` naming the live owner, and what to do. */
+/** @throws AppError `conflict` naming the owner that lives, and what to do */
 export async function lockDataFolder(dataDir: string): Promise<DataFolderLock> {
   const path = join(dataDir, "playhead.lock");
   const mine = JSON.stringify({ pid: process.pid, host: hostname(), startMark: await processStartMark(process.pid) });
   const draft = `${path}.${randomUUID()}`;
-  // Written aside and linked into place: nobody ever reads half a lock.
+  // The draft is complete before it gets the name of the lock, so nobody reads half a lock.
   await writeFile(draft, mine, { mode: 0o600 });
   try {
     while (!(await linkIfAbsent(draft, path))) {
@@ -46,7 +46,7 @@ export async function lockDataFolder(dataDir: string): Promise<DataFolderLock> {
   }
   const touching = setInterval(() => {
     const now = new Date();
-    // A folder that is gone has nothing left to guard.
+    // This fails only where the folder is gone: then there is nothing to protect.
     utimes(path, now, now).catch(() => undefined);
   }, TOUCH_MS);
   touching.unref();
@@ -99,7 +99,7 @@ function parseOwner(text: string): Owner | null {
   }
 }
 
-/** Watches for a change rather than comparing clocks, which differ between hosts. */
+/** Whether somebody touches the file. Waits for a change, because the clocks of two hosts differ. */
 async function isTouched(path: string): Promise<boolean> {
   const modified = () =>
     stat(path).then(
@@ -118,7 +118,7 @@ async function isTouched(path: string): Promise<boolean> {
   return false;
 }
 
-/** Takes the stale lock away; where another start was faster and this is its fresh one, puts it back. */
+/** Removes a stale lock. Where another start has just replaced it by its own lock, puts that back. */
 async function removeStale(path: string, stale: string): Promise<void> {
   const aside = `${path}.${randomUUID()}`;
   try {

@@ -38,7 +38,7 @@ describe("the embedded PostgreSQL", () => {
     return { owner, ...(JSON.parse(line.slice("ready ".length)) as { url: string; pid: number }) };
   }
 
-  it("keeps its data over a restart, with a password only its owner can read", async () => {
+  it("keeps its data over a restart, and its password in a file that only its owner can read", async () => {
     const first = await start();
     await query(first.url, "create table kept (n int)");
     await query(first.url, "insert into kept values (42)");
@@ -49,7 +49,7 @@ describe("the embedded PostgreSQL", () => {
     expect(await query(second.url, "select n from kept")).toEqual([{ n: 42 }]);
   });
 
-  it("is set up for text in Unicode, sorted by code point, and never gives up durability", async () => {
+  it("stores Unicode, sorts text by code point, and keeps fsync and synchronous_commit on", async () => {
     const { url } = await start();
     const [settings] = await query(
       url,
@@ -67,7 +67,7 @@ describe("the embedded PostgreSQL", () => {
     });
   });
 
-  it("is found by a command beside the server, and not when it is stopped", async () => {
+  it("is found by a command while its server runs, and not after it was stopped", async () => {
     expect(await findRunningEmbeddedPostgres(dataDir)).toBeNull();
     const postgres = await start();
     expect(await findRunningEmbeddedPostgres(dataDir)).toEqual({ url: postgres.url });
@@ -76,7 +76,7 @@ describe("the embedded PostgreSQL", () => {
     expect(await findRunningEmbeddedPostgres(join(dataDir, "nowhere"))).toBeNull();
   });
 
-  it("refuses a second live server in its folder, and names the first", async () => {
+  it("refuses a second server in its folder while the first lives, and names the first", async () => {
     const { owner } = await startOwner();
     await expect(start()).rejects.toThrow(
       new RegExp(`Another Playhead \\(pid ${owner.child.pid}\\) runs with the data folder .*PLAYHEAD_DATA_DIR`),
@@ -85,7 +85,7 @@ describe("the embedded PostgreSQL", () => {
     expect(await start()).toMatchObject({ pid: expect.any(Number) });
   });
 
-  it("recovers when its owner was killed, and loses nothing that was committed", async () => {
+  it("loses nothing that was committed when its owner is killed", async () => {
     const { owner, url, pid } = await startOwner();
     await query(url, "insert into note values ('committed')");
     owner.child.kill("SIGKILL");
@@ -96,7 +96,7 @@ describe("the embedded PostgreSQL", () => {
     expect(await query(next.url, "select text from note")).toEqual([{ text: "committed" }]);
   });
 
-  it("recovers when both were killed", async () => {
+  it("loses nothing that was committed when its owner and PostgreSQL are killed", async () => {
     const { owner, url, pid } = await startOwner();
     await query(url, "insert into note values ('committed')");
     owner.child.kill("SIGKILL");
@@ -106,7 +106,7 @@ describe("the embedded PostgreSQL", () => {
     expect(await query(next.url, "select text from note")).toEqual([{ text: "committed" }]);
   });
 
-  it("takes over a folder whose lock and postmaster.pid name processes of others by now", async () => {
+  it("takes over a folder whose lock and postmaster.pid name pids that other processes have by now", async () => {
     await (await start()).stop();
     const stale = { pid: process.pid, host: hostname(), startMark: "another boot/1" };
     await writeFile(join(dataDir, "playhead.lock"), JSON.stringify(stale));
@@ -114,7 +114,7 @@ describe("the embedded PostgreSQL", () => {
     expect(await query((await start()).url, "select 1 as one")).toEqual([{ one: 1 }]);
   });
 
-  it("refuses a folder whose owner on another host still touches its lock, and takes it over once that is silent", async () => {
+  it("refuses a folder while its owner on another host touches the lock, and takes it over afterwards", async () => {
     const lock = join(dataDir, "playhead.lock");
     const foreign = JSON.stringify({ pid: 7, host: "elsewhere.example", startMark: "some boot/1" });
     await writeFile(lock, foreign);
@@ -124,7 +124,7 @@ describe("the embedded PostgreSQL", () => {
     expect(await query((await start()).url, "select 1 as one")).toEqual([{ one: 1 }]);
   });
 
-  it("begins anew when the very first start was cut short", async () => {
+  it("starts anew when the very first start was interrupted", async () => {
     await mkdir(join(dataDir, "postgres.unfinished"));
     await writeFile(join(dataDir, "postgres.unfinished", "half"), "");
     expect(await query((await start()).url, "select 1 as one")).toEqual([{ one: 1 }]);
@@ -153,7 +153,7 @@ describe("the embedded PostgreSQL", () => {
     await waitFor(() => postgres.pid !== pid, { what: "its owner to know the new process" });
   });
 
-  it("says how to go on when the password is gone", async () => {
+  it("says what to do when the file of the password is missing", async () => {
     await (await start()).stop();
     await rm(join(dataDir, "postgres-password"));
     await expect(start()).rejects.toThrow(/password .* is missing/);

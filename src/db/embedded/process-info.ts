@@ -3,13 +3,13 @@ import { readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 
 /*
- * Who a process id belongs to. A lock file keeps a pid, and pids are used again: after a crash, and in
- * containers at every start. So a pid alone proves nothing; with its start time or its command line it does.
+ * Tells which process a pid belongs to. The system gives a pid to a new process later, in a container at every start. So the pid
+ * in a lock file proves nothing alone; together with the start time or the command line it does.
  */
 
 const run = promisify(execFile);
 
-/** Whether a process of this id exists. One that ended and waits to be reaped still does. */
+/** Whether a process of this id exists. A process that has ended exists until its parent has asked for its exit code. */
 export function processExists(pid: number): boolean {
   try {
     process.kill(pid, 0);
@@ -19,14 +19,14 @@ export function processExists(pid: number): boolean {
   }
 }
 
-/** A text that tells this process from every other that had or will have its id; null where none runs. */
+/** A text that no other process with the same pid has, before or after; null where no process runs. */
 export async function processStartMark(pid: number): Promise<string | null> {
   if (process.platform === "linux") {
     const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => null);
     if (stat === null) {
       return null;
     }
-    // The second field is the program's name in brackets, and may itself hold brackets and blanks.
+    // The second field is the name of the program in brackets. The name may hold brackets and blanks too.
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     const [state, startTicks] = [fields[0], fields[19]];
     if (state === "Z" || state === "X") {
@@ -41,7 +41,7 @@ export async function processStartMark(pid: number): Promise<string | null> {
   return await runPs(pid, "lstart=");
 }
 
-/** The command line of a running process; null where none runs or it cannot be read. */
+/** The command line of a running process; null where no process runs, or where it cannot be read. */
 export async function processCommandLine(pid: number): Promise<string | null> {
   if (process.platform === "linux") {
     const text = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
