@@ -77,5 +77,8 @@ it("refuses a database that has had only some of the old migrations, and names t
 
 it("makes no dump that no version could restore, but asks for the migration first", async () => {
   const dumping = dumpDatabase({ directUrl: database.url }, { output: new PassThrough(), tools: null });
-  await expect(dumping).rejects.toMatchObject({ code: "conflict", message: expect.stringContaining("playhead migrate") });
+  await expect(dumping).rejects.toMatchObject({
+    code: "conflict",
+    message: expect.stringContaining("playhead migrate"),
+  });
 });
