@@ -10,7 +10,7 @@ import { FirestoreMirror } from "../mirror/firestore-mirror.ts";
 import { MirrorFollower } from "../mirror/mirror-follower.ts";
 import { type MirrorLag, readLag } from "../mirror/mirror-lag.ts";
 import { adopt, loadState, type MirrorState, switchOff } from "../mirror/mirror-state.ts";
-import { type RestoreReport, restoreFromMirror } from "../mirror/restore.ts";
+import { type RestoreReport, restoreFromMirror } from "../mirror/restore-from-mirror.ts";
 import { assertMigrated, type CommandDatabase, withCommandDatabase } from "./command-database.ts";
 import { toPlainText } from "./text-table.ts";
 
@@ -133,15 +133,15 @@ async function replay(
     duty: "mirror",
     connectionString: database.directUrl,
     isAble: () => true,
-    onElected: () => follower.takeUp(),
-    onDismissed: () => void follower.layDown(), // never rejects
+    onElected: () => follower.start(),
+    onDismissed: () => void follower.stop(), // never rejects
     logger,
   });
   election.start();
   try {
     while ((await loadState(pool)).pass !== null) await pause(FOLLOW_MS);
   } finally {
-    await follower.layDown();
+    await follower.stop();
     await election.stop();
   }
   // Nobody would follow: the journal would only grow.

@@ -10,12 +10,14 @@ import { sqlStateOf } from "./sqlstate.ts";
  * operator that use it stay too. A function whose parameters or result changed is dropped first.
  */
 
-/** CREATE OR REPLACE cannot change a result or a parameter's name; COMMENT cannot tell two functions of one name apart. */
+/**
+ * CREATE OR REPLACE cannot change a result or a parameter's name; COMMENT cannot tell two functions of one name apart.
+ */
 const NEEDS_DROP = new Set(["42P13", "42725"]);
 
 /**
- * Statements that drop the triggers and functions of these names, except those that this transaction has written. After a
- * file has run, what is left is what the file no longer holds.
+ * Statements that drop the triggers and functions of these names, except those that this transaction has written. After
+ * a file has run, what is left is what the file no longer holds.
  */
 const LIST_DROPS = `
   WITH named AS (

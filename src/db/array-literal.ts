@@ -1,6 +1,6 @@
 /*
- * Writes arrays in PostgreSQL's text form, for statements that take thousands of values. `pg` writes the same text, but examines
- * the type of every value. https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO
+ * Writes arrays in PostgreSQL's text form, for statements that take thousands of values. `pg` writes the same text, but
+ * examines the type of every value. https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO
  */
 
 /** An array of texts and nulls. */

@@ -1,8 +1,8 @@
 /*
- * Writes arrays of numbers in PostgreSQL's binary form, for statements that take thousands of values: neither side writes or
- * reads digits. `pg` sends a Buffer as a binary parameter; the parameter must have exactly the type named here.
- * Header: number of dimensions, whether there are nulls, type of the elements, number of elements, lower bound. Then for each
- * element its length (-1 for null) and its value.
+ * Writes arrays of numbers in PostgreSQL's binary form, for statements that take thousands of values: neither side
+ * writes or reads digits. `pg` sends a Buffer as a binary parameter; the parameter must have exactly the type named
+ * here. Header: number of dimensions, whether there are nulls, type of the elements, number of elements, lower bound.
+ * Then for each element its length (-1 for null) and its value.
  */
 
 const HEADER_OCTETS = 20;

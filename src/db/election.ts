@@ -3,10 +3,10 @@ import type { Logger } from "../logger.ts";
 import { withinTime } from "../within-time.ts";
 
 /*
- * Elects, for each duty, one process among those that share a database: the one that holds the advisory lock of the duty. The
- * lock belongs to a connection, so PostgreSQL frees it as soon as the process dies. A holder gives the lock up when the database
- * does not answer it, or when it cannot do its duty. For a moment two processes may believe that they hold the lock; every duty
- * has to allow for that.
+ * Elects, for each duty, one process among those that share a database: the one that holds the advisory lock of the
+ * duty. The lock belongs to a connection, so PostgreSQL frees it as soon as the process dies. A holder gives the lock
+ * up when the database does not answer it, or when it cannot do its duty. For a moment two processes may believe that
+ * they hold the lock; every duty has to allow for that.
  *
  *   candidate ──(gets the lock)──▶ holder ──(error, no answer, unable)──▶ candidate …
  */
@@ -109,7 +109,10 @@ export class Election {
     return client;
   }
 
-  /** Gives up the lock by closing its connection. A dead connection may never finish closing, so this waits LOOK_MS at most. */
+  /**
+   * Gives up the lock by closing its connection. A dead connection may never finish closing, so this waits LOOK_MS at
+   * most.
+   */
   async #leave(): Promise<void> {
     const client = this.#client;
     this.#client = null;

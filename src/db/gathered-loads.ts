@@ -1,6 +1,6 @@
 /*
- * Reads by id, with one query at a time. Ids that are asked for while a query runs go together into the next query. So the
- * database gets a few queries, not thousands, when all clients of a process reconnect at once.
+ * Reads by id, with one query at a time. Ids that are asked for while a query runs go together into the next query. So
+ * the database gets a few queries, not thousands, when all clients of a process reconnect at once.
  */
 
 export class GatheredLoads<T> {

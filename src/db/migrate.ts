@@ -9,9 +9,9 @@ import { findPending, isCurrent } from "./schema-state.ts";
 import { isBeforeSquash, takeOver } from "./squashed-migrations.ts";
 
 /*
- * Gives a database the tables and functions of this version: first the numbered migrations, each in a transaction of its
- * own, then all functions whose text has changed, in one transaction. One process does so at a time; the others wait,
- * and find nothing left to do.
+ * Gives a database the tables and functions of this version: first the numbered migrations, each in a transaction of
+ * its own, then all functions whose text has changed, in one transaction. One process does so at a time; the others
+ * wait, and find nothing left to do.
  */
 
 /** Every version of Playhead takes this number, and nobody else ("play" in ASCII). */

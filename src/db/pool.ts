@@ -3,8 +3,8 @@ import type { Logger } from "../logger.ts";
 import { isConnectionError } from "./sqlstate.ts";
 
 /*
- * Opens pools of connections to PostgreSQL. It adds two things that `pg` does not do by default: an error handler for every
- * connection (without one, a connection that breaks ends the process), and a limit for every wait.
+ * Opens pools of connections to PostgreSQL. It adds two things that `pg` does not do by default: an error handler for
+ * every connection (without one, a connection that breaks ends the process), and a limit for every wait.
  */
 
 export type Pool = pg.Pool;
@@ -12,7 +12,10 @@ export type PoolClient = pg.PoolClient;
 
 /** How long a caller waits for a connection, be it for a new one or for a busy one. */
 const CONNECT_TIMEOUT_MS = 5000;
-/** PostgreSQL ends an idle transaction after this time: a process that hangs in one keeps its locks and stops the mirror. */
+/**
+ * PostgreSQL ends an idle transaction after this time: a process that hangs in one keeps its locks and stops the
+ * mirror.
+ */
 const IDLE_IN_TRANSACTION_MS = 10_000;
 /** The client waits so much longer than the server, so no statement goes on when nobody waits for it. */
 const CLIENT_GRACE_MS = 500;
@@ -55,8 +58,8 @@ function parseInt8(text: string): number {
 }
 
 /**
- * Makes a pool, which opens its connections when they are needed. `timestamptz` is read as Date, `bigint` as number, `numeric` as
- * text.
+ * Makes a pool, which opens its connections when they are needed. `timestamptz` is read as Date, `bigint` as number,
+ * `numeric` as text.
  */
 export function createPool(given: PoolOptions): Pool {
   const { connectionString, max, queryTimeoutMs, applicationName, logger, options } = given;

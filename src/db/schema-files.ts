@@ -6,9 +6,9 @@ import type pg from "pg";
 import { AppError } from "../errors.ts";
 
 /*
- * The SQL of this version of Playhead. `migrations/NNNN_subject.sql` hold tables, indexes and constraints; each is applied
- * once, in the order of the numbers. `migrations/functions/<name>.sql` hold one function each, with its triggers; a file is
- * applied again whenever its text has changed.
+ * The SQL of this version of Playhead. `migrations/NNNN_subject.sql` hold tables, indexes and constraints; each is
+ * applied once, in the order of the numbers. `migrations/functions/<name>.sql` hold one function each, with its
+ * triggers; a file is applied again whenever its text has changed.
  */
 
 /** The same distance from src/db and from dist/db. */
@@ -29,7 +29,10 @@ export interface SchemaFiles {
   functions: SchemaFile[];
 }
 
-/** Reads all files of a folder that is laid out like `migrations/`. @throws where it or its folder `functions` is missing */
+/**
+ * Reads all files of a folder that is laid out like `migrations/`.
+ * @throws where it or its folder `functions` is missing
+ */
 export async function readSchemaFiles(directory = DIRECTORY): Promise<SchemaFiles> {
   return {
     migrations: await readFiles(directory, /^\d{4}_.+\.sql$/),

@@ -32,8 +32,8 @@ const CONNECTION_TEXTS =
   /^(Connection terminated|Client has encountered a connection error|timeout expired|timeout exceeded when trying to connect|Query read timeout)/;
 
 /**
- * Whether the same work may succeed on a second try: it met a conflict with another transaction, or a database that is away for
- * now. The first try may have taken effect all the same, so only work that may be done twice may be repeated.
+ * Whether the same work may succeed on a second try: it met a conflict with another transaction, or a database that is
+ * away for now. The first try may have taken effect all the same, so only work that may be done twice may be repeated.
  */
 export function isTransient(error: unknown): boolean {
   const state = sqlStateOf(error);

@@ -3,8 +3,8 @@ import type { SchemaFiles } from "./schema-files.ts";
 import { type AppliedFiles, createRecordTables, type Queryable, recordApplied } from "./schema-records.ts";
 
 /*
- * Before 0.1.0 the schema stood in nine migrations, functions included. Today it stands in four, with the same tables and
- * indexes. A database that has had exactly the nine is taken over: its records are written anew, and `migrate` then
+ * Before 0.1.0 the schema stood in nine migrations, functions included. Today it stands in four, with the same tables
+ * and indexes. A database that has had exactly the nine is taken over: its records are written anew, and `migrate` then
  * replaces its functions.
  */
 

@@ -1,22 +1,23 @@
 import type { Pool } from "../db/pool.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
+import { withinTime } from "../within-time.ts";
 import { openFirestore } from "./firestore.ts";
 import { FirestoreMirror } from "./firestore-mirror.ts";
 import { MirrorFollower } from "./mirror-follower.ts";
 import { createMirrorReader, type MirrorReader } from "./mirror-reader.ts";
 
-/** The mirror's part of the server: a candidate for following, and the way to read what the database lost. */
+/** The mirror in the server: a candidate for the duty of following, and a reader of progress that the database lost. */
 export interface Mirror extends MirrorReader {
   start(): void;
-  /** Gives up the lock when nothing is under way any more, or after a while. */
+  /** Gives up the duty when nothing is under way any more, or after STOP_MS. */
   stop(): Promise<void>;
 }
 
 export interface MirrorParts {
   projectId: string;
   pool: Pool;
-  /** Stands for election, with a lock of the mirror's own. */
+  /** Makes the candidate for the duty of the mirror. */
   elect: (duty: { onElected: () => void; onDismissed: () => void }) => { start(): void; stop(): Promise<void> };
   metrics: Metrics;
   logger: Logger;
@@ -24,6 +25,10 @@ export interface MirrorParts {
 
 const STOP_MS = 3000;
 
+/**
+ * Makes the mirror; it does nothing before `start`.
+ * @param intervalMs the shortest time between two rounds of the follower
+ */
 export async function createMirror(
   { projectId, pool, elect, metrics, logger }: MirrorParts,
   { intervalMs, takeoverMs }: { intervalMs: number; takeoverMs?: number },
@@ -34,18 +39,18 @@ export async function createMirror(
     { intervalMs, ...(takeoverMs === undefined ? {} : { takeoverMs }) },
   );
   const election = elect({
-    onElected: () => follower.takeUp(),
-    onDismissed: () => void follower.layDown(), // never rejects
+    onElected: () => follower.start(),
+    onDismissed: () => void follower.stop(), // never rejects
   });
   return {
     ...createMirrorReader(mirror),
     start: () => election.start(),
     async stop() {
-      // What is on its way to a Firestore that is away takes as long as a call may.
-      const late = new Promise((resolve) => setTimeout(resolve, STOP_MS).unref());
-      const ended = follower.layDown().then(() => mirror.close());
-      const logged = ended.catch((error: unknown) => logger.warn({ err: error }, "Firestore could not be closed"));
-      await Promise.race([logged, late]);
+      // A call under way to a Firestore that is away would take up to its own deadline.
+      const ended = follower.stop().then(() => mirror.close());
+      await withinTime(ended, STOP_MS, () => new Error(`Firestore was not closed within ${STOP_MS} ms`)).catch(
+        (error: unknown) => logger.warn({ err: error }, "Firestore could not be closed"),
+      );
       await election.stop();
     },
   };

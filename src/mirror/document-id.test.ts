@@ -2,13 +2,13 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { fromDocumentId, toDocumentId } from "./document-id.ts";
 
-describe("the names of documents", () => {
-  it("are the ids, where Firestore takes them", () => {
+describe("the name of a document", () => {
+  it("is the id itself where Firestore takes it", () => {
     for (const id of ["alice", "demo-intro", "a.b", "...", "_x_", "__x", "ünï 😀", "a b\n"])
       expect(toDocumentId(id)).toBe(id);
   });
 
-  it("are never what Firestore forbids, and lead back to the id", () => {
+  it("is never one that Firestore forbids, and leads back to the id", () => {
     const forbidden = fc.constantFrom(
       ".",
       "..",
@@ -32,7 +32,7 @@ describe("the names of documents", () => {
     );
   });
 
-  it("stay within Firestore's 1,500 bytes for the longest ids", () => {
+  it("stays within the 1,500 bytes of Firestore for the longest id", () => {
     for (const character of ["/", "😀", "%"]) {
       expect(Buffer.byteLength(toDocumentId(character.repeat(128)))).toBeLessThanOrEqual(1500);
     }

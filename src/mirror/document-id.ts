@@ -1,14 +1,17 @@
 /*
- * Ids as names of Firestore documents. Firestore forbids `/`, the names `.` and `..`, and names such as `__x__`; so `/`
- * and `%` are written as `%2F` and `%25`, and the first character of a forbidden name as its code. No two ids meet.
+ * Turns ids into names of Firestore documents and back. Firestore forbids `/`, the names `.` and `..`, and names like
+ * `__x__`. So `/` is written `%2F`, `%` is written `%25`, and the first character of a forbidden name is written as its
+ * code. Different ids get different names.
  * https://firebase.google.com/docs/firestore/quotas#collections_documents_and_fields
  */
 
+/** The name of the document of this id. */
 export function toDocumentId(id: string): string {
   const name = id.replace(/[%/]/g, toCode);
   return name === "." || name === ".." || /^__[\s\S]*__$/.test(name) ? toCode(name.charAt(0)) + name.slice(1) : name;
 }
 
+/** The id that `toDocumentId` gave this name. */
 export function fromDocumentId(name: string): string {
   return name.replace(/%([0-9A-F]{2})/g, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)));
 }

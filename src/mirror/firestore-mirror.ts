@@ -4,10 +4,10 @@ import type { FirestoreConnection } from "./firestore.ts";
 import { type MirroredRow, toDocument, toMirroredRow } from "./mirrored-row.ts";
 
 /*
- * What is in Firestore: `users/{userId}/progress/{fileId}`, one document a row of user_progress.
+ * Reads and writes the documents of the mirror: `users/{userId}/progress/{fileId}`, one for each row of user_progress.
  */
 
-/** Writes in one commit at the most: what Firestore takes. */
+/** The most writes that Firestore takes in one commit. */
 export const BATCH_SIZE = 500;
 
 export interface MirrorKey {
@@ -15,14 +15,14 @@ export interface MirrorKey {
   fileId: string;
 }
 
-/** The row as it is now, or null where there is none any more. */
+/** A row as it is now; null where it was deleted. */
 export interface MirrorChange extends MirrorKey {
   row: MirroredRow | null;
 }
 
 export interface MirrorPage {
   rows: MirroredRow[];
-  /** Documents that Playhead did not write. */
+  /** How many documents of the page Playhead did not write. */
   foreign: number;
 }
 
@@ -37,11 +37,11 @@ export class FirestoreMirror {
     return this.#connection.projectId;
   }
 
-  /** All of them or none, at most BATCH_SIZE. */
+  /** Writes all changes or none; at most BATCH_SIZE. */
   async commit(changes: readonly MirrorChange[]): Promise<void> {
     const { db, makeTimestamp } = this.#connection;
-    // A batch would be tried again by the library for ten minutes, and could arrive after a later one. A transaction that
-    // reads nothing is the same single commit, once.
+    // The library would try a batch again for ten minutes, so it could arrive after a later one. A transaction that
+    // reads nothing is the same commit, tried once.
     await db.runTransaction(
       async (batch) => {
         for (const change of changes) {
@@ -54,7 +54,7 @@ export class FirestoreMirror {
     );
   }
 
-  /** The version of each as the mirror has it; null where it has none. */
+  /** The version that the mirror has of each key; null where it has no document. */
   async versionsOf(keys: readonly MirrorKey[]): Promise<(number | null)[]> {
     if (keys.length === 0) return [];
     const documents = keys.map((key) => this.#document(key));
@@ -65,17 +65,19 @@ export class FirestoreMirror {
     });
   }
 
+  /** The row of one key; null where the mirror has none. */
   async readFile(key: MirrorKey): Promise<MirroredRow | null> {
     const snapshot = await this.#document(key).get();
     return toMirroredRow(snapshot.data() ?? {});
   }
 
+  /** All rows of a user. */
   async readUser(userId: string): Promise<MirroredRow[]> {
     const { docs } = await this.#progressOf(userId).get();
     return docs.map((document) => toMirroredRow(document.data())).filter((row) => row !== null);
   }
 
-  /** Everything, in the order of the documents' names. */
+  /** All rows, in the order of the names of their documents. */
   async *pages(): AsyncGenerator<MirrorPage> {
     const { db, documentId } = this.#connection;
     let query: Query = db.collectionGroup("progress").orderBy(documentId()).limit(BATCH_SIZE);
@@ -89,6 +91,7 @@ export class FirestoreMirror {
     }
   }
 
+  /** Whether the mirror has no row. */
   async isEmpty(): Promise<boolean> {
     for await (const { rows } of this.pages()) if (rows.length > 0) return false;
     return true;
@@ -107,7 +110,10 @@ export class FirestoreMirror {
   }
 }
 
-/** Others may have collections of the same name elsewhere, and what was copied by hand is not where it says it is. */
+/**
+ * Null for a document that is not where the mirror puts its row: other programs may have collections of the same name,
+ * and somebody may have copied a document by hand.
+ */
 function toOwnRow(document: QueryDocumentSnapshot): MirroredRow | null {
   const row = toMirroredRow(document.data());
   const [users, user, , file, ...deeper] = document.ref.path.split("/");

@@ -6,8 +6,8 @@ import { advancePass, type MirrorState } from "./mirror-state.ts";
 import { type WriteParts, writeChanges } from "./write-changes.ts";
 
 /*
- * A pass over everything, page by page, so that the journal can be followed between two pages and a restart goes on
- * where it was.
+ * Compares or writes all rows, page by page: between two pages the follower reads the journal, and after a restart the
+ * pass goes on with the next page.
  *
  *   check | write ──(last page)──▶ sweep, where asked for ──▶ none
  */
@@ -35,20 +35,23 @@ export async function stepPass(parts: PassParts, state: MirrorState): Promise<vo
     await advancePass(pool, state, { pass: state.pass, passUser: last.userId, passFile: last.fileId });
     return;
   }
-  logger.info({ pass: state.pass }, "a full pass has taken everything to the mirror");
+  logger.info({ pass: state.pass }, "a full pass has brought every row to the mirror");
   await advancePass(pool, state, { pass: state.deleteUnknown ? "sweep" : null, passUser: "", passFile: "" });
 }
 
 /**
- * A transaction that looked at the switch before it was on has left nothing in the journal: the pass must see its rows,
- * so it waits until all that ran then have ended.
+ * Waits until all transactions that run now have ended. A transaction that began before the mirror was on has left
+ * nothing in the journal, so the pass must see its rows.
  */
 async function awaitRunningTransactions({ pool, signal }: PassParts): Promise<void> {
   const fence = BigInt(await readNextTransaction(pool));
   while (BigInt(await readHorizon(pool)) < fence) await delay(FENCE_POLL_MS, undefined, { signal });
 }
 
-/** What the mirror has in this version is written already; what it has newer was lost here, and may be wanted back. */
+/**
+ * Leaves out rows that the mirror has in the same version, or in a newer one: the database has lost that, and may want
+ * it back.
+ */
 async function withoutKnown({ mirror, logger }: PassParts, changes: MirrorChange[]): Promise<MirrorChange[]> {
   const versions = await mirror.versionsOf(changes);
   const isNewer = (version: number, change: MirrorChange) => version > (change.row?.version ?? 0);
@@ -62,6 +65,7 @@ async function withoutKnown({ mirror, logger }: PassParts, changes: MirrorChange
   return changes.filter((change, i) => (versions[i] ?? -1) < (change.row?.version ?? 0));
 }
 
+/** Deletes documents that have no row in the database. */
 async function sweep(parts: PassParts): Promise<void> {
   let deleted = 0;
   for await (const { rows } of parts.mirror.pages()) {
@@ -74,5 +78,5 @@ async function sweep(parts: PassParts): Promise<void> {
     );
     deleted += unknown.length;
   }
-  parts.logger.info({ deleted }, "what the database does not know is gone from the mirror");
+  parts.logger.info({ deleted }, "documents without a row in the database were deleted from the mirror");
 }

@@ -3,22 +3,22 @@ import type { MirrorKey } from "./firestore-mirror.ts";
 import { MIRRORED_COLUMNS, type MirroredRow, toRow } from "./mirrored-row.ts";
 
 /*
- * What is to be mirrored, read from the database. The journal is read in the order of its transactions, up to the
- * oldest that still runs: below it nothing can appear any more, so whatever was read there may be deleted as a range,
- * and a commit that comes late is never stepped over.
+ * Reads from the database what has to be mirrored. The journal is read in the order of its transactions, up to the
+ * oldest transaction that still runs. Below that no row can appear any more, so no late commit is missed, and all that
+ * was read can be deleted as one range.
  */
 
-/** Rows of the journal read at once; each may name the keys of a whole batch. */
+/** Rows of the journal in one read. Each row may hold the keys of a whole batch. */
 const JOURNAL_PAGE = 100;
 
 export interface Backlog {
-  /** Each once, however often it changed. */
+  /** Each key once, however often it changed. */
   keys: MirrorKey[];
-  /** The last of the journal's rows that were read; null where there was none. */
+  /** The last row of the journal that was read; null where there was none. */
   last: { xid: string; id: number } | null;
-  /** What committed before is in `keys`. */
+  /** All changes of transactions before this one are in `keys`. */
   cursor: string;
-  /** Whether nothing is left below the oldest transaction. */
+  /** Whether the journal has no more rows below the oldest running transaction. */
   isDrained: boolean;
 }
 
@@ -31,14 +31,14 @@ interface JournalRow {
   deleted_files: string[];
 }
 
-/** Reads until there are about `maxKeys` different keys. */
+/** Reads from the cursor on, until there are about `maxKeys` different keys. */
 export async function readBacklog(pool: Pool, cursor: string, maxKeys: number): Promise<Backlog> {
   const horizon = await readHorizon(pool);
   const keys = new Map<string, MirrorKey>();
   let last = null as Backlog["last"];
   let isDrained = false;
   while (!isDrained && keys.size < maxKeys) {
-    // Ordered by the column, not by the text that is read of it: "1000" comes before "999".
+    // Order by the column, not by its text: as text, 1000 comes before 999.
     const { rows }: { rows: JournalRow[] } = await pool.query<JournalRow>(
       `SELECT xid::text, id, changed_users, changed_files, deleted_users, deleted_files FROM progress_journal
        WHERE (xid, id) > ($1::xid8, $2) AND xid < $3::xid8 ORDER BY progress_journal.xid, id LIMIT $4`,
@@ -61,7 +61,7 @@ function collect(keys: Map<string, MirrorKey>, users: string[], files: string[])
   }
 }
 
-/** The oldest transaction that still runs. */
+/** The id of the oldest transaction that still runs. */
 export async function readHorizon(pool: Pool): Promise<string> {
   const { rows } = await pool.query<{ horizon: string }>(
     "SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS horizon",
@@ -69,17 +69,17 @@ export async function readHorizon(pool: Pool): Promise<string> {
   return (rows[0] as { horizon: string }).horizon;
 }
 
-/** The first transaction that has not begun. */
+/** The id of the next transaction to begin. */
 export async function readNextTransaction(pool: Pool): Promise<string> {
   const { rows } = await pool.query<{ next: string }>("SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS next");
   return (rows[0] as { next: string }).next;
 }
 
-/** Deletes what is mirrored, and keeps how far that is. */
+/** Deletes the journal rows of a mirrored backlog, and moves the cursor. */
 export async function settleBacklog(pool: Pool, { last, cursor }: Backlog): Promise<void> {
   if (last === null) return;
   await withTransaction(pool, async (client) => {
-    // From the cursor on: what is deleted but not vacuumed is not looked at again.
+    // From the cursor on, so PostgreSQL does not visit deleted rows that are not vacuumed yet.
     await client.query(
       "DELETE FROM progress_journal WHERE xid >= (SELECT cursor FROM mirror) AND (xid, id) <= ($1::xid8, $2)",
       [last.xid, last.id],

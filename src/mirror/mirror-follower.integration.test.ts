@@ -19,13 +19,13 @@ import { readHorizon } from "./journal.ts";
 import { MirrorFollower } from "./mirror-follower.ts";
 import { collectMirrorMetrics, readLag } from "./mirror-lag.ts";
 import { adopt, loadState, switchOff } from "./mirror-state.ts";
-import { restoreFromMirror } from "./restore.ts";
+import { restoreFromMirror } from "./restore-from-mirror.ts";
 
 const PROJECT = "mirror-test";
 const pathOf = (userId: string, fileId = "file") => `users/${toDocumentId(userId)}/progress/${toDocumentId(fileId)}`;
 
 describe("the mirror", () => {
-  /** Of its own: a transaction of another test would hold the follower back. */
+  /** A PostgreSQL of this test alone: a transaction of another test would hold the follower back. */
   let postgres: TestPostgres;
   let database: TestDatabase;
   let firestore: TestFirestore;
@@ -45,15 +45,15 @@ describe("the mirror", () => {
   beforeEach(async () => {
     database = await createTestDatabase({ server: postgres.url });
     course = await createMirroredCourse(database);
-    mirror = new FirestoreMirror(await openFirestore({ projectId: PROJECT, deadlineMs: 2000 }));
+    mirror = new FirestoreMirror(await openFirestore({ projectId: PROJECT, deadlineMs: 5000 }));
     for await (const { rows } of mirror.pages()) await mirror.commit(rows.map((row) => ({ ...row, row: null })));
     metrics = createMetrics();
     follower = createFollower();
-    follower.takeUp();
+    follower.start();
     await level();
   });
   afterEach(async () => {
-    await follower.layDown();
+    await follower.stop();
     await mirror.close();
     await database.drop();
   });
@@ -66,7 +66,7 @@ describe("the mirror", () => {
     );
   }
 
-  /** @throws Error with how far the mirror is */
+  /** @throws Error with the state of the mirror where it is not level */
   async function assertLevel(): Promise<true> {
     const state = await loadState(database.pool);
     const lag = await readLag(database.pool);
@@ -79,7 +79,7 @@ describe("the mirror", () => {
 
   const level = () => waitFor(assertLevel, { what: "the mirror to be level", timeoutMs: 30_000 });
 
-  /** Every row's version by its document's path, in the database and in Firestore. */
+  /** The versions of all rows by the paths of their documents, in the database and in Firestore. */
   async function versions() {
     const rows = await database.query<{ user_id: string; file_id: string; version: number }>(
       "SELECT user_id, file_id, version FROM user_progress",
@@ -98,7 +98,7 @@ describe("the mirror", () => {
     return stored;
   }
 
-  it("follows what is begun, goes on, is reset, completed and deleted, and users that are erased", async () => {
+  it("follows rows that are begun, moved on, reset, completed, renamed or deleted", async () => {
     await course.beat({ userId: "ann" }, { userId: "ann", fileId: "other" }, { userId: "bob" }, { userId: "cid" });
     await level();
     expect(Object.keys(await expectEqual())).toHaveLength(4);
@@ -123,7 +123,7 @@ describe("the mirror", () => {
     expect(await expectEqual()).toEqual({});
   });
 
-  it("keeps ids of all kinds apart", async () => {
+  it("gives every id a document of its own, whatever characters it holds", async () => {
     await database.query("INSERT INTO users (id) SELECT unnest($1::text[])", [STRANGE_IDS]);
     await database.query(
       "INSERT INTO user_progress (user_id, file_id) SELECT u, f FROM unnest($1::text[]) u, unnest($1::text[]) f",
@@ -136,24 +136,24 @@ describe("the mirror", () => {
     }
   });
 
-  it("writes what changes often once a round, one row of the journal a statement", async () => {
-    await follower.layDown();
+  it("writes a row that changes often once a round, from one journal row for each statement", async () => {
+    await follower.stop();
     for (let i = 0; i < 30; i++) await course.beat(...["ann", "bob", "cid"].map((userId) => ({ userId })));
-    // An upsert fires the triggers of both, the update's and the insert's; the one that had no rows leaves nothing.
+    // An upsert fires the triggers of INSERT and of UPDATE. The one that had no rows writes nothing to the journal.
     expect((await readLag(database.pool)).rows).toBe(30);
     const commits = firestore.commits.length;
     // Transactions of any database of the cluster hold the follower back.
     const held = "SELECT FROM progress_journal WHERE xid >= pg_snapshot_xmin(pg_current_snapshot())";
     await waitFor(async () => (await database.query(held)).length === 0, { what: "others' transactions to end" });
     follower = createFollower();
-    follower.takeUp();
+    follower.start();
     await level();
     await expectEqual();
     expect(firestore.commits.length - commits).toBe(1);
     expect(firestore.commits.at(-1)).toHaveLength(3);
   });
 
-  it("loses nothing of transactions that commit in another order than they began", async () => {
+  it("misses no transaction, whatever the order of commits", async () => {
     await database.query("INSERT INTO users (id) VALUES ('early'), ('late'), ('never')");
     const early = new pg.Client({ connectionString: database.url });
     const never = new pg.Client({ connectionString: database.url });
@@ -186,14 +186,14 @@ describe("the mirror", () => {
     );
   });
 
-  it("writes a row's states in their order, however often the follower ends and begins", async () => {
+  it("writes the states of a row in their order, however often the follower stops and starts", async () => {
     const users = Array.from({ length: 20 }, (_, i) => ({ userId: `user-${i}` }));
     for (let i = 0; i < 40; i++) {
       await course.beat(...users);
       if (i % 4 !== 0) continue;
-      await follower.layDown();
+      await follower.stop();
       follower = createFollower();
-      follower.takeUp();
+      follower.start();
     }
     await level();
     for (const path of Object.keys(await expectEqual())) {
@@ -202,14 +202,14 @@ describe("the mirror", () => {
     }
   });
 
-  it("has everything in the end, whatever commits, rolls back or ends in between", async () => {
+  it("equals the database in the end, whatever commits, rolls back or stops in between", async () => {
     const ids = Array.from({ length: 12 }, (_, i) => `user-${i}`);
     await database.query("INSERT INTO users (id) SELECT unnest($1::text[])", [ids]);
     const write = `INSERT INTO user_progress (user_id, file_id) SELECT u, 'other' FROM unnest($1::text[]) u ORDER BY u
       ON CONFLICT (user_id, file_id) DO UPDATE SET position_ms = user_progress.position_ms + 1`;
     const remove = "DELETE FROM user_progress WHERE user_id = ANY($1::text[]) AND file_id = 'other'";
     const writers = Array.from({ length: 6 }, async (_, writer) => {
-      // Users of its own: what is tested is the order of commits, not who waits for whom.
+      // Each writer has users of its own, so no writer waits for another.
       const own = ids.slice(writer * 2, writer * 2 + 2);
       for (let i = 0; i < 25; i++) {
         const client = await database.pool.connect();
@@ -225,10 +225,10 @@ describe("the mirror", () => {
     });
     const restarts = (async () => {
       for (let i = 0; i < 10; i++) {
-        await follower.layDown();
+        await follower.stop();
         if (i === 3) await firestore.goAway();
         follower = createFollower();
-        follower.takeUp();
+        follower.start();
         await database.query("SELECT pg_sleep(0.05)");
         if (i === 5) await firestore.comeBack();
       }
@@ -238,29 +238,29 @@ describe("the mirror", () => {
     await expectEqual();
   });
 
-  it("does again what it had written but not noted when it died", async () => {
-    await follower.layDown();
+  it("writes keys again that it had written, but not deleted from the journal, when it stopped", async () => {
+    await follower.stop();
     await course.beat({ userId: "ann" }, { userId: "bob" });
-    // Dies after Firestore's answer: the deletion from the journal is refused.
+    // It fails after the answer of Firestore: the database refuses to delete from the journal.
     await database.query(
       `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now'; END $$;
        CREATE TRIGGER refuse BEFORE DELETE ON progress_journal FOR EACH STATEMENT EXECUTE FUNCTION refuse()`,
     );
     const before = firestore.versionsSeen(pathOf("ann")).length;
     follower = createFollower();
-    follower.takeUp();
+    follower.start();
     await waitFor(() => firestore.versionsSeen(pathOf("ann")).length > before, { what: "a first write" });
-    await follower.layDown();
+    await follower.stop();
     expect((await readLag(database.pool)).rows).toBe(1);
     await database.query("DROP TRIGGER refuse ON progress_journal");
     await course.beat({ userId: "ann" });
     follower = createFollower();
-    follower.takeUp();
+    follower.start();
     await level();
     await expectEqual();
   });
 
-  it("waits for a Firestore that is away, while heartbeats are written as ever, and catches up", async () => {
+  it("lets heartbeats go on while Firestore is away, and catches up afterwards", async () => {
     await course.beat({ userId: "ann" });
     await level();
     await firestore.goAway();
@@ -279,13 +279,13 @@ describe("the mirror", () => {
   });
 
   describe("another database", () => {
-    /** As after a restore of a dump: what was followed last is not this one. */
+    /** As after the restore of a dump: the mirror followed another database last. */
     const becomeAnother = () => database.query("UPDATE mirror SET system_identifier = 4711");
 
-    it("is compared with the mirror: what is missing or older there is written, what is newer there is kept", async () => {
+    it("is compared with the mirror, which gets missing and older rows and keeps newer ones", async () => {
       await course.beat({ userId: "same" }, { userId: "older" }, { userId: "missing" }, { userId: "newer" });
       await level();
-      await follower.layDown();
+      await follower.stop();
       const [row] = await mirror.readUser("newer");
       if (row === undefined) throw new Error("There is no document");
       await mirror.commit([
@@ -297,14 +297,14 @@ describe("the mirror", () => {
       await database.query("ALTER TABLE user_progress DISABLE TRIGGER journal_update");
       await course.beat({ userId: "older" });
       await database.query("ALTER TABLE user_progress ENABLE TRIGGER journal_update");
-      // What came with a dump counts another cluster's transactions; here they are far ahead.
+      // Rows that came with a dump hold transaction ids of another cluster, far ahead of this one.
       await database.query(
         "INSERT INTO progress_journal (xid, changed_users, changed_files) VALUES ('99999999999', '{erased}', '{file}')",
       );
       await mirror.commit([{ userId: "erased", fileId: "file", row: { ...row, userId: "erased" } }]);
       const commits = firestore.commits.length;
       follower = createFollower();
-      follower.takeUp();
+      follower.start();
       await waitFor(async () => (await loadState(database.pool)).isSameDatabase, {
         what: "the database to be adopted",
       });
@@ -316,7 +316,7 @@ describe("the mirror", () => {
       );
     });
 
-    it("that an older dump brought back gets from the mirror what the dump had not", async () => {
+    it("restored from an older dump can get the later progress back from the mirror", async () => {
       await course.beat({ userId: "ann" }, { userId: "bob" });
       await level();
       const output = new PassThrough();
@@ -327,7 +327,7 @@ describe("the mirror", () => {
       await course.beat({ userId: "ann", positionMs: 300_000 }, { userId: "cid" });
       await level();
       const { stored: before } = await versions();
-      await follower.layDown();
+      await follower.stop();
       await restoreDatabase({
         directUrl: database.url,
         input: Readable.from([dump]),
@@ -337,7 +337,7 @@ describe("the mirror", () => {
       });
       expect(Object.keys((await versions()).stored)).toHaveLength(2);
       follower = createFollower();
-      follower.takeUp();
+      follower.start();
       await waitFor(async () => (await loadState(database.pool)).isSameDatabase, {
         what: "the database to be adopted",
       });
@@ -352,17 +352,17 @@ describe("the mirror", () => {
       expect(await expectEqual()).toEqual(before);
     });
 
-    it("that never was mirrored does not touch a mirror with another's progress, until somebody says so", async () => {
+    it("that was never mirrored leaves the progress of another one in the mirror alone, until an operator decides", async () => {
       await course.beat({ userId: "ann" });
       await level();
-      await follower.layDown();
+      await follower.stop();
       const other = await createTestDatabase({ server: postgres.url });
       const before = database;
       try {
         database = other;
         course = await createMirroredCourse(other);
         follower = createFollower();
-        follower.takeUp();
+        follower.start();
         await waitFor(async () => (await loadState(other.pool)).held, { what: "the mirror to be held" });
         const commits = firestore.commits.length;
         await course.beat({ userId: "bob" });
@@ -371,7 +371,7 @@ describe("the mirror", () => {
         await adopt(other.pool, { project: PROJECT, pass: "write", deleteUnknown: true });
         await level();
         expect(Object.keys(await expectEqual())).toEqual([pathOf("bob")]);
-        await follower.layDown();
+        await follower.stop();
       } finally {
         database = before;
         await other.drop();
@@ -379,22 +379,22 @@ describe("the mirror", () => {
     });
   });
 
-  it("leaves no journal while it is off, and finds afterwards what happened meanwhile", async () => {
+  it("writes no journal while it is off, and finds all changes when it is on again", async () => {
     await course.beat({ userId: "ann" }, { userId: "bob" });
     await level();
-    await follower.layDown();
+    await follower.stop();
     await switchOff(database.pool);
     await course.beat({ userId: "ann" }, { userId: "cid" });
     await database.query("DELETE FROM users WHERE id = 'bob'");
     expect((await readLag(database.pool)).rows).toBe(0);
     follower = createFollower();
-    follower.takeUp();
+    follower.start();
     await level();
     expect(Object.keys(await expectEqual()).sort()).toEqual([pathOf("ann"), pathOf("cid")]);
   });
 
-  it("takes to the mirror what a transaction wrote that began before it was switched on", async () => {
-    await follower.layDown();
+  it("mirrors rows of a transaction that began before it was switched on", async () => {
+    await follower.stop();
     await switchOff(database.pool);
     await database.query("INSERT INTO users (id) VALUES ('early')");
     const early = new pg.Client({ connectionString: database.url });
@@ -403,7 +403,7 @@ describe("the mirror", () => {
       await early.query("BEGIN");
       await early.query("INSERT INTO user_progress (user_id, file_id) VALUES ('early', 'file')");
       follower = createFollower();
-      follower.takeUp();
+      follower.start();
       await waitFor(async () => (await loadState(database.pool)).enabled, { what: "the mirror to be on" });
       await course.beat({ userId: "ann" });
       await early.query("COMMIT");
@@ -414,7 +414,7 @@ describe("the mirror", () => {
     expect(Object.keys(await expectEqual())).toHaveLength(2);
   });
 
-  it("goes through more rows than fit into one page, and more keys than fit into one commit", async () => {
+  it("mirrors more rows than fit into one page, and more keys than fit into one commit", async () => {
     await database.query("INSERT INTO users (id) SELECT 'user-' || i FROM generate_series(1, 1200) i");
     await database.query("INSERT INTO user_progress (user_id, file_id) SELECT id, 'file' FROM users");
     await level();

@@ -9,22 +9,25 @@ import { adopt, hold, loadState, type MirrorState, switchOn } from "./mirror-sta
 import { codeOf, writeChanges } from "./write-changes.ts";
 
 /*
- * Keeps the mirror up with the database, in one process at a time: whoever holds the lock.
+ * Brings the mirror up to date with the database, in one process at a time: the one that was elected.
  *
- *   idle ──(elected)──▶ waiting ──▶ following ──(dismissed | stopped)──▶ idle
+ *   idle ──(start)──▶ waiting ──▶ following ──(stop)──▶ idle
  *                                    │     ▲
  *                                    ▼     │ a failure, longer each time
  *                                   backing off
  *
- * One thing after the other, and each row is read right before it is written: so of one row a later state never reaches
- * the mirror before an earlier one. What fails in between is done again.
+ * It does one thing after another, and reads each row right before it writes it. So an earlier state of a row never
+ * replaces a later one in the mirror. After a failure it does the same keys again.
  */
 
-/** Different keys taken from the journal at once. */
+/** Different keys in one round. */
 const MAX_KEYS = 20_000;
 const FIRST_BACKOFF_MS = 1000;
 const MAX_BACKOFF_MS = 60_000;
-/** As long as a call to Firestore may take: what the follower before sent last has arrived by then, or never will. */
+/**
+ * As long as a call to Firestore may take: after this time the last write of another follower has arrived, or never
+ * will.
+ */
 const TAKEOVER_MS = 10_000;
 
 export interface FollowerParts {
@@ -35,7 +38,7 @@ export interface FollowerParts {
 }
 
 export interface FollowerOptions {
-  /** The shortest time between two rounds: what changes more often is written once. */
+  /** The shortest time between two rounds. A row that changes several times meanwhile is written once. */
   intervalMs: number;
   takeoverMs?: number;
   firstBackoffMs?: number;
@@ -53,16 +56,16 @@ export class MirrorFollower {
     this.#options = { takeoverMs: TAKEOVER_MS, firstBackoffMs: FIRST_BACKOFF_MS, ...options };
   }
 
-  /** For whoever was elected. */
-  takeUp(): void {
+  /** Begins to follow, after TAKEOVER_MS. */
+  start(): void {
     const abort = new AbortController();
     const before = this.#running?.done;
     this.#running = { abort, done: this.#run(abort.signal, before) };
     this.#parts.metrics.mirrorActive.set(1);
   }
 
-  /** Resolves when nothing is under way any more. */
-  async layDown(): Promise<void> {
+  /** Ends following. Resolves when nothing is under way any more; never rejects. */
+  async stop(): Promise<void> {
     this.#parts.metrics.mirrorActive.set(0);
     this.#running?.abort.abort();
     await this.#running?.done;
@@ -82,13 +85,16 @@ export class MirrorFollower {
         if (signal.aborted) return;
         metrics.mirrorFailures.inc({ code: codeOf(error) });
         this.#backoffMs = Math.min(MAX_BACKOFF_MS, Math.max(this.#options.firstBackoffMs, this.#backoffMs * 2));
-        logger.warn({ err: error, againInMs: this.#backoffMs }, "the mirror could not be kept up; trying again");
+        logger.warn(
+          { err: error, againInMs: this.#backoffMs },
+          "the mirror could not be brought up to date; trying again",
+        );
         await pause(this.#backoffMs * (0.75 + Math.random() / 2), signal);
       }
     }
   }
 
-  /** Whether nothing is left to do for now. */
+  /** Returns whether nothing is left to do for now. */
   async #round(signal: AbortSignal): Promise<boolean> {
     const { pool } = this.#parts;
     const parts = { ...this.#parts, signal };
@@ -99,7 +105,7 @@ export class MirrorFollower {
     return isDrained && (await loadState(pool)).pass === null;
   }
 
-  /** Sees to it that this database and the mirror belong together; null while somebody has to decide. */
+  /** Makes sure that this database and the mirror belong together. Null while an operator has to decide. */
   async #prepare(): Promise<MirrorState | null> {
     const { pool, mirror, logger } = this.#parts;
     await switchOn(pool);
@@ -109,23 +115,23 @@ export class MirrorFollower {
       if (await mirror.isEmpty()) await adopt(pool, { project, pass: "write", deleteUnknown: false });
       else {
         if (!state.held) await hold(pool);
-        // Following would write this database's few rows over the only copy of another's.
+        // To follow would write the rows of this database over the only copy of another database.
         logger[this.#isHeld ? "debug" : "error"](
-          "nothing is mirrored: Firestore has progress that this database never had. `playhead backup restore` brings it here, `playhead backup replay` goes on without it",
+          "nothing is mirrored: Firestore has progress of another database. `playhead backup restore` brings that progress here, `playhead backup replay` writes this database over it",
         );
         this.#isHeld = true;
         return null;
       }
     } else if (!state.isSameDatabase || state.project !== project) {
       logger.warn(
-        "the database is another one than the mirror followed, restored or failed over: comparing everything",
+        "the mirror followed another database before (this one was restored, or took over): comparing all rows",
       );
       await adopt(pool, { project, pass: "check", deleteUnknown: false });
     } else return state;
     return loadState(pool);
   }
 
-  /** Whether the journal is empty, but for what still runs. */
+  /** Mirrors the keys in the journal. Returns whether only running transactions may have left more. */
   async #follow(signal: AbortSignal, cursor: string): Promise<boolean> {
     const { pool } = this.#parts;
     const backlog = await readBacklog(pool, cursor, MAX_KEYS);
@@ -144,7 +150,7 @@ export class MirrorFollower {
   }
 }
 
-/** Ends early when the signal comes. */
+/** Waits; ends early when the signal is aborted. */
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await delay(ms, undefined, { signal, ref: false }).catch(() => undefined);
 }

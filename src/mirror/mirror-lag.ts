@@ -3,19 +3,20 @@ import type { Metrics } from "../metrics/metrics.ts";
 import { readHorizon, readNextTransaction } from "./journal.ts";
 
 /*
- * How far the mirror is behind, and what holds it back. Read from the database, so that it is told by every process,
- * and also while nobody follows.
+ * Measures how far the mirror is behind, and which transaction holds it back. All figures come from the database, so
+ * every process can report them, even while no process follows.
  */
 
 const COUNTED_UP_TO = 100_000;
 
 export interface MirrorLag {
-  /** Age of the oldest change that is not mirrored; 0 where there is none. */
+  /** The age of the oldest change that is not mirrored; 0 where there is none. */
   seconds: number;
   /** Rows of the journal, counted up to 100,000. */
   rows: number;
 }
 
+/** Reads the lag from the database. */
 export async function readLag(pool: Pool): Promise<MirrorLag> {
   const { rows } = await pool.query<MirrorLag>(
     `SELECT coalesce((
@@ -27,7 +28,7 @@ export async function readLag(pool: Pool): Promise<MirrorLag> {
   return rows[0] as MirrorLag;
 }
 
-/** Has the figures read when somebody asks for `/metrics`; while the database is away they keep their last value. */
+/** Reads the figures whenever `/metrics` is read. While the database is away, a figure keeps its last value. */
 export function collectMirrorMetrics(metrics: Metrics, pool: Pool, now: () => number = () => performance.now()): void {
   let oldest = { xid: "", since: 0 };
   Object.assign(metrics.mirrorLagSeconds, {
@@ -43,7 +44,7 @@ export function collectMirrorMetrics(metrics: Metrics, pool: Pool, now: () => nu
       const horizon = await readHorizon(pool).catch(() => null);
       const next = await readNextTransaction(pool).catch(() => null);
       if (horizon === null || next === null) return;
-      // No statistics of other sessions are needed for this, which a plain user may not read.
+      // Measured here, because a plain database user may not read the statistics of other sessions.
       if (horizon !== oldest.xid) oldest = { xid: horizon, since: now() };
       metrics.oldestXminSeconds.set(BigInt(horizon) < BigInt(next) ? (now() - oldest.since) / 1000 : 0);
     },

@@ -4,17 +4,17 @@ import type { FirestoreMirror } from "./firestore-mirror.ts";
 import type { MirroredRow } from "./mirrored-row.ts";
 
 /*
- * Progress of a user that the database does not know, for as long as it is not restored. Nothing is written: what is
- * read here is as old as the mirror was behind.
+ * Reads progress from the mirror, for users whose progress the database has lost and nobody has restored yet. It may be
+ * older than the last progress by the lag of the mirror.
  */
 
-/** What a row of user_progress says of itself, as the database's readers have it. */
+/** A row of user_progress, with the names that the readers of the database use. */
 export interface MirroredProgress {
   userId: string;
   fileId: string;
   lessonId: string;
   courseId: string;
-  /** What the catalogue said then. */
+  /** The duration in the catalogue when the row was mirrored. */
   durationMs: number | null;
   positionMs: number;
   /** A multirange of milliseconds. */
@@ -28,14 +28,18 @@ export interface MirroredProgress {
 }
 
 export interface MirrorReader {
-  /** One file's progress, or all of a user's; empty where the mirror has none. @throws AppError `unavailable` */
+  /**
+   * Reads the progress of one file, or all of a user; empty where the mirror has none.
+   * @throws AppError `unavailable`
+   */
   readFromMirror(userId: string, fileId?: string): Promise<MirroredProgress[]>;
 }
 
-/** A caller waits so long at the most; the library would try for longer. */
+/** The longest wait of a caller. The library itself would try for longer. */
 const TIMEOUT_MS = 3000;
 const RETRY_MS = 1000;
 
+/** @param timeoutMs the longest wait of a caller */
 export function createMirrorReader(mirror: FirestoreMirror, { timeoutMs = TIMEOUT_MS } = {}): MirrorReader {
   async function read(userId: string, fileId: string | undefined): Promise<MirroredProgress[]> {
     if (fileId === undefined) return (await mirror.readUser(userId)).map(toProgress);

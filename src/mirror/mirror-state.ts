@@ -2,41 +2,45 @@ import type { Pool } from "../db/pool.ts";
 import type { Logger } from "../logger.ts";
 
 /*
- * The row of the table `mirror`: whether progress is mirrored, which database the mirror followed last, how far it is,
- * and what pass over everything is to be done.
+ * Reads and writes the one row of the table `mirror`: whether progress is mirrored, which database the mirror followed
+ * last, how far it has come, and which full pass is due.
  *
- * A database is told from others by the cluster's identifier (another one after a logical restore elsewhere), its
- * timeline (raised by a failover, and by a recovery to a point in time), its oid (another one for a copy on the same
- * cluster) and the oid of user_progress (another one where a dump was restored into the same database).
+ * Four values tell a database from all others: the identifier of its cluster (differs after a restore into another
+ * cluster), the timeline (raised by a failover, and by a recovery to a point in time), the oid of the database (differs
+ * in a copy on the same cluster) and the oid of user_progress (differs after a dump was restored into the same
+ * database).
  */
 
 export type Pass =
-  /** Writes what the mirror lacks or has older; what it has newer stays. */
+  /** Writes rows that the mirror lacks or has in an older version. Newer documents stay. */
   | "check"
-  /** Writes everything. */
+  /** Writes every row. */
   | "write"
-  /** Deletes from the mirror what is unknown here. */
+  /** Deletes documents that have no row in the database. */
   | "sweep";
 
 export interface MirrorState {
   enabled: boolean;
+  /** Whether nothing is mirrored until an operator has decided: the mirror holds progress of another database. */
   held: boolean;
   project: string | null;
-  /** Everything that committed before this transaction is mirrored. */
+  /** All transactions before this one are mirrored. */
   cursor: string;
   mirroredAt: Date | null;
   pass: Pass | null;
-  /** How far the pass has come. */
+  /** With `passFile`: the key that the pass has reached. */
   passUser: string;
   passFile: string;
+  /** Whether a sweep ends the pass. */
   deleteUnknown: boolean;
-  /** Whether a mirror followed this very database; null where none followed any. */
+  /** Whether the mirror followed this database last; null where no mirror ever followed. */
   isSameDatabase: boolean | null;
 }
 
 const IDENTITY = `(SELECT system_identifier FROM pg_control_system()), substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8),
   (SELECT oid FROM pg_database WHERE datname = current_database()), 'user_progress'::regclass::oid`;
 
+/** Reads the state of the mirror. */
 export async function loadState(pool: Pool): Promise<MirrorState> {
   const { rows } = await pool.query<MirrorState>(
     `SELECT enabled, held, project, cursor::text, mirrored_at AS "mirroredAt", pass, pass_user AS "passUser", pass_file AS "passFile",
@@ -47,21 +51,21 @@ export async function loadState(pool: Pool): Promise<MirrorState> {
   return rows[0] as MirrorState;
 }
 
-/** From the next statement on the triggers write the journal; what came before is found by a pass. */
+/** Makes the triggers write the journal from the next statement on, and asks for a pass that finds all earlier rows. */
 export async function switchOn(pool: Pool): Promise<void> {
   await pool.query("UPDATE mirror SET enabled = true, pass = coalesce(pass, 'check') WHERE NOT enabled");
 }
 
-/** For a process that does not mirror: others may, or somebody forgot to switch it off, and the journal grows. */
+/** Warns where the mirror is on and this process has none: perhaps no process follows, and the journal only grows. */
 export async function warnIfUnattended(pool: Pool, logger: Logger): Promise<void> {
   const { rowCount } = await pool.query("SELECT FROM mirror WHERE enabled");
   if (rowCount === 0) return;
   logger.warn(
-    "progress of this database is mirrored, but not by this process: set FIRESTORE_MIRROR=true here too, or end it with `playhead backup off`",
+    "the mirror of this database is on, but not in this process: set FIRESTORE_MIRROR=true here too, or switch it off with `playhead backup off`",
   );
 }
 
-/** What is deleted while the mirror is off is found by the pass that is done when it is switched on again. */
+/** Switches the mirror off. The pass that is done when it is on again also finds rows that were deleted meanwhile. */
 export async function switchOff(pool: Pool): Promise<void> {
   await pool.query(
     `WITH gone AS (DELETE FROM progress_journal)
@@ -69,14 +73,16 @@ export async function switchOff(pool: Pool): Promise<void> {
   );
 }
 
-/** Nothing is mirrored until somebody says which of the two is right. */
+/**
+ * Stops mirroring until an operator has decided which progress is right, that of the database or that of the mirror.
+ */
 export async function hold(pool: Pool): Promise<void> {
   await pool.query("UPDATE mirror SET held = true");
 }
 
 /**
- * Says that this database and that project belong together, and asks for a pass over everything.
- * The journal's rows get a transaction of today: those that came with a dump count another cluster's.
+ * Records that this database and this project belong together, and asks for a full pass. The rows of the journal get
+ * the id of the current transaction: those that came with a dump hold ids of another cluster.
  */
 export async function adopt(
   pool: Pool,
@@ -90,7 +96,7 @@ export async function adopt(
   );
 }
 
-/** Keeps how far a pass is, unless another one was asked for meanwhile. */
+/** Records how far a pass has come, unless another pass was asked for meanwhile. */
 export async function advancePass(
   pool: Pool,
   from: MirrorState,

@@ -36,7 +36,7 @@ const there = (row: MirroredRow) => toDocument(row, makeTimestamp);
 const andBack = (row: MirroredRow) => toMirroredRow({ ...there(row) });
 
 describe("a row in the mirror", () => {
-  it("has timestamps to the microsecond and ranges as numbers, and comes back as it was", () => {
+  it("keeps microseconds as timestamps and ranges as numbers, and comes back unchanged", () => {
     expect(there(ROW)).toMatchObject({
       watched: [0, 1000, 2000, 3000],
       lastWatched: new Timestamp(1795262400, 123456000),
@@ -44,7 +44,7 @@ describe("a row in the mirror", () => {
     expect(andBack(ROW)).toEqual(ROW);
   });
 
-  it("comes back whatever its times and ranges are", () => {
+  it("comes back unchanged, whatever its times and ranges are", () => {
     const time = fc
       .tuple(
         fc.date({ min: new Date("0001-01-01Z"), max: new Date("9999-12-31Z"), noInvalidDate: true }),
@@ -67,7 +67,7 @@ describe("a row in the mirror", () => {
     );
   });
 
-  it("takes what Firestore has no value for as text, so that nothing written by hand can stop the mirror", () => {
+  it("keeps values that Firestore cannot hold as text, and comes back unchanged", () => {
     const row = {
       ...ROW,
       resetAt: "infinity",
@@ -79,7 +79,7 @@ describe("a row in the mirror", () => {
     expect(andBack(row)).toEqual(row);
   });
 
-  it("has numbers for large integers, as far as JavaScript counts", () => {
+  it("holds integers as numbers up to 2^53, and larger ones as text", () => {
     const selected = { ...ROW, watchTimeMs: "123", positionSeq: "9007199254740991", writerSeq: "9007199254740993" };
     expect(toRow(selected)).toMatchObject({
       watchTimeMs: 123,
@@ -89,7 +89,7 @@ describe("a row in the mirror", () => {
     expect(toRow(ROW)).toEqual(ROW);
   });
 
-  it("is told from other people's documents", () => {
+  it("is not read from a document that Playhead did not write", () => {
     expect(toMirroredRow({ userId: "ann", fileId: "file" })).toBeNull();
     expect(toMirroredRow({})).toBeNull();
   });

@@ -1,12 +1,13 @@
 import type { Timestamp } from "firebase-admin/firestore";
 
 /*
- * A row of user_progress as it travels: all that is state, nothing that is derived from the catalogue alone.
+ * Converts rows of user_progress to documents and back. A document holds all stored state of a row, but no column that
+ * follows from the catalogue alone.
  *
  *   user_progress ──MIRRORED_COLUMNS──▶ MirroredRow ──toDocument──▶ Firestore ──toMirroredRow──▶ MirroredRow
  *
- * Nothing that somebody wrote by hand may stop the mirror: what a number, a timestamp or a list of ranges of Firestore's
- * cannot hold exactly (2^60, infinity, an open range) travels as PostgreSQL's text of it.
+ * No value that somebody wrote by hand may stop the mirror. A value that Firestore's numbers, timestamps or lists
+ * cannot hold exactly (2^60, infinity, an open range) is stored as PostgreSQL's text.
  */
 
 export interface MirroredRow {
@@ -39,22 +40,24 @@ export interface MirroredRow {
   updatedAt: string;
 }
 
-const TIMES = ["resetAt", "lastWatched", "beatAt", "createdAt", "updatedAt"] as const;
+/** Columns that hold a time. */
+export const TIMES = ["resetAt", "lastWatched", "beatAt", "createdAt", "updatedAt"] as const;
 const LARGE_NUMBERS = ["watchTimeMs", "positionSeq", "writerSeq"] as const;
 
-/** Says that a document was written here, and how it is to be read. */
+/** Marks documents that Playhead wrote, and tells the form of their fields. */
 const FORMAT = 1;
 
+/** The fields of a document. */
 export type MirroredDocument = Omit<MirroredRow, "watched" | (typeof TIMES)[number]> &
   Record<(typeof TIMES)[number], Timestamp | string | null> & {
     format: number;
-    /** From, to, from, to …, in milliseconds: Firestore knows no arrays in arrays. */
+    /** Start and end of each range in turn, in milliseconds: Firestore has no arrays in arrays. */
     watched: number[] | string;
   };
 
 const time = (column: string) => `to_json(p.${column} AT TIME ZONE 'UTC') #>> '{}'`;
 
-/** For `FROM user_progress AS p`; read it with `toRow`. */
+/** The columns to select from `user_progress AS p`. Pass each selected row to `toRow`. */
 export const MIRRORED_COLUMNS = `p.user_id AS "userId", p.file_id AS "fileId", p.lesson_id AS "lessonId", p.course_id AS "courseId",
   p.duration_ms AS "durationMs", p.counted, p.position_ms AS "positionMs", p.watched::text, p.watched_ms AS "watchedMs",
   p.watch_time_ms::text AS "watchTimeMs", p.reported_bp AS "reportedBp", p.completed, p.completion_source AS "completionSource", p.epoch,
@@ -62,7 +65,7 @@ export const MIRRORED_COLUMNS = `p.user_id AS "userId", p.file_id AS "fileId", p
   p.writer_seq::text AS "writerSeq", p.version, p.base_version AS "baseVersion", ${time("reset_at")} AS "resetAt",
   ${time("last_watched")} AS "lastWatched", ${time("beat_at")} AS "beatAt", ${time("created_at")} AS "createdAt", ${time("updated_at")} AS "updatedAt"`;
 
-/** Finishes what MIRRORED_COLUMNS selected. */
+/** Turns a selected row into a MirroredRow: large integers become numbers where a number can hold them. */
 export function toRow(selected: MirroredRow): MirroredRow {
   const row = { ...selected };
   for (const name of LARGE_NUMBERS) {
@@ -72,6 +75,7 @@ export function toRow(selected: MirroredRow): MirroredRow {
   return row;
 }
 
+/** The document of a row. */
 export function toDocument(
   row: MirroredRow,
   makeTimestamp: (seconds: number, nanos: number) => Timestamp,
@@ -81,7 +85,7 @@ export function toDocument(
   return { ...row, ...times, format: FORMAT, watched: toNumbers(row.watched) };
 }
 
-/** Null where the document is not one of ours: others may keep theirs under the same names. */
+/** The row of a document; null where Playhead did not write the document. */
 export function toMirroredRow(document: Record<string, unknown>): MirroredRow | null {
   if (document.format !== FORMAT) return null;
   const { format: _, ...fields } = document as unknown as MirroredDocument;

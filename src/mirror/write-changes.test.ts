@@ -6,7 +6,7 @@ import { writeChanges } from "./write-changes.ts";
 
 const refusal = Object.assign(new Error("The value is too large"), { code: 3 });
 
-/** A Firestore that answers as it is told, which the emulator does not. */
+/** A Firestore that fails as the test says; the emulator cannot. */
 function setUp(answer: { commit: (changes: readonly MirrorChange[]) => void; read?: () => void }) {
   const written: string[] = [];
   const mirror = {
@@ -28,7 +28,7 @@ const changes = (count: number) =>
   Array.from({ length: count }, (_, i) => ({ userId: "ann", fileId: `${i}`, row: null }));
 
 describe("writing to the mirror", () => {
-  it("gives up the one row that is refused, and writes all others", async () => {
+  it("gives up only the row that Firestore refuses, and writes all others", async () => {
     const { parts, written } = setUp({
       commit: (batch) => {
         if (batch.some(({ fileId }) => fileId === "700")) throw refusal;
@@ -43,7 +43,7 @@ describe("writing to the mirror", () => {
     );
   });
 
-  it("blames no row where everything is refused", async () => {
+  it("gives up no row where Firestore refuses reads too", async () => {
     const fail = () => {
       throw refusal;
     };
@@ -56,7 +56,7 @@ describe("writing to the mirror", () => {
     ["a quota", 8],
     ["missing rights", 7],
     ["missing credentials", undefined],
-  ])("splits nothing at %s", async (_, code) => {
+  ])("splits no batch at %s", async (_, code) => {
     const failure = Object.assign(new Error("no"), code === undefined ? {} : { code });
     const { parts, written, metrics } = setUp({
       commit: () => {

@@ -3,11 +3,11 @@ import type { Metrics } from "../metrics/metrics.ts";
 import { BATCH_SIZE, type FirestoreMirror, type MirrorChange } from "./firestore-mirror.ts";
 
 /*
- * Takes changes to the mirror, batch by batch. A batch that Firestore refuses for what is in it is split until the bad
- * row is alone: that one is given up, with an error in the log, so that it cannot hold up all others.
+ * Writes changes to the mirror, batch by batch. Where Firestore refuses the content of a batch, the batch is split
+ * until the bad row is alone. That row is given up with an error in the log, so that it does not keep back all others.
  */
 
-/** What gRPC calls a refusal of the content. Everything else may pass by itself: an outage, a quota, missing rights. */
+/** Codes by which gRPC refuses content. Any other failure may go away: an outage, a quota, missing rights. */
 const INVALID_ARGUMENT = 3;
 const OUT_OF_RANGE = 11;
 
@@ -18,7 +18,7 @@ export interface WriteParts {
   signal: AbortSignal;
 }
 
-/** @throws Firestore's error, where it is not about a row; what was written before it stays. */
+/** @throws Firestore's error where it is not about one row; batches before it stay written */
 export async function writeChanges(parts: WriteParts, changes: readonly MirrorChange[]): Promise<void> {
   for (let i = 0; i < changes.length; i += BATCH_SIZE) {
     parts.signal.throwIfAborted();
@@ -40,7 +40,8 @@ async function writeOrSplit(parts: WriteParts, changes: readonly MirrorChange[])
       return;
     }
     const [{ userId, fileId }] = changes as [MirrorChange];
-    // A wrong project or database is refused in the same way; then reading fails as well, and no row is to blame.
+    // A wrong project or database gets the same code. Then this read fails too, and its error says that no row is to
+    // blame.
     await mirror.readFile({ userId, fileId });
     logger.error({ err: error, userId, fileId }, "Firestore refused a row; it is not mirrored until it changes");
     return;
@@ -55,7 +56,7 @@ function isRefusal(error: unknown): boolean {
   return code === INVALID_ARGUMENT || code === OUT_OF_RANGE;
 }
 
-/** For the metric: gRPC's number, or PostgreSQL's and Node's code. */
+/** The code of an error for the metric: the number of gRPC, or the code of PostgreSQL or Node. */
 export function codeOf(error: unknown): string {
   return String((error as { code?: unknown } | null)?.code ?? "none");
 }

@@ -2,8 +2,8 @@ import { z } from "zod";
 import { AppError } from "../../errors.ts";
 
 /*
- * The text of a dump that Playhead makes without pg_dump: SQL with one statement a line, and rows as COPY takes them. The
- * first and the last line are comments with facts in JSON. A dump without the last line was cut off.
+ * The text of a dump that Playhead makes without pg_dump: SQL with one statement a line, and rows as COPY takes them.
+ * The first and the last line are comments with facts in JSON. A dump without the last line was cut off.
  */
 
 export const END_OF_ROWS = "\\.";

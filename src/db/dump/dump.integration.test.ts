@@ -12,8 +12,8 @@ import { dumpDatabase } from "./dump-database.ts";
 import { restoreDatabase } from "./restore-database.ts";
 
 /*
- * A restore gives back every row of the dump, whatever text it holds. A restore that fails leaves the database as it was.
- * All of it without pg_dump, which many machines do not have in a version that fits.
+ * A restore gives back every row of the dump, whatever text it holds. A restore that fails leaves the database as it
+ * was. All of it without pg_dump, which many machines do not have in a version that fits.
  */
 
 const logger = createLogger({ level: "silent" });

@@ -7,8 +7,8 @@ import { promisify } from "node:util";
 import { AppError } from "../../errors.ts";
 
 /*
- * Finds and runs PostgreSQL's own pg_dump and pg_restore. pg_dump refuses a server newer than itself, so the first one in the
- * PATH often does not fit.
+ * Finds and runs PostgreSQL's own pg_dump and pg_restore. pg_dump refuses a server newer than itself, so the first one
+ * in the PATH often does not fit.
  */
 
 const run = promisify(execFile);

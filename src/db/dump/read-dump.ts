@@ -6,8 +6,8 @@ import { AppError } from "../../errors.ts";
 import { type DumpHeader, END_OF_ROWS, parseFooter, parseHeader } from "./dump-format.ts";
 
 /*
- * Reads a dump that Playhead made without pg_dump, and runs its statements one by one. Every line is run as SQL, so only a
- * dump that is trusted may be restored.
+ * Reads a dump that Playhead made without pg_dump, and runs its statements one by one. Every line is run as SQL, so
+ * only a dump that is trusted may be restored.
  */
 
 const NEWLINE = 10;
@@ -20,7 +20,8 @@ export interface OpenDump {
   /**
    * Runs the rest of the dump inside the caller's transaction.
    * @returns the number of rows by table
-   * @throws AppError `bad_request` where the dump is cut off or damaged, or its rows are not as many as its last line says
+   * @throws AppError `bad_request` where the dump is cut off or damaged, or its rows are not as many as its last line
+   * says
    */
   run(client: pg.ClientBase): Promise<Record<string, number>>;
 }

@@ -34,8 +34,8 @@ export interface RestoreOptions {
 
 /**
  * Restores a dump, then applies the migrations and functions that the dump did not have.
- * @throws AppError `conflict` where a server is connected, where the database has rows and `force` is not given, or where
- * database and dump have had different migrations; `bad_request` where the input is no whole dump
+ * @throws AppError `conflict` where a server is connected, where the database has rows and `force` is not given, or
+ * where database and dump have had different migrations; `bad_request` where the input is no whole dump
  */
 export async function restoreDatabase(options: RestoreOptions): Promise<DumpResult> {
   const { directUrl, input, logger } = options;

@@ -1,8 +1,8 @@
 import type pg from "pg";
 
 /*
- * Reads from the database's own catalogue which tables a dump has to hold. So a table of a later migration is in the next
- * dump without a change here.
+ * Reads from the database's own catalogue which tables a dump has to hold. So a table of a later migration is in the
+ * next dump without a change here.
  */
 
 /** The record of the SQL that a database has had. Every database writes its own. */

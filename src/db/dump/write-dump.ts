@@ -8,9 +8,9 @@ import { END_OF_ROWS, formatFooter, formatHeader } from "./dump-format.ts";
 import { FILLED_BY_MIGRATIONS, listSequences, listTables, type Table } from "./tables.ts";
 
 /*
- * Writes a dump without pg_dump: the embedded PostgreSQL brings none along, and many systems have one that is older than
- * the server. All rows are of one moment, read in one transaction that keeps nobody waiting. The dump holds no tables:
- * migrations make them.
+ * Writes a dump without pg_dump: the embedded PostgreSQL brings none along, and many systems have one that is older
+ * than the server. All rows are of one moment, read in one transaction that keeps nobody waiting. The dump holds no
+ * tables: migrations make them.
  */
 
 /** Make the dump and its restore read text the same way, whatever the settings of the two databases. */

@@ -7,9 +7,9 @@ import { AppError } from "../../errors.ts";
 import { processStartMark } from "./process-info.ts";
 
 /*
- * Lets one Playhead at a time use a data folder. The lock file names its owner by pid and start time, so another process with the
- * same pid does not count as the owner. An owner on another host (two containers with one volume) cannot be examined from here;
- * it touches the file as long as it lives.
+ * Lets one Playhead at a time use a data folder. The lock file names its owner by pid and start time, so another
+ * process with the same pid does not count as the owner. An owner on another host (two containers with one volume)
+ * cannot be examined from here; it touches the file as long as it lives.
  */
 
 const TOUCH_MS = 2000;

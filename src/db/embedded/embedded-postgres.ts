@@ -10,8 +10,9 @@ import { CLUSTER_USER, initCluster } from "./init-cluster.ts";
 import { findCluster, type RunningCluster, startCluster } from "./postgres-cluster.ts";
 
 /*
- * Runs the PostgreSQL of an installation that names no database. Its data stays in the data folder. A PostgreSQL whose Playhead was
- * killed is stopped and started anew. A PostgreSQL that ends while its Playhead runs is started again on the same port.
+ * Runs the PostgreSQL of an installation that names no database. Its data stays in the data folder. A PostgreSQL whose
+ * Playhead was killed is stopped and started anew. A PostgreSQL that ends while its Playhead runs is started again on
+ * the same port.
  */
 
 const DATABASE = "playhead";
@@ -126,8 +127,8 @@ async function superviseCluster(directory: string, logger: Logger) {
 }
 
 /**
- * Reads the password, which is made once and kept beside the data. PostgreSQL listens on 127.0.0.1, so every user of this
- * machine can connect.
+ * Reads the password, which is made once and kept beside the data. PostgreSQL listens on 127.0.0.1, so every user of
+ * this machine can connect.
  */
 async function loadPassword(dataDir: string): Promise<string> {
   const path = join(dataDir, "postgres-password");

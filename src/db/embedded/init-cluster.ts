@@ -7,7 +7,8 @@ import { findPostgresUser, loadPostgresBinaries, postgresEnvironment, spawnPostg
 export const CLUSTER_USER = "playhead";
 
 /**
- * Makes a data directory. It gets its name only when it is complete, so a crash leaves no half directory under this name.
+ * Makes a data directory. It gets its name only when it is complete, so a crash leaves no half directory under this
+ * name.
  * @param sync false where the data may be lost in a crash of the machine (tests)
  */
 export async function initCluster(options: { directory: string; password: string; sync?: boolean }): Promise<void> {

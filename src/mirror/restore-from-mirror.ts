@@ -3,29 +3,28 @@ import { isTransient } from "../db/sqlstate.ts";
 import { AppError } from "../errors.ts";
 import type { FirestoreMirror } from "./firestore-mirror.ts";
 import { adopt } from "./mirror-state.ts";
-import type { MirroredRow } from "./mirrored-row.ts";
+import { type MirroredRow, TIMES } from "./mirrored-row.ts";
 
 /*
- * Rebuilds user_progress from the mirror, page by page, as a batch of heartbeats is written: under the same locks, with
- * every column given, while the triggers keep the sums. Where a file is in the catalogue, how long it is and whether it
- * counts is what the catalogue says now.
+ * Rebuilds user_progress from the mirror, page by page. A page is written under the locks of a batch, with every column
+ * given; the triggers keep the sums. Lesson, course, duration and whether a file counts come from today's catalogue.
  */
 
 /**
- * By so much versions are lifted: what players and dashboards hold of before was never mirrored whole, and they ignore
- * what is older.
+ * Added to the versions. Players and dashboards may have seen higher versions than the mirror holds, and would ignore
+ * lower ones.
  */
 const LIFT = 1_000_000_000;
 
 export interface RestoreReport {
-  /** Documents of the mirror. */
+  /** Rows that were read from the mirror. */
   read: number;
   restored: number;
-  /** Rows that the database had already, in the same version or a later one. */
+  /** Rows that the database already had in the same version or a later one. */
   kept: number;
-  /** Progress in files that the catalogue does not know: file, and of how many users. */
+  /** Files that the catalogue does not know, with the number of their skipped rows. */
   unknownFiles: Map<string, number>;
-  /** Rows that the database refused, and why. */
+  /** Rows that the database refused, with its reason. */
   refused: { userId: string; fileId: string; reason: string }[];
   /** Documents that Playhead did not write. */
   foreign: number;
@@ -37,8 +36,9 @@ export interface RestoreParts {
 }
 
 /**
- * With `force` into a database that has progress: only what is newer there, by version.
- * @throws AppError `conflict` where there is progress and no `force`
+ * Restores all rows of the mirror.
+ * @param force merges into a database that has progress: of each row the one with the higher version stays
+ * @throws AppError `conflict` where the database has progress and `force` is not given
  */
 export async function restoreFromMirror(
   { pool, mirror }: RestoreParts,
@@ -59,9 +59,9 @@ export async function restoreFromMirror(
     await restorePage(pool, await withoutUnknown(pool, rows, report), report);
     onPage(report);
   }
-  // The sums of the pages before have versions of before.
+  // The sums of earlier pages got versions from before the second lift.
   if (liftedAgain) await renewSums(pool);
-  // What was skipped stays in the mirror, so nothing unknown is deleted there.
+  // Skipped rows stay in the mirror, so nothing is deleted there.
   await adopt(pool, { project: mirror.projectId, pass: "check", deleteUnknown: false });
   return report;
 }
@@ -101,7 +101,7 @@ async function withoutUnknown(pool: Pool, rows: MirroredRow[], report: RestoreRe
   return rows.filter((row) => known.has(row.fileId));
 }
 
-/** A row that the database refuses does not keep the others out. */
+/** Restores the rows of a page. Where the database refuses one of them, each row is tried alone. */
 async function restorePage(pool: Pool, rows: MirroredRow[], report: RestoreReport): Promise<void> {
   if (rows.length === 0) return;
   try {
@@ -117,8 +117,9 @@ async function restorePage(pool: Pool, rows: MirroredRow[], report: RestoreRepor
 }
 
 /*
- * A row that was completed by no rule of its time is judged by the duration of today, if that is another one; else it
- * stays as it was, also where somebody took a completion back.
+ * A row that is not completed is completed now where the duration of its file has changed and the watched length
+ * reaches today's threshold. Where the duration is the same the row stays as it was: somebody may have taken its
+ * completion back.
  */
 const INSERT = `
 INSERT INTO user_progress AS t (user_id, file_id, lesson_id, course_id, duration_ms, counted, position_ms, watched, watched_ms,
@@ -148,28 +149,27 @@ WHERE t.version < excluded.version`;
 
 async function insert(client: PoolClient, rows: MirroredRow[]): Promise<number> {
   const users = [...new Set(rows.map((row) => row.userId))];
-  // Whoever changes the catalogue holds a course's lock alone; nobody does while these are held.
+  // These locks keep out changes of the catalogue.
   const { rows: courses } = await client.query<{ id: string }>(
     "SELECT DISTINCT course_id AS id FROM files WHERE id = ANY($1::text[])",
     [rows.map((row) => row.fileId)],
   );
   await client.query("SELECT lock_writers('batch', $1::text[], $2::text[])", [users, courses.map(({ id }) => id)]);
   await client.query("INSERT INTO users (id) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING", [users.sort()]);
-  const times = ["resetAt", "lastWatched", "beatAt", "createdAt", "updatedAt"] as const;
   const given = rows.map((row) => ({
     ...row,
-    ...Object.fromEntries(times.map((name) => [name, row[name] === null ? null : inUtc(row[name])])),
+    ...Object.fromEntries(TIMES.map((name) => [name, row[name] === null ? null : inUtc(row[name])])),
   }));
   const { rowCount } = await client.query(INSERT, [JSON.stringify(given)]);
   return rowCount ?? 0;
 }
 
-/** What travels without a zone is in UTC; `infinity` has none. */
+/** Adds the zone to a time of the mirror, which is in UTC; `infinity` takes none. */
 function inUtc(text: string): string {
   return /^\d/.test(text) ? `${text}Z` : text;
 }
 
-/** Like a change of the catalogue by hand: everybody who writes progress waits. */
+/** Gives all sums new versions. Takes the gates of a hand-written change of the catalogue, so all writers wait. */
 async function renewSums(pool: Pool): Promise<void> {
   await withTransaction(pool, async (client) => {
     await client.query("SELECT pg_advisory_xact_lock(7701, 0), pg_advisory_xact_lock(7701, 1)");

@@ -10,7 +10,7 @@ import { FirestoreMirror } from "./firestore-mirror.ts";
 import { readRowsAfter } from "./journal.ts";
 import { createMirrorReader } from "./mirror-reader.ts";
 import { loadState } from "./mirror-state.ts";
-import { restoreFromMirror } from "./restore.ts";
+import { restoreFromMirror } from "./restore-from-mirror.ts";
 import { writeChanges } from "./write-changes.ts";
 
 describe("a restore from the mirror", () => {
@@ -26,7 +26,7 @@ describe("a restore from the mirror", () => {
   afterAll(() => firestore.stop());
   beforeEach(async () => {
     tests += 1;
-    mirror = new FirestoreMirror(await openFirestore({ projectId: `restore-${tests}`, deadlineMs: 2000 }));
+    mirror = new FirestoreMirror(await openFirestore({ projectId: `restore-${tests}` }));
     original = await createTestDatabase();
     empty = await createTestDatabase();
   });
@@ -36,7 +36,7 @@ describe("a restore from the mirror", () => {
     await empty.drop();
   });
 
-  /** What a full pass does, at once. */
+  /** Writes all rows to the mirror, as a full pass does. */
   async function mirrorAll(): Promise<void> {
     const rows = await readRowsAfter(original.pool, { userId: "", fileId: "" }, 100_000);
     const signal = new AbortController().signal;
@@ -47,7 +47,7 @@ describe("a restore from the mirror", () => {
     );
   }
 
-  /** Every column but the number of the row, generated ones too. */
+  /** Every row with all columns but its number, generated columns too. */
   async function readAll(database: TestDatabase) {
     const rows = await database.query<{ row: string }>(
       "SELECT (to_jsonb(p) - 'id')::text AS row FROM user_progress AS p ORDER BY user_id, file_id",
@@ -57,7 +57,7 @@ describe("a restore from the mirror", () => {
 
   const restore = (options = { force: false }) => restoreFromMirror({ pool: empty.pool, mirror }, options);
 
-  /** Everything that the product writes, and more that somebody wrote by hand. */
+  /** Writes rows of every kind that Playhead writes, and rows that somebody wrote by hand. */
   async function fill() {
     const course = await createMirroredCourse(original);
     const users = Array.from({ length: 300 }, (_, i) => `user-${i}`);
@@ -82,7 +82,7 @@ describe("a restore from the mirror", () => {
     return course;
   }
 
-  it("gives every row back as it was, and sums that equal a recount", async () => {
+  it("gives back every row unchanged, and sums that equal a recount", async () => {
     await fill();
     await mirrorAll();
     await putCourses(empty);
@@ -94,7 +94,7 @@ describe("a restore from the mirror", () => {
     expect(stored).toEqual((await recount(original)).stored);
   });
 
-  it("lets versions go on growing past everything that was mirrored, also the sums'", async () => {
+  it("gives later writes and all sums higher versions than any mirrored row", async () => {
     const course = await createMirroredCourse(original);
     await original.query("SELECT setval('progress_version', 5000000000)");
     await course.beat({ userId: "ann" });
@@ -109,7 +109,7 @@ describe("a restore from the mirror", () => {
     expect((await readAll(empty))[0]).toEqual((await readAll(original))[0]);
   });
 
-  it("refuses a database that has progress; --force takes what is newer by version, and nothing else", async () => {
+  it("refuses a database that has progress; with --force takes only rows with a higher version", async () => {
     const course = await createMirroredCourse(original);
     await course.beat({ userId: "ann" }, { userId: "bob" }, { userId: "cid" });
     await mirrorAll();
@@ -147,7 +147,7 @@ describe("a restore from the mirror", () => {
     expect(report).toMatchObject({ read: 6, restored: 3, foreign: 1, refused: [{ userId: "bad", fileId: "file" }] });
     expect([...report.unknownFiles]).toEqual([["gone", 2]]);
     expect(await readAll(empty)).toEqual(await readAll(original));
-    // What was skipped is still in the mirror, and the mirror belongs to this database now.
+    // Skipped rows stay in the mirror, which belongs to this database now.
     expect(await loadState(empty.pool)).toMatchObject({
       isSameDatabase: true,
       pass: "check",
@@ -156,7 +156,7 @@ describe("a restore from the mirror", () => {
     });
   });
 
-  it("judges what was watched by the file's length of today, where that has changed", async () => {
+  it("completes a row by today's duration of its file, where that has changed", async () => {
     const course = await createMirroredCourse(original);
     await course.beat(
       { userId: "ann", played: [[0, 300_000]] },
@@ -176,8 +176,8 @@ describe("a restore from the mirror", () => {
     expect(stored).toEqual(recounted);
   });
 
-  describe("reading what the database lost", () => {
-    it("finds one file's progress, or all of a user's", async () => {
+  describe("a read of progress that the database lost", () => {
+    it("finds the progress of one file, or all of a user", async () => {
       const course = await createMirroredCourse(original);
       await course.beat({ userId: "a/b" }, { userId: "a/b", fileId: "other" });
       await mirrorAll();
@@ -196,7 +196,7 @@ describe("a restore from the mirror", () => {
       expect(await readFromMirror("nobody")).toEqual([]);
     });
 
-    it("says that Firestore is away, and waits no longer than it was told", async () => {
+    it("fails with `unavailable` when Firestore does not answer in time", async () => {
       await firestore.goAway();
       const { readFromMirror } = createMirrorReader(mirror, { timeoutMs: 200 });
       await expect(readFromMirror("ann")).rejects.toMatchObject({ code: "unavailable" });
