@@ -48,7 +48,7 @@ export function isBeforeSquash(applied: AppliedFiles): boolean {
 }
 
 /**
- * Writes the records of a database from before the squash anew. The caller's transaction holds.
+ * Writes the records of a database from before the squash anew, in the caller's transaction.
  * @throws AppError `conflict` where its tables are not those of the last text of the nine
  */
 export async function takeOver(database: Queryable, files: SchemaFiles): Promise<void> {
