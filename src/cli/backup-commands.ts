@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { Command } from "commander";
 import type { Config } from "../config.ts";
 import { Election } from "../db/election.ts";
@@ -139,7 +140,7 @@ async function replay(
   });
   election.start();
   try {
-    while ((await loadState(pool)).pass !== null) await pause(FOLLOW_MS);
+    while ((await loadState(pool)).pass !== null) await delay(FOLLOW_MS);
   } finally {
     await follower.stop();
     await election.stop();
@@ -184,8 +185,4 @@ function describeRestore({ read, restored, kept, unknownFiles, refused, foreign 
 
 function shortened(lines: string[]): string[] {
   return lines.length <= SHOWN ? lines : [...lines.slice(0, SHOWN), `  and ${lines.length - SHOWN} more`];
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -5,6 +5,7 @@ import { createPool, type Pool } from "../db/pool.ts";
 import { readSchemaFiles } from "../db/schema-files.ts";
 import { findPending } from "../db/schema-state.ts";
 import type { Logger } from "../logger.ts";
+import { endsWithin } from "../within-time.ts";
 import type { CommandDatabase } from "./command-database.ts";
 import { explainFailure } from "./explain-failure.ts";
 
@@ -88,15 +89,11 @@ async function checkListening(pool: Pool, listenUrl: string): Promise<Finding> {
     // The wait below runs out.
   });
   await listener.connect();
-  let timer: NodeJS.Timeout | undefined;
   try {
-    const heard = new Promise<boolean>((resolve) => {
-      listener.once("notification", () => resolve(true));
-      timer = setTimeout(() => resolve(false), LISTEN_TIMEOUT_MS);
-    });
+    const heard = new Promise((resolve) => listener.once("notification", resolve));
     await listener.query(`listen ${channel}`);
     await pool.query("select pg_notify($1, '')", [channel]);
-    return (await heard)
+    return (await endsWithin(heard, LISTEN_TIMEOUT_MS))
       ? { ok: true, text: "a notification came through" }
       : {
           ok: false,
@@ -105,7 +102,6 @@ async function checkListening(pool: Pool, listenUrl: string): Promise<Finding> {
             "LISTEN_DATABASE_URL has to name a direct connection to the same database",
         };
   } finally {
-    clearTimeout(timer);
     await listener.end();
   }
 }

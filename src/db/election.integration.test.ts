@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -91,7 +92,7 @@ describe("an election", () => {
   it("leaves no connection open, however early it is stopped", async () => {
     for (const ms of [0, 1, 2, 4, 8, 16]) {
       const { election } = stand();
-      await new Promise((resolve) => setTimeout(resolve, ms));
+      await delay(ms);
       await election.stop();
       expect(election.isHolder).toBe(false);
     }

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { createRequire } from "node:module";
 import type { Subscriber } from "pg-listen";
 import type { Logger } from "../logger.ts";
+import { endsWithin } from "../within-time.ts";
 
 /*
  * LISTEN, for as long as the process lives. The connection proves itself: every second it sends itself a notification,
@@ -20,6 +21,7 @@ const PROOF_INTERVAL_MS = 1000;
 const SILENCE_MS = 3000;
 const RECONNECT_MS = 500;
 const CONNECT_TIMEOUT_MS = 5000;
+const CLOSE_TIMEOUT_MS = 1000;
 
 export interface NotificationListenerParts {
   connectionString: string;
@@ -164,6 +166,6 @@ export class NotificationListener {
     this.#proof = null;
     // A dead connection may never answer its end.
     const closed = Promise.resolve(subscriber?.close()).catch(() => undefined);
-    await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, 1000).unref())]);
+    await endsWithin(closed, CLOSE_TIMEOUT_MS);
   }
 }

@@ -1,6 +1,7 @@
 import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
+import { endsWithin } from "../within-time.ts";
 import { Exchange } from "./exchange.ts";
 import type { HttpRequest, HttpResponse, TemplatedApp } from "./uws.ts";
 
@@ -41,12 +42,7 @@ export function serveHono(app: TemplatedApp, fetch: Fetch, options: ServeOptions
   app.any("/*", (res, req) => handle(res, req, serving));
   return {
     async settle(timeoutMs) {
-      let timer: NodeJS.Timeout | undefined;
-      const late = new Promise((resolve) => {
-        timer = setTimeout(resolve, timeoutMs);
-      });
-      await Promise.race([Promise.all(serving.unanswered), late]);
-      clearTimeout(timer);
+      await endsWithin(Promise.all(serving.unanswered), timeoutMs);
     },
   };
 }

@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { AggregatorRegistry, type MetricObject } from "prom-client";
 import type { Logger } from "../logger.ts";
+import { endsWithin } from "../within-time.ts";
 import type { FromSupervisor, FromWorker } from "./worker-messages.ts";
 
 /*
@@ -37,8 +38,8 @@ export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #slots: Slot[];
   #isStopping = false;
-  /** Figures that are being gathered, by question: what has come so far, and what to call when all has. */
-  readonly #gathering = new Map<number, { figures: MetricObject[][]; missing: number; done: () => void }>();
+  /** Who takes the workers' answers to a question about figures, by its number. */
+  readonly #gathering = new Map<number, (figures: MetricObject[]) => void>();
   #lastQuestion = 0;
 
   constructor(options: SupervisorOptions) {
@@ -127,7 +128,7 @@ export class Supervisor {
         void this.#gather().then((text) => this.#tell(slot, { type: "gathered", question: message.question, text }));
         break;
       case "figures":
-        this.#take(message.question, message.figures);
+        this.#gathering.get(message.question)?.(message.figures);
         break;
       case "ready":
         break;
@@ -138,23 +139,17 @@ export class Supervisor {
     this.#lastQuestion += 1;
     const question = this.#lastQuestion;
     const asked = this.#slots.filter(({ process: child }) => child?.connected);
-    const gathering = { figures: [] as MetricObject[][], missing: asked.length, done: () => {} };
-    await new Promise<void>((resolve) => {
-      gathering.done = resolve;
-      this.#gathering.set(question, gathering);
-      setTimeout(resolve, FIGURES_MS).unref();
-      for (const slot of asked) this.#tell(slot, { type: "figures?", question });
+    const figures: MetricObject[][] = [];
+    const allAnswered = new Promise<void>((resolve) => {
+      this.#gathering.set(question, (answer) => {
+        figures.push(answer);
+        if (figures.length === asked.length) resolve();
+      });
     });
+    for (const slot of asked) this.#tell(slot, { type: "figures?", question });
+    await endsWithin(allAnswered, FIGURES_MS);
     this.#gathering.delete(question);
-    return AggregatorRegistry.aggregate(gathering.figures).metrics();
-  }
-
-  #take(question: number, figures: MetricObject[]): void {
-    const gathering = this.#gathering.get(question);
-    if (gathering === undefined) return;
-    gathering.figures.push(figures);
-    gathering.missing -= 1;
-    if (gathering.missing === 0) gathering.done();
+    return AggregatorRegistry.aggregate(figures).metrics();
   }
 
   #tellOthers(slot: Slot, message: FromSupervisor): void {

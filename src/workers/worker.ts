@@ -1,6 +1,7 @@
 import { EventEmitter } from "node:events";
 import type { Carrier } from "../live/shared-bus.ts";
 import type { Metrics } from "../metrics/metrics.ts";
+import { withinTime } from "../within-time.ts";
 import type { FromSupervisor, FromWorker } from "./worker-messages.ts";
 
 /*
@@ -47,11 +48,9 @@ export class Worker extends EventEmitter<WorkerEvents> implements Carrier {
     this.#lastQuestion += 1;
     const question = this.#lastQuestion;
     try {
-      return await new Promise((resolve, reject) => {
-        setTimeout(() => reject(new Error("the supervisor did not answer")), GATHER_MS).unref();
-        this.#questions.set(question, resolve);
-        this.#say({ type: "gather", question });
-      });
+      const answer = new Promise<string>((resolve) => this.#questions.set(question, resolve));
+      this.#say({ type: "gather", question });
+      return await withinTime(answer, GATHER_MS, () => new Error("the supervisor did not answer"));
     } finally {
       this.#questions.delete(question);
     }

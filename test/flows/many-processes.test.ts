@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createDashboard, type Dashboard, type Subscription } from "../../src/client/index.ts";
 import {
@@ -139,7 +140,7 @@ describe("four processes while everything dies", () => {
     ];
     while (performance.now() - startedAt < CHAOS_MS) {
       const nextKill = startedAt + (figures.nodesKilled + 1) * KILL_EVERY_MS;
-      await new Promise((resolve) => setTimeout(resolve, Math.max(0, nextKill - performance.now())));
+      await delay(Math.max(0, nextKill - performance.now()));
       const due = restarts.filter(({ at, what }) => at <= performance.now() && !died.has(`${what} ${at}`));
       for (const { what, at } of due) {
         died.add(`${what} ${at}`);

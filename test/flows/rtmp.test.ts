@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { Update } from "../../src/protocol/dashboard.ts";
 import type { CreateStream, Stream, StreamDrop } from "../../src/protocol/stream.ts";
@@ -491,7 +492,7 @@ describe("dashboards", () => {
           });
         }),
       );
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      await delay(200);
     }
     await client.call("stream:ended", { sessionId });
     const tookMs = performance.now() - startedAt;

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { CreateStream } from "../../src/protocol/stream.ts";
 import { findFreePort, mintToken, queryOf, startFlowServer } from "../helpers/flow-server.ts";
@@ -183,7 +184,7 @@ describe("while PostgreSQL is away", () => {
     // For longer than the lease.
     while (performance.now() - awayAt < LEASE_SECONDS * 1500) {
       expect(await client.call("stream:stats", { sessionId, viewers: 2 })).toMatchObject({ ok: true });
-      await new Promise((resolve) => setTimeout(resolve, 100));
+      await delay(100);
     }
     expect(await client.validate(stream.key, "c3")).toMatchObject({ valid: false, reason: "already_live" });
     await postgres.startAgain();

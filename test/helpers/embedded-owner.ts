@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
 import { startEmbeddedPostgres } from "../../src/db/embedded/embedded-postgres.ts";
 import { createLogger } from "../../src/logger.ts";
@@ -15,7 +16,7 @@ try {
   await client.query("create table if not exists note (text text)");
   const finish = async (signal: string) => {
     // Long enough for whoever else got the signal to act on it.
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    await delay(300);
     await client.query("insert into note values ($1)", [signal]);
     await client.end();
     await postgres.stop();

@@ -1,3 +1,5 @@
+import { withinTime } from "../../within-time.ts";
+
 /*
  * Whether the process is alive, and whether it can do its work. Alive is the answer itself: a check that looked at
  * the database there would have the process restarted for an outage that a restart cannot mend.
@@ -24,16 +26,11 @@ export function createHealth(
   const startedAt = performance.now();
 
   async function run(check: () => HealthCheck | Promise<HealthCheck>): Promise<HealthCheck> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<HealthCheck>((resolve) => {
-      timer = setTimeout(resolve, timeoutMs, { ok: false, detail: `no answer within ${timeoutMs} ms` });
-    });
+    const late = new Error(`no answer within ${timeoutMs} ms`);
     try {
-      return await Promise.race([check(), late]);
-    } catch {
-      return { ok: false, detail: "the check failed" };
-    } finally {
-      clearTimeout(timer);
+      return await withinTime(Promise.resolve(check()), timeoutMs, () => late);
+    } catch (error) {
+      return { ok: false, detail: error === late ? late.message : "the check failed" };
     }
   }
 
