@@ -4,7 +4,7 @@ import { parseTopic, type Topic } from "../protocol/dashboard.ts";
 import type { Role } from "../protocol/roles.ts";
 import { authorizeTopic } from "./topic-rights.ts";
 
-describe("the name of a topic", () => {
+describe("a topic", () => {
   const long = "x".repeat(128);
   it.each<[string, Topic]>([
     ["streams", { kind: "streams" }],
@@ -18,7 +18,7 @@ describe("the name of a topic", () => {
     ["user: ", { kind: "user", userId: " " }],
     ["user:\u{1f600}", { kind: "user", userId: "\u{1f600}" }],
     [`course:${long}/user:${long}`, { kind: "learner", courseId: long, userId: long }],
-  ])("%j is read", (name, topic) => {
+  ])("is read from %j", (name, topic) => {
     expect(parseTopic(name)).toEqual(topic);
   });
 
@@ -39,12 +39,12 @@ describe("the name of a topic", () => {
     `course:${long}x/user:a`,
     `course:a/user:${long}x${long}`,
     "constructor:x",
-  ])("%j is no topic", (name) => {
+  ])("is not read from %j", (name) => {
     expect(parseTopic(name)).toBeNull();
   });
 });
 
-describe("who may watch", () => {
+describe("the right to watch a topic", () => {
   const course = { courseId: "c1", title: "One", instructorId: "ines", acceptReported: true };
   const facts = {
     hasStream: async (id: string) => id === "s1",
@@ -77,7 +77,7 @@ describe("who may watch", () => {
     ["alice", "learner", "streams", null],
     ["alice", "learner", "stream:s1", null],
     ["root", "admin", "stream:nowhere", "not_found"],
-  ])("%s, %s, %s: %s", async (userId, role, name, expected) => {
+  ])("of %s as %s, for %s, is decided: %s", async (userId, role, name, expected) => {
     expect(await ask(userId, role, name)).toBe(expected);
   });
 });

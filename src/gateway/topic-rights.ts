@@ -1,23 +1,25 @@
 import type { Caller } from "../auth/caller.ts";
 import type { Catalogue } from "../catalogue/catalogue.ts";
+import { isOwnCourse } from "../catalogue/own-course.ts";
 import { AppError } from "../errors.ts";
 import type { Topic } from "../protocol/dashboard.ts";
 
 /*
- * Who may watch what: a learner its own topic and the streams, an instructor its own courses and what is in them, an
- * admin all. To others a course that is not theirs looks like one that does not exist.
+ * Which topics a caller may watch. A learner: its own topic and the streams. An instructor: also its own courses, their
+ * lessons, files and learners. An admin: all. An instructor cannot tell another's course from one that does not exist.
  */
 
 type CatalogueFacts = Pick<Catalogue, "findCourse" | "findLesson" | "findFile">;
 
-/** What rights are decided by. */
+/** The facts that rights are decided by. */
 export interface TopicFacts extends CatalogueFacts {
   hasStream(streamId: string): Promise<boolean>;
 }
 
 /**
- * The course whose changes the topic shows; null where it may be any.
- * @throws AppError `forbidden`; `not_found` for a stream, or an admin's course, that is not there
+ * Lets the caller watch the topic, or throws.
+ * @returns the course whose changes the topic shows; null for a topic that is of no one course
+ * @throws AppError `forbidden`; `not_found` for a stream that does not exist, and to an admin for a course
  */
 export async function authorizeTopic(caller: Caller, topic: Topic, facts: TopicFacts): Promise<string | null> {
   switch (topic.kind) {
@@ -42,12 +44,8 @@ export async function authorizeTopic(caller: Caller, topic: Topic, facts: TopicF
 async function authorizeCourse(caller: Caller, courseId: string | null, catalogue: CatalogueFacts): Promise<string> {
   if (caller.role === "learner") throw forbidden();
   const course = courseId === null ? null : await catalogue.findCourse(courseId);
-  if (caller.role === "admin") {
-    if (course === null) throw new AppError("not_found", "The catalogue has nothing of this id.");
-    return course.courseId;
-  }
-  if (course?.instructorId !== caller.userId) throw forbidden();
-  return course.courseId;
+  if (course !== null && isOwnCourse(caller, course)) return course.courseId;
+  throw caller.role === "admin" ? new AppError("not_found", "The catalogue has nothing of this id.") : forbidden();
 }
 
 function forbidden(): AppError {

@@ -1,9 +1,10 @@
 import type { Caller } from "../../auth/caller.ts";
 import type { Catalogue, CourseFacts } from "../../catalogue/catalogue.ts";
+import { isOwnCourse } from "../../catalogue/own-course.ts";
 import { AppError } from "../../errors.ts";
 
 /**
- * The course, where the caller may act on it: an admin on every one, an instructor on its own.
+ * Reads a course that must be the caller's own.
  * @throws AppError `forbidden`, `not_found`
  */
 export async function requireOwnCourse(catalogue: Catalogue, caller: Caller, courseId: string): Promise<CourseFacts> {
@@ -16,7 +17,5 @@ export async function requireOwnCourse(catalogue: Catalogue, caller: Caller, cou
 
 /** @throws AppError `forbidden` */
 export function assertOwnCourse(caller: Caller, course: CourseFacts): void {
-  if (caller.role === "admin") return;
-  if (caller.role === "instructor" && course.instructorId === caller.userId) return;
-  throw new AppError("forbidden", "The course is another instructor's.");
+  if (!isOwnCourse(caller, course)) throw new AppError("forbidden", "The course is another instructor's.");
 }
