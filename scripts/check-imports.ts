@@ -17,7 +17,7 @@ const SERVER_ROWS = [
   ["db", "uws", "redis", "limits"],
   ["metrics", "config.ts"],
   ["protocol"],
-  ["errors.ts", "logger.ts", "within-time.ts"],
+  ["errors.ts", "logger.ts", "version.ts", "within-time.ts"],
   ["hide-stream-keys.ts"],
 ];
 /** What runs elsewhere: in browsers, and inside media servers. */

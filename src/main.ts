@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { config as loadEnvironmentFile } from "dotenv";
 import { loadAuthSecret } from "./auth/auth-secret.ts";
@@ -15,6 +14,7 @@ import { migrate } from "./db/migrate.ts";
 import { createPool } from "./db/pool.ts";
 import { createLogger, type Logger } from "./logger.ts";
 import { ROLES, type Role } from "./protocol/roles.ts";
+import { readVersion } from "./version.ts";
 
 /*
  * The command line. Standard output carries what a command is asked for, and nothing else: one line of `serve`,
@@ -55,9 +55,7 @@ async function start({ config, logger }: Setting, workerNumber: number | undefin
     return serveWorkers({ config, logger }, process.env);
   }
   const { startServer } = await import("./server.ts");
-  const worker = workerNumber === undefined ? undefined : new (await import("./workers/worker.ts")).Worker();
-  const server = await startServer({ config, logger, ...(worker === undefined ? {} : { worker }) });
-  worker?.ready(server.url);
+  const server = await startServer({ config, logger, isWorker: workerNumber !== undefined });
   return {
     url: server.url,
     async stop() {
@@ -161,16 +159,10 @@ function fail(error: unknown): void {
   process.exitCode = 1;
 }
 
-async function readVersion(): Promise<string> {
-  // The same distance from src and from dist.
-  const text = await readFile(new URL("../package.json", import.meta.url), "utf8");
-  return (JSON.parse(text) as { version: string }).version;
-}
-
-async function createProgram(): Promise<Command> {
+function createProgram(): Command {
   const program = new Command("playhead")
     .description("A real-time progress server. docs/configuration.md lists the environment variables it reads.")
-    .version(await readVersion())
+    .version(readVersion())
     .showHelpAfterError("(playhead --help lists the commands)");
   program
     .command("serve")
@@ -197,7 +189,7 @@ async function createProgram(): Promise<Command> {
 }
 
 try {
-  await (await createProgram()).parseAsync();
+  await createProgram().parseAsync();
 } catch (error) {
   fail(error);
 }

@@ -1,152 +1,151 @@
 import { randomUUID } from "node:crypto";
-import { readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { setTimeout as delay } from "node:timers/promises";
 import { createIdentity, type GoogleAccess } from "./auth/create-identity.ts";
-import type { Catalogue } from "./catalogue/catalogue.ts";
 import { CatalogueCache } from "./catalogue/catalogue-cache.ts";
-import { createCatalogueStore } from "./catalogue/catalogue-store.ts";
+import { createCatalogue } from "./catalogue/create-catalogue.ts";
 import { seedDemoCourse } from "./catalogue/demo-course.ts";
 import type { Config } from "./config.ts";
 import { collectDatabaseMetrics } from "./db/database-metrics.ts";
-import { Election } from "./db/election.ts";
-import { startEmbeddedPostgres } from "./db/embedded/embedded-postgres.ts";
-import { migrate } from "./db/migrate.ts";
-import { createPool, type Pool } from "./db/pool.ts";
+import { openDatabase } from "./db/open-database.ts";
 import { createSchemaCheck } from "./db/schema-state.ts";
-import { createGateway, type Gateway } from "./gateway/gateway.ts";
+import { openSockets } from "./gateway/open-sockets.ts";
+import { serveSockets } from "./gateway/serve-sockets.ts";
 import { createHttpApi, MAX_BODY_BYTES } from "./http/http-api.ts";
 import { createHealth } from "./http/operations/health.ts";
+import { BUILT_PAGES } from "./http/pages/page-routes.ts";
 import { toProblem } from "./http/problem.ts";
 import { createLive } from "./live/create-live.ts";
-import type { LiveHub } from "./live/live-hub.ts";
 import { NotificationListener } from "./live/notification-listener.ts";
+import { reportBeat } from "./live/report-beat.ts";
 import type { Logger } from "./logger.ts";
-import { createMetrics, type Metrics } from "./metrics/metrics.ts";
-import { createMirror, type Mirror } from "./mirror/create-mirror.ts";
-import { collectMirrorMetrics } from "./mirror/mirror-lag.ts";
-import { warnIfUnattended } from "./mirror/mirror-state.ts";
+import { createMetrics } from "./metrics/metrics.ts";
+import { openMirror } from "./mirror/open-mirror.ts";
+import { makePartitionsDaily } from "./progress/activity-partitions.ts";
 import { createProgress } from "./progress/create-progress.ts";
-import type { AcceptedBeat } from "./progress/create-progress-service.ts";
 import { createRedisProgressCache } from "./progress/redis-progress-cache.ts";
 import { createTopicReader } from "./progress/topic-reader.ts";
-import { RedisLink } from "./redis/redis-link.ts";
-import { createStreams, type Streams } from "./streams/create-streams.ts";
+import { openRedis } from "./redis/open-redis.ts";
+import { createStreams } from "./streams/create-streams.ts";
 import { createStreamReader } from "./streams/stream-reader.ts";
 import { listen } from "./uws/listen.ts";
-import { serveHono } from "./uws/serve-fetch.ts";
+import { serveFetch } from "./uws/serve-fetch.ts";
 import { App } from "./uws/uws.ts";
-import type { Worker } from "./workers/worker.ts";
+import { readVersion } from "./version.ts";
+import { Worker } from "./workers/worker.ts";
 
 /*
- * The composition root: builds the parts, hands one part's functions to another, starts them in order and stops them
- * in reverse.
+ * The composition root: builds the parts in the order in which they need each other, hands one part's functions to
+ * another, and stops them. Every part is built before it is used.
+ *
+ *   database, identity, catalogue, redis, mirror
+ *     ──▶ sockets (the way out) ──▶ live ──▶ progress, streams ──▶ gateway, listener, HTTP (the ways in) ──▶ port
  */
+
+/** How long a stop waits for answers to HTTP requests that are under way. */
+const HTTP_SETTLE_MS = 3000;
 
 export interface RunningServer {
   url: string;
-  /** Drains, flushes and stops; resolves with the number of heartbeats that could not be written. */
+  /** Drains, flushes and stops. Resolves with the number of heartbeats that could not be written. */
   stop(): Promise<number>;
 }
-
-/** The same distance from src and from dist. */
-const PAGES = fileURLToPath(new URL("../dist/dashboard", import.meta.url));
-/** How long a stop waits for HTTP answers that are on their way. */
-const HTTP_SETTLE_MS = 3000;
-const DAY_MS = 24 * 3600 * 1000;
-const MONTHS_AHEAD = 3;
 
 export interface ServerOptions {
   config: Config;
   logger: Logger;
-  /** Where this process is one of several that share a port. */
-  worker?: Worker;
-  /** How Google is reached, where not as usual. */
+  /** Whether this process is one of several that share a port under a supervisor. */
+  isWorker?: boolean;
+  /** Another way to reach Google than the usual one. */
   google?: GoogleAccess;
 }
 
-/** @throws AppError, ConfigError or a database's error where a part does not start; what was started is stopped again */
+/** Closes what a start has opened, the last first. */
+type Cleanups = (() => unknown)[];
+
+/** @throws AppError, ConfigError or a database's error if a part does not start; what was opened before is closed */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const cleanups: (() => unknown)[] = [];
+  const cleanups: Cleanups = [];
   try {
     return await start(options, cleanups);
   } catch (error) {
-    for (const clean of cleanups.reverse()) await clean();
+    await runAll(cleanups);
     throw error;
   }
 }
 
-async function start(
-  { config, logger, worker, google }: ServerOptions,
-  cleanups: (() => unknown)[],
-): Promise<RunningServer> {
-  const metrics = createMetrics();
-  const database = await openDatabase(config, logger, cleanups);
-  const { pool } = database;
-  collectDatabaseMetrics(metrics, database);
-  const identity = await createIdentity({ config, pool, google, metrics, logger });
-  cleanups.push(() => identity.stop());
-  const cache = new CatalogueCache({ pool });
-  const catalogue = createCatalogue(pool, cache);
-  if (config.demo) await seedDemoCourse(catalogue);
-
+async function start(options: ServerOptions, cleanups: Cleanups): Promise<RunningServer> {
+  const { config, logger, isWorker = false, google } = options;
   const node = randomUUID();
-  const redis = await openRedis(config, node, logger, cleanups);
+  const metrics = createMetrics();
+  const common = { config, metrics, logger };
+  const worker = isWorker ? new Worker({ metrics }) : null;
+
+  const database = await openDatabase({ config, logger });
+  cleanups.push(() => database.close());
+  collectDatabaseMetrics(metrics, database);
+  const { pool, directUrl } = database;
+  const identity = await createIdentity({ ...common, pool, google });
+  cleanups.push(() => identity.stop());
+  const catalogueCache = new CatalogueCache({ pool });
+  const catalogue = createCatalogue({ pool, cache: catalogueCache });
+  if (config.demo) await seedDemoCourse(catalogue);
+  const redis = await openRedis({ config, node, logger });
+  cleanups.push(() => redis?.stop());
+  const mirror = await openMirror({ ...common, database });
+  cleanups.push(() => mirror?.stop());
+
+  const app = App();
+  const sockets = openSockets({ app, config, metrics });
   const progressCache =
     redis === null
       ? null
       : createRedisProgressCache({
           connection: () => redis.commands,
-          isCurrent: () => !live.isBehind,
           prefix: config.REDIS_PREFIX,
           metrics,
           logger,
         });
-  const mirror = await openMirror({ config, database, metrics, logger });
-  cleanups.push(() => mirror?.stop());
-  const app = App();
-  const progress = createProgress({
-    config,
-    database,
-    catalogue: cache,
-    metrics,
-    logger,
-    onAccepted: (beat) => reportPresence(live.hub, beat),
-    cache: progressCache,
-    readCopy: mirror === null ? null : mirror.readFromMirror,
-  });
-  const common = {
-    app,
-    config,
-    verifyToken: identity.verifyToken,
-    progress: progress.service,
-    catalogue,
-    metrics,
-    logger,
-  };
-  const gateway = createGateway(common);
   const live = createLive(
     {
       node,
-      carrier: redis ?? worker ?? null,
-      connectionString: database.directUrl,
+      carrier: redis ?? worker,
+      connectionString: directUrl,
       source: { ...createTopicReader({ pool }), ...createStreamReader({ pool }) },
-      outlet: gateway.outlet,
-      tellDevice: gateway.tellDevice,
+      outlet: sockets.outlet,
+      tellDevice: sockets.tellDevice,
       cache: progressCache,
       metrics,
       logger,
     },
     { frameIntervalMs: config.FRAME_INTERVAL_MS },
   );
-  worker?.serve(metrics);
-  const streams = createStreams({ config, pool, tell: gateway.tellMediaServer, metrics, logger });
-  gateway.serve({ ...live, streams });
-  const listener = createListener({
-    connectionString: database.directUrl,
-    hub: live.hub,
-    cache,
-    gateway,
-    streams,
+  const progress = createProgress({
+    ...common,
+    database,
+    catalogue: catalogueCache,
+    onAccepted: (beat) => reportBeat(live.hub, beat),
+    cache: progressCache,
+    isBehind: () => live.isBehind,
+    readCopy: mirror === null ? null : mirror.readFromMirror,
+  });
+  const streams = createStreams({ ...common, pool, tell: sockets.tellMediaServer });
+
+  const subjects = { ...common, catalogue, progress: progress.service };
+  const gateway = serveSockets(sockets, { ...subjects, verifyToken: identity.verifyToken, live, streams });
+  const listener = new NotificationListener({
+    connectionString: directUrl,
+    handlers: {
+      stream_keys: (payload) => streams.onKeyChanged(payload),
+      catalogue(courseId) {
+        catalogueCache.forgetCourse(courseId);
+        gateway.recheck(courseId);
+      },
+    },
+    onListening() {
+      catalogueCache.forgetAll();
+      streams.onListening();
+      live.hub.resync();
+    },
     logger,
   });
   await listener.start();
@@ -154,54 +153,47 @@ async function start(
   live.start();
   mirror?.start();
 
-  let draining = false;
   const health = createHealth({
     checks: {
       database: async () => ({ ok: (await pool.query("SELECT 1")).rowCount === 1 }),
       listener: () => ({ ok: listener.listening }),
       migrations: createSchemaCheck(pool),
-      draining: () => ({ ok: !draining }),
+      draining: () => ({ ok: !gateway.isDraining }),
     },
   });
-  const http = createHttpApi({
-    ...common,
+  const api = createHttpApi({
+    ...subjects,
+    ...identity,
     version: readVersion(),
-    mintToken: identity.mintToken,
-    accounts: identity.accounts,
     streams: streams.service,
     publishGate: streams.gate,
-    figures: worker === undefined ? () => metrics.registry.metrics() : () => worker.gather(),
+    figures: worker === null ? () => metrics.registry.metrics() : () => worker.gather(),
     health,
-    pages: PAGES,
+    pages: BUILT_PAGES,
   });
-  const serving = serveHono(app, (request, env) => http.fetch(request, env), {
-    toProblem,
-    maxBodyBytes: MAX_BODY_BYTES,
-    logger,
-    metrics,
-  });
-  const listening = await listen(app, { host: config.HOST, port: config.PORT, shared: worker !== undefined });
-  const housekeeping = startHousekeeping(pool, logger);
+  const http = serveFetch(app, api.fetch, { toProblem, maxBodyBytes: MAX_BODY_BYTES, logger, metrics });
+  const port = await listen(app, { host: config.HOST, port: config.PORT, shared: isWorker });
+  const partitions = makePartitionsDaily({ pool, logger });
+  worker?.ready(port.url);
 
   async function stop(): Promise<number> {
-    draining = true;
-    listening.close();
+    port.close();
     gateway.drain();
-    // Clients go by themselves, each at its own moment; what they still send is taken.
-    if (gateway.connections() > 0) await pause(config.DRAIN_MS);
-    const unflushed = await progress.stop(config.SHUTDOWN_TIMEOUT_MS / 2);
-    clearInterval(housekeeping);
+    // Clients leave by themselves, each after its own share of the time; what they still send is taken.
+    if (gateway.connections() > 0) await delay(config.DRAIN_MS);
+    const unwritten = await progress.stop(config.SHUTDOWN_TIMEOUT_MS / 2);
+    clearInterval(partitions);
     await live.stop();
     streams.stop();
-    await gateway.stop();
-    await serving.settle(HTTP_SETTLE_MS);
+    await sockets.close();
+    await http.settle(HTTP_SETTLE_MS);
     app.close();
-    for (const clean of cleanups.reverse()) await clean();
-    return unflushed;
+    await runAll(cleanups);
+    return unwritten;
   }
   let stopping: Promise<number> | null = null;
   return {
-    url: `http://${config.HOST.includes(":") ? `[${config.HOST}]` : config.HOST}:${listening.port}`,
+    url: port.url,
     stop() {
       stopping ??= stop();
       return stopping;
@@ -209,153 +201,6 @@ async function start(
   };
 }
 
-/** Null where no Redis is configured. One that is away now is waited for, but by nobody. */
-async function openRedis(
-  config: Config,
-  node: string,
-  logger: Logger,
-  cleanups: (() => unknown)[],
-): Promise<RedisLink | null> {
-  if (config.REDIS_URL.length === 0) return null;
-  const link = new RedisLink({ urls: config.REDIS_URL, prefix: config.REDIS_PREFIX, node }, { logger });
-  cleanups.push(() => link.stop());
-  await link.start();
-  return link;
-}
-
-interface MirrorParts {
-  config: Config;
-  database: Database;
-  metrics: Metrics;
-  logger: Logger;
-}
-
-/** The backup in Firestore; null where none is configured. */
-async function openMirror({ config, database, metrics, logger }: MirrorParts): Promise<Mirror | null> {
-  const { pool, directUrl } = database;
-  const { FIREBASE_PROJECT_ID: projectId, FIRESTORE_MIRROR, FIRESTORE_MIRROR_INTERVAL_MS: intervalMs } = config;
-  if (!FIRESTORE_MIRROR || projectId === undefined) {
-    await warnIfUnattended(pool, logger);
-    return null;
-  }
-  collectMirrorMetrics(metrics, pool);
-  const elect = (told: { onElected: () => void; onDismissed: () => void }) =>
-    new Election({ ...told, duty: "mirror", connectionString: directUrl, isAble: () => true, logger });
-  return createMirror({ projectId, pool, elect, metrics, logger }, { intervalMs });
-}
-
-/** A heartbeat that was accepted tells who is there, before it is durable and whether or not it will be. */
-function reportPresence(hub: LiveHub, { file, beat, userId, leaseMs }: AcceptedBeat): void {
-  const { position, state = "playing", rate = 1, ageMs = 0 } = beat;
-  // What an offline player brings later tells nothing of now; a paused one counts its age from the pause.
-  if (ageMs > leaseMs && state !== "paused") return;
-  const { courseId, lessonId, fileId } = file;
-  hub.report({ courseId, lessonId, fileId, userId, position, state, rate, ageMs, leaseMs });
-}
-
-export interface Database {
-  /** For reads and operations. */
-  pool: Pool;
-  /** For heartbeat writers alone: nothing else can keep them waiting. */
-  writerPool: Pool;
-  /** Past any pooler, for LISTEN and session locks. */
-  directUrl: string;
-}
-
-async function openDatabase(config: Config, logger: Logger, cleanups: (() => unknown)[]): Promise<Database> {
-  let url = config.DATABASE_URL;
-  if (url === undefined) {
-    const embedded = await startEmbeddedPostgres({ dataDir: config.PLAYHEAD_DATA_DIR, logger });
-    cleanups.push(() => embedded.stop());
-    url = embedded.url;
-  }
-  const directUrl = config.LISTEN_DATABASE_URL ?? url;
-  await migrate({ connectionString: directUrl, logger });
-  const common = { connectionString: url, queryTimeoutMs: config.QUERY_TIMEOUT_MS, logger };
-  const pool = createPool({ ...common, max: config.DATABASE_POOL_SIZE, applicationName: "playhead" });
-  const writerPool = createPool({
-    ...common,
-    max: config.WRITERS,
-    applicationName: "playhead-writer",
-    options: { pipeline: true },
-  });
-  cleanups.push(() => Promise.all([pool.end(), writerPool.end()]));
-  return { pool, writerPool, directUrl };
-}
-
-function createCatalogue(pool: Pool, cache: CatalogueCache): Catalogue {
-  const store = createCatalogueStore({ pool });
-  return {
-    ...store,
-    findFile: (fileId) => cache.findFile(fileId),
-    findCourse: (courseId) => cache.findCourse(courseId),
-    findLesson: (lessonId) => cache.findLesson(lessonId),
-    // Who changed a course sees the change at once; the others hear of it by notification.
-    async put(courseId, tree, options) {
-      const result = await store.put(courseId, tree, options);
-      cache.forgetCourse(courseId);
-      return result;
-    },
-    async delete(courseId, options) {
-      await store.delete(courseId, options);
-      cache.forgetCourse(courseId);
-    },
-  };
-}
-
-interface ListenerParts {
-  connectionString: string;
-  hub: LiveHub;
-  cache: CatalogueCache;
-  gateway: Gateway;
-  streams: Streams;
-  logger: Logger;
-}
-
-function createListener({
-  connectionString,
-  hub,
-  cache,
-  gateway,
-  streams,
-  logger,
-}: ListenerParts): NotificationListener {
-  return new NotificationListener({
-    connectionString,
-    handlers: {
-      stream_keys: (streamId) => streams.onKeyChanged(streamId),
-      catalogue(courseId) {
-        cache.forgetCourse(courseId);
-        gateway
-          .recheck(courseId)
-          .catch((error: unknown) => logger.error({ err: error }, "rights could not be checked again"));
-      },
-    },
-    onListening() {
-      cache.forgetAll();
-      streams.onListening();
-      hub.resync();
-    },
-    logger,
-  });
-}
-
-/** Months of the activity log are made ahead. */
-function startHousekeeping(pool: Pool, logger: Logger): NodeJS.Timeout {
-  const make = () => {
-    pool.query("SELECT make_activity_partitions($1)", [MONTHS_AHEAD]).catch((error: unknown) => {
-      logger.warn({ err: error }, "partitions of the activity log could not be made; tomorrow again");
-    });
-  };
-  make();
-  return setInterval(make, DAY_MS).unref();
-}
-
-function readVersion(): string {
-  const text = readFileSync(new URL("../package.json", import.meta.url), "utf8");
-  return (JSON.parse(text) as { version: string }).version;
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
+async function runAll(cleanups: Cleanups): Promise<void> {
+  for (const clean of cleanups.reverse()) await clean();
 }

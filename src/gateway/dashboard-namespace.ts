@@ -9,9 +9,9 @@ import type { Handshake } from "./handshake.ts";
 import { keepTokenSessions, type TokenSessionParts } from "./token-session.ts";
 import { authorizeTopic, type TopicFacts } from "./topic-rights.ts";
 
-/** When rights that could not be checked are checked again. */
+/** After so long, rights that could not be checked are checked again. */
 const RECHECK_MS = 2000;
-/** Topics one connection may watch. */
+/** How many topics one connection may watch. */
 const MAX_TOPICS = 100;
 
 export interface DashboardNamespaceParts extends CallParts, Pick<TokenSessionParts, "verifyToken"> {
@@ -22,11 +22,11 @@ export interface DashboardNamespaceParts extends CallParts, Pick<TokenSessionPar
 }
 
 export interface Dashboards {
-  /** Rights are checked again: the course changed, perhaps its owner. */
-  recheck(courseId: string): Promise<void>;
+  /** Checks again who may watch the course's topics: the course has changed, perhaps its instructor. */
+  recheck(courseId: string): void;
 }
 
-/** Whoever watches: subscribe, and frames follow. */
+/** Serves dashboards: they subscribe to topics, and frames follow. */
 export function serveDashboards(namespace: Namespace, parts: DashboardNamespaceParts): Dashboards {
   const { hub, metrics } = parts;
   const facts: TopicFacts = { ...parts.catalogue, hasStream: parts.hasStream };
@@ -58,7 +58,7 @@ export function serveDashboards(namespace: Namespace, parts: DashboardNamespaceP
     hub.unsubscribe(name, socket.id);
   }
 
-  /** Ends what the caller may watch no more, and says so. Where that cannot be told now, it is asked again. */
+  /** Unsubscribes the socket from topics that it may no longer watch. A right that cannot be checked now is checked later. */
   async function recheckSocket(socket: GatewaySocket, names: Iterable<string>): Promise<void> {
     const undecided: string[] = [];
     for (const name of [...names]) {
@@ -106,19 +106,21 @@ export function serveDashboards(namespace: Namespace, parts: DashboardNamespaceP
     calls.serve(socket);
   });
 
-  async function recheckAll(topicsOf: (socket: GatewaySocket) => Iterable<string>): Promise<void> {
+  async function recheckEach(topicsOf: (socket: GatewaySocket) => Iterable<string>): Promise<void> {
     for (const raw of namespace.sockets.values()) {
       const socket = raw as unknown as GatewaySocket;
       await recheckSocket(socket, topicsOf(socket));
     }
   }
 
-  // A course may have changed hands while nobody listened.
-  hub.onResync = () => {
-    recheckAll((socket) => socket.data.topics).catch((error: unknown) => {
+  function recheckAll(topicsOf: (socket: GatewaySocket) => Iterable<string>): void {
+    recheckEach(topicsOf).catch((error: unknown) => {
       parts.logger.error({ err: error }, "rights could not be checked again");
     });
-  };
+  }
+
+  // A course may have changed hands while nobody listened.
+  hub.onResync(() => recheckAll((socket) => socket.data.topics));
 
   return { recheck: (courseId) => recheckAll((socket) => hub.topicsOfCourse(courseId, socket.data.topics)) };
 }

@@ -12,7 +12,7 @@ import type { Catalogue } from "../catalogue/catalogue.ts";
 import { createMetrics } from "../metrics/metrics.ts";
 import type { ProgressService } from "../progress/progress-service.ts";
 import { ROLES } from "../protocol/roles.ts";
-import { serveHono } from "../uws/serve-fetch.ts";
+import { serveFetch } from "../uws/serve-fetch.ts";
 import { App, type TemplatedApp, us_socket_local_port } from "../uws/uws.ts";
 import { createHttpApi, MAX_BODY_BYTES } from "./http-api.ts";
 import { createHealth } from "./operations/health.ts";
@@ -59,7 +59,7 @@ beforeAll(async () => {
     pages: folder,
   });
   app = App();
-  serveHono(app, api.fetch, { toProblem, maxBodyBytes: MAX_BODY_BYTES, logger, metrics });
+  serveFetch(app, api.fetch, { toProblem, maxBodyBytes: MAX_BODY_BYTES, logger, metrics });
   base = await new Promise((resolve) => {
     app.listen("127.0.0.1", 0, (socket) => {
       if (socket) resolve(`http://127.0.0.1:${us_socket_local_port(socket)}`);

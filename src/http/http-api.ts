@@ -5,35 +5,33 @@ import type { MintToken, VerifyToken } from "../auth/caller.ts";
 import type { Catalogue } from "../catalogue/catalogue.ts";
 import type { Config } from "../config.ts";
 import { AppError } from "../errors.ts";
-import { createRateLimit } from "../limits/rate-limit.ts";
+import { createRateLimit, type RateLimit } from "../limits/rate-limit.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { ProgressService } from "../progress/progress-service.ts";
 import type { PublishGate } from "../streams/publish-gate.ts";
 import type { StreamService } from "../streams/stream-service.ts";
-import { addAccountRoutes } from "./accounts/accounts.ts";
+import { addAccountRoutes } from "./accounts/account-routes.ts";
 import { allowOrigins } from "./allowed-origins.ts";
-import { createBearer } from "./bearer.ts";
-import { createClientAddress } from "./client-address.ts";
-import { addCourseRoutes } from "./courses/courses.ts";
-import { addHookRoutes } from "./hooks/hooks.ts";
+import { type Bearer, createBearer } from "./bearer.ts";
+import { type ClientAddress, createClientAddress } from "./client-address.ts";
+import { addCourseRoutes } from "./courses/course-routes.ts";
+import { addHookRoutes } from "./hooks/hook-routes.ts";
 import { createHttpApp, type HttpApp, type HttpMiddleware } from "./http-app.ts";
-import { addOperationRoutes, type Health } from "./operations/operations.ts";
-import { addDemoRoutes } from "./pages/demo.ts";
-import { addPageRoutes } from "./pages/pages.ts";
+import type { Health } from "./operations/health.ts";
+import { addOperationRoutes } from "./operations/operation-routes.ts";
+import { addPageRoutes } from "./pages/page-routes.ts";
 import { toAppError, toProblemResponse } from "./problem.ts";
-import { addHeartbeatRoutes } from "./progress/heartbeats.ts";
-import { addLearnerRoutes } from "./progress/learners.ts";
-import { addLegacyProgressRoutes } from "./progress/legacy-progress.ts";
-import { addProgressRoutes } from "./progress/progress.ts";
-import { addStreamRoutes } from "./streams/streams.ts";
+import { addProgressRoutes } from "./progress/progress-routes.ts";
+import { addStreamRoutes } from "./streams/stream-routes.ts";
 
-/** The longest body of any request: a catalogue of about 15,000 files. To be handed to `serveHono`. */
+/** The longest body of any request: a catalogue of about 15,000 files. `serveFetch` enforces it. */
 export const MAX_BODY_BYTES = 2 * 1024 * 1024;
-/** Every other body, as long as a frame on a socket. */
+/** The longest body of every other request: as long as a frame on a socket. */
 const MAX_SMALL_BODY_BYTES = 64 * 1024;
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
+/** The parts of the server that answer requests. */
 export interface HttpParts {
   config: Pick<
     Config,
@@ -45,37 +43,50 @@ export interface HttpParts {
     | "STREAM_ROLES"
     | "demo"
   >;
-  /** As /openapi.json names it. */
+  /** The version that /openapi.json names. */
   version: string;
   logger: Logger;
   metrics: Metrics;
   verifyToken: VerifyToken;
   mintToken: MintToken;
-  /** Null where built-in accounts are switched off. */
+  /** Null if built-in accounts are switched off. */
   accounts: Accounts | null;
   progress: ProgressService;
   catalogue: Catalogue;
   streams: StreamService;
   publishGate: PublishGate;
   health: Health;
-  /** What `/metrics` answers; by default what `metrics` holds. */
+  /** What `/metrics` answers; by default the figures of `metrics`. */
   figures?: () => Promise<string>;
   /** The folder of built pages; without it there are none. */
   pages?: string;
 }
 
-/** Every HTTP route, as a fetch function that `serveHono` puts on the network. */
+/** The parts, and what identifies and limits their callers. */
+interface RouteParts extends HttpParts {
+  bearer: Bearer;
+  limitAddress: RateLimit;
+  clientAddress: ClientAddress;
+}
+
+/** The subjects of the API, a folder each. Each takes the parts that it needs. */
+const SUBJECTS: readonly ((app: HttpApp, parts: RouteParts) => void)[] = [
+  addAccountRoutes,
+  addProgressRoutes,
+  addCourseRoutes,
+  addStreamRoutes,
+  addHookRoutes,
+  addOperationRoutes,
+  addPageRoutes,
+];
+
+/** Builds the whole HTTP API, as an application whose `fetch` answers requests. */
 export function createHttpApi(parts: HttpParts): HttpApp {
-  const { config, logger, metrics, catalogue, progress } = parts;
+  const { config, logger, metrics, verifyToken } = parts;
   const rates = { burst: config.RATE_LIMIT_BURST, perSecond: config.RATE_LIMIT_PER_SECOND };
   const clientAddress = createClientAddress({ trustProxy: config.TRUST_PROXY });
   const limitAddress = createRateLimit(rates);
-  const bearer = createBearer({
-    verifyToken: parts.verifyToken,
-    limitUser: createRateLimit(rates),
-    limitAddress,
-    clientAddress,
-  });
+  const bearer = createBearer({ verifyToken, limitUser: createRateLimit(rates), limitAddress, clientAddress });
 
   const app = createHttpApp();
   app.onError((thrown) => {
@@ -92,23 +103,7 @@ export function createHttpApi(parts: HttpParts): HttpApp {
   });
   app.use(allowOrigins({ allowed: config.ALLOWED_ORIGINS, trustProxy: config.TRUST_PROXY }));
   app.use(limitBodies());
-
-  addAccountRoutes(app, { accounts: parts.accounts, limitAddress, clientAddress });
-  if (config.demo) addDemoRoutes(app, { mintToken: parts.mintToken, limitAddress, clientAddress });
-  addHeartbeatRoutes(app, { progress, bearer });
-  addProgressRoutes(app, { progress, bearer: bearer.required });
-  addLegacyProgressRoutes(app, { progress, bearer: bearer.required });
-  addCourseRoutes(app, { catalogue, bearer: bearer.required });
-  addLearnerRoutes(app, { catalogue, progress, bearer: bearer.required });
-  addStreamRoutes(app, { streams: parts.streams, roles: config.STREAM_ROLES, bearer: bearer.required });
-  addHookRoutes(app, { gate: parts.publishGate, secrets: config.HOOK_SECRETS, limitAddress, clientAddress });
-  addOperationRoutes(app, {
-    health: parts.health,
-    metrics,
-    figures: parts.figures ?? (() => metrics.registry.metrics()),
-    version: parts.version,
-  });
-  if (parts.pages !== undefined) addPageRoutes(app, { folder: parts.pages });
+  for (const addRoutes of SUBJECTS) addRoutes(app, { ...parts, bearer, limitAddress, clientAddress });
   return app;
 }
 
@@ -119,7 +114,7 @@ function log(logger: Logger, error: unknown): void {
   }
 }
 
-/** A path that another method takes is 405, every other 404. */
+/** Answers 405 if another method has this path, else 404. */
 function answerUnknown(app: HttpApp, path: string): Response {
   const allowed = METHODS.filter((method) =>
     app.router.match(method, path)[0].some(([[, route]]) => route.method === method),
@@ -135,7 +130,7 @@ function countRequests({ httpRequests, httpSeconds }: Metrics): HttpMiddleware {
   return async (c, next) => {
     const startedAt = performance.now();
     await next();
-    // Middleware is registered for all methods; what is left is the route, and never a path that a client made up.
+    // Middleware is registered for ALL methods, so a match with a method is a route. A path that no route has is never a label.
     const route = matchedRoutes(c).some(({ method }) => method !== "ALL") ? routePath(c, -1) : "(none)";
     const method = METHODS.includes(c.req.method) ? c.req.method : "OTHER";
     httpRequests.inc({ method, route, status: String(c.res.status) });
@@ -151,7 +146,7 @@ function limitBodies(): HttpMiddleware {
     },
   });
   return async (c, next) => {
-    // A catalogue may be longer; the adapter bounds it.
+    // A catalogue may be longer: up to MAX_BODY_BYTES.
     if (c.req.method === "PUT" && c.req.path.startsWith("/v1/courses/")) return next();
     return limit(c, next);
   };

@@ -376,7 +376,7 @@ describe("a room", () => {
   it("reads again, and begins anew, after notifications may have been lost", async () => {
     const world = createWorld();
     const asked = vi.fn();
-    world.hub.onResync = asked;
+    world.hub.onResync(asked);
     (await world.subscribe("a", "file:f1")).ready();
     world.rows.set("alice f1", toRow("alice", "f1", 7, 0)); // nobody was told
     world.resync();

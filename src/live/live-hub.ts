@@ -54,6 +54,7 @@ export class LiveHub {
   #ticking = false;
   #isBehind = false;
   #leaveBus: () => void = () => undefined;
+  readonly #resyncListeners: (() => void)[] = [];
 
   constructor(parts: LiveHubParts, options: LiveHubOptions) {
     this.#parts = parts;
@@ -92,13 +93,15 @@ export class LiveHub {
     this.#dueAt = Number.NEGATIVE_INFINITY; // nothing is scheduled any more
   }
 
-  /** Set by whoever decides from the catalogue who may watch: it has to decide again. */
-  onResync: () => void = () => undefined;
+  /** Calls the listener at every resync: the right to watch may have changed without a notification. */
+  onResync(listener: () => void): void {
+    this.#resyncListeners.push(listener);
+  }
 
   /** Notifications may have been lost: every room reads again what it shows. */
   resync(): void {
     this.#parts.metrics.resyncs.inc();
-    this.onResync();
+    for (const listener of this.#resyncListeners) listener();
     for (const room of this.#rooms.all()) this.#readAgain(room);
   }
 

@@ -12,8 +12,11 @@ function createWorld() {
   const nameOf = ({ kind, userId, id }: CacheKey) => `${kind} ${userId} ${id}`;
   const filled: [string, number][] = [];
   const cache: ProgressCache = {
-    async get<T extends object>(key: CacheKey, minVersion: number): Promise<CacheAnswer<T>> {
-      const entry = kept.get(nameOf(key));
+    async get<T extends object>(
+      key: CacheKey,
+      { minVersion, isCurrent }: { minVersion: number; isCurrent: boolean },
+    ): Promise<CacheAnswer<T>> {
+      const entry = isCurrent ? kept.get(nameOf(key)) : undefined;
       return {
         kept: entry !== undefined && entry.version >= minVersion ? (entry.value as T) : null,
         async fill(version, value) {
@@ -29,8 +32,13 @@ function createWorld() {
     readFile: vi.fn(async () => file(1)),
     readCourse: vi.fn(async () => ({ version: 3, lessons: [{ version: 2 }], files: [file(7), file(1)] }) as never),
   };
-  const reader = createCachedReader(source as unknown as ProgressReader, cache);
-  return { reader, source, filled, kept };
+  const world = { isBehind: false };
+  const reader = createCachedReader({
+    reader: source as unknown as ProgressReader,
+    cache,
+    isBehind: () => world.isBehind,
+  });
+  return { world, reader, source, filled, kept };
 }
 
 beforeEach(() => {
@@ -47,6 +55,17 @@ describe("a read", () => {
     expect(await reader.readFile("alice", "f1")).toEqual(file(1));
     expect(source.readFile).toHaveBeenCalledTimes(1);
     expect(filled).toEqual([["file alice f1", 1]]);
+  });
+
+  it("asks the source as long as changes may be missed", async () => {
+    const { world, reader, source } = createWorld();
+    await reader.readFile("alice", "f1");
+    world.isBehind = true;
+    await reader.readFile("alice", "f1");
+    expect(source.readFile).toHaveBeenCalledTimes(2);
+    world.isBehind = false;
+    await reader.readFile("alice", "f1");
+    expect(source.readFile).toHaveBeenCalledTimes(2);
   });
 
   it("of a course is as new as the newest that it is made of", async () => {

@@ -20,7 +20,14 @@ interface Flight {
   reading: Promise<unknown>;
 }
 
-export function createCachedReader(reader: ProgressReader, cache: ProgressCache): CachedReader {
+export interface CachedReaderParts {
+  reader: ProgressReader;
+  cache: ProgressCache;
+  /** Whether changes may be missed now: then nothing is read from the cache. */
+  isBehind: () => boolean;
+}
+
+export function createCachedReader({ reader, cache, isBehind }: CachedReaderParts): CachedReader {
   const flights = new Map<string, Flight>();
   /** When each user's progress was last written, the oldest first. */
   const writtenAt = new Map<string, number>();
@@ -37,7 +44,7 @@ export function createCachedReader(reader: ProgressReader, cache: ProgressCache)
     const flight = flights.get(name);
     if (flight !== undefined && flight.minVersion >= minVersion) return flight.reading as Promise<T>;
     const reading = (async () => {
-      const { kept, fill } = await cache.get<T>(key, minVersion);
+      const { kept, fill } = await cache.get<T>(key, { minVersion, isCurrent: !isBehind() });
       if (kept !== null) return kept;
       const value = await source();
       void fill(versionOf(value), value); // never rejects

@@ -27,6 +27,8 @@ export interface ProgressParts {
   onAccepted: (accepted: AcceptedBeat) => void;
   /** Keeps what was read; null where nothing does. */
   cache: ProgressCache | null;
+  /** Whether changes may be missed now: then nothing is read from the cache. */
+  isBehind: () => boolean;
   /** A copy of progress elsewhere, for users whom the database does not know; null where there is none. */
   readCopy: ReadCopy | null;
 }
@@ -46,6 +48,7 @@ export function createProgress({
   logger,
   onAccepted,
   cache,
+  isBehind,
   readCopy,
 }: ProgressParts): Progress {
   const writer = new ProgressWriter({ pool: database.writerPool, catalogue, metrics, logger });
@@ -64,7 +67,7 @@ export function createProgress({
   );
   const { pool } = database;
   const source = createProgressReader({ pool });
-  const cached = cache === null ? null : createCachedReader(source, cache);
+  const cached = cache === null ? null : createCachedReader({ reader: source, cache, isBehind });
   const reader = cached ?? source;
   const service = createProgressService(
     {

@@ -28,8 +28,8 @@ export interface CacheChange {
 }
 
 export interface ProgressCache {
-  /** Never throws. */
-  get<T extends object>(key: CacheKey, minVersion: number): Promise<CacheAnswer<T>>;
+  /** `isCurrent: false` while changes may be missed: then nothing that is kept can be trusted. Never throws. */
+  get<T extends object>(key: CacheKey, wanted: { minVersion: number; isCurrent: boolean }): Promise<CacheAnswer<T>>;
   /** These rows have these versions by now: what is older is given to nobody. Never throws. */
   outdate(changes: readonly CacheChange[]): Promise<void>;
   /** Changes may have been missed: nothing that is kept now is given to anybody. Never throws. */

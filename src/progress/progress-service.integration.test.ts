@@ -37,6 +37,7 @@ describe("the progress service", () => {
       metrics: createMetrics(),
       logger,
       cache: null,
+      isBehind: () => false,
       readCopy: null,
       onAccepted: (beat) => accepted.push(beat),
     });
@@ -91,6 +92,7 @@ describe("the progress service", () => {
       metrics: createMetrics(),
       logger: createLogger({ level: "silent" }),
       cache: null,
+      isBehind: () => false,
       readCopy: null,
       onAccepted: () => undefined,
     });

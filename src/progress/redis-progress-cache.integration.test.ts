@@ -26,18 +26,18 @@ async function open(urls: string[]): Promise<ProgressCache> {
   metrics = createMetrics();
   return createRedisProgressCache({
     connection: () => link.commands,
-    isCurrent: () => isCurrent,
     prefix,
     metrics,
     logger,
   });
 }
 
-/** Reads, as whoever wants the value alone. */
-const get = async (from: ProgressCache, key: CacheKey, minVersion: number) => (await from.get(key, minVersion)).kept;
+/** Reads the value alone. */
+const get = async (from: ProgressCache, key: CacheKey, minVersion: number) =>
+  (await from.get(key, { minVersion, isCurrent })).kept;
 /** Fills, as after a read that found nothing. */
 async function put(into: ProgressCache, key: CacheKey, version: number, value: object): Promise<void> {
-  await (await into.get(key, Number.MAX_SAFE_INTEGER)).fill(version, value);
+  await (await into.get(key, { minVersion: Number.MAX_SAFE_INTEGER, isCurrent })).fill(version, value);
 }
 
 async function outcomes(): Promise<Record<string, number>> {
@@ -124,7 +124,7 @@ describe("progress in one Redis", () => {
   });
 
   it("that was read before everything was outdated is not put back after", async () => {
-    const before = await cache.get(KEY, 0);
+    const before = await cache.get(KEY, { minVersion: 0, isCurrent });
     await cache.outdateAll();
     await before.fill(99, { position: 99 });
     expect(await get(cache, KEY, 0)).toBeNull();

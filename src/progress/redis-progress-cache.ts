@@ -39,15 +39,13 @@ type Entry = readonly [name: string, version: number, value: string];
 export interface RedisProgressCacheParts {
   /** Null while Redis is away. */
   connection: () => Redis | Cluster | null;
-  /** Whether changes are heard of: else nothing that is kept can be trusted. */
-  isCurrent: () => boolean;
   prefix: string;
   metrics: Metrics;
   logger: Logger;
 }
 
 export function createRedisProgressCache(parts: RedisProgressCacheParts): ProgressCache {
-  const { connection, isCurrent, metrics, logger } = parts;
+  const { connection, metrics, logger } = parts;
   const generationKey = `${parts.prefix}:cache:${GENERATION}`;
 
   function nameOf({ kind, userId, id }: CacheKey): string {
@@ -80,8 +78,11 @@ export function createRedisProgressCache(parts: RedisProgressCacheParts): Progre
   }
 
   return {
-    async get<T extends object>(key: CacheKey, minVersion: number): Promise<CacheAnswer<T>> {
-      const found = isCurrent()
+    async get<T extends object>(
+      key: CacheKey,
+      { minVersion, isCurrent }: { minVersion: number; isCurrent: boolean },
+    ): Promise<CacheAnswer<T>> {
+      const found = isCurrent
         ? await attempt("be read", (redis) => Promise.all([redis.get(generationKey), redis.get(nameOf(key))]))
         : null;
       if (found === null) {

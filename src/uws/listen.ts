@@ -27,6 +27,7 @@ export interface Place {
 /** An open port. */
 export interface Listening {
   port: number;
+  url: string;
   /** Takes no more connections; those that are open stay. `io.close()` alone leaves the port accepting. */
   close(): void;
 }
@@ -46,7 +47,12 @@ export function listen(app: TemplatedApp, { host, port, shared = false }: Place)
         );
         return;
       }
-      resolve({ port: us_socket_local_port(socket as never), close: () => us_listen_socket_close(socket) });
+      const taken = us_socket_local_port(socket as never);
+      resolve({
+        port: taken,
+        url: `http://${host.includes(":") ? `[${host}]` : host}:${taken}`,
+        close: () => us_listen_socket_close(socket),
+      });
     });
   });
 }

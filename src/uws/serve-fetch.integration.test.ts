@@ -5,7 +5,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import { pino } from "pino";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { toProblem } from "../http/problem.ts";
-import { type Fetch, serveHono } from "./serve-fetch.ts";
+import { type Fetch, serveFetch } from "./serve-fetch.ts";
 import { App, type TemplatedApp, type us_listen_socket, us_socket_local_port } from "./uws.ts";
 
 const MAX_BODY_BYTES = 100_000;
@@ -21,7 +21,7 @@ beforeAll(async () => {
   app.get("/socket.io/", (res) => {
     res.end("Socket.IO's own");
   });
-  serveHono(app, (request, env) => handler(request, env), {
+  serveFetch(app, (request, env) => handler(request, env), {
     toProblem,
     maxBodyBytes: MAX_BODY_BYTES,
     logger: pino({ level: "warn" }, { write: (line: string) => void logged.push(JSON.parse(line)) }),

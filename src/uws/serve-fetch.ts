@@ -37,7 +37,7 @@ const HOST = /^(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?$/;
 const BODYLESS_METHODS = new Set(["GET", "HEAD"]);
 
 /** Routes everything on `app` that no more specific route takes (Socket.IO's has its own) to `fetch`. */
-export function serveHono(app: TemplatedApp, fetch: Fetch, options: ServeOptions): HttpServing {
+export function serveFetch(app: TemplatedApp, fetch: Fetch, options: ServeOptions): HttpServing {
   const serving: Serving = { ...options, fetch, unanswered: new Set() };
   app.any("/*", (res, req) => handle(res, req, serving));
   return {

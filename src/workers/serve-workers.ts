@@ -2,28 +2,29 @@ import { once } from "node:events";
 import { createServer } from "node:net";
 import { loadAuthSecret } from "../auth/auth-secret.ts";
 import type { Config } from "../config.ts";
-import { startEmbeddedPostgres } from "../db/embedded/embedded-postgres.ts";
 import { migrate } from "../db/migrate.ts";
+import { startDatabase } from "../db/open-database.ts";
 import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { Supervisor } from "./supervisor.ts";
 
 export interface ServedWorkers {
   url: string;
-  /** Drains all workers. @returns the worst of their exit codes */
+  /** Drains all workers. @returns the highest of their exit codes */
   stop(): Promise<number>;
 }
 
 /**
- * Starts `WORKERS` workers, and what they share: the embedded PostgreSQL, the migrations, the secret of tokens, a port.
- * @throws AppError `unavailable` where the port is taken, or the system cannot share one
+ * Starts `WORKERS` workers, and before them everything that they share: the embedded PostgreSQL, the migrations, the
+ * secret of tokens, the port.
+ * @throws AppError `unavailable` if the port is taken, or the system cannot share one
  */
 export async function serveWorkers(
   { config, logger }: { config: Config; logger: Logger },
   environment: Record<string, string | undefined>,
 ): Promise<ServedWorkers> {
   if (process.platform !== "linux") {
-    throw new AppError("unavailable", "WORKERS takes Linux: only there do processes share a port. Leave it out.");
+    throw new AppError("unavailable", "WORKERS needs Linux: only there can processes share a port. Leave it out.");
   }
   const cleanups: (() => Promise<unknown>)[] = [];
   const cleanUp = async () => {
@@ -31,14 +32,14 @@ export async function serveWorkers(
   };
   try {
     const env = { ...environment, PORT: String(await findPort(config)) };
+    const database = await startDatabase(config, logger);
+    cleanups.push(() => database.stop());
     if (config.embedded) {
-      const postgres = await startEmbeddedPostgres({ dataDir: config.PLAYHEAD_DATA_DIR, logger });
-      cleanups.push(() => postgres.stop());
-      // To a worker it is a database like any other: what goes without saying with an embedded one is said.
+      // A worker does not know that its database is embedded, so it is told the defaults that depend on it.
       const AUTH_SECRET = await loadAuthSecret({ config, pool: null });
-      Object.assign(env, { DATABASE_URL: postgres.url, AUTH_SECRET, DEMO: String(config.demo) });
-      await migrate({ connectionString: postgres.url, logger });
-    } else await migrate({ connectionString: config.LISTEN_DATABASE_URL ?? (config.DATABASE_URL as string), logger });
+      Object.assign(env, { DATABASE_URL: database.url, AUTH_SECRET, DEMO: String(config.demo) });
+    }
+    await migrate({ connectionString: database.directUrl, logger });
     const supervisor = new Supervisor({
       workers: config.WORKERS,
       program: process.argv[1] as string,
@@ -62,7 +63,7 @@ export async function serveWorkers(
   }
 }
 
-/** The configured port if nobody has it, or a free one: workers would share it with a stranger without a word. */
+/** The configured port, or a free one for 0. Looks first: workers would silently share a port that a stranger has. */
 async function findPort({ HOST, PORT }: Config): Promise<number> {
   const probe = createServer();
   try {

@@ -5,11 +5,11 @@ import { withinTime } from "../within-time.ts";
 import type { FromSupervisor, FromWorker } from "./worker-messages.ts";
 
 /*
- * A worker's side of the channel to its supervisor: the bus to the other workers where no Redis carries it, and the
- * figures of all of them.
+ * A worker's end of the channel to its supervisor: it carries the bus to the other workers if no Redis does, and the
+ * figures of all workers.
  */
 
-const GATHER_MS = 5000;
+const GATHER_TIMEOUT_MS = 5000;
 
 interface WorkerEvents {
   message: [channel: string, text: string];
@@ -17,40 +17,39 @@ interface WorkerEvents {
 }
 
 export class Worker extends EventEmitter<WorkerEvents> implements Carrier {
+  readonly #metrics: Metrics;
+  /** The channels of the bus that this worker subscribed to. */
   readonly #wanted = new Set<string>();
+  /** Resolves this worker's questions for figures, by their number. */
   readonly #questions = new Map<number, (text: string) => void>();
   #lastQuestion = 0;
-  #metrics: Metrics | null = null;
 
-  constructor() {
+  constructor({ metrics }: { metrics: Metrics }) {
     super();
+    this.#metrics = metrics;
     process.on("message", (message) => this.#hear(message as FromSupervisor));
-    // Without its supervisor nobody would start or stop it.
+    // A worker without its supervisor would be started again by nobody, and stopped by nobody.
     process.on("disconnect", () => process.kill(process.pid, "SIGTERM"));
   }
 
-  /** Its supervisor outlives it. */
+  /** True as long as the supervisor lives. */
   get isNear(): boolean {
     return process.connected;
   }
 
+  /** Tells the supervisor that this worker takes connections. */
   ready(url: string): void {
     this.#say({ type: "ready", url });
   }
 
-  /** What this worker is asked for by the others. */
-  serve(metrics: Metrics): void {
-    this.#metrics = metrics;
-  }
-
-  /** The figures of all workers, in Prometheus's text format. */
+  /** The figures of all workers, in Prometheus's text format. @throws Error if the supervisor does not answer in time */
   async gather(): Promise<string> {
     this.#lastQuestion += 1;
     const question = this.#lastQuestion;
     try {
       const answer = new Promise<string>((resolve) => this.#questions.set(question, resolve));
       this.#say({ type: "gather", question });
-      return await withinTime(answer, GATHER_MS, () => new Error("the supervisor did not answer"));
+      return await withinTime(answer, GATHER_TIMEOUT_MS, () => new Error("the supervisor did not answer"));
     } finally {
       this.#questions.delete(question);
     }
@@ -93,7 +92,7 @@ export class Worker extends EventEmitter<WorkerEvents> implements Carrier {
   }
 
   async #answer(question: number): Promise<void> {
-    const figures = (await this.#metrics?.registry.getMetricsAsJSON().catch(() => undefined)) ?? [];
+    const figures = await this.#metrics.registry.getMetricsAsJSON().catch(() => []);
     this.#say({ type: "figures", question, figures });
   }
 }

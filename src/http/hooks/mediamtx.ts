@@ -4,10 +4,10 @@ import { AppError } from "../../errors.ts";
 import { parseWire } from "../../protocol/ack.ts";
 import type { MediaServer, PublishedConnection, PublishGate, PublishRequest } from "../../streams/publish-gate.ts";
 import { type HttpApp, type HttpTypes, z } from "../http-app.ts";
+import { addHook, type HookParts, UNPUBLISHED } from "./add-hook.ts";
 import { readJson } from "./hook-body.ts";
 import { ClientIp, Label, Protocol, readServer, toStreamKey } from "./hook-fields.ts";
 import { toForbidden } from "./hook-refusal.ts";
-import { addHook, type HookParts, UNPUBLISHED } from "./hook-route.ts";
 
 /*
  * MediaMTX: its HTTP authentication, and two actions of our own, `update` and `unpublish`, that its command hooks

@@ -4,10 +4,10 @@ import { Id } from "../../protocol/ids.ts";
 import { StreamKey } from "../../protocol/stream.ts";
 import type { MediaServer } from "../../streams/publish-gate.ts";
 import { type HttpApp, z } from "../http-app.ts";
+import { addHook, type HookParts, UNPUBLISHED } from "./add-hook.ts";
 import { readForm } from "./hook-body.ts";
 import { ClientIp, Label, readServer } from "./hook-fields.ts";
 import { toForbidden } from "./hook-refusal.ts";
-import { addHook, type HookParts, UNPUBLISHED } from "./hook-route.ts";
 
 /*
  * nginx with nginx-rtmp-module. It reads nothing of an answer but the status: 2xx is yes, a redirect moves the stream,

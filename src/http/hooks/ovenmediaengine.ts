@@ -3,10 +3,10 @@ import { AppError } from "../../errors.ts";
 import { parseWire } from "../../protocol/ack.ts";
 import type { PublishGate, PublishRequest } from "../../streams/publish-gate.ts";
 import { type HttpApp, type HttpTypes, z } from "../http-app.ts";
+import { addHook, type HookParts, UNPUBLISHED } from "./add-hook.ts";
 import { readJson } from "./hook-body.ts";
 import { ClientIp, Protocol, readServer, toStreamKey } from "./hook-fields.ts";
 import { REFUSAL_TEXTS } from "./hook-refusal.ts";
-import { addHook, type HookParts, UNPUBLISHED } from "./hook-route.ts";
 
 /*
  * OvenMediaEngine's admission webhooks: one signed address for opening and closing. Every verdict is status 200, yes

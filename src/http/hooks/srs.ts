@@ -3,10 +3,10 @@ import { parseWire } from "../../protocol/ack.ts";
 import { Id } from "../../protocol/ids.ts";
 import type { MediaServer, PublishedConnection } from "../../streams/publish-gate.ts";
 import { type HttpApp, type HttpTypes, z } from "../http-app.ts";
+import { addHook, type HookParts, UNPUBLISHED } from "./add-hook.ts";
 import { readJson } from "./hook-body.ts";
 import { ClientIp, Label, readServer, toStreamKey } from "./hook-fields.ts";
 import { REFUSAL_TEXTS } from "./hook-refusal.ts";
-import { addHook, type HookParts, UNPUBLISHED } from "./hook-route.ts";
 
 /*
  * SRS. Yes is exactly status 200 with `{"code":0}`; all else refuses or cuts. The stream's name is the key, unless

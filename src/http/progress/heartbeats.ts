@@ -5,12 +5,12 @@ import { parseWire } from "../../protocol/ack.ts";
 import { Heartbeat, Heartbeats, MAX_BEATS } from "../../protocol/heartbeat.ts";
 import { type Bearer, readBearer } from "../bearer.ts";
 import { BEARER, createRoute, type HttpApp, jsonContent, PROBLEMS, z } from "../http-app.ts";
-import { FileProgressSchema } from "./progress.ts";
+import { FileProgressSchema } from "./own-progress.ts";
 
-/** For a beacon, which cannot set headers. */
+/** The token in the body, because a beacon cannot set headers. */
 const token = z.string().optional();
 const Beacon = Heartbeats.extend({ token });
-/** The same, as it is described: each beat is validated by itself, and a bad one refused by itself. */
+/** The body as /openapi.json describes it. The route itself validates each beat apart, so that a bad one is refused alone. */
 const DescribedBeacon = z
   .object({
     beats: z
@@ -50,13 +50,14 @@ const send = createRoute({
   responses: { 200: jsonContent(Results, "Every beat's answer, in their order; `ok: true` is durable."), ...PROBLEMS },
 });
 
-interface HeartbeatParts {
+export interface HeartbeatParts {
   progress: ProgressService;
   bearer: Bearer;
 }
 
-export function addHeartbeatRoutes(app: HttpApp, { progress, bearer }: HeartbeatParts): void {
-  // Declared, but read here: a validator would take the body for JSON by its content-type alone.
+/** Adds the route that takes heartbeats without a socket. */
+export function addHeartbeats(app: HttpApp, { progress, bearer }: HeartbeatParts): void {
+  // The route reads the body itself: a declared validator would refuse JSON that comes as text/plain.
   app.openAPIRegistry.registerPath(send);
   app.post(send.getRoutingPath(), async (c) => {
     const body = parseJson(await c.req.text());

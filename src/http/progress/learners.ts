@@ -4,18 +4,10 @@ import { AppError } from "../../errors.ts";
 import type { ProgressService } from "../../progress/progress-service.ts";
 import { Id } from "../../protocol/ids.ts";
 import { CourseProgressRow, type ProgressTarget } from "../../protocol/progress.ts";
+import type { Bearer } from "../bearer.ts";
 import { requireOwnCourse } from "../courses/course-rights.ts";
-import {
-  BEARER,
-  createRoute,
-  type HttpApp,
-  type HttpMiddleware,
-  jsonContent,
-  PROBLEMS,
-  pageQuery,
-  z,
-} from "../http-app.ts";
-import { CourseProgressSchema } from "./progress.ts";
+import { BEARER, createRoute, type HttpApp, jsonContent, PROBLEMS, pageQuery, z } from "../http-app.ts";
+import { CourseProgressSchema } from "./own-progress.ts";
 
 const LearnersPage = z
   .object({
@@ -35,15 +27,15 @@ const Completion = Change.extend({
 });
 const Changed = z.object({ ok: z.literal(true), progress: CourseProgressSchema }).meta({ id: "LearnerChanged" });
 
-interface LearnerParts {
+export interface LearnerParts {
   catalogue: Catalogue;
   progress: ProgressService;
-  bearer: HttpMiddleware;
+  bearer: Bearer;
 }
 
-/** What an admin, or the course's instructor, sees and does of learners. */
-export function addLearnerRoutes(app: HttpApp, { catalogue, progress, bearer }: LearnerParts): void {
-  const shared = { tags: ["Learners"], middleware: bearer, security: BEARER };
+/** Adds the routes by which an admin, or the course's instructor, sees and changes the progress of learners. */
+export function addLearners(app: HttpApp, { catalogue, progress, bearer }: LearnerParts): void {
+  const shared = { tags: ["Learners"], middleware: bearer.required, security: BEARER };
 
   const list = createRoute({
     ...shared,

@@ -2,20 +2,12 @@ import { randomUUID } from "node:crypto";
 import type { LegacyFileProgress, ProgressService } from "../../progress/progress-service.ts";
 import { MAX_POSITION_SECONDS } from "../../protocol/heartbeat.ts";
 import { Id } from "../../protocol/ids.ts";
-import {
-  BEARER,
-  createRoute,
-  type HttpApp,
-  type HttpMiddleware,
-  jsonBody,
-  jsonContent,
-  PROBLEMS,
-  z,
-} from "../http-app.ts";
+import type { Bearer } from "../bearer.ts";
+import { BEARER, createRoute, type HttpApp, jsonBody, jsonContent, PROBLEMS, z } from "../http-app.ts";
 
 /*
- * The older REST interface, in the field names of its reference document. What a client of it says about its own row is
- * believed, and kept apart from what was watched.
+ * The older REST interface, in the field names of its reference document. The server believes the progress that such a
+ * client reports of its own user, and keeps it apart from the ranges that were watched.
  */
 
 const Report = z
@@ -49,13 +41,14 @@ const CourseRow = z
   })
   .meta({ id: "LegacyCourseProgress" });
 
-interface LegacyParts {
+export interface LegacyParts {
   progress: ProgressService;
-  bearer: HttpMiddleware;
+  bearer: Bearer;
 }
 
-export function addLegacyProgressRoutes(app: HttpApp, { progress, bearer }: LegacyParts): void {
-  const shared = { tags: ["Legacy progress"], middleware: bearer, security: BEARER };
+/** Adds the older REST interface. */
+export function addLegacyProgress(app: HttpApp, { progress, bearer }: LegacyParts): void {
+  const shared = { tags: ["Legacy progress"], middleware: bearer.required, security: BEARER };
 
   const report = createRoute({
     ...shared,

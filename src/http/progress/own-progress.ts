@@ -1,20 +1,21 @@
 import type { ProgressService } from "../../progress/progress-service.ts";
 import { Id } from "../../protocol/ids.ts";
 import { CourseProgress, FileProgress, MinVersion } from "../../protocol/progress.ts";
-import { BEARER, createRoute, type HttpApp, type HttpMiddleware, jsonContent, PROBLEMS, z } from "../http-app.ts";
+import type { Bearer } from "../bearer.ts";
+import { BEARER, createRoute, type HttpApp, jsonContent, PROBLEMS, z } from "../http-app.ts";
 
 export const FileProgressSchema = FileProgress.meta({ id: "FileProgress" });
 export const CourseProgressSchema = CourseProgress.meta({ id: "CourseProgress" });
 
-interface ProgressParts {
+export interface OwnProgressParts {
   progress: ProgressService;
-  bearer: HttpMiddleware;
+  bearer: Bearer;
 }
 
-/** The caller's own progress, in the shape that the sockets use. */
-export function addProgressRoutes(app: HttpApp, { progress, bearer }: ProgressParts): void {
+/** Adds the reads of the caller's own progress, in the shape that the sockets use. */
+export function addOwnProgress(app: HttpApp, { progress, bearer }: OwnProgressParts): void {
   const query = z.object({ minVersion: MinVersion.optional() });
-  const shared = { tags: ["Progress"], middleware: bearer, security: BEARER };
+  const shared = { tags: ["Progress"], middleware: bearer.required, security: BEARER };
 
   const readFile = createRoute({
     ...shared,

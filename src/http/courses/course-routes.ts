@@ -3,17 +3,8 @@ import type { Catalogue, StoredCourse } from "../../catalogue/catalogue.ts";
 import { AppError } from "../../errors.ts";
 import { CourseTree } from "../../protocol/course.ts";
 import { Id } from "../../protocol/ids.ts";
-import {
-  BEARER,
-  createRoute,
-  type HttpApp,
-  type HttpMiddleware,
-  jsonBody,
-  jsonContent,
-  PROBLEMS,
-  pageQuery,
-  z,
-} from "../http-app.ts";
+import type { Bearer } from "../bearer.ts";
+import { BEARER, createRoute, type HttpApp, jsonBody, jsonContent, PROBLEMS, pageQuery, z } from "../http-app.ts";
 import { assertOwnCourse, requireOwnCourse } from "./course-rights.ts";
 
 const CourseTreeSchema = CourseTree.meta({ id: "CourseTree" });
@@ -39,13 +30,14 @@ const CourseList = z
 const Conditional = z.object({ "if-match": z.string().max(1000).optional() });
 const params = z.object({ courseId: Id });
 
-interface CourseParts {
+export interface CourseParts {
   catalogue: Catalogue;
-  bearer: HttpMiddleware;
+  bearer: Bearer;
 }
 
+/** Adds the routes of the catalogue. */
 export function addCourseRoutes(app: HttpApp, { catalogue, bearer }: CourseParts): void {
-  const shared = { tags: ["Courses"], middleware: bearer, security: BEARER };
+  const shared = { tags: ["Courses"], middleware: bearer.required, security: BEARER };
   const path = "/v1/courses/{courseId}";
 
   const list = createRoute({

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createHttpApp, type HttpApp } from "../http-app.ts";
-import { addPageRoutes } from "./pages.ts";
+import { addPageRoutes } from "./page-routes.ts";
 
 const CLIP = Uint8Array.from({ length: 200_000 }, (_, i) => i % 251);
 let outside: string;
@@ -20,7 +20,7 @@ beforeAll(async () => {
   await writeFile(join(folder, "assets", "clip-3c4d.webm"), CLIP);
   await symlink(join(outside, "secret.txt"), join(folder, "link.txt"));
   app = createHttpApp();
-  addPageRoutes(app, { folder });
+  addPageRoutes(app, { pages: folder, version: "1.2.3" });
 });
 
 afterAll(() => rm(outside, { recursive: true }));
@@ -83,7 +83,7 @@ describe("the pages", () => {
 
   it("say how to build them where they are not", async () => {
     const empty = createHttpApp();
-    addPageRoutes(empty, { folder: join(outside, "not-there") });
+    addPageRoutes(empty, { pages: join(outside, "not-there"), version: "1.2.3" });
     empty.onError((error) => new Response(error.message));
     expect(await (await empty.request("/")).text()).toContain("npm run build");
   });

@@ -8,17 +8,19 @@ import { addNginxRtmpHooks } from "./nginx-rtmp.ts";
 import { addOvenMediaEngineHooks, SIGNATURE_HEADER } from "./ovenmediaengine.ts";
 import { addSrsHooks } from "./srs.ts";
 
-interface HookRoutesParts {
-  gate: PublishGate;
-  /** As HOOK_SECRETS lists them. */
-  secrets: string[];
+export interface HookRoutesParts {
+  publishGate: PublishGate;
+  config: { HOOK_SECRETS: string[] };
   limitAddress: RateLimit;
   clientAddress: ClientAddress;
 }
 
-/** Where media servers that speak HTTP ask whether a key may publish, each in its own dialect. */
-export function addHookRoutes(app: HttpApp, { gate, ...parts }: HookRoutesParts): void {
-  const guard = createHookGuard(parts);
+/** Adds the hooks by which media servers ask over HTTP whether a key may publish, each server in its own dialect. */
+export function addHookRoutes(
+  app: HttpApp,
+  { publishGate: gate, config, limitAddress, clientAddress }: HookRoutesParts,
+): void {
+  const guard = createHookGuard({ secrets: config.HOOK_SECRETS, limitAddress, clientAddress });
   addNginxRtmpHooks(app, { gate, guard: guard.bySecret("nginx-rtmp") });
   addSrsHooks(app, { gate, guard: guard.bySecret("srs") });
   addMediamtxHooks(app, { gate, guard: guard.bySecret("mediamtx") });

@@ -1,18 +1,18 @@
 import type { Accounts } from "../../auth/accounts.ts";
+import type { MintToken } from "../../auth/caller.ts";
 import { AppError } from "../../errors.ts";
 import type { RateLimit } from "../../limits/rate-limit.ts";
-import { Login, Register, SignedIn } from "../../protocol/account.ts";
+import { Login, Register } from "../../protocol/account.ts";
 import type { ClientAddress } from "../client-address.ts";
 import { createRoute, type HttpApp, jsonBody, jsonContent, PROBLEMS } from "../http-app.ts";
-
-export const SignedInSchema = SignedIn.meta({ id: "SignedIn" });
+import { addDemoSignIn, SignedInSchema } from "./demo-sign-in.ts";
 
 const register = createRoute({
   method: "post",
   path: "/v1/auth/register",
   tags: ["Accounts"],
   summary: "Make an account, and sign in",
-  description: "Whoever registers is a learner. A taken username or e-mail is a `conflict`.",
+  description: "A new account is a learner's. A taken username or e-mail is a `conflict`.",
   request: { body: jsonBody(Register.meta({ id: "Register" })) },
   responses: { 201: jsonContent(SignedInSchema, "The account was made."), ...PROBLEMS },
 });
@@ -27,14 +27,22 @@ const login = createRoute({
   responses: { 200: jsonContent(SignedInSchema, "A token, and when it ends."), ...PROBLEMS },
 });
 
-interface AccountParts {
-  /** Null where built-in accounts are switched off. */
+export interface AccountParts {
+  config: { demo: boolean };
+  /** Null if built-in accounts are switched off. */
   accounts: Accounts | null;
+  mintToken: MintToken;
   limitAddress: RateLimit;
   clientAddress: ClientAddress;
 }
 
-export function addAccountRoutes(app: HttpApp, { accounts, limitAddress, clientAddress }: AccountParts): void {
+/** Adds the routes by which users register and sign in. */
+export function addAccountRoutes(app: HttpApp, parts: AccountParts): void {
+  addBuiltinAccounts(app, parts);
+  if (parts.config.demo) addDemoSignIn(app, parts);
+}
+
+function addBuiltinAccounts(app: HttpApp, { accounts, limitAddress, clientAddress }: AccountParts): void {
   app.use("/v1/auth/*", async (c, next) => {
     if (accounts === null) {
       throw new AppError("forbidden", "This server keeps no accounts of its own (BUILTIN_ACCOUNTS=false).");

@@ -1,10 +1,11 @@
 import { randomBytes } from "node:crypto";
 import type { MintToken } from "../../auth/caller.ts";
 import type { RateLimit } from "../../limits/rate-limit.ts";
-import { DemoSignIn } from "../../protocol/account.ts";
-import { SignedInSchema } from "../accounts/accounts.ts";
+import { DemoSignIn, SignedIn } from "../../protocol/account.ts";
 import type { ClientAddress } from "../client-address.ts";
 import { createRoute, type HttpApp, jsonBody, jsonContent, PROBLEMS } from "../http-app.ts";
+
+export const SignedInSchema = SignedIn.meta({ id: "SignedIn" });
 
 const signIn = createRoute({
   method: "post",
@@ -12,19 +13,19 @@ const signIn = createRoute({
   tags: ["Demo"],
   summary: "Sign in to the demo with one click",
   description:
-    "Only where the demo runs. With `name` or `new` a learner of its own, else the one that is always there.",
+    "Only while the demo runs. With `name` or `new` it makes a new learner; otherwise the learner or instructor that is always there signs in.",
   request: { body: jsonBody(DemoSignIn.meta({ id: "DemoSignIn" })) },
   responses: { 200: jsonContent(SignedInSchema, "As login answers."), ...PROBLEMS },
 });
 
-interface DemoParts {
+export interface DemoParts {
   mintToken: MintToken;
   limitAddress: RateLimit;
   clientAddress: ClientAddress;
 }
 
-/** To be added only where the demo runs. */
-export function addDemoRoutes(app: HttpApp, { mintToken, limitAddress, clientAddress }: DemoParts): void {
+/** Adds the sign-in without a password. To be called only if the demo runs. */
+export function addDemoSignIn(app: HttpApp, { mintToken, limitAddress, clientAddress }: DemoParts): void {
   app.openapi(signIn, async (c) => {
     await limitAddress(clientAddress(c));
     const asked = c.req.valid("json");

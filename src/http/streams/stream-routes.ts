@@ -2,24 +2,15 @@ import { Id } from "../../protocol/ids.ts";
 import type { Role } from "../../protocol/roles.ts";
 import { ChangeStream, CreateStream, RotateStream } from "../../protocol/stream.ts";
 import type { StreamService } from "../../streams/stream-service.ts";
-import {
-  BEARER,
-  createRoute,
-  type HttpApp,
-  type HttpMiddleware,
-  jsonBody,
-  jsonContent,
-  PROBLEMS,
-  pageQuery,
-  z,
-} from "../http-app.ts";
+import type { Bearer } from "../bearer.ts";
+import { BEARER, createRoute, type HttpApp, jsonBody, jsonContent, PROBLEMS, pageQuery, z } from "../http-app.ts";
 import { requireOwnStream, toOwner } from "./stream-rights.ts";
 import { KeyAnswer, SessionList, StreamAnswer, StreamList, toAnswer } from "./stream-schemas.ts";
 
 const path = "/v1/streams/{streamId}";
 const params = z.object({ streamId: Id });
-/** What shows a key is kept by nobody on the way. */
-const NEVER_KEPT = { "cache-control": "no-store" };
+/** For answers with a key: no cache on the way may keep them. */
+const NO_STORE = { "cache-control": "no-store" };
 const OWN = "By its owner or an admin; for everybody else there is no such stream.";
 
 const SWITCHES = [
@@ -28,14 +19,13 @@ const SWITCHES = [
   ["enable", "Take the key again", "A `conflict` for a revoked or expired stream."],
 ] as const;
 
-interface StreamParts {
+export interface StreamParts {
   streams: StreamService;
-  /** Who may have streams. */
-  roles: readonly Role[];
-  bearer: HttpMiddleware;
+  config: { STREAM_ROLES: readonly Role[] };
+  bearer: Bearer;
 }
 
-/** Streams as their owners keep them. Media servers have hooks of their own. */
+/** Adds the routes by which owners keep their streams. Media servers call the routes of `hooks/`. */
 export function addStreamRoutes(app: HttpApp, parts: StreamParts): void {
   addCollection(app, parts);
   addStream(app, parts);
@@ -43,11 +33,11 @@ export function addStreamRoutes(app: HttpApp, parts: StreamParts): void {
   addSessions(app, parts);
 }
 
-function toShared(bearer: HttpMiddleware) {
-  return { tags: ["Streams"], middleware: bearer, security: BEARER };
+function toShared(bearer: Bearer) {
+  return { tags: ["Streams"], middleware: bearer.required, security: BEARER };
 }
 
-function addCollection(app: HttpApp, { streams, roles, bearer }: StreamParts): void {
+function addCollection(app: HttpApp, { streams, config, bearer }: StreamParts): void {
   const shared = toShared(bearer);
 
   const create = createRoute({
@@ -62,9 +52,9 @@ function addCollection(app: HttpApp, { streams, roles, bearer }: StreamParts): v
   });
   app.openapi(create, async (c) => {
     const { userId, ...settings } = c.req.valid("json");
-    const owner = toOwner(c.var.caller, userId, roles);
+    const owner = toOwner(c.var.caller, userId, config.STREAM_ROLES);
     const { stream, streamKey } = await streams.create({ ...settings, userId: owner });
-    return c.json({ stream: toAnswer(stream), streamKey }, 201, NEVER_KEPT);
+    return c.json({ stream: toAnswer(stream), streamKey }, 201, NO_STORE);
   });
 
   const list = createRoute({
@@ -160,7 +150,7 @@ function addKeySwitches(app: HttpApp, { streams, bearer }: StreamParts): void {
     // Without a body the validator leaves its defaults out.
     const { graceSeconds = 0 } = c.req.valid("json");
     const { stream, streamKey } = await streams.rotate(id, graceSeconds);
-    return c.json({ stream: toAnswer(stream), streamKey }, 200, NEVER_KEPT);
+    return c.json({ stream: toAnswer(stream), streamKey }, 200, NO_STORE);
   });
 
   for (const [verb, summary, effect] of SWITCHES) {

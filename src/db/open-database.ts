@@ -1,0 +1,63 @@
+import type { Config } from "../config.ts";
+import type { Logger } from "../logger.ts";
+import { startEmbeddedPostgres } from "./embedded/embedded-postgres.ts";
+import { migrate } from "./migrate.ts";
+import { createPool, type Pool } from "./pool.ts";
+
+export interface DatabaseAddress {
+  url: string;
+  /** The address past any pooler, for LISTEN and for locks that a session holds. */
+  directUrl: string;
+  /** Stops the embedded PostgreSQL, if it was started here. */
+  stop(): Promise<void>;
+}
+
+/** Takes the configured database, or starts the embedded PostgreSQL if none is configured. */
+export async function startDatabase(
+  config: Pick<Config, "DATABASE_URL" | "LISTEN_DATABASE_URL" | "PLAYHEAD_DATA_DIR">,
+  logger: Logger,
+): Promise<DatabaseAddress> {
+  const { DATABASE_URL: url, LISTEN_DATABASE_URL: listenUrl } = config;
+  if (url !== undefined) return { url, directUrl: listenUrl ?? url, stop: async () => undefined };
+  const embedded = await startEmbeddedPostgres({ dataDir: config.PLAYHEAD_DATA_DIR, logger });
+  return { url: embedded.url, directUrl: listenUrl ?? embedded.url, stop: () => embedded.stop() };
+}
+
+/** The migrated database of a server. */
+export interface Database {
+  /** For reads and operations. */
+  pool: Pool;
+  /** For heartbeat writers alone, so that nothing else keeps them waiting. */
+  writerPool: Pool;
+  directUrl: string;
+  /** Ends the pools; stops the embedded PostgreSQL, if it was started here. */
+  close(): Promise<void>;
+}
+
+/** @throws the database's error, AppError or a migration's error; an embedded PostgreSQL is stopped before */
+export async function openDatabase({ config, logger }: { config: Config; logger: Logger }): Promise<Database> {
+  const { url, directUrl, stop } = await startDatabase(config, logger);
+  try {
+    await migrate({ connectionString: directUrl, logger });
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  const common = { connectionString: url, queryTimeoutMs: config.QUERY_TIMEOUT_MS, logger };
+  const pool = createPool({ ...common, max: config.DATABASE_POOL_SIZE, applicationName: "playhead" });
+  const writerPool = createPool({
+    ...common,
+    max: config.WRITERS,
+    applicationName: "playhead-writer",
+    options: { pipeline: true },
+  });
+  return {
+    pool,
+    writerPool,
+    directUrl,
+    async close() {
+      await Promise.all([pool.end(), writerPool.end()]);
+      await stop();
+    },
+  };
+}

@@ -1,0 +1,124 @@
+import { type Namespace, Server } from "socket.io";
+import { isAllowedOrigin } from "../auth/origins.ts";
+import type { Config } from "../config.ts";
+import type { WireError } from "../errors.ts";
+import { networkOf } from "../limits/network-address.ts";
+import type { Outlet } from "../live/outlet.ts";
+import type { Metrics } from "../metrics/metrics.ts";
+import type { FileProgress } from "../protocol/progress.ts";
+import type { Drop } from "../streams/claim.ts";
+import { countOversizedFrames } from "../uws/oversized-frames.ts";
+import type { TemplatedApp } from "../uws/uws.ts";
+import { readDirectFrames } from "./direct-frames.ts";
+import { createOutlet } from "./outlet.ts";
+import { skipOwnRooms } from "./own-rooms.ts";
+import { tellMediaServer } from "./rtmp-namespace.ts";
+import { textParser } from "./text-parser.ts";
+
+/*
+ * Socket.IO on uWebSockets.js, and the ways out to its sockets. The calls of the sockets are served by serve-sockets.ts,
+ * once the parts that answer them are built. Socket.IO patches its adapter for the whole process when it is attached to
+ * uWebSockets.js, so a process opens its sockets once.
+ */
+
+/** uWebSockets.js closes a socket that sends a longer frame, without a word to the client; the metrics count it. */
+const MAX_FRAME_BYTES = 64 * 1024;
+/** A page may stand still for the sum of both, 35 s, before its socket is closed. */
+const PING_INTERVAL_MS = 15_000;
+const PING_TIMEOUT_MS = 20_000;
+/** How long a client that has upgraded may take to join a namespace. */
+const CONNECT_TIMEOUT_MS = 5000;
+
+export interface SocketParts {
+  app: TemplatedApp;
+  config: Pick<Config, "SOCKET_TRANSPORTS" | "ALLOWED_ORIGINS" | "TRUST_PROXY" | "MAX_BACKPRESSURE_BYTES">;
+  metrics: Metrics;
+}
+
+export interface Sockets {
+  players: Namespace;
+  dashboards: Namespace;
+  mediaServers: Namespace;
+  /** The way out to dashboards. */
+  outlet: Outlet;
+  tellDevice(socketId: string, progress: FileProgress): void;
+  /** Tells the session's media server to end it, if that server is connected to this process. */
+  tellMediaServer(drop: Drop): void;
+  /** Closes all sockets. */
+  close(): Promise<void>;
+}
+
+/** Attaches Socket.IO to the app. Nobody can connect before the app listens. */
+export function openSockets({ app, config, metrics }: SocketParts): Sockets {
+  const io = createServer(config);
+  countOversizedFrames(app, metrics.oversizedFrames);
+  readDirectFrames(app);
+  io.attachApp(app, { maxBackpressure: config.MAX_BACKPRESSURE_BYTES } as never);
+  io.engine.on("connection", (connection: EngineConnection) => forgetRequest(connection, config.TRUST_PROXY));
+  refuseRootNamespace(io);
+  const [players, dashboards, mediaServers] = [io.of("/player"), io.of("/dashboard"), io.of("/rtmp")];
+  for (const namespace of [players, dashboards, mediaServers]) skipOwnRooms(namespace);
+  return {
+    players,
+    dashboards,
+    mediaServers,
+    outlet: createOutlet(app, dashboards),
+    tellDevice(socketId, progress) {
+      players.sockets.get(socketId)?.emit("progress", progress);
+    },
+    tellMediaServer: (drop) => tellMediaServer(mediaServers, drop),
+    close: () => io.close(),
+  };
+}
+
+function createServer(config: SocketParts["config"]): Server {
+  return new Server({
+    transports: config.SOCKET_TRANSPORTS,
+    parser: textParser,
+    serveClient: false,
+    perMessageDeflate: false,
+    maxHttpBufferSize: MAX_FRAME_BYTES,
+    pingInterval: PING_INTERVAL_MS,
+    pingTimeout: PING_TIMEOUT_MS,
+    connectTimeout: CONNECT_TIMEOUT_MS,
+    // Polling alone needs it, and it makes every request, and every connection for good, carry a response of its own.
+    ...(config.SOCKET_TRANSPORTS.includes("polling") && {
+      cors: { origin: config.ALLOWED_ORIGINS.includes("*") ? "*" : [...config.ALLOWED_ORIGINS] },
+    }),
+    allowRequest: (request, decide) => {
+      const { origin, host, "x-forwarded-host": forwarded } = request.headers;
+      const asked = config.TRUST_PROXY && typeof forwarded === "string" ? forwarded : host;
+      const allowed = isAllowedOrigin(origin, asked, config.ALLOWED_ORIGINS);
+      decide(allowed ? null : "origin not allowed", allowed);
+    },
+  });
+}
+
+/** Socket.IO always opens the namespace `/`, and would keep every socket that connects to it, without token and limit. */
+function refuseRootNamespace(io: Server): void {
+  io.use((_socket, next) => {
+    const wire: WireError = {
+      code: "not_found",
+      message: "There is nothing here; the namespaces are /player, /dashboard and /rtmp.",
+    };
+    next(Object.assign(new Error(wire.message), { data: wire }));
+  });
+}
+
+/** Engine.IO's socket, with fields that are not public. */
+interface EngineConnection {
+  request: { headers: Record<string, string | string[] | undefined> } | null;
+  remoteAddress: string;
+  transport: { removeAllListeners(event: string): void };
+}
+
+/** Lets go of the upgrade's request, which Engine.IO would keep as long as the connection. Only the address is needed later. */
+function forgetRequest(connection: EngineConnection, trustProxy: boolean): void {
+  const forwarded = connection.request?.headers["x-forwarded-for"];
+  const forwardedFor = Array.isArray(forwarded) ? forwarded.join() : forwarded;
+  connection.remoteAddress = networkOf({ remoteAddress: connection.remoteAddress, forwardedFor }, { trustProxy });
+  setImmediate(() => {
+    connection.request = null;
+    connection.transport.removeAllListeners("headers");
+  });
+}

@@ -1,0 +1,52 @@
+import { fileURLToPath } from "node:url";
+import type { Context } from "hono";
+import { AppError } from "../../errors.ts";
+import type { HttpApp, HttpTypes } from "../http-app.ts";
+import { addApiDocs } from "./api-docs.ts";
+import { contentSecurityPolicy } from "./content-security-policy.ts";
+import { loadStaticFiles, type StaticFile, serveStaticFile } from "./static-files.ts";
+
+/** The addresses of pages that are not their file names. */
+const ADDRESSES: Record<string, string> = { "/": "index.html", "/watch": "watch.html" };
+
+/** Vite puts a hash of the content into these names, so the content under a name never changes. */
+const HASHED = /^assets\//;
+const FOREVER = "public, max-age=31536000, immutable";
+const REVALIDATE = "no-cache";
+
+/** The folder that Vite builds the pages into. It is three folders up from src/http/pages, and from dist/http/pages. */
+export const BUILT_PAGES = fileURLToPath(new URL("../../../dist/dashboard", import.meta.url));
+
+export interface PageParts {
+  /** The folder of built pages; without it only the description of the API is served. */
+  pages?: string;
+  /** The version that /openapi.json names. */
+  version: string;
+}
+
+/** Adds the description of the API, and the built pages: `/`, `/watch`, and every other file under its own path. */
+export function addPageRoutes(app: HttpApp, { pages, version }: PageParts): void {
+  addApiDocs(app, { version });
+  if (pages !== undefined) addBuiltPages(app, pages);
+}
+
+function addBuiltPages(app: HttpApp, folder: string): void {
+  const files = loadStaticFiles(folder);
+  for (const [address, name] of Object.entries(ADDRESSES)) {
+    app.get(address, (c) => {
+      const file = files.get(name);
+      if (file === undefined) throw new AppError("not_found", "The pages are not built; `npm run build` makes them.");
+      return serve(c, file);
+    });
+  }
+  for (const file of files.values()) {
+    app.get(`/${file.path}`, (c) => serve(c, file));
+  }
+}
+
+function serve(c: Context<HttpTypes>, file: StaticFile): Response {
+  return serveStaticFile(file, c.req.raw.headers, {
+    "cache-control": HASHED.test(file.path) ? FOREVER : REVALIDATE,
+    "content-security-policy": contentSecurityPolicy(new URL(c.req.url).host),
+  });
+}
