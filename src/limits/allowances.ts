@@ -1,6 +1,9 @@
 const SWEEP_MS = 60_000;
 
-/** A bucket of `burst` a key that fills by `perSecond`, kept as the time when it is full again. */
+/**
+ * Token buckets, one a key: each holds `burst` tokens and gains `perSecond`. A bucket is kept as one number, the time
+ * when it is full again.
+ */
 export class Allowances {
   readonly #intervalMs: number;
   readonly #burstMs: number;
@@ -12,19 +15,19 @@ export class Allowances {
     this.#burstMs = burst * this.#intervalMs;
   }
 
-  /** Takes one; or says in how many ms there is one, 1 at the least, and takes none. */
+  /** Takes a token and returns 0. Without a token it takes none, and returns in how many ms there is one, at least 1. */
   take(key: string): number {
     const now = performance.now();
     if (now >= this.#nextSweepAt) this.#sweep(now);
     const fullAt = Math.max(now, this.#fullAt.get(key) ?? now) + this.#intervalMs;
-    // Half a call's time of slack: the sum of a burst's fractions is not exactly the burst.
+    // Half an interval of slack, because the fractions of a burst do not sum up to exactly the burst.
     const waitMs = fullAt - now - this.#burstMs - this.#intervalMs / 2;
     if (waitMs > 0) return Math.max(1, Math.ceil(waitMs));
     this.#fullAt.set(key, fullAt);
     return 0;
   }
 
-  /** A full bucket is no different from none. */
+  /** Forgets full buckets: a key without a bucket has a full one. */
   #sweep(now: number): void {
     this.#nextSweepAt = now + SWEEP_MS;
     for (const [key, fullAt] of this.#fullAt) if (fullAt <= now) this.#fullAt.delete(key);

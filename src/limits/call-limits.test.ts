@@ -6,7 +6,7 @@ function connection(id: string) {
   return { id, disconnect: vi.fn() } satisfies LimitedConnection;
 }
 
-/** What was thrown. */
+/** Takes `count` times, and returns the errors that were thrown. */
 function takeMany(limits: ReturnType<typeof createCallLimits>, user: string, on: LimitedConnection, count: number) {
   const refusals: unknown[] = [];
   for (let i = 0; i < count; i++) {
@@ -19,11 +19,11 @@ function takeMany(limits: ReturnType<typeof createCallLimits>, user: string, on:
   return refusals;
 }
 
-describe("a user's calls", () => {
+describe("the limit of calls", () => {
   beforeEach(() => void vi.useFakeTimers({ toFake: ["performance"] }));
   afterEach(() => void vi.useRealTimers());
 
-  it("pass up to the burst, and past it are told when to come back", () => {
+  it("takes a burst of calls, and tells the next callers when to come back", () => {
     const limits = createCallLimits({ burst: 20, perSecond: 10 });
     const refused = takeMany(limits, "alice", connection("a"), 25);
     expect(refused).toHaveLength(5);
@@ -35,7 +35,7 @@ describe("a user's calls", () => {
     }
   });
 
-  it("pass again as the bucket fills, and no more than the burst after a long rest", () => {
+  it("takes calls again as time passes, but never more than a burst at once", () => {
     const limits = createCallLimits({ burst: 20, perSecond: 10 });
     takeMany(limits, "alice", connection("a"), 20);
     vi.advanceTimersByTime(1000);
@@ -44,7 +44,7 @@ describe("a user's calls", () => {
     expect(takeMany(limits, "alice", connection("a"), 25)).toHaveLength(5);
   });
 
-  it("pass when as long was waited as was said", () => {
+  it("takes the call of a client that waited as long as it was told", () => {
     const limits = createCallLimits({ burst: 3, perSecond: 7 });
     for (let i = 0; i < 50; i++) {
       const [refusal] = takeMany(limits, "alice", connection("a"), 4);
@@ -54,14 +54,14 @@ describe("a user's calls", () => {
     }
   });
 
-  it("count together over all connections, and against nobody else", () => {
+  it("counts all connections of a user together, and no other user's", () => {
     const limits = createCallLimits({ burst: 20, perSecond: 10 });
     expect(takeMany(limits, "alice", connection("a"), 15)).toHaveLength(0);
     expect(takeMany(limits, "alice", connection("b"), 15)).toHaveLength(10);
     expect(takeMany(limits, "bob", connection("c"), 20)).toHaveLength(0);
   });
 
-  it("that go on ten bursts after the refusal end their connection, and only that", () => {
+  it("ends a connection that ignores ten bursts of refusals, and no other connection of the user", () => {
     const limits = createCallLimits({ burst: 5, perSecond: 1 });
     const [deaf, other] = [connection("a"), connection("b")];
     takeMany(limits, "alice", deaf, 5 + 50);

@@ -2,31 +2,32 @@ import { AppError } from "../errors.ts";
 import { Allowances } from "./allowances.ts";
 
 /*
- * How often a user may call, over all its connections, and how long a connection may go on when it was told to wait.
- * Every heartbeat passes here: a number a user, no promise and no timer.
+ * How often a user may call, over all its connections; and how often a connection may call again although it was told to
+ * wait. Every heartbeat is counted here, so a user costs one number, no promise and no timer.
  */
 
 export interface CallLimitOptions {
-  /** Calls at once. */
+  /** How many calls may come at once. */
   burst: number;
-  /** Calls a second, for good. */
+  /** How many calls a second may go on coming. */
   perSecond: number;
 }
 
-/** What a connection offers the limits. */
+/** The part of a socket that the limits use. */
 export interface LimitedConnection {
   readonly id: string;
   disconnect(close: boolean): unknown;
 }
 
 export interface CallLimits {
-  /** @throws AppError `rate_limited` */
+  /** Counts a call. @throws AppError `rate_limited`, with the time to wait */
   take(userId: string, connection: LimitedConnection): void;
 }
 
-/** A connection that is refused so many bursts in a row does not listen; it is ended. */
+/** A connection is ended when it has ignored this many bursts of refusals. */
 const IGNORED_BURSTS = 10;
 
+/** Limits the calls of sockets. */
 export function createCallLimits({ burst, perSecond }: CallLimitOptions): CallLimits {
   const calls = new Allowances({ burst, perSecond });
   const refusals = new Allowances({ burst: burst * IGNORED_BURSTS, perSecond: perSecond * IGNORED_BURSTS });

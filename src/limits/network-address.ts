@@ -1,10 +1,10 @@
 /*
- * Where a caller comes from, as calls without a name are counted: one way for sockets and HTTP.
+ * The network that a caller without a valid token is counted under, for sockets and HTTP alike.
  */
 
 /**
- * The network at the other end of the connection, or, behind a proxy that is trusted, the one the proxy saw: the last
- * entry of X-Forwarded-For, since all others are the client's own words.
+ * The network of the caller. Behind a trusted proxy it is that of the last entry of X-Forwarded-For, which the proxy
+ * added; the client may have written the others.
  */
 export function networkOf(
   { remoteAddress, forwardedFor }: { remoteAddress: string | undefined; forwardedFor: string | undefined },
@@ -14,7 +14,7 @@ export function networkOf(
   return toNetwork(forwarded || (remoteAddress ?? "unknown"));
 }
 
-/** A subscriber has a whole /64 of IPv6 addresses: its first four groups are what counts. */
+/** The first four groups of an IPv6 address, since a subscriber has a whole /64; an IPv4 address as it is. */
 export function toNetwork(address: string): string {
   if (!address.includes(":")) return address;
   const [head = "", tail] = address.toLowerCase().split("::");

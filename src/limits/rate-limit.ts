@@ -4,7 +4,7 @@ import { AppError } from "../errors.ts";
 /** Counts a call under a key. @throws AppError `rate_limited` */
 export type RateLimit = (key: string) => Promise<void>;
 
-/** `burst` calls at once, and `perSecond` for good, counted in this process: the measure of sockets and HTTP alike. */
+/** Takes `burst` calls a key in the time that `perSecond` needs for as many. Counted in this process alone. */
 export function createRateLimit({ burst, perSecond }: { burst: number; perSecond: number }): RateLimit {
   const duration = Math.max(1, Math.ceil(burst / perSecond));
   const limiter = new RateLimiterMemory({ points: burst, duration });

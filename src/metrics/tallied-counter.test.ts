@@ -2,7 +2,7 @@ import { Registry } from "prom-client";
 import { expect, it } from "vitest";
 import { TalliedCounter } from "./tallied-counter.ts";
 
-it("a tally is its counter's series, whenever that is read, beside what was counted the usual way", async () => {
+it("adds what a tally counted to its series, at every read, together with what was counted by labels", async () => {
   const registry = new Registry();
   const counter = new TalliedCounter({ name: "calls", help: "Calls.", labelNames: ["event"], registers: [registry] });
   const beats = counter.tally({ event: "beat" });

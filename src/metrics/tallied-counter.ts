@@ -1,11 +1,14 @@
 import { Counter, type CounterConfiguration, type LabelValues } from "prom-client";
 
-/** Counts one series where every heartbeat passes. */
+/** Counts one series: one combination of labels. */
 export interface Tally {
   inc(): void;
 }
 
-/** A counter with series that are numbers until somebody reads them: prom-client hashes the labels at every count. */
+/**
+ * A counter for calls as frequent as heartbeats. A tally is a plain number until `/metrics` is read, because prom-client
+ * hashes the labels at every count.
+ */
 export class TalliedCounter<T extends string> extends Counter<T> {
   readonly #tallies: { labels: LabelValues<T>; count: number }[] = [];
 

@@ -6,26 +6,28 @@ import { endsWithin } from "../within-time.ts";
 import type { FromSupervisor, FromWorker } from "./worker-messages.ts";
 
 /*
- * Several workers on one port, which the kernel shares among them (SO_REUSEPORT). Whichever dies is started again,
- * later the more often it does; a stop drains them all.
+ * Several workers on one port, which the kernel shares among them (SO_REUSEPORT). The supervisor starts a worker again
+ * when it dies, and drains all workers at a stop.
  */
 
-/** Waits between two starts of a worker, doubling up to the last; forgotten after it has lived for a while. */
+/** How long a dead worker waits to be started again. The wait doubles up to the last with every death. */
 const FIRST_BACKOFF_MS = 200;
 const LAST_BACKOFF_MS = 10_000;
+/** A worker that has lived this long begins with the first backoff again. */
 const SETTLED_MS = 30_000;
-/** A worker that does not answer so soon is left out of the figures. */
+/** The figures of a worker that takes longer than this to answer are left out. */
 const FIGURES_MS = 2000;
 
 export interface SupervisorOptions {
   workers: number;
-  /** The command line's program and its arguments, as each worker gets them. */
+  /** The script that each worker runs, and its arguments before `--worker <number>`. */
   program: string;
   args: string[];
   env: Record<string, string | undefined>;
   logger: Logger;
 }
 
+/** One worker's place: the process in it changes when the worker is started again. */
 interface Slot {
   index: number;
   process: ChildProcess | null;
@@ -38,7 +40,7 @@ export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #slots: Slot[];
   #isStopping = false;
-  /** Who takes the workers' answers to a question about figures, by its number. */
+  /** Takes the workers' answers to a question for figures, by the question's number. */
   readonly #gathering = new Map<number, (figures: MetricObject[]) => void>();
   #lastQuestion = 0;
 
@@ -54,16 +56,16 @@ export class Supervisor {
   }
 
   /**
-   * Starts all workers.
-   * @returns where they are, once all are ready
-   * @throws Error when one ends before it is
+   * Starts all workers, and waits until all are ready.
+   * @returns their common address
+   * @throws Error if a worker ends before it is ready
    */
   async start(): Promise<string> {
     const urls = await Promise.all(this.#slots.map((slot) => this.#startFirst(slot)));
     return urls[0] as string;
   }
 
-  /** Drains all workers. @returns the worst of their exit codes */
+  /** Drains all workers. @returns the highest of their exit codes */
   async stop(): Promise<number> {
     this.#isStopping = true;
     const codes = this.#slots.map(async ({ process: child, restart }) => {
@@ -71,8 +73,9 @@ export class Supervisor {
       if (child === null || child.exitCode !== null || child.signalCode !== null) return 0;
       const exited = once(child, "exit");
       child.kill("SIGTERM");
-      const [code] = (await exited) as [number | null];
-      return code ?? 1;
+      const [code, signal] = (await exited) as [number | null, NodeJS.Signals | null];
+      // A worker without a handler for the signal was still loading: it had taken nothing.
+      return code ?? (signal === "SIGTERM" ? 0 : 1);
     });
     return Math.max(0, ...(await Promise.all(codes)));
   }
@@ -111,7 +114,7 @@ export class Supervisor {
       if (performance.now() - slot.startedAt > SETTLED_MS) slot.backoffMs = FIRST_BACKOFF_MS;
       logger.error(
         { worker: slot.index + 1, code, signal, wasReady, againInMs: slot.backoffMs },
-        "a worker ended; it is started again",
+        "a worker ended and will be started again",
       );
       slot.restart = setTimeout(() => this.#start(slot), slot.backoffMs);
       slot.backoffMs = Math.min(LAST_BACKOFF_MS, slot.backoffMs * 2);
@@ -157,6 +160,7 @@ export class Supervisor {
   }
 
   #tell({ process: child }: Slot, message: FromSupervisor): void {
-    if (child?.connected) child.send(message, () => undefined); // one that is ending takes nothing, and is started anew
+    // The callback keeps a failed send from being thrown: the worker is ending, and will be started again.
+    if (child?.connected) child.send(message, () => undefined);
   }
 }

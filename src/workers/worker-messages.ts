@@ -1,17 +1,28 @@
 import type { MetricObject } from "prom-client";
 
-/** What a worker and its supervisor say to each other, over the channel that Node opens between them. */
+/*
+ * The messages between a worker and its supervisor, over the channel that Node opens between them.
+ */
+
+/** Messages of the bus that go out together. */
+type BusMessages = (readonly [channel: string, text: string])[];
+
 export type FromWorker =
+  /** The worker takes connections. */
   | { type: "ready"; url: string }
-  /** For the other workers. */
-  | { type: "bus"; messages: (readonly [channel: string, text: string])[] }
-  /** The figures of all workers are wanted. */
+  /** The supervisor passes it on to the other workers. */
+  | { type: "bus"; messages: BusMessages }
+  /** Asks for the figures of all workers. */
   | { type: "gather"; question: number }
+  /** Answers `figures?` with the worker's own figures. */
   | { type: "figures"; question: number; figures: MetricObject[] };
 
 export type FromSupervisor =
-  | { type: "bus"; messages: (readonly [channel: string, text: string])[] }
-  /** A worker was started anew: what it said before that may be lost. */
+  /** Another worker's messages. */
+  | { type: "bus"; messages: BusMessages }
+  /** Another worker was started again: messages of its predecessor may be lost. */
   | { type: "joined" }
+  /** Asks for the worker's own figures. */
   | { type: "figures?"; question: number }
+  /** Answers `gather`, in Prometheus's text format. */
   | { type: "gathered"; question: number; text: string };
