@@ -9,11 +9,11 @@ function messageOf(environment: Record<string, string>): string {
     expect(error).toBeInstanceOf(ConfigError);
     return (error as ConfigError).message;
   }
-  throw new Error("The configuration was taken");
+  throw new Error("The configuration was accepted");
 }
 
 describe("the configuration", () => {
-  it("takes an empty environment: embedded PostgreSQL, demo, this machine only", () => {
+  it("accepts an empty environment: embedded PostgreSQL, demo, this machine only", () => {
     expect(loadConfig({})).toMatchObject({
       PORT: 8080,
       HOST: "127.0.0.1",
@@ -25,14 +25,14 @@ describe("the configuration", () => {
     });
   });
 
-  it("has neither embedded PostgreSQL nor demo beside a DATABASE_URL, unless the demo is asked for", () => {
+  it("uses neither the embedded PostgreSQL nor the demo with a DATABASE_URL, unless DEMO asks for the demo", () => {
     const DATABASE_URL = "postgres://user:password@db:5432/playhead";
     expect(loadConfig({ DATABASE_URL })).toMatchObject({ embedded: false, demo: false });
     expect(loadConfig({ DATABASE_URL, DEMO: "true" })).toMatchObject({ embedded: false, demo: true });
     expect(loadConfig({ DEMO: "false" })).toMatchObject({ embedded: true, demo: false });
   });
 
-  it("lists every wrong variable at once, with what it got and what it wants", () => {
+  it("lists all wrong variables, each with the value it got and the values it takes", () => {
     const message = messageOf({ PORT: "80000", WRITERS: "many", LOG_LEVEL: "loud", DEMO: "maybe" });
     expect(message).toMatch(/PORT: got "80000"; .*65535/);
     expect(message).toMatch(/WRITERS: got "many"; .*number/);
@@ -40,18 +40,18 @@ describe("the configuration", () => {
     expect(message).toMatch(/DEMO: got "maybe"; .*"true"/);
   });
 
-  it("takes an empty or blank variable for one that is not set", () => {
+  it("treats an empty or blank variable as not set", () => {
     expect(loadConfig({ PORT: "", DATABASE_URL: "  ", AUTH_SECRET: "" })).toMatchObject({ PORT: 8080, embedded: true });
   });
 
-  it("never shows a secret, nor a URL that may hold one", () => {
+  it("never shows a secret or a URL that may contain a secret", () => {
     const message = messageOf({ AUTH_SECRET: "hunter2", DATABASE_URL: "mysql://root:hunter2@db/x" });
     expect(message).toContain("AUTH_SECRET: got (not shown)");
     expect(message).toContain("DATABASE_URL: got (not shown)");
     expect(message).not.toContain("hunter2");
   });
 
-  it("reads lists with blanks around their items", () => {
+  it("reads lists with spaces around their items", () => {
     const config = loadConfig({
       ALLOWED_ORIGINS: " https://a.example , ,https://b.example ",
       SOCKET_TRANSPORTS: "polling",
@@ -61,19 +61,19 @@ describe("the configuration", () => {
     expect(messageOf({ SOCKET_TRANSPORTS: "pigeon" })).toContain("SOCKET_TRANSPORTS");
   });
 
-  it("ignores the variables of others", () => {
+  it("ignores variables that are not Playhead's", () => {
     expect(loadConfig({ PATH: "/bin", HOME: "/root" })).not.toHaveProperty("PATH");
   });
 
-  it("wants somebody to be able to sign in", () => {
+  it("refuses a configuration with which nobody could sign in", () => {
     const message = messageOf({ BUILTIN_ACCOUNTS: "false" });
     expect(message).toMatch(/BUILTIN_ACCOUNTS: got "false"; .*FIREBASE_PROJECT_ID/);
     expect(loadConfig({ BUILTIN_ACCOUNTS: "false", FIREBASE_PROJECT_ID: "my-app" })).toBeTruthy();
-    // Where a backend signs the tokens.
+    // A backend signs the tokens.
     expect(loadConfig({ BUILTIN_ACCOUNTS: "false", AUTH_SECRET: "x".repeat(32) })).toBeTruthy();
   });
 
-  it("takes no emulator's unsigned tokens for a Firebase project's", () => {
+  it("refuses the Firebase emulator, whose tokens are unsigned, together with a Firebase project", () => {
     const emulator = { FIREBASE_AUTH_EMULATOR_HOST: "127.0.0.1:9099" };
     expect(messageOf({ ...emulator, FIREBASE_PROJECT_ID: "my-app" })).toMatch(
       /FIREBASE_AUTH_EMULATOR_HOST: got "127.0.0.1:9099"; .*FIREBASE_PROJECT_ID/,

@@ -13,13 +13,13 @@ const rows = new Map(
 );
 
 describe("docs/errors.md", () => {
-  it.each(Object.entries(ERRORS))("says of %s its status, what it means and what to do", (code, { status }) => {
+  it.each(Object.entries(ERRORS))("states the status, the meaning and the remedy of %s", (code, { status }) => {
     expect(rows.get(code)?.status).toBe(status);
     expect(rows.get(code)?.meaning).toMatch(/\w{3}/);
     expect(rows.get(code)?.remedy).toMatch(/\w{3}/);
   });
 
-  it("names no code that does not exist", () => {
+  it("names only codes that exist", () => {
     const inFinerTable = [...page.matchAll(/^\| +\d{3} +\| +`(\w+)` +\|/gm)].map(([, code]) => code as string);
     const inExamples = [...page.matchAll(/"code": "(\w+)"|urn:playhead:error:(\w+)/g)].map(
       ([, a, b]) => (a ?? b) as string,
@@ -31,7 +31,7 @@ describe("docs/errors.md", () => {
 });
 
 describe("an error on the wire", () => {
-  it("carries what was meant to be shown", () => {
+  it("carries the code, the message, the wait in whole milliseconds and the issues of an AppError", () => {
     const error = new AppError("overloaded", "too many", { retryAfterMs: 12.3, issues: [{ path: "a", message: "b" }] });
     expect(toWireError(error)).toEqual({
       code: "overloaded",
@@ -41,7 +41,7 @@ describe("an error on the wire", () => {
     });
   });
 
-  it("shows nothing of anything else that was thrown", () => {
+  it("shows nothing of a thrown value that is no AppError", () => {
     for (const thrown of [new Error("secret"), "secret", undefined, { message: "secret", code: "conflict" }]) {
       expect(toWireError(thrown)).toMatchObject({ code: "internal" });
       expect(JSON.stringify(toWireError(thrown))).not.toContain("secret");

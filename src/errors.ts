@@ -1,9 +1,9 @@
-/**
- * Every failure a caller can meet, in one table: the socket's ack and the HTTP problem document carry the
- * same `code`. A code, once published, is never given another meaning.
+/*
+ * Every failure that a caller can meet, in one table. The ack of a socket and the HTTP problem document carry the same
+ * `code`. A published code never gets another meaning. docs/errors.md explains each code; a test compares the two.
  */
 
-/** How loudly a failure is logged: what a client did wrong never pages anyone. */
+/** The level at which a failure is logged. A client's mistake must never alarm an operator. */
 export type FailureLevel = "debug" | "warn" | "error";
 
 export const ERRORS = {
@@ -12,31 +12,31 @@ export const ERRORS = {
   forbidden: { status: 403, level: "debug", title: "The caller may not do this" },
   not_found: { status: 404, level: "debug", title: "There is nothing under this name" },
   unknown_file: { status: 404, level: "debug", title: "The catalogue knows no file of this id" },
-  conflict: { status: 409, level: "debug", title: "It contradicts what is stored" },
+  conflict: { status: 409, level: "debug", title: "The request contradicts what is stored" },
   rate_limited: { status: 429, level: "debug", title: "Too many calls" },
   overloaded: { status: 503, level: "warn", title: "More heartbeats are waiting than the server holds" },
-  unavailable: { status: 503, level: "warn", title: "A part the server needs is away" },
+  unavailable: { status: 503, level: "warn", title: "A part that the server needs is away" },
   internal: { status: 500, level: "error", title: "Something went wrong inside the server" },
 } as const satisfies Record<string, { status: number; level: FailureLevel; title: string }>;
 
 export type ErrorCode = keyof typeof ERRORS;
 
-/** One thing wrong in a payload: where it is, and what was expected there. */
+/** One mistake in a payload: its place, and what was expected there. */
 export interface Issue {
   path: string;
   message: string;
 }
 
 export interface AppErrorOptions {
-  /** After how many milliseconds a repeat makes sense. */
+  /** A repeat makes sense after so many milliseconds. */
   retryAfterMs?: number;
   issues?: Issue[];
-  /** The HTTP status where it is a finer one than the code's own (413, 412). */
+  /** An HTTP status that is more exact than the code's own, such as 412 or 413. */
   status?: number;
   cause?: unknown;
 }
 
-/** A failure whose message may be shown to the caller. Anything else that is thrown becomes `internal`. */
+/** A failure whose message may be shown to the caller. Every other error becomes `internal` on the wire. */
 export class AppError extends Error {
   readonly code: ErrorCode;
   readonly retryAfterMs: number | undefined;
@@ -53,7 +53,7 @@ export class AppError extends Error {
   }
 }
 
-/** The error as it goes over the wire, in an ack and in a problem document. */
+/** An error as it goes over the wire, in an ack or in a problem document. */
 export interface WireError {
   code: ErrorCode;
   message: string;
@@ -61,7 +61,7 @@ export interface WireError {
   issues?: Issue[];
 }
 
-/** Turns whatever was thrown into what a client may see: never a stack, never the text of an unknown error. */
+/** Makes of a thrown value the error that a client may see: never a stack, never the text of an unknown error. */
 export function toWireError(error: unknown): WireError {
   if (!(error instanceof AppError)) {
     return { code: "internal", message: `${ERRORS.internal.title}; the server's log has the details.` };

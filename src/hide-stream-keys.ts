@@ -1,16 +1,16 @@
 /*
- * Stream keys in texts of others: an encoder's whole address in the wrong field, a message that quotes what it could
- * not read. What is kept, logged or answered of such a text has no more of a key than everybody may see.
+ * Texts from outside may contain a stream key: a user pastes an encoder's whole address into the wrong field, or an error
+ * quotes the text that it could not read. Before such a text is stored, logged or answered, its keys are shortened here.
  */
 
-/** What every key begins with, so that it is known for one wherever it stands. */
+/** The first characters of every key, by which a key is recognized in any text. */
 export const KEY_MARK = "phk_";
-/** What may be shown of a key, to tell keys apart. */
+/** How many characters of a key everybody may see, to tell keys apart. */
 export const SHOWN_KEY_CHARACTERS = KEY_MARK.length + 6;
 
 const KEY = new RegExp(`(${KEY_MARK}[\\w-]{${SHOWN_KEY_CHARACTERS - KEY_MARK.length}})[\\w-]+`, "g");
 
-/** The text with nothing of keys but their prefix. */
+/** The text, with every key in it shortened to its prefix. */
 export function hideStreamKeys(text: string): string {
   return text.replace(KEY, "$1…");
 }

@@ -4,7 +4,7 @@ import { makeStreamKey } from "./streams/stream-key.ts";
 
 const { streamKey, prefix } = makeStreamKey();
 
-/** What a process of its own logs: lines go to standard error, past whatever a test could put in between. */
+/** Returns the lines that another process logs: they go straight to standard error, where a test cannot intercept them. */
 function logged(statements: string): string {
   const script = `import { createLogger } from ${JSON.stringify(new URL("logger.ts", import.meta.url).href)};
     const logger = createLogger({ level: "trace" }); const key = ${JSON.stringify(streamKey)}; ${statements}`;
@@ -16,7 +16,7 @@ function logged(statements: string): string {
   return run.stderr;
 }
 
-it("logs nothing of a stream key but its prefix, whatever has it", () => {
+it("logs only the prefix of a stream key, in messages, fields, names of fields and errors", () => {
   const lines = logged(`
     logger.info({ body: { name: key }, [key]: 1 }, "asked with " + key);
     const error = new Error("Unexpected token in " + key, { cause: new Error(key) });

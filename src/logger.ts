@@ -3,7 +3,7 @@ import { hideStreamKeys } from "./hide-stream-keys.ts";
 
 export type { Logger } from "pino";
 
-/** Logs go to standard error: standard output carries the one line that says where the server listens. */
+/** Makes the logger. Logs go to standard error, because standard output carries the results of commands. */
 export function createLogger(options: { level: string }): Logger {
   return pino(
     {
@@ -11,14 +11,14 @@ export function createLogger(options: { level: string }): Logger {
       base: null,
       serializers: { err: toLoggedError },
       redact: ["token", "*.token", "password", "*.password", "streamKey", "*.streamKey", "secret", "*.secret"],
-      // Whatever line it is: an error may quote what it could not read, and PostgreSQL the row that it refused.
+      // For every line, because an error may quote the text that it could not read, and PostgreSQL the row that it refused.
       hooks: { streamWrite: hideStreamKeys },
     },
     pino.destination({ dest: 2, sync: true }),
   );
 }
 
-/** What is said of an error: `pg` hangs its whole client on some, statements and all. */
+/** Picks the fields of an error that are logged: `pg` attaches its whole client, with all statements, to some errors. */
 function toLoggedError(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
   const { name, message, stack, cause } = error;

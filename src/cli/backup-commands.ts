@@ -1,8 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Command } from "commander";
-import type { Config } from "../config.ts";
 import { Election } from "../db/election.ts";
-import { createPool, type Pool } from "../db/pool.ts";
+import type { Pool } from "../db/pool.ts";
 import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { createMetrics } from "../metrics/metrics.ts";
@@ -12,24 +11,16 @@ import { MirrorFollower } from "../mirror/mirror-follower.ts";
 import { type MirrorLag, readLag } from "../mirror/mirror-lag.ts";
 import { adopt, loadState, type MirrorState, switchOff } from "../mirror/mirror-state.ts";
 import { type RestoreReport, restoreFromMirror } from "../mirror/restore-from-mirror.ts";
-import { assertMigrated, type CommandDatabase, withCommandDatabase } from "./command-database.ts";
+import { type CommandDatabase, withMigratedPool } from "./command-database.ts";
+import type { CommandParts } from "./command-parts.ts";
 import { toPlainText } from "./text-table.ts";
 
 /*
- * `playhead backup …`: the mirror of progress in Firestore, as an operator sees to it. Each works beside a running
- * server as well as alone.
+ * `playhead backup …`: the commands for the mirror of progress in Firestore. Each works with and without a running server.
  */
 
 const FOLLOW_MS = 500;
 const SHOWN = 10;
-
-export interface BackupCommandParts {
-  readSetting(): { config: Config; logger: Logger };
-  /** What was asked for. */
-  print(line: string): void;
-  /** What a person should know beside it. */
-  note(line: string): void;
-}
 
 interface Opened {
   database: CommandDatabase;
@@ -39,26 +30,26 @@ interface Opened {
 }
 
 /** Adds `backup` and its commands. */
-export function addBackupCommands(program: Command, parts: BackupCommandParts): void {
-  const backup = program.command("backup").description("see to the mirror of progress in Firestore");
+export function addBackupCommands(program: Command, parts: CommandParts): void {
+  const backup = program.command("backup").description("look after the mirror of progress in Firestore");
   backup
     .command("status")
-    .description("tell whether progress is mirrored, and how far behind")
+    .description("show whether progress is mirrored, and how far the mirror is behind")
     .option("--json", "print one JSON object")
     .action(({ json }: { json?: true }) => withDatabase(parts, (opened) => showStatus(parts, opened, json)));
   backup
     .command("replay")
-    .description("write all progress to Firestore again; waits until that is done")
-    .option("--delete-unknown", "delete there what the database does not know", false)
+    .description("write all progress to Firestore again, and wait until that is done")
+    .option("--delete-unknown", "delete documents in Firestore whose rows the database does not have", false)
     .action((options: { deleteUnknown: boolean }) => withDatabase(parts, (opened) => replay(parts, opened, options)));
   backup
     .command("restore")
-    .description("rebuild progress from Firestore, in a database that has the catalogue and no progress")
-    .option("--force", "merge into one that has: of each row the one with the higher version stays", false)
+    .description("rebuild progress from Firestore, in a database that has the catalogue but no progress")
+    .option("--force", "merge into a database with progress: of each row the higher version stays", false)
     .action((options: { force: boolean }) => withDatabase(parts, (opened) => restore(parts, opened, options)));
   backup
     .command("off")
-    .description("stop mirroring; what is in Firestore stays")
+    .description("stop mirroring; the documents in Firestore stay")
     .action(() =>
       withDatabase(parts, async ({ pool }) => {
         await switchOff(pool);
@@ -68,18 +59,12 @@ export function addBackupCommands(program: Command, parts: BackupCommandParts): 
     );
 }
 
-async function withDatabase(parts: BackupCommandParts, work: (opened: Opened) => Promise<void>): Promise<void> {
+async function withDatabase(parts: CommandParts, work: (opened: Opened) => Promise<void>): Promise<void> {
   const setting = parts.readSetting();
   const { config, logger } = setting;
-  await withCommandDatabase(setting, async (database) => {
-    // A restore of many takes as long as it takes.
-    const pool = createPool({
-      connectionString: database.url,
-      max: 2,
-      queryTimeoutMs: 0,
-      applicationName: "playhead-backup",
-      logger,
-    });
+  // A restore of many rows may take long.
+  const options = { applicationName: "playhead-backup", max: 2, queryTimeoutMs: 0 };
+  await withMigratedPool(setting, options, async (pool, database) => {
     let mirror: FirestoreMirror | undefined;
     const openMirror = async () => {
       const projectId = config.FIREBASE_PROJECT_ID;
@@ -88,16 +73,14 @@ async function withDatabase(parts: BackupCommandParts, work: (opened: Opened) =>
       return mirror;
     };
     try {
-      await assertMigrated(pool);
       await work({ database, pool, logger, openMirror });
     } finally {
       await mirror?.close();
-      await pool.end();
     }
   });
 }
 
-async function showStatus({ print }: BackupCommandParts, { pool }: Opened, json?: true): Promise<void> {
+async function showStatus({ print }: CommandParts, { pool }: Opened, json?: true): Promise<void> {
   const state = await loadState(pool);
   const lag = await readLag(pool);
   const { rows } = await pool.query<{ rows: number }>("SELECT count(*) AS rows FROM user_progress");
@@ -119,9 +102,9 @@ function describe(state: MirrorState, lag: MirrorLag, progressRows: number): str
   ];
 }
 
-/** A server that follows does the pass; where there is none, this process follows until it is done. */
+/** Asks for a pass over all rows. A server that mirrors makes it; without such a server this process does. */
 async function replay(
-  { print }: BackupCommandParts,
+  { print }: CommandParts,
   { database, pool, logger, openMirror }: Opened,
   { deleteUnknown }: { deleteUnknown: boolean },
 ): Promise<void> {
@@ -145,13 +128,13 @@ async function replay(
     await follower.stop();
     await election.stop();
   }
-  // Nobody would follow: the journal would only grow.
+  // The mirror was off before. Left on, the journal would grow with nobody to read it.
   if (!wasOn) await switchOff(pool);
   print("All progress was written to Firestore");
 }
 
 async function restore(
-  { print, note }: BackupCommandParts,
+  { print, note }: CommandParts,
   { pool, openMirror }: Opened,
   { force }: { force: boolean },
 ): Promise<void> {

@@ -6,7 +6,7 @@ import { renderConfigurationPage } from "./configuration-docs.ts";
 const page = renderConfigurationPage();
 
 describe("docs/configuration.md", () => {
-  it("is what `npm run docs:configuration` makes of the schema", async () => {
+  it("is the page that `npm run docs:configuration` makes of the schema", async () => {
     const written = await readFile(new URL("../../docs/configuration.md", import.meta.url), "utf8");
     expect(written).toBe(page);
   });
@@ -17,7 +17,7 @@ describe("docs/configuration.md", () => {
     }
   });
 
-  it("shows what a variable takes, and its default", () => {
+  it("shows the values that a variable takes, and its default", () => {
     expect(page).toContain("| `PORT` | 0 to 65535 | `8080` |");
     expect(page).toContain("| `BUILTIN_ACCOUNTS` | `true`, `false` | `true` |");
     expect(page).toContain("| `SOCKET_TRANSPORTS` | a list, comma-separated | `websocket` |");

@@ -2,17 +2,18 @@ import { z } from "zod";
 import { VARIABLES } from "../config.ts";
 
 /*
- * The page docs/configuration.md, made from the schema that reads the environment. Written by
- * `npm run docs:configuration`; a test holds the page to it.
+ * The page docs/configuration.md, made from the schema that reads the environment. `npm run docs:configuration` writes
+ * the page, and a test compares it with the schema.
  */
 
 const HEAD = `# Configuration
 
-Everything is set by environment variables, read once at the start; a file \`.env\` in the working directory is read as
-well, and what the environment says comes before it. Nothing has to be set. An empty variable counts as not set. What
-is wrong is listed at once, with what was given and what is wanted, and the process exits with 1.
+Playhead is configured by environment variables, which it reads once at the start. It also reads a file \`.env\` in the
+working directory; a variable of the environment overrides the file. No variable has to be set. An empty variable counts
+as not set. If variables are wrong, Playhead lists all of them, each with the value it got and the values it takes, and
+exits with 1.
 
-Made from \`src/config.ts\` by \`npm run docs:configuration\`.
+This page is made from \`src/config.ts\` by \`npm run docs:configuration\`.
 
 | Variable | Takes | Default | Purpose |
 |---|---|---|---|
@@ -27,7 +28,7 @@ export function renderConfigurationPage(): string {
   return `${HEAD}${rows.join("\n")}\n`;
 }
 
-/** What may be written into the variable, as far as the schema says it. */
+/** Describes the values that the variable takes, as far as the schema tells. */
 function describeInput(schema: z.ZodType): string {
   const { type, format, minimum, maximum, minLength, enum: choices } = toInputSchema(schema);
   if (choices !== undefined) {
@@ -46,7 +47,7 @@ function describeInput(schema: z.ZodType): string {
 }
 
 function describeDefault(schema: z.ZodType): string {
-  // The schema's own default where it has one: what parsing makes of it may depend on the machine.
+  // The schema's own default, if it has one: a parsed default may depend on the machine, as an absolute path does.
   const value = toInputSchema(schema).default ?? parseNothing(schema);
   const text = Array.isArray(value) ? value.join(",") : String(value ?? "");
   return text === "" ? "" : `\`${text}\``;

@@ -2,27 +2,20 @@ import { createReadStream, createWriteStream } from "node:fs";
 import { rename, rm, stat } from "node:fs/promises";
 import type { Readable, Writable } from "node:stream";
 import type { Command } from "commander";
-import type { Config } from "../config.ts";
 import { type DumpResult, dumpDatabase, readServerMajor } from "../db/dump/dump-database.ts";
 import { explainMissingTools, findPostgresTools, type PostgresTools } from "../db/dump/postgres-tools.ts";
 import { restoreDatabase } from "../db/dump/restore-database.ts";
 import { AppError } from "../errors.ts";
-import type { Logger } from "../logger.ts";
 import { type CommandDatabase, withCommandDatabase } from "./command-database.ts";
+import type { CommandParts } from "./command-parts.ts";
 
 /*
- * `playhead db …`: the whole database into a file, and back. With PostgreSQL's own tools where they are installed in a
- * version that fits, else without them; which of the two it was is told beside.
+ * `playhead db …`: dumps the whole database into a file, and restores it. Uses PostgreSQL's own tools if they are
+ * installed in a version that fits, and otherwise does without them; a note says which way was taken.
  */
 
-/** In place of a file: standard output, or standard input. */
+/** Stands for standard output or standard input, instead of a file. */
 const STREAM = "-";
-
-export interface DatabaseCommandParts {
-  readSetting(): { config: Config; logger: Logger };
-  /** What a person should know; standard output is the dump's where it is asked for there. */
-  note(line: string): void;
-}
 
 interface DumpOptions {
   /** False with `--no-tools`, a folder with `--tools`. */
@@ -30,23 +23,23 @@ interface DumpOptions {
 }
 
 /** Adds `db` and its commands. */
-export function addDatabaseCommands(program: Command, parts: DatabaseCommandParts): void {
-  const db = program.command("db").description("the whole database into a file, and back");
+export function addDatabaseCommands(program: Command, parts: CommandParts): void {
+  const db = program.command("db").description("dump the whole database into a file, and restore it");
   db.command("dump")
-    .description("write all there is, as of one moment; servers go on meanwhile")
-    .argument("<file>", "where to; - for standard output")
+    .description("write the whole database, as of one moment; servers may go on running")
+    .argument("<file>", "the file to write; - for standard output")
     .option("--tools <folder>", "where pg_dump is (default: looked for)")
-    .option("--no-tools", "do without pg_dump even where it is installed")
+    .option("--no-tools", "do without pg_dump even if it is installed")
     .action((file: string, { tools }: DumpOptions) => dump(parts, file, tools));
   db.command("restore")
-    .description("bring a dump back, into a database without rows and without servers")
-    .argument("<file>", "where from; - for standard input")
+    .description("restore a dump, into a database without rows and without servers")
+    .argument("<file>", "the file to read; - for standard input")
     .option("--tools <folder>", "where pg_restore is (default: looked for)")
-    .option("--force", "let go of what the database has", false)
+    .option("--force", "delete the rows that the database has", false)
     .action((file: string, options: { tools?: string; force: boolean }) => restore(parts, file, options));
 }
 
-async function dump({ readSetting, note }: DatabaseCommandParts, file: string, wish: boolean | string): Promise<void> {
+async function dump({ readSetting, note }: CommandParts, file: string, wish: boolean | string): Promise<void> {
   await withCommandDatabase(readSetting(), async (database) => {
     const tools = await pickTools(database, wish, note);
     const dumped = await writeTo(file, (output) => dumpDatabase(database, { output, tools }));
@@ -54,7 +47,7 @@ async function dump({ readSetting, note }: DatabaseCommandParts, file: string, w
   });
 }
 
-/** @throws AppError `unavailable` where a folder was named and has none that fit */
+/** @throws AppError `unavailable` if a folder was named and has no tools that fit */
 async function pickTools(
   database: CommandDatabase,
   wish: boolean | string,
@@ -70,7 +63,7 @@ async function pickTools(
 }
 
 async function restore(
-  { readSetting, note }: DatabaseCommandParts,
+  { readSetting, note }: CommandParts,
   file: string,
   { tools: folder, force }: { tools?: string; force: boolean },
 ): Promise<void> {
@@ -90,7 +83,7 @@ async function restore(
       const restored = await restoreDatabase({ directUrl, input, force, findTools, logger: setting.logger });
       note(`Restored ${describe(restored)}.`);
     } finally {
-      input.destroy(); // what was not read would keep the process
+      input.destroy(); // an unread input would keep the process alive
     }
   });
 }
@@ -99,7 +92,7 @@ function describe(done: DumpResult): string {
   return done.by === "playhead" ? `${done.tables} tables with ${done.rows} rows` : `with ${done.by} ${done.version}`;
 }
 
-/** The file is there under its name only when it is whole. It holds hashes and names: nobody else may read it. */
+/** Writes the file under its own name only when it is complete. Only its owner may read it: it holds names and hashes. */
 async function writeTo<T>(file: string, write: (output: Writable) => Promise<T>): Promise<T> {
   if (file === STREAM) return await write(process.stdout);
   const unfinished = `${file}.unfinished`;

@@ -1,17 +1,18 @@
 import { randomUUID } from "node:crypto";
+import type { Command } from "commander";
 import pg from "pg";
 import { assertServerVersion } from "../db/migrate.ts";
 import { createPool, type Pool } from "../db/pool.ts";
 import { readSchemaFiles } from "../db/schema-files.ts";
 import { findPending } from "../db/schema-state.ts";
-import type { Logger } from "../logger.ts";
 import { endsWithin } from "../within-time.ts";
-import type { CommandDatabase } from "./command-database.ts";
+import { type CommandDatabase, withCommandDatabase } from "./command-database.ts";
+import type { CommandParts, Setting } from "./command-parts.ts";
 import { explainFailure } from "./explain-failure.ts";
 
 /*
- * Checks an installation against what it needs, one line a check. It changes nothing unless it is asked to
- * repair, and then only aggregates that differ from a recount, course by course.
+ * Checks whether an installation has what it needs, and prints one line a check. It changes nothing unless it is asked to
+ * repair; then it changes only aggregates that differ from a recount, course by course.
  */
 
 const LISTEN_TIMEOUT_MS = 5000;
@@ -19,23 +20,37 @@ const SHOWN_PROBLEMS = 10;
 const COURSES_A_PAGE = 500;
 const HOW_TO_MIGRATE = "Run `playhead migrate`, or start the server";
 
-export interface DoctorOptions {
+/** Adds `doctor`. */
+export function addDoctorCommand(program: Command, { readSetting, print }: CommandParts): void {
+  program
+    .command("doctor")
+    .description("check configuration, database, migrations, listening, and that aggregates equal a recount")
+    .option("--repair", "correct the aggregates that differ from the recount", false)
+    .action(async ({ repair }: { repair: boolean }) => {
+      const setting = readSetting();
+      print("ok  configuration: every variable is valid");
+      const isHealthy = await withCommandDatabase(setting, (database) =>
+        runChecks(setting, { database, repair, print }),
+      );
+      process.exitCode = isHealthy ? 0 : 1;
+    });
+}
+
+interface CheckOptions {
   database: CommandDatabase;
   repair: boolean;
-  logger: Logger;
-  /** Gets one line at a time. */
   print: (line: string) => void;
 }
 
-/** What a check found: all is well, or what is wrong; `null` where it could not be looked at. */
+/** A check's result: `ok` is null if the check could not be made. */
 type Finding = { ok: boolean | null; text: string };
 
-/** Runs every check, those after a failure too, and tells whether all is well. */
-export async function runDoctor({ database, repair, logger, print }: DoctorOptions): Promise<boolean> {
+/** Makes all checks, also after one has failed, and tells whether all are ok. */
+async function runChecks({ logger }: Setting, { database, repair, print }: CheckOptions): Promise<boolean> {
   const pool = createPool({
     connectionString: database.url,
     max: 2,
-    // A recount of a large course takes as long as it takes.
+    // The recount of a large course may take long.
     queryTimeoutMs: 0,
     applicationName: "playhead-doctor",
     logger,
@@ -81,13 +96,12 @@ async function checkFunctions(pool: Pool): Promise<Finding> {
     : { ok: false, text: `not as in this version: ${other.join(", ")}. ${HOW_TO_MIGRATE}` };
 }
 
-/** What is notified where heartbeats are written has to arrive where the server listens. */
+/** Checks that a notification sent through DATABASE_URL arrives at the connection that the server listens by. */
 async function checkListening(pool: Pool, listenUrl: string): Promise<Finding> {
   const channel = `playhead_doctor_${randomUUID().replaceAll("-", "")}`;
   const listener = new pg.Client({ connectionString: listenUrl, connectionTimeoutMillis: LISTEN_TIMEOUT_MS });
-  listener.on("error", () => {
-    // The wait below runs out.
-  });
+  // Without a handler an error would end the process. After an error no notification comes, and the wait below ends.
+  listener.on("error", () => undefined);
   await listener.connect();
   try {
     const heard = new Promise((resolve) => listener.once("notification", resolve));

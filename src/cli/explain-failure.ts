@@ -2,7 +2,7 @@ import { ConfigError } from "../config.ts";
 import { isConnectionError, sqlStateOf } from "../db/sqlstate.ts";
 import { AppError } from "../errors.ts";
 
-/** What a person at the command line is told: the message of what may be expected, the stack of what may not. */
+/** The text for a person at the command line: an expected failure's message, or an unexpected error's stack. */
 export function explainFailure(error: unknown): string {
   if (error instanceof AppError || error instanceof ConfigError) {
     return error.message;
@@ -17,6 +17,6 @@ export function explainFailure(error: unknown): string {
 }
 
 function listMessages(error: unknown): string[] {
-  // Node tries every address of a name, and puts the failures together without a message of their own.
+  // Node tries every address of a host name. The error that collects their failures has no message of its own.
   return error instanceof AggregateError ? error.errors.flatMap(listMessages) : [(error as Error).message];
 }

@@ -6,7 +6,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-describe("an expiry", () => {
+describe("the parser of an expiry", () => {
   const now = "2026-11-01T12:00:00.000Z";
 
   it.each([
@@ -18,7 +18,7 @@ describe("an expiry", () => {
     ["2027-01-31T18:00:00Z", "2027-01-31T18:00:00.000Z"],
     ["2027-01-31T18:00Z", "2027-01-31T18:00:00.000Z"],
     ["2027-01-31T18:00:00.5+02:00", "2027-01-31T16:00:00.500Z"],
-  ])("is %s", (text, expected) => {
+  ])("reads %s as %s", (text, expected) => {
     vi.useFakeTimers({ now: new Date(now) });
     expect(parseExpiry(text)).toBe(expected);
   });
@@ -26,27 +26,27 @@ describe("an expiry", () => {
   it.each([
     ...["", "24", "h", "1.5h", "-1h", "24 h", "tomorrow", "2027-01-31", "2027-01-31T18:00:00", "2027-13-31T18:00:00Z"],
     ...["2020-01-01T00:00:00Z", now, "0s", "99999999w", "9".repeat(400).concat("d")],
-  ])("is not %j", (text) => {
+  ])("refuses %j", (text) => {
     vi.useFakeTimers({ now: new Date(now) });
     expect(() => parseExpiry(text)).toThrow(InvalidArgumentError);
   });
 });
 
-describe("seconds", () => {
+describe("the parser of seconds", () => {
   it.each([
     ["0", 0],
     ["60", 60],
     ["0060", 60],
-  ])("are %s", (text, expected) => {
+  ])("reads %s as %i", (text, expected) => {
     expect(secondsUpTo(60)(text)).toBe(expected);
   });
 
-  it.each(["", " ", "61", "1.5", "-1", "1e1", "0x10", "ten", "9".repeat(40)])("are not %j", (text) => {
+  it.each(["", " ", "61", "1.5", "-1", "1e1", "0x10", "ten", "9".repeat(40)])("refuses %j", (text) => {
     expect(() => secondsUpTo(60)(text)).toThrow("whole seconds, 0 to 60");
   });
 });
 
-it("refuses an id or a title that the tables cannot hold", () => {
+it("takes ids and titles that the tables can hold, and refuses all others", () => {
   expect(parseId("a")).toBe("a");
   expect(parseTitle(" A talk ")).toBe("A talk");
   for (const text of ["", "x".repeat(129)]) expect(() => parseId(text)).toThrow("1 to 128 characters");

@@ -1,7 +1,4 @@
 import { type Command, Option } from "commander";
-import type { Config } from "../config.ts";
-import { createPool } from "../db/pool.ts";
-import type { Logger } from "../logger.ts";
 import {
   MAX_GRACE_SECONDS,
   MAX_RECONNECT_SECONDS,
@@ -12,29 +9,22 @@ import {
 } from "../protocol/stream.ts";
 import { createStreamService } from "../streams/create-stream-service.ts";
 import type { NewKey, StreamService } from "../streams/stream-service.ts";
-import { assertMigrated, withCommandDatabase } from "./command-database.ts";
+import { withMigratedPool } from "./command-database.ts";
+import type { CommandParts } from "./command-parts.ts";
 import { parseExpiry, parseId, parseTitle, secondsUpTo } from "./option-parsers.ts";
 import { toPlainText, toTable } from "./text-table.ts";
 
 /*
- * `playhead streams …`: streams as an operator keeps them, straight in the database. A running server hears of every
- * change by notification, as of any other writer's.
+ * `playhead streams …`: the commands by which an operator keeps streams. They write to the database; a running server
+ * learns of every change by notification.
  */
 
 const ROWS_A_PAGE = 200;
 const SWITCHES = [
-  ["revoke", "end the key for good: what is live is cut, and only rotate brings the stream back"],
-  ["disable", "refuse the key until enable: what is live is cut"],
-  ["enable", "take the key again after disable"],
+  ["revoke", "end the key for good: a live session is ended, and only rotate brings the stream back"],
+  ["disable", "refuse the key until enable: a live session is ended"],
+  ["enable", "accept the key again after disable"],
 ] as const;
-
-export interface StreamCommandParts {
-  readSetting(): { config: Config; logger: Logger };
-  /** What was asked for. */
-  print(line: string): void;
-  /** What a person should know beside it. */
-  note(line: string): void;
-}
 
 interface CreateOptions {
   user: string;
@@ -48,8 +38,8 @@ interface CreateOptions {
 type WithStreams = (work: (streams: StreamService) => Promise<void>) => Promise<void>;
 
 /** Adds `streams` and its commands. */
-export function addStreamCommands(program: Command, parts: StreamCommandParts): void {
-  const streams = program.command("streams").description("keep stream keys, and look at what was published with them");
+export function addStreamCommands(program: Command, parts: CommandParts): void {
+  const streams = program.command("streams").description("keep streams and their keys, and list what was published");
   const withStreams: WithStreams = (work) => openStreams(parts, work);
   addCreate(streams, parts, withStreams);
   addList(streams, parts, withStreams);
@@ -59,49 +49,38 @@ export function addStreamCommands(program: Command, parts: StreamCommandParts): 
 }
 
 async function openStreams(
-  { readSetting }: StreamCommandParts,
+  { readSetting }: CommandParts,
   work: (streams: StreamService) => Promise<void>,
 ): Promise<void> {
   const setting = readSetting();
-  const { config, logger } = setting;
-  await withCommandDatabase(setting, async ({ url }) => {
-    const pool = createPool({
-      connectionString: url,
-      max: 1,
-      queryTimeoutMs: config.QUERY_TIMEOUT_MS,
-      applicationName: "playhead-streams",
-      logger,
-    });
-    try {
-      await assertMigrated(pool);
-      await work(
-        createStreamService(
-          { pool },
-          {
-            maxStreamsPerUser: config.MAX_STREAMS_PER_USER,
-            defaultReconnectSeconds: config.STREAM_RECONNECT_SECONDS,
-          },
-        ),
-      );
-    } finally {
-      await pool.end();
-    }
-  });
+  const { QUERY_TIMEOUT_MS, MAX_STREAMS_PER_USER, STREAM_RECONNECT_SECONDS } = setting.config;
+  const options = { applicationName: "playhead-streams", max: 1, queryTimeoutMs: QUERY_TIMEOUT_MS };
+  await withMigratedPool(setting, options, (pool) =>
+    work(
+      createStreamService(
+        { pool },
+        { maxStreamsPerUser: MAX_STREAMS_PER_USER, defaultReconnectSeconds: STREAM_RECONNECT_SECONDS },
+      ),
+    ),
+  );
 }
 
-function addCreate(command: Command, parts: StreamCommandParts, withStreams: WithStreams): void {
+function addCreate(command: Command, parts: CommandParts, withStreams: WithStreams): void {
   command
     .command("create")
-    .description("make a stream, and print its id and its key: the key this once")
-    .requiredOption("--user <id>", "whose stream it is to be", parseId)
-    .requiredOption("--title <text>", "what people see it as", parseTitle)
+    .description("make a stream, and print its id and its key; the key is shown only this once")
+    .requiredOption("--user <id>", "the stream's owner", parseId)
+    .requiredOption("--title <text>", "the stream's title", parseTitle)
     .option("--expires <when>", "when the key ends: 2027-01-31T18:00:00Z, or 24h, 7d (default: never)", parseExpiry)
     .addOption(
-      new Option("--policy <policy>", "what a second encoder meets (default: first_wins)").choices(SESSION_POLICIES),
+      new Option(
+        "--policy <policy>",
+        "whether a second encoder is refused or takes over (default: first_wins)",
+      ).choices(SESSION_POLICIES),
     )
     .option(
       "--reconnect <seconds>",
-      "how long it waits for its encoder to come back (default: STREAM_RECONNECT_SECONDS)",
+      "how long the stream waits for its encoder to come back (default: STREAM_RECONNECT_SECONDS)",
       secondsUpTo(MAX_RECONNECT_SECONDS),
     )
     .option("--json", "print one JSON object")
@@ -119,12 +98,12 @@ function addCreate(command: Command, parts: StreamCommandParts, withStreams: Wit
     );
 }
 
-function addRotate(command: Command, parts: StreamCommandParts, withStreams: WithStreams): void {
+function addRotate(command: Command, parts: CommandParts, withStreams: WithStreams): void {
   command
     .command("rotate")
-    .description("give a stream a new key, and print it this once; what is live goes on")
+    .description("give a stream a new key, and print it, only this once; a live session goes on")
     .argument("<id>", "the stream's id", parseId)
-    .option("--grace <seconds>", "how long the old key is still taken", secondsUpTo(MAX_GRACE_SECONDS), 0)
+    .option("--grace <seconds>", "how long the old key is still accepted", secondsUpTo(MAX_GRACE_SECONDS), 0)
     .option("--json", "print one JSON object")
     .action((id: string, { grace, json }: { grace: number; json?: true }) =>
       withStreams(async (streams) => {
@@ -133,24 +112,24 @@ function addRotate(command: Command, parts: StreamCommandParts, withStreams: Wit
     );
 }
 
-/** Both forms have the key where a script finds it: the second line, or `streamKey`. */
-function printKey({ print, note }: StreamCommandParts, { stream, streamKey }: NewKey, json?: true): void {
+/** Prints the key in a place where a script finds it: on the second line, or as `streamKey`. */
+function printKey({ print, note }: CommandParts, { stream, streamKey }: NewKey, json?: true): void {
   if (json) print(JSON.stringify({ stream, streamKey }));
   else {
     print(`stream ${toPlainText(stream.id)}`);
     print(`key ${streamKey}`);
   }
-  note("Keep the key: it is not shown again. Who loses it rotates.");
+  note("Keep the key: it is not shown again. If it is lost, rotate the stream's key.");
   if (stream.status === "expired" || stream.status === "disabled") {
-    note(`The stream is ${stream.status}: the new key is refused as the old one was.`);
+    note(`The stream is ${stream.status}: the new key is refused too.`);
   }
 }
 
-function addList(command: Command, { print }: StreamCommandParts, withStreams: WithStreams): void {
+function addList(command: Command, { print }: CommandParts, withStreams: WithStreams): void {
   command
     .command("list")
-    .description("list streams; of a key only the first characters")
-    .option("--user <id>", "whose streams (default: everybody's)", parseId)
+    .description("list streams, with the first characters of their keys")
+    .option("--user <id>", "list only the streams of this owner", parseId)
     .option("--json", "print one JSON object")
     .action(({ user, json }: { user?: string; json?: true }) =>
       withStreams(async (streams) => {
@@ -167,7 +146,7 @@ function addList(command: Command, { print }: StreamCommandParts, withStreams: W
     );
 }
 
-function addSwitches(command: Command, { print }: StreamCommandParts, withStreams: WithStreams): void {
+function addSwitches(command: Command, { print }: CommandParts, withStreams: WithStreams): void {
   for (const [verb, description] of SWITCHES) {
     command
       .command(verb)
@@ -182,15 +161,15 @@ function addSwitches(command: Command, { print }: StreamCommandParts, withStream
   }
 }
 
-function addSessions(command: Command, { print }: StreamCommandParts, withStreams: WithStreams): void {
+function addSessions(command: Command, { print }: CommandParts, withStreams: WithStreams): void {
   command
     .command("sessions")
-    .description("list what was published to a stream, the newest first")
+    .description("list the sessions of a stream, the newest first")
     .argument("<id>", "the stream's id", parseId)
     .option("--json", "print one JSON object")
     .action((id: string, { json }: { json?: true }) =>
       withStreams(async (streams) => {
-        await streams.get(id); // a stream that is not there has no history either
+        await streams.get(id); // throws if there is no such stream
         const found = await readAll<StreamSession>((last) =>
           streams.sessions(id, { limit: ROWS_A_PAGE, ...(last === undefined ? {} : { before: last.id }) }),
         );
@@ -244,7 +223,7 @@ function toSessionRow(session: StreamSession): string[] {
   ];
 }
 
-/** To the second, which is what people look for. */
+/** Cuts the fraction of the second. */
 function toTime(at: string | null, otherwise = "-"): string {
   return at === null ? otherwise : at.replace(/\.\d+Z$/, "Z");
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { toTable } from "./text-table.ts";
 
 describe("a table", () => {
-  it("keeps its columns under their headings", () => {
+  it("aligns its columns under their headings", () => {
     expect(
       toTable(
         ["id", "title", "status"],
@@ -15,12 +15,12 @@ describe("a table", () => {
     ).toEqual(["id  title    status", "1   A talk   live", "22  Größe 𝒙  ready", "3"]);
   });
 
-  it("lets no text of others reach the terminal as anything but text", () => {
+  it("replaces every character that a terminal would obey", () => {
     const [, line] = toTable(["title"], [["a\u001b[2Jb\r\nc\u2028d\u202ee\u0007"]]);
     expect(line).toBe("a\u{fffd}[2Jb\u{fffd}\u{fffd}c\u{fffd}d\u{fffd}e\u{fffd}");
   });
 
-  it("shortens what is long", () => {
+  it("shortens long cells", () => {
     const [, line] = toTable(["title"], [["x".repeat(500)]]);
     expect(line).toBe(`${"x".repeat(47)}…`);
   });

@@ -1,14 +1,14 @@
-/** What a terminal or a reader would take for something else than text: control, format and private characters. */
+/** Characters that are not text for a terminal or a reader: control, format and private characters, line separators. */
 const NOT_TEXT = /[\p{C}\p{Zl}\p{Zp}]/gu;
 /** Titles may be 500 characters long. */
 const MAX_CELL_CHARACTERS = 48;
 
-/** Text of others, as it may be shown on somebody's terminal: it can neither move the cursor nor break a line. */
+/** Text from outside, made safe for a terminal: it can neither move the cursor nor break a line. */
 export function toPlainText(text: string): string {
   return text.replace(NOT_TEXT, "\u{fffd}");
 }
 
-/** Rows under their headings, as lines; every column as wide as its widest cell. */
+/** Prints rows under their headings, as lines. Every column is as wide as its widest cell. */
 export function toTable(headings: readonly string[], rows: readonly (readonly string[])[]): string[] {
   const lines = [headings, ...rows.map((row) => row.map(toCell))];
   const widths = headings.map((_, column) => Math.max(...lines.map((line) => lengthOf(line[column] ?? ""))));

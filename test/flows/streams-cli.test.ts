@@ -18,7 +18,7 @@ import { type WatchedStream, watchStream } from "../helpers/watched-stream.ts";
 const COMMANDS = ["create", "list", "rotate", "revoke", "disable", "enable", "sessions"];
 const SECRET = "only-these-flows-know-it";
 const KEY = /^phk_[\w-]{36}$/;
-const SHOWN_ONCE = "Keep the key: it is not shown again. Who loses it rotates.\n";
+const SHOWN_ONCE = "Keep the key: it is not shown again. If it is lost, rotate the stream's key.\n";
 
 let folder: string;
 let database: TestDatabase;
@@ -170,7 +170,7 @@ describe("playhead streams", () => {
     const { code, stdout, stderr } = await run("rotate", id);
     expect({ code, stderr }).toEqual({
       code: 0,
-      stderr: `${SHOWN_ONCE}The stream is disabled: the new key is refused as the old one was.\n`,
+      stderr: `${SHOWN_ONCE}The stream is disabled: the new key is refused too.\n`,
     });
     expect(stdout).toMatch(new RegExp(`^stream ${id}\nkey phk_[\\w-]{36}\n$`));
   });
