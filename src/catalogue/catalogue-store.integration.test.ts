@@ -21,7 +21,7 @@ const TREE: CourseTree = {
   ],
 };
 
-describe("the catalogue", () => {
+describe("the store of the catalogue", () => {
   let database: TestDatabase;
   let store: ReturnType<typeof createCatalogueStore>;
 
@@ -49,7 +49,7 @@ describe("the catalogue", () => {
     return row;
   }
 
-  it("gives back the tree that was put, and the same tag for the same tree", async () => {
+  it("returns the tree that was put, and the same tag for the same tree", async () => {
     const first = await store.put("c", TREE);
     expect(first).toMatchObject({ created: true, course: { courseId: "c", tree: TREE } });
     const again = await store.put("c", TREE);
@@ -57,7 +57,7 @@ describe("the catalogue", () => {
     expect(await store.get("c")).toEqual(first.course);
   });
 
-  it("retires what a tree no longer names, keeps its progress, and counts it again when it is named again", async () => {
+  it("retires a file that the tree no longer names, keeps its progress, and counts it again when a tree names it again", async () => {
     await store.put("c", TREE);
     await watch("f1", "{[0,50000)}");
     expect(await courseRow()).toMatchObject({ total_files: 2, contribution_ms: 50_000, watched_ms: 50_000 });
@@ -73,7 +73,7 @@ describe("the catalogue", () => {
     expect(await courseRow()).toMatchObject({ total_files: 2, contribution_ms: 50_000, watched_ms: 50_000 });
   });
 
-  it("completes what has reached a lower threshold, and takes nothing back for a higher one", async () => {
+  it("completes rows that a lower threshold lifts, and takes no completion back for a higher one", async () => {
     await store.put("c", TREE);
     // 90 s lie between start and credits; 0.8 of them are 72 s.
     await watch("f1", "{[0,71999)}");
@@ -84,7 +84,7 @@ describe("the catalogue", () => {
     expect(await courseRow()).toMatchObject({ completed_files: 1 });
   });
 
-  it("lowers the percentage for new content, and revokes no completion", async () => {
+  it("lowers the percentage when content is added, and revokes no completion", async () => {
     await store.put("c", {
       title: "c",
       lessons: [{ id: "l1", title: "l", files: [{ id: "f1", title: "f", durationSeconds: 10 }] }],
@@ -96,7 +96,7 @@ describe("the catalogue", () => {
     expect(await courseRow()).toMatchObject({ completed_files: 1, total_files: 3, progress_percentage: "33.33" });
   });
 
-  it("follows a file into another lesson with the progress in it", async () => {
+  it("moves the progress of a file with the file to another lesson", async () => {
     await store.put("c", TREE);
     await watch("f1", "{[0,50000)}");
     const [one, two] = TREE.lessons;
@@ -114,7 +114,7 @@ describe("the catalogue", () => {
     ]);
   });
 
-  it("refuses an id of another course", async () => {
+  it("refuses an id that belongs to another course", async () => {
     await store.put("c", TREE);
     await expect(store.put("other", { title: "Other", lessons: TREE.lessons.slice(0, 1) })).rejects.toMatchObject({
       code: "conflict",
@@ -125,7 +125,7 @@ describe("the catalogue", () => {
     );
   });
 
-  it("changes only what If-Match names", async () => {
+  it("changes a course only if its tag is the one that If-Match names", async () => {
     const { course } = await store.put("c", TREE);
     await expect(store.put("c", TREE, { ifMatch: '"stale"' })).rejects.toMatchObject({ code: "conflict", status: 412 });
     await expect(store.put("new", TREE, { ifMatch: "*" })).rejects.toMatchObject({ status: 412 });

@@ -6,11 +6,12 @@ import type { CourseFile, CourseLesson, CourseTree } from "../protocol/course.ts
 import type { Catalogue, CourseSummary, StoredCourse } from "./catalogue.ts";
 
 /*
- * Courses as a tree, put whole. What a tree no longer names is retired: it counts no more, its progress stays, and
- * counts again when it is named again. apply_catalogue (migrations) brings all that is derived in line.
+ * Courses as trees, each stored as a whole. A lesson or file that a new tree does not name is retired: it counts no more,
+ * its progress stays, and counts again when a later tree names it again. apply_catalogue (migrations/functions) recomputes
+ * everything that is derived from the tree.
  */
 
-/** How long a statement of a catalogue change may take. */
+/** How long one statement of a catalogue change may take. */
 const CHANGE_TIMEOUT_MS = 300_000;
 
 type CatalogueStore = Pick<Catalogue, "put" | "get" | "delete" | "list">;
@@ -44,7 +45,7 @@ export function createCatalogueStore({ pool }: { pool: Pool }): CatalogueStore {
         await assertOwnIds(client, courseId, tree);
         await writeTree(client, courseId, tree);
         const course = await findCourse(client, courseId);
-        if (course === null) throw new Error(`course ${courseId} is gone right after it was put`);
+        if (course === null) throw new Error(`course ${courseId} disappeared in the transaction that put it`);
         return { created: before === null, course };
       }),
 
@@ -82,7 +83,7 @@ function noSuchCourse(courseId: string): AppError {
   return new AppError("not_found", `There is no course ${JSON.stringify(courseId)}.`);
 }
 
-/** Nobody writes progress of the course meanwhile, and the triggers apply the change once, at its end. */
+/** Takes the lock that keeps everybody from writing the course's progress. Its triggers then apply the change once, at the end. */
 async function lockForChange(client: PoolClient, courseId: string): Promise<void> {
   await client.query(
     "SELECT set_config('statement_timeout', $2, true), lock_catalogue($1), set_config('playhead.catalogue', 'changing', true)",
@@ -90,7 +91,7 @@ async function lockForChange(client: PoolClient, courseId: string): Promise<void
   );
 }
 
-/** A change of a course with a million learners recounts them all; the pool's own limit is meant for reads. */
+/** A query with a limit of its own: a change of a course with a million learners recounts all of them. */
 function changeQuery(text: string, values: unknown[]): pg.QueryConfig {
   return { text, values, query_timeout: CHANGE_TIMEOUT_MS } as pg.QueryConfig;
 }

@@ -34,7 +34,7 @@ export interface CourseFacts {
   acceptReported: boolean;
 }
 
-/** A course as the catalogue keeps it, with the tag that `If-Match` names. */
+/** A stored course, with the tag that `If-Match` names. */
 export interface StoredCourse {
   courseId: string;
   tree: CourseTree;
@@ -57,8 +57,8 @@ export interface Catalogue {
   findCourse(courseId: string): Promise<CourseFacts | null>;
   findLesson(lessonId: string): Promise<LessonFacts | null>;
   /**
-   * Makes the course what the tree says, in one transaction; what the tree no longer names is retired.
-   * @throws AppError `conflict` for an id of another course, and (status 412) where `ifMatch` is not the stored tag.
+   * Gives the course this tree, in one transaction. Lessons and files that the tree does not name are retired.
+   * @throws AppError `conflict` for an id of another course; with status 412 if `ifMatch` is not the stored tag
    */
   put(
     courseId: string,
@@ -69,6 +69,6 @@ export interface Catalogue {
   get(courseId: string): Promise<StoredCourse>;
   /** Deletes the course, its lessons, files and all progress in it. @throws AppError `not_found`, `conflict` (412) */
   delete(courseId: string, options?: { ifMatch?: string }): Promise<void>;
-  /** Courses by id, `after` exclusive; only those of one instructor where it is given. */
+  /** Lists courses in the order of their ids, from the first after `after`. With `instructorId` only that instructor's. */
   list(page: { limit: number; after?: string; instructorId?: string }): Promise<CourseSummary[]>;
 }

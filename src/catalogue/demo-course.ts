@@ -1,7 +1,7 @@
 import type { CourseTree } from "../protocol/course.ts";
 import type { Catalogue } from "./catalogue.ts";
 
-/** The length of the clip that the project makes itself, in seconds (src/dashboard/clip.ts). */
+/** The length of the demo's clip in seconds (src/dashboard/clip.ts). */
 const CLIP_SECONDS = 24;
 
 export const DEMO_COURSE_ID = "demo";
@@ -27,7 +27,7 @@ const DEMO_COURSE: CourseTree = {
   ],
 };
 
-/** Makes the demo course where there is none; what somebody made of it stays. */
+/** Makes the demo course if it does not exist. If somebody has changed it, it stays as it is. */
 export async function seedDemoCourse(catalogue: Pick<Catalogue, "findCourse" | "put">): Promise<void> {
   if ((await catalogue.findCourse(DEMO_COURSE_ID)) === null) await catalogue.put(DEMO_COURSE_ID, DEMO_COURSE);
 }

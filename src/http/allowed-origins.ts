@@ -7,8 +7,8 @@ import type { HttpMiddleware, HttpTypes } from "./http-app.ts";
 const PREFLIGHT_SECONDS = 600;
 
 /**
- * Which pages may call. A request without an Origin does not come from another site's page and is judged by its token alone;
- * one from an origin that is not allowed is refused, not merely kept from reading the answer.
+ * Refuses requests from pages of origins that are not allowed: it does not merely keep those pages from reading the answer.
+ * A request without an Origin header comes from no other site's page; only its token counts.
  */
 export function allowOrigins(options: { allowed: string[]; trustProxy: boolean }): HttpMiddleware {
   const { allowed, trustProxy } = options;
@@ -19,7 +19,7 @@ export function allowOrigins(options: { allowed: string[]; trustProxy: boolean }
   }
 
   const withHeaders = cors({
-    // Refused origins do not get here.
+    // Origins that are not allowed were refused before.
     origin: (origin) => origin || null,
     allowMethods: ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"],
     allowHeaders: ["Authorization", "Content-Type", "If-Match", "If-None-Match"],

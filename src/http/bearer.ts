@@ -5,10 +5,11 @@ import type { RateLimit } from "../limits/rate-limit.ts";
 import type { ClientAddress } from "./client-address.ts";
 import type { HttpMiddleware, HttpTypes } from "./http-app.ts";
 
+/** How routes learn who is calling. */
 export interface Bearer {
-  /** Lets a request pass with a valid token, and says whose it is as `c.var.caller`. */
+  /** Middleware that lets requests with a valid token pass, and sets `c.var.caller`. */
   required: HttpMiddleware;
-  /** The same for a token that came in another place. @throws AppError `unauthenticated`, `rate_limited` */
+  /** Checks a token that came elsewhere than in the header. @throws AppError `unauthenticated`, `rate_limited` */
   authenticate(c: Context<HttpTypes>, token: string | undefined): Promise<Caller>;
 }
 
@@ -19,7 +20,7 @@ interface BearerParts {
   clientAddress: ClientAddress;
 }
 
-/** Calls with a valid token count for its user; those without count for the address they come from. */
+/** Counts calls with a valid token for the token's user, and all others for the address from which they come. */
 export function createBearer({ verifyToken, limitUser, limitAddress, clientAddress }: BearerParts): Bearer {
   async function authenticate(c: Context<HttpTypes>, token: string | undefined): Promise<Caller> {
     try {
@@ -44,7 +45,7 @@ export function createBearer({ verifyToken, limitUser, limitAddress, clientAddre
   };
 }
 
-/** The token of the Authorization header, if it has one. */
+/** The bearer token of the Authorization header, if there is one. */
 export function readBearer(c: Context<HttpTypes>): string | undefined {
   return /^Bearer +(\S+) *$/i.exec(c.req.header("authorization") ?? "")?.[1];
 }

@@ -2,7 +2,7 @@ import type { Context } from "hono";
 import { networkOf } from "../limits/network-address.ts";
 import type { HttpTypes } from "./http-app.ts";
 
-/** Names the network a caller is counted under. */
+/** Returns the network that the caller is counted under. */
 export type ClientAddress = (c: Context<HttpTypes>) => string;
 
 export function createClientAddress({ trustProxy }: { trustProxy: boolean }): ClientAddress {

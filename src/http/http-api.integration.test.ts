@@ -78,7 +78,7 @@ const postJson = (path: string, body: unknown) =>
   fetch(base + path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
 
 describe("the HTTP API on its port", () => {
-  it("registers, logs in, and knows the caller by the token", async () => {
+  it("registers a user, logs the user in, and accepts the token", async () => {
     const account = { username: "ada", email: "ada@example.org", password: "correct horse" };
     expect((await postJson("/v1/auth/register", account)).status).toBe(201);
     expect(await (await postJson("/v1/auth/register", account)).json()).toMatchObject({
@@ -93,7 +93,7 @@ describe("the HTTP API on its port", () => {
     expect(await courses.json()).toEqual({ courses: [] });
   });
 
-  it("serves a video in parts, of the length it says", async () => {
+  it("serves a video in parts, with the lengths that it announces", async () => {
     const part = await fetch(`${base}/clip.webm`, { headers: { range: "bytes=1000000-2999999" } });
     expect(part.status).toBe(206);
     expect(part.headers.get("content-length")).toBe("2000000");
@@ -102,13 +102,13 @@ describe("the HTTP API on its port", () => {
     expect(head.headers.get("content-length")).toBe("3000000");
   });
 
-  it("refuses a long body, and the connection's next request is answered", async () => {
+  it("refuses a body that is too long, and answers the next request", async () => {
     const refused = await postJson("/v1/auth/login", { username: "x".repeat(100_000) });
     expect(await refused.json()).toMatchObject({ status: 413, code: "bad_request" });
     expect((await fetch(`${base}/healthz`)).status).toBe(200);
   });
 
-  it("takes the form of an nginx, and the signature of an OvenMediaEngine over the body as it came", async () => {
+  it("reads the form of nginx, and checks the signature of OvenMediaEngine over the exact body", async () => {
     const form = await fetch(`${base}/v1/hooks/nginx-rtmp/on_publish?secret=a-hook-secret&server=ingest-1`, {
       method: "POST",
       headers: { "content-type": "application/x-www-form-urlencoded" },
@@ -128,7 +128,7 @@ describe("the HTTP API on its port", () => {
     expect(gate.publish.mock.lastCall?.[1]).toMatchObject({ streamKey: "é" });
   });
 
-  it("answers 500 requests, each with its own", async () => {
+  it("answers 500 requests at once", async () => {
     const bodies = await Promise.all(
       Array.from({ length: 500 }, async (_, i) => (await (await fetch(`${base}/no/such/${i}`)).json()).code),
     );

@@ -4,8 +4,8 @@ import type { Accounts } from "../auth/accounts.ts";
 import { AppError } from "../errors.ts";
 import { createHealth } from "./operations/health.ts";
 
-describe("problems", () => {
-  it("answers an unknown address with 404 and the code of the sockets", async () => {
+describe("a problem", () => {
+  it("answers an unknown address, with 404 and the same code as on the socket", async () => {
     const { status, headers, body } = await createApi().call("/no/such/thing");
     expect(status).toBe(404);
     expect(headers.get("content-type")).toBe("application/problem+json");
@@ -18,14 +18,14 @@ describe("problems", () => {
     });
   });
 
-  it("answers a method that an address does not take with 405 and those it takes", async () => {
+  it("answers a method that an address does not take, with 405 and the methods that it takes", async () => {
     const { status, headers, body } = await createApi().call("/v1/courses/c1", { method: "PATCH" });
     expect(status).toBe(405);
     expect(headers.get("allow")).toBe("GET, PUT, DELETE, HEAD");
     expect(body.code).toBe("bad_request");
   });
 
-  it("lists what is wrong in a body, and where", async () => {
+  it("lists the mistakes in a body with their places", async () => {
     const { status, body } = await createApi().call("/learn/api/progress", {
       as: LEARNER,
       body: { file_id: "", progress_seconds: -1, progress_percentage: 101 },
@@ -39,7 +39,7 @@ describe("problems", () => {
     ]);
   });
 
-  it("names at most eight of a thousand mistakes", async () => {
+  it("lists at most eight of a thousand mistakes", async () => {
     const lessons = Array.from({ length: 400 }, () => ({ id: "", title: "", files: [] }));
     const { body } = await createApi().call("/v1/courses/c1", {
       as: ADMIN,
@@ -54,7 +54,7 @@ describe("problems", () => {
     ["an empty body", "", 400, "application/json"],
     ["a form", "file_id=f1", 415, "application/x-www-form-urlencoded"],
     ["text", "{}", 415, "text/plain"],
-  ])("refuses %s where JSON is due", async (_, body, status, type) => {
+  ])("refuses %s in place of JSON", async (_, body, status, type) => {
     const answer = await createApi().call("/learn/api/progress", {
       as: LEARNER,
       method: "POST",
@@ -65,7 +65,7 @@ describe("problems", () => {
     expect(answer.body.code).toBe("bad_request");
   });
 
-  it("survives 50,000 levels of nesting", async () => {
+  it("answers a body with 50,000 levels of nesting", async () => {
     const deep = "[".repeat(25_000) + "]".repeat(25_000);
     const { status } = await createApi().call("/learn/api/progress", { as: LEARNER, body: `{"file_id":${deep}}` });
     expect(status).toBe(400);
@@ -73,14 +73,14 @@ describe("problems", () => {
     expect(beats.status).toBe(200);
   });
 
-  it("refuses a body past 64 KB with 413, except for a catalogue", async () => {
+  it("refuses a body over 64 KB with 413, unless it is a catalogue", async () => {
     const { call } = createApi();
     const long = { title: "x".repeat(70_000), lessons: [] };
     expect((await call("/v1/heartbeats", { as: LEARNER, body: long })).status).toBe(413);
     expect((await call("/v1/courses/c1", { as: ADMIN, method: "PUT", body: long })).status).toBe(400);
   });
 
-  it("shows nothing of an unknown error, and logs it", async () => {
+  it("shows nothing of an unknown error, which is logged", async () => {
     const { call, progress, logged } = createApi();
     progress.readFile.mockRejectedValue(new Error("password=hunter2"));
     const { status, body } = await call("/v1/progress/files/f1", { as: LEARNER });
@@ -90,7 +90,7 @@ describe("problems", () => {
     expect(logged.join()).toContain("hunter2");
   });
 
-  it("says when to try again, in milliseconds and in a header", async () => {
+  it("says when to try again, in milliseconds and in the header Retry-After", async () => {
     const { call, progress } = createApi();
     progress.report.mockRejectedValue(new AppError("overloaded", "too many", { retryAfterMs: 1500 }));
     const { status, headers, body } = await call("/learn/api/progress", {
@@ -102,7 +102,7 @@ describe("problems", () => {
     expect(body).toMatchObject({ code: "overloaded", retryAfterMs: 1500 });
   });
 
-  it("calls a database that is away unavailable", async () => {
+  it("has the code unavailable while the database is away", async () => {
     const { call, progress } = createApi();
     progress.readFile.mockRejectedValue(Object.assign(new Error("terminating connection"), { code: "57P01" }));
     const { status, body } = await call("/v1/progress/files/f1", { as: LEARNER });
@@ -111,7 +111,7 @@ describe("problems", () => {
   });
 });
 
-describe("who may call", () => {
+describe("the API", () => {
   it.each([
     ["POST", "/learn/api/progress"],
     ["GET", "/learn/api/progress/file/f1"],
@@ -137,7 +137,7 @@ describe("who may call", () => {
     ["POST", "/v1/streams/s1/disable"],
     ["POST", "/v1/streams/s1/enable"],
     ["GET", "/v1/streams/s1/sessions"],
-  ])("asks a token for %s %s, before it looks at anything else", async (method, path) => {
+  ])("needs a token for %s %s, and checks it before anything else", async (method, path) => {
     const { call } = createApi();
     const body = method === "POST" ? {} : undefined;
     const { status, headers, body: problem } = await call(path, { method, body });
@@ -148,7 +148,7 @@ describe("who may call", () => {
     expect(forged.status).toBe(401);
   });
 
-  it("limits how much a user may call, and not its neighbour", async () => {
+  it("limits the calls of a user, without limiting another user", async () => {
     const { call } = createApi({ config: { RATE_LIMIT_BURST: 5, RATE_LIMIT_PER_SECOND: 1 } });
     const statuses: number[] = [];
     for (let i = 0; i < 8; i += 1) statuses.push((await call("/v1/progress/files/f1", { as: LEARNER })).status);
@@ -160,7 +160,7 @@ describe("who may call", () => {
     expect((await call("/v1/progress/files/f1", { as: ["bob", "learner"] })).status).toBe(200);
   });
 
-  it("limits an address that tries token after token, while good tokens from there still work", async () => {
+  it("limits an address that tries many tokens, while valid tokens from there still work", async () => {
     const { call } = createApi({ config: { RATE_LIMIT_BURST: 5, RATE_LIMIT_PER_SECOND: 1 } });
     let last = 0;
     for (let i = 0; i < 8; i += 1)
@@ -170,10 +170,10 @@ describe("who may call", () => {
   });
 });
 
-describe("origins", () => {
+describe("the check of origins", () => {
   const from = (origin: string) => ({ as: LEARNER, headers: { origin } });
 
-  it("lets the server's own pages call, and clients that name no origin", async () => {
+  it("lets the server's own pages call, and clients that send no origin", async () => {
     const { call } = createApi();
     expect((await call("/v1/courses", { as: LEARNER })).status).toBe(200);
     const own = await call("/v1/courses", from("https://playhead.test"));
@@ -191,7 +191,7 @@ describe("origins", () => {
     },
   );
 
-  it("lets listed origins call, compared whole, and tells them about errors too", async () => {
+  it("lets listed origins call, compares them as a whole, and lets them read errors too", async () => {
     const { call } = createApi({ config: { ALLOWED_ORIGINS: ["https://app.test"] } });
     const answer = await call("/no/such/thing", from("https://app.test"));
     expect(answer.status).toBe(404);
@@ -200,12 +200,12 @@ describe("origins", () => {
     expect((await call("/v1/courses", from("https://app.test.evil.test"))).status).toBe(403);
   });
 
-  it("lets everybody call where the list says *", async () => {
+  it("lets all origins call if the list has *", async () => {
     const { call } = createApi({ config: { ALLOWED_ORIGINS: ["*"] } });
     expect((await call("/v1/courses", from("null"))).status).toBe(200);
   });
 
-  it("answers a preflight", async () => {
+  it("answers a preflight with the methods and headers that may be used", async () => {
     const { call } = createApi({ config: { ALLOWED_ORIGINS: ["https://app.test"] } });
     const { status, headers } = await call("/v1/courses/c1", {
       method: "OPTIONS",
@@ -221,8 +221,8 @@ describe("origins", () => {
   });
 });
 
-describe("operations", () => {
-  it("is alive always, and ready when its checks are", async () => {
+describe("the routes of operations", () => {
+  it("answer that the process is alive, and whether its checks are ok", async () => {
     const health = createHealth({ checks: { database: () => ({ ok: false, detail: "away" }) } });
     const { call } = createApi({ health });
     expect((await call("/healthz")).body).toEqual({ status: "ok", uptimeSeconds: expect.any(Number) });
@@ -233,7 +233,7 @@ describe("operations", () => {
     expect((await createApi().call("/readyz")).status).toBe(200);
   });
 
-  it("counts requests by route, never by path", async () => {
+  it("count requests by route, never by path", async () => {
     const { call } = createApi();
     await call("/v1/progress/files/one", { as: LEARNER });
     await call("/v1/progress/files/two", { as: LEARNER });
@@ -249,7 +249,7 @@ describe("operations", () => {
     expect(body).not.toContain("made/up");
   });
 
-  it("describes every route in OpenAPI 3.1, with its schemas", async () => {
+  it("describe every route in OpenAPI 3.1, with its schemas", async () => {
     const { call } = createApi({ config: { demo: true }, accounts: {} as Accounts });
     const { body } = await call("/openapi.json");
     expect(body.openapi).toBe("3.1.0");
@@ -291,7 +291,7 @@ describe("operations", () => {
     expect(body.paths["/v1/courses/{courseId}"].put.security).toEqual([{ bearer: [] }]);
   });
 
-  it("shows the same as a page that needs neither a script nor the internet", async () => {
+  it("show the same as a page that needs neither a script nor the internet", async () => {
     const { headers, body } = await createApi().call("/docs");
     expect(headers.get("content-type")).toMatch(/^text\/html/);
     expect(headers.get("content-security-policy")).toContain("default-src 'self'");

@@ -7,14 +7,14 @@ import type { HttpEnv } from "../uws/serve-fetch.ts";
 import { Problem } from "./problem.ts";
 
 /*
- * What all route families share: the kind of application they add themselves to, and the parts of a declaration
- * that repeat. Routes, their validation and /openapi.json come from the same declarations.
+ * The application that all subjects add their routes to, and the parts that their declarations share. One declaration makes
+ * the route, its validation, and its entry in /openapi.json.
  */
 
 export interface HttpTypes {
   Bindings: HttpEnv;
   Variables: {
-    /** Set by the bearer middleware, on the routes that have it. */
+    /** Set by the middleware `bearer.required`. */
     caller: Caller;
   };
 }
@@ -22,7 +22,7 @@ export interface HttpTypes {
 export type HttpApp = OpenAPIHono<HttpTypes>;
 export type HttpMiddleware = MiddlewareHandler<HttpTypes>;
 
-/** An empty application that refuses what a route's schemas do not take. */
+/** Makes an application without routes. Requests that a route's schemas do not accept are refused as `bad_request`. */
 export function createHttpApp(): HttpApp {
   const app: HttpApp = new OpenAPIHono<HttpTypes>({
     defaultHook: (result) => {
@@ -45,7 +45,7 @@ export const PROBLEMS = {
   },
 } as const;
 
-/** A declaration's `security` where a token is due. */
+/** The `security` of a route that needs a token. */
 export const BEARER: Record<string, string[]>[] = [{ bearer: [] }];
 
 export function jsonContent<S extends z.ZodType>(schema: S, description: string) {
@@ -56,7 +56,7 @@ export function jsonBody<S extends z.ZodType>(schema: S) {
   return { required: true, content: { "application/json": { schema } } };
 }
 
-/** A page of a list in the order of its ids: `after` is the last id of the page before. */
+/** The query of a page of a list that is ordered by id. `after` is the last id of the page before. */
 export function pageQuery(limits: { max: number; default: number }) {
   return {
     after: Id.optional(),

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { toUnavailable } from "../db/unavailable.ts";
 import { AppError, ERRORS, type ErrorCode, toWireError } from "../errors.ts";
 
-/** An error as HTTP says it: RFC 9457, with the code that the sockets use. */
+/** An error over HTTP: a problem document (RFC 9457), with the same code as on the socket. */
 export const Problem = z.object({
   type: z.string(),
   title: z.string(),
@@ -15,7 +15,7 @@ export const Problem = z.object({
 });
 export type Problem = z.infer<typeof Problem>;
 
-/** Turns whatever was thrown into a problem document, as little telling as the socket's error. */
+/** Makes a problem document of a thrown value. It says no more than the error on the socket. */
 export function toProblem(error: unknown): Problem {
   const { message, ...wire } = toWireError(error);
   return {
@@ -27,7 +27,7 @@ export function toProblem(error: unknown): Problem {
   };
 }
 
-/** The problem as a response, with the headers that its status asks for. */
+/** Makes the response with the problem, and the headers that its status needs. */
 export function toProblemResponse(error: unknown, headers: Record<string, string> = {}): Response {
   const problem = toProblem(error);
   const all = new Headers({ "content-type": "application/problem+json", "cache-control": "no-store", ...headers });
@@ -36,12 +36,12 @@ export function toProblemResponse(error: unknown, headers: Record<string, string
   return new Response(JSON.stringify(problem), { status: problem.status, headers: all });
 }
 
-/** Gives what Hono and the database driver throw the code it has here; everything else stays what it is. */
+/** Makes an AppError of an error that Hono or the database driver threw. Everything else is returned as it is. */
 export function toAppError(error: unknown): unknown {
   if (error instanceof HTTPException) {
     const message =
       error.status === 415
-        ? "The body is not of a type this call takes: send JSON, with `content-type: application/json`."
+        ? "This call does not take a body of this type: send JSON, with `content-type: application/json`."
         : `${error.message}.`;
     return new AppError("bad_request", message, { status: error.status, cause: error });
   }

@@ -14,13 +14,13 @@ type ListenOnHost = (
   opened: (socket: us_listen_socket | false) => void,
 ) => void;
 
-/** uWebSockets.js then sets SO_REUSEPORT. */
+/** With this option uWebSockets.js sets SO_REUSEPORT. */
 const SHARED_PORT = 0;
 
 export interface Place {
   host: string;
   port: number;
-  /** Whether other processes may listen there as well: the kernel gives each connection to one of them. Linux only. */
+  /** Whether other processes may listen on the same port: the kernel gives each connection to one of them. Linux only. */
   shared?: boolean;
 }
 
@@ -28,14 +28,14 @@ export interface Place {
 export interface Listening {
   port: number;
   url: string;
-  /** Takes no more connections; those that are open stay. `io.close()` alone leaves the port accepting. */
+  /** Stops taking connections; open ones stay. `io.close()` alone would leave the port open. */
   close(): void;
 }
 
-/** @throws AppError `unavailable` where the port is taken or the address is not this machine's */
+/** Opens the port. @throws AppError `unavailable` if the port is taken, or the address is not this machine's */
 export function listen(app: TemplatedApp, { host, port, shared = false }: Place): Promise<Listening> {
   return new Promise((resolve, reject) => {
-    // The typings lack the form with a host and options, which the native code takes.
+    // The native code takes a host together with options; the typings do not have that form.
     const open = app.listen.bind(app) as unknown as ListenOnHost;
     open(host, port, shared ? SHARED_PORT : LIBUS_LISTEN_EXCLUSIVE_PORT, (socket) => {
       if (!socket) {

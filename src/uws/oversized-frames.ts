@@ -1,10 +1,10 @@
 import type { Counter } from "prom-client";
 import type { TemplatedApp } from "./uws.ts";
 
-/** How uWebSockets.js closes a socket that sent more than it may: without a word to the client, and this one to us. */
+/** The reason with which uWebSockets.js closes a socket that sent too long a frame. The client is not told. */
 const TOO_BIG = "Received too big message";
 
-/** Counts sockets that are closed for a frame over the limit: to Socket.IO it looks like a lost connection. */
+/** Counts the sockets that are closed for too long a frame, which to Socket.IO look like lost connections. */
 export function countOversizedFrames(app: TemplatedApp, counter: Counter): void {
   const open = app.ws.bind(app) as TemplatedApp["ws"];
   app.ws = ((path, behavior) =>

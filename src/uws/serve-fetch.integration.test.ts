@@ -43,7 +43,7 @@ afterEach(async () => {
   logged.length = 0;
 });
 
-/** A raw connection, so that a test can say exactly what goes over it. */
+/** A raw connection, over which a test sends exact bytes. */
 async function open(): Promise<Socket> {
   const socket = connect(port, "127.0.0.1");
   sockets.add(socket);
@@ -52,7 +52,7 @@ async function open(): Promise<Socket> {
   return socket;
 }
 
-/** Everything the server says until `until` matches or the connection ends. */
+/** Everything that the server sends until `until` matches or the connection ends. */
 function hear(socket: Socket, until?: RegExp): Promise<string> {
   return new Promise((resolve) => {
     let text = "";
@@ -67,8 +67,8 @@ function hear(socket: Socket, until?: RegExp): Promise<string> {
 
 const url = (path: string) => `http://127.0.0.1:${port}${path}`;
 
-describe("requests", () => {
-  it("carries method, path, query, headers, address and body", async () => {
+describe("a request", () => {
+  it("reaches the fetch function with method, path, query, headers, address and body", async () => {
     handler = async (request, env) =>
       Response.json({
         method: request.method,
@@ -91,7 +91,7 @@ describe("requests", () => {
     });
   });
 
-  it("leaves Socket.IO its own path and takes everything else, however deep", async () => {
+  it("reaches the fetch function on every path except Socket.IO's", async () => {
     handler = (request) => new Response(new URL(request.url).pathname);
     expect(await (await fetch(url("/socket.io/?EIO=4"))).text()).toBe("Socket.IO's own");
     expect(await (await fetch(url("/socket.io/other"))).text()).toBe("/socket.io/other");
@@ -99,7 +99,7 @@ describe("requests", () => {
     expect(await (await fetch(url("/"))).text()).toBe("/");
   });
 
-  it("takes a body in chunks, of no announced length", async () => {
+  it("may have a body in chunks, without an announced length", async () => {
     handler = async (request) => new Response(String((await request.arrayBuffer()).byteLength));
     const body = new ReadableStream({
       start(controller) {
@@ -111,7 +111,7 @@ describe("requests", () => {
     expect(await response.text()).toBe("50000");
   });
 
-  it("hands on a body's beginning before its end has come", async () => {
+  it("reaches the fetch function before its body has come completely", async () => {
     const begun = deferred<string>();
     handler = async (request) => {
       const reader = (request.body as ReadableStream<Uint8Array>).getReader();
@@ -126,7 +126,7 @@ describe("requests", () => {
     expect(await answer).toMatch(/^HTTP\/1\.1 200 OK\r\n[\s\S]*later$/);
   });
 
-  it("serves one request after another on a connection, also where a body was never read", async () => {
+  it("may follow another on the same connection, also one whose body was not read", async () => {
     handler = (request) => new Response(new URL(request.url).pathname);
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     const ports = new Set<number | undefined>();
@@ -148,7 +148,7 @@ describe("requests", () => {
     agent.destroy();
   });
 
-  it("survives pipelined requests, answering the first or closing", async () => {
+  it("may be pipelined: the first is answered, or the connection closed", async () => {
     handler = async (request) => {
       await turn();
       return new Response(new URL(request.url).pathname);
@@ -164,7 +164,7 @@ describe("requests", () => {
   it.each([
     ["a host that would move the path", "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400],
     ["a method undici has no request for", "TRACE / HTTP/1.1\r\nHost: x\r\n\r\n", 501],
-  ])("refuses %s with a problem document", async (_, text, status) => {
+  ])("is refused with a problem document if it has %s", async (_, text, status) => {
     const socket = await open();
     socket.write(text);
     const answer = await hear(socket);
@@ -184,8 +184,8 @@ describe("requests", () => {
   );
 });
 
-describe("bodies that are too long", () => {
-  it("refuses an announced one before any of it is read", async () => {
+describe("a body that is too long", () => {
+  it("is refused before any of it is read, if its length is announced", async () => {
     const called = vi.fn(() => new Response());
     handler = called;
     const socket = await open();
@@ -199,7 +199,7 @@ describe("bodies that are too long", () => {
     expect(called).not.toHaveBeenCalled();
   });
 
-  it("cuts off a chunked one where it passes the limit, and the handler learns of it", async () => {
+  it("is cut off at the limit if it comes in chunks, and the fetch function's read fails", async () => {
     const failed = deferred<unknown>();
     handler = async (request) => {
       await request.text().catch(failed.resolve);
@@ -213,15 +213,15 @@ describe("bodies that are too long", () => {
     expect(await failed.promise).toMatchObject({ code: "bad_request", status: 413 });
   });
 
-  it("takes one of exactly the limit", async () => {
+  it("is longer than the limit: a body of exactly the limit is accepted", async () => {
     handler = async (request) => new Response(String((await request.text()).length));
     const response = await fetch(url("/"), { method: "POST", body: "x".repeat(MAX_BODY_BYTES) });
     expect(await response.text()).toBe(String(MAX_BODY_BYTES));
   });
 });
 
-describe("responses", () => {
-  it("sends a small body in one piece, its length announced", async () => {
+describe("a response", () => {
+  it("has a small body in one piece, with its length", async () => {
     handler = () => Response.json({ ok: true }, { status: 201, headers: { "x-test": "yes" } });
     const response = await fetch(url("/"));
     expect(response.status).toBe(201);
@@ -230,7 +230,7 @@ describe("responses", () => {
     expect(await response.json()).toEqual({ ok: true });
   });
 
-  it("keeps two cookies two", async () => {
+  it("keeps two cookies apart", async () => {
     handler = () =>
       new Response(null, {
         headers: [
@@ -241,7 +241,7 @@ describe("responses", () => {
     expect((await fetch(url("/"))).headers.getSetCookie()).toEqual(["a=1", "b=2"]);
   });
 
-  it("answers HEAD with the length and no body, and the connection stays usable", async () => {
+  it("to HEAD has the length and no body, and leaves the connection usable", async () => {
     handler = (request) =>
       request.method === "HEAD" ? new Response(null, { headers: { "content-length": "1234" } }) : new Response("after");
     const socket = await open();
@@ -253,7 +253,7 @@ describe("responses", () => {
     expect(await after).toMatch(/^HTTP\/1\.1 200 OK/);
   });
 
-  it.each([204, 304])("sends %i without body or length", async (status) => {
+  it.each([204, 304])("with status %i has neither body nor length", async (status) => {
     handler = () => new Response(null, { status });
     const socket = await open();
     const answer = hear(socket, /\r\n\r\n/);
@@ -261,14 +261,14 @@ describe("responses", () => {
     expect(await answer).not.toMatch(/content-length|transfer-encoding/i);
   });
 
-  it("says a length of 0 for an empty answer", async () => {
+  it("without a body has a length of 0", async () => {
     handler = () => new Response(null, { status: 200 });
     expect((await fetch(url("/"))).headers.get("content-length")).toBe("0");
     handler = () => new Response("", { status: 404 });
     expect((await fetch(url("/"))).headers.get("content-length")).toBe("0");
   });
 
-  it("streams a body while it is still being made", async () => {
+  it("is streamed while its body is still being made", async () => {
     const more = deferred<void>();
     handler = () =>
       new Response(
@@ -292,7 +292,7 @@ describe("responses", () => {
   it.each([
     ["of a known length", true],
     ["of an unknown length", false],
-  ])("waits for a slow reader instead of piling up a body %s", async (_, sized) => {
+  ])("waits for a slow client instead of buffering a body %s", async (_, sized) => {
     const total = 40_000_000;
     const source = counted(total);
     handler = () => new Response(source.stream, sized ? { headers: { "content-length": String(total) } } : {});
@@ -316,12 +316,12 @@ describe("responses", () => {
   it.each([
     ["shorter", 50, 100],
     ["longer", 100, 50],
-  ])("closes the connection under a body that is %s than announced", async (_, actual, announced) => {
+  ])("closes the connection if its body is %s than announced", async (_, actual, announced) => {
     handler = () => new Response(counted(actual).stream, { headers: { "content-length": String(announced) } });
     await expect(fetch(url("/")).then((response) => response.text())).rejects.toThrow();
   });
 
-  it("closes the connection under a body that fails half way, and logs it", async () => {
+  it("closes the connection if its body fails half-way, and logs the failure", async () => {
     handler = () =>
       new Response(
         new ReadableStream({
@@ -337,7 +337,7 @@ describe("responses", () => {
     await vi.waitFor(() => expect(logged).toHaveLength(1));
   });
 
-  it("shows nothing of what a handler threw", async () => {
+  it("shows nothing of an error that the fetch function threw", async () => {
     handler = () => {
       throw new Error("password=hunter2");
     };
@@ -348,10 +348,10 @@ describe("responses", () => {
   });
 });
 
-describe("clients that leave", () => {
+describe("the server", () => {
   const ROUNDS = 400;
 
-  it("survives requests cut off before their headers are whole", async () => {
+  it("survives clients that leave before they have sent all headers", async () => {
     await Promise.all(
       Array.from({ length: ROUNDS }, async (_, i) => {
         const socket = await open();
@@ -362,7 +362,7 @@ describe("clients that leave", () => {
     );
   });
 
-  it("survives requests cut off mid body, and fails the body's reader", async () => {
+  it("survives clients that leave within a body, and fails the read of the body", async () => {
     let failed = 0;
     handler = async (request) => {
       await request.text().catch(() => {
@@ -384,7 +384,7 @@ describe("clients that leave", () => {
     await vi.waitFor(() => expect(failed).toBeGreaterThanOrEqual(ROUNDS / 2));
   });
 
-  it("survives clients that leave while the handler works, whatever it then does", async () => {
+  it("survives clients that leave while the fetch function works, whatever it does then", async () => {
     const pending = new Set<() => void>();
     let entered = 0;
     handler = async (request) => {
@@ -415,7 +415,7 @@ describe("clients that leave", () => {
   it.each([
     ["of a known length", true],
     ["of an unknown length", false],
-  ])("tells the source of a body %s when its reader leaves", async (_, sized) => {
+  ])("cancels a body %s when its client leaves", async (_, sized) => {
     const total = 40_000_000;
     const sources: ReturnType<typeof counted>[] = [];
     handler = () => {
@@ -449,7 +449,7 @@ function deferred<T>() {
   return { promise, resolve };
 }
 
-/** A body of `total` bytes that counts what was asked of it. */
+/** A body of `total` bytes that counts the bytes it was asked for. */
 function counted(total: number) {
   const chunk = new Uint8Array(50_000);
   let made = 0;
@@ -472,7 +472,7 @@ function counted(total: number) {
     stream,
     made: () => made,
     cancelled: () => cancelled,
-    /** Resolves once nothing was asked for any more. */
+    /** Resolves when no more bytes are asked for. */
     async stalled() {
       let before = -1;
       await vi.waitFor(

@@ -2,41 +2,41 @@ import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { endsWithin } from "../within-time.ts";
-import { Exchange } from "./exchange.ts";
+import { HttpExchange } from "./http-exchange.ts";
 import type { HttpRequest, HttpResponse, TemplatedApp } from "./uws.ts";
 
 /*
- * Hono, or any other fetch function, over uWebSockets.js. The request is copied before the route's handler returns,
- * because uWebSockets.js keeps it on the stack; its body is streamed and bounded. Bodies are not throttled: what a
- * handler has not read yet waits here, at most `maxBodyBytes` a request. Responses are throttled (exchange.ts).
+ * Serves a fetch function, such as Hono's, on uWebSockets.js. The request is copied before the route's handler returns,
+ * because uWebSockets.js keeps it on the stack. Its body is streamed and bounded, but not throttled: up to `maxBodyBytes`
+ * a request wait here until the fetch function reads them. Responses are throttled (http-exchange.ts).
  */
 
-/** What a handler gets beside the request. */
+/** What the fetch function gets besides the request. */
 export interface HttpEnv {
-  /** The address at the other end of the connection; behind a proxy the proxy's. */
+  /** The address at the other end of the connection: the client's, or that of a proxy. */
   remoteAddress: string;
 }
 
 export type Fetch = (request: Request, env: HttpEnv) => Response | Promise<Response>;
 
 export interface ServeOptions {
-  /** The longest request body; a longer one is answered with 413 and the connection closed. */
+  /** The longest request body. A longer one is answered with 413, and the connection is closed. */
   maxBodyBytes: number;
-  /** The document that a refused request is answered with. */
+  /** Makes the document with which a refused request is answered. */
   toProblem: (error: unknown) => { status: number };
   logger: Logger;
-  /** Counts what never reaches the fetch function, and what the client did not wait for. */
+  /** Counts requests that never reach the fetch function, and responses that the client did not wait for. */
   metrics?: Pick<Metrics, "httpRequests">;
 }
 
-/** What undici's Request refuses to be made with. */
+/** Methods that the constructor of Request refuses. */
 const UNSUPPORTED_METHODS = new Set(["CONNECT", "TRACE", "TRACK"]);
-/** A name or address and perhaps a port: a Host header with more in it would move the path. */
+/** A name or an address, perhaps with a port: a Host header with more characters could change the path of the URL. */
 const HOST = /^(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?$/;
-/** Bodies of these are ignored: the fetch standard gives them none. */
+/** Bodies of these methods are ignored, because the fetch standard allows them none. */
 const BODYLESS_METHODS = new Set(["GET", "HEAD"]);
 
-/** Routes everything on `app` that no more specific route takes (Socket.IO's has its own) to `fetch`. */
+/** Passes every request for which `app` has no more specific route, such as Socket.IO's, to `fetch`. */
 export function serveFetch(app: TemplatedApp, fetch: Fetch, options: ServeOptions): HttpServing {
   const serving: Serving = { ...options, fetch, unanswered: new Set() };
   app.any("/*", (res, req) => handle(res, req, serving));
@@ -48,7 +48,7 @@ export function serveFetch(app: TemplatedApp, fetch: Fetch, options: ServeOption
 }
 
 export interface HttpServing {
-  /** Resolves when every request that has come is answered, or after so long. */
+  /** Resolves when every request that has come is answered, or after `timeoutMs`. */
   settle(timeoutMs: number): Promise<void>;
 }
 
@@ -59,7 +59,9 @@ interface Serving extends ServeOptions {
 
 function handle(res: HttpResponse, req: HttpRequest, serving: Serving): void {
   const body = new BodyStream();
-  const exchange = new Exchange(res, () => body.fail(new AppError("bad_request", "The client left.", { status: 499 })));
+  const exchange = new HttpExchange(res, () =>
+    body.fail(new AppError("bad_request", "The client left.", { status: 499 })),
+  );
   try {
     const method = req.getCaseSensitiveMethod();
     if (Number(req.getHeader("content-length") || 0) > serving.maxBodyBytes) throw tooLarge(serving);
@@ -73,8 +75,12 @@ function handle(res: HttpResponse, req: HttpRequest, serving: Serving): void {
   }
 }
 
-/** Never rejects: this is where a request ends. */
-async function answer(exchange: Exchange, call: { request: Request; env: HttpEnv }, serving: Serving): Promise<void> {
+/** Answers the request, with a problem if the fetch function fails. Never rejects. */
+async function answer(
+  exchange: HttpExchange,
+  call: { request: Request; env: HttpEnv },
+  serving: Serving,
+): Promise<void> {
   const { request, env } = call;
   try {
     const response = await serving.fetch(request, env);
@@ -82,14 +88,14 @@ async function answer(exchange: Exchange, call: { request: Request; env: HttpEnv
     if (outcome === "sent") return;
     count(serving, outcome);
     if (outcome === "broken")
-      serving.logger.error({ path: new URL(request.url).pathname }, "a response's body failed half way");
+      serving.logger.error({ path: new URL(request.url).pathname }, "the body of a response failed half-way");
   } catch (error) {
     refuse(exchange, error, serving);
   }
 }
 
-/** Copies the body's chunks: uWebSockets.js takes each back when its callback returns. */
-function readBody(exchange: Exchange, body: BodyStream, serving: Serving): void {
+/** Copies the chunks of the body, because uWebSockets.js takes each back when its callback returns. */
+function readBody(exchange: HttpExchange, body: BodyStream, serving: Serving): void {
   let received = 0;
   exchange.onData((chunk, isLast) => {
     received += chunk.byteLength;
@@ -103,8 +109,8 @@ function readBody(exchange: Exchange, body: BodyStream, serving: Serving): void 
   });
 }
 
-/** Answers with a problem document, and closes the connection: what else comes in on it is not looked at. */
-function refuse(exchange: Exchange, error: unknown, serving: Serving): void {
+/** Answers with a problem document, and closes the connection without reading the rest of the request. */
+function refuse(exchange: HttpExchange, error: unknown, serving: Serving): void {
   if (exchange.closed) return;
   if (!(error instanceof AppError)) serving.logger.error({ err: error }, "a request failed outside its handler");
   const problem = serving.toProblem(error);
@@ -120,7 +126,7 @@ function tooLarge({ maxBodyBytes }: Serving): AppError {
   return new AppError("bad_request", `The body is longer than ${maxBodyBytes} bytes.`, { status: 413 });
 }
 
-/** @throws AppError `bad_request` for what is no request: a header, a host or a target that no URL can have. */
+/** @throws AppError `bad_request` for a header, a host or a target that no URL can have */
 function toRequest(req: HttpRequest, method: string, body: ReadableStream<Uint8Array> | null): Request {
   if (UNSUPPORTED_METHODS.has(method)) {
     throw new AppError("bad_request", `The method ${method} is not supported.`, { status: 501 });
@@ -141,7 +147,7 @@ function toRequest(req: HttpRequest, method: string, body: ReadableStream<Uint8A
   }
 }
 
-/** uWebSockets.js writes IPv4 in IPv6 in full; everybody else knows it as four numbers. */
+/** Writes an address as usual: uWebSockets.js writes an IPv4 address as a full IPv6 address. */
 function toAddress(text: ArrayBuffer): string {
   const address = Buffer.from(text).toString();
   const mapped = /^0000:0000:0000:0000:0000:ffff:([0-9a-f]{2})([0-9a-f]{2}):([0-9a-f]{2})([0-9a-f]{2})$/.exec(address);
@@ -152,7 +158,7 @@ function toAddress(text: ArrayBuffer): string {
     .join(".");
 }
 
-/** A request's body as a stream that can be fed and failed from outside, in any state. */
+/** The body of a request as a stream. It can be fed, and made to fail, in any state. */
 class BodyStream {
   #controller: ReadableStreamDefaultController<Uint8Array> | null = null;
   readonly stream = new ReadableStream<Uint8Array>({

@@ -16,21 +16,21 @@ export type {
 } from "uws-node20";
 
 /*
- * uWebSockets.js, in the version whose binaries fit this Node: one release has those of Node 18 to 23, the other
- * those of 24 and 26, linked against a newer glibc. The version decides, not try and catch: with both installed
- * the newer wrapper finds, under Node 22, the older binary, and loads it.
+ * uWebSockets.js, in the release whose binaries fit this Node: one release has binaries for Node 18 to 23, the other for
+ * 24 and 26, linked against a newer glibc. The version of Node decides. Trying one and then the other would not do: under
+ * Node 22 the newer release finds the binary of the older one, and loads it.
  */
 
 const FIRST_NODE_OF_NEWER = 24;
 
 type Uws = typeof import("uws-node20");
 
-/** Which of the two a Node of this major version takes. */
+/** The release for this major version of Node. */
 export function pickUws(nodeMajor: number): "uws-node20" | "uws-node24" {
   return nodeMajor < FIRST_NODE_OF_NEWER ? "uws-node20" : "uws-node24";
 }
 
-/** Says what is missing where the binary does not load, and what to do. */
+/** Explains why the binary does not load, and what to do. */
 export function explainMissing(cause: unknown, node: { version: string; platform: string; arch: string }): string {
   const major = Number(node.version.split(".")[0]);
   const binary = `@uwsjs/${node.platform}-${node.arch}-${major}`;
@@ -69,11 +69,11 @@ function loadUws(): Uws {
 
 const uws = loadUws();
 
-/** Makes an app without TLS: a proxy ends that. */
+/** Makes an app without TLS, which a proxy in front of the server ends. */
 export const App: Uws["App"] = uws.App;
 export const us_listen_socket_close: (listenSocket: us_listen_socket) => void = uws.us_listen_socket_close;
 export const us_socket_local_port: (socket: us_socket) => number = uws.us_socket_local_port;
 export const DISABLED: Uws["DISABLED"] = uws.DISABLED;
-/** Refuses a port that another process listens on, instead of sharing it. */
+/** The option with which a port is refused, instead of shared, if another process listens on it. */
 export const LIBUS_LISTEN_EXCLUSIVE_PORT: number = (uws as Uws & { LIBUS_LISTEN_EXCLUSIVE_PORT: number })
   .LIBUS_LISTEN_EXCLUSIVE_PORT;

@@ -2,7 +2,7 @@ import { describe, expect, it, vi } from "vitest";
 import { createApi, tokens } from "../../../test/helpers/http-api.ts";
 import type { Accounts } from "../../auth/accounts.ts";
 
-describe("accounts", () => {
+describe("the routes of accounts", () => {
   const signedIn = {
     token: "t",
     expiresAt: "2026-11-01T10:00:00.000Z",
@@ -21,7 +21,7 @@ describe("accounts", () => {
     stop: async () => undefined,
   });
 
-  it("registers with 201 and logs in with 200, from the address that the connection has", async () => {
+  it("answer a registration with 201 and a login with 200, and count it for the connection's address", async () => {
     const accounts = fakeAccounts();
     const { call } = createApi({ accounts });
     const registered = await call("/v1/auth/register", {
@@ -33,7 +33,7 @@ describe("accounts", () => {
     expect(accounts.login).toHaveBeenCalledWith({ username: "ada", password: "correct horse" }, "192.0.2.1");
   });
 
-  it("believes the proxy's last word about the address, only where the proxy is trusted", async () => {
+  it("take the address from the last entry of X-Forwarded-For, only if the proxy is trusted", async () => {
     const headers = { "x-forwarded-for": "203.0.113.9, 198.51.100.7" };
     for (const [TRUST_PROXY, address] of [
       [true, "198.51.100.7"],
@@ -48,13 +48,13 @@ describe("accounts", () => {
     }
   });
 
-  it("says so where accounts are switched off", async () => {
+  it("name BUILTIN_ACCOUNTS when accounts are switched off", async () => {
     const { status, body } = await createApi().call("/v1/auth/login", { body: { username: "a", password: "b" } });
     expect(status).toBe(403);
     expect(body.detail).toContain("BUILTIN_ACCOUNTS");
   });
 
-  it("limits the calls of one address", async () => {
+  it("limit the calls of one address", async () => {
     const { call } = createApi({ accounts: fakeAccounts(), config: { RATE_LIMIT_BURST: 3, RATE_LIMIT_PER_SECOND: 1 } });
     let last = 0;
     for (let i = 0; i < 6; i += 1)
@@ -63,8 +63,8 @@ describe("accounts", () => {
   });
 });
 
-describe("the demo", () => {
-  it("signs in with one click as the learner and the instructor that are always there", async () => {
+describe("the demo's sign-in", () => {
+  it("signs in, without a password, the learner and the instructor that are always there", async () => {
     const { call } = createApi({ config: { demo: true } });
     const learner = await call("/v1/demo/sign-in", { body: { as: "learner" } });
     expect(learner.body.user).toMatchObject({ id: "demo-learner", role: "learner" });
@@ -73,7 +73,7 @@ describe("the demo", () => {
     expect(instructor.body.user).toMatchObject({ id: "demo-instructor", role: "instructor", firstName: "Ines" });
   });
 
-  it("makes a learner of its own where a name or a new one is asked", async () => {
+  it("makes a new learner if a name or a new learner is asked for", async () => {
     const { call } = createApi({ config: { demo: true } });
     for (const body of [
       { as: "learner", name: "Bo" },
@@ -83,13 +83,13 @@ describe("the demo", () => {
     }
   });
 
-  it("gives nobody an admin", async () => {
+  it("makes nobody an admin", async () => {
     expect(
       (await createApi({ config: { demo: true } }).call("/v1/demo/sign-in", { body: { as: "admin" } })).status,
     ).toBe(400);
   });
 
-  it("is not there where the demo does not run", async () => {
+  it("does not exist if the demo does not run", async () => {
     expect((await createApi().call("/v1/demo/sign-in", { body: { as: "learner" } })).status).toBe(404);
   });
 });

@@ -3,8 +3,8 @@ import { ADMIN, createApi, FILE, INSTRUCTOR, LEARNER, OTHER, ROW, TREE } from ".
 import type { CourseTree } from "../../protocol/course.ts";
 import type { Role } from "../../protocol/roles.ts";
 
-describe("courses", () => {
-  it("are listed page by page, and an instructor's own where asked", async () => {
+describe("the routes of courses", () => {
+  it("list courses page by page, and an instructor's own ones on request", async () => {
     const courses = { a: TREE, b: { ...TREE, instructorId: "ines" }, c: TREE };
     const { call } = createApi({ courses });
     const first = await call("/v1/courses?limit=2", { as: LEARNER });
@@ -16,7 +16,7 @@ describe("courses", () => {
     expect((await call("/v1/courses?limit=1000", { as: LEARNER })).status).toBe(400);
   });
 
-  it("are made with 201, changed with 200, and carry the tag that If-Match names", async () => {
+  it("answer 201 for a new course and 200 for a changed one, with the tag that If-Match names", async () => {
     const { call } = createApi();
     const made = await call("/v1/courses/new", { as: ADMIN, method: "PUT", body: TREE });
     expect(made.status).toBe(201);
@@ -29,13 +29,13 @@ describe("courses", () => {
     expect(stale.body.code).toBe("conflict");
   });
 
-  it("read back as what may be put again", async () => {
+  it("return a body that may be put again", async () => {
     const { call } = createApi();
     const { body } = await call("/v1/courses/c1", { as: LEARNER });
     expect((await call("/v1/courses/c1", { as: INSTRUCTOR, method: "PUT", body })).status).toBe(200);
   });
 
-  it("belong to the instructor who makes them, and are handed over only by their own", async () => {
+  it("give a course to the instructor who makes it, and let only its instructor or an admin hand it over", async () => {
     const { call } = createApi();
     const put = (as: [string, Role], path: string, changes: Partial<CourseTree> = {}) =>
       call(path, { as, method: "PUT", body: { ...TREE, ...changes } });
@@ -48,7 +48,7 @@ describe("courses", () => {
     expect((await put(INSTRUCTOR, "/v1/courses/mine")).status).toBe(403);
   });
 
-  it("are deleted by an admin or their instructor alone", async () => {
+  it("let only an admin or the course's instructor delete it", async () => {
     const { call } = createApi();
     expect((await call("/v1/courses/c1", { as: LEARNER, method: "DELETE" })).status).toBe(403);
     expect((await call("/v1/courses/c1", { as: OTHER, method: "DELETE" })).status).toBe(403);
@@ -57,8 +57,8 @@ describe("courses", () => {
   });
 });
 
-describe("learners of a course", () => {
-  it("are listed for its instructor, at most 500 a page", async () => {
+describe("the routes of learners", () => {
+  it("list learners for the course's instructor, at most 500 a page", async () => {
     const { call, progress } = createApi();
     const { status, body } = await call("/v1/courses/c1/learners?after=aaa&limit=500", { as: INSTRUCTOR });
     expect(status).toBe(200);
@@ -70,7 +70,7 @@ describe("learners of a course", () => {
     expect((await call("/v1/courses/none/learners", { as: ADMIN })).status).toBe(404);
   });
 
-  it("are reset, completed and un-completed, in one file or the whole course", async () => {
+  it("reset, complete and un-complete one file or the whole course", async () => {
     const { call, progress } = createApi();
     const post = (verb: string, body?: object) =>
       call(`/v1/courses/c1/learners/alice/${verb}`, { as: INSTRUCTOR, method: "POST", body });
@@ -92,7 +92,7 @@ describe("learners of a course", () => {
     expect(progress.uncomplete).toHaveBeenCalledWith("alice", { fileId: "f1" }, "ines");
   });
 
-  it("are left alone where the file is another course's, or the caller is not the instructor", async () => {
+  it("change nothing if the file belongs to another course, or the caller is not the instructor", async () => {
     const courses = {
       c1: { ...TREE, instructorId: "ines" },
       c2: {

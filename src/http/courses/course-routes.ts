@@ -44,8 +44,8 @@ export function addCourseRoutes(app: HttpApp, { catalogue, bearer }: CourseParts
     ...shared,
     method: "get",
     path: "/v1/courses",
-    summary: "Courses, by id",
-    description: "`mine=true` keeps those whose instructor is the caller.",
+    summary: "List the courses, by id",
+    description: "With `mine=true` only the courses whose instructor is the caller.",
     request: {
       query: z.object({ ...pageQuery({ max: 200, default: 50 }), mine: z.enum(["true", "false"]).optional() }),
     },
@@ -67,9 +67,9 @@ export function addCourseRoutes(app: HttpApp, { catalogue, bearer }: CourseParts
     ...shared,
     method: "get",
     path,
-    summary: "A course with its lessons and files",
+    summary: "Read a course with its lessons and files",
     request: { params },
-    responses: { 200: jsonContent(Course, "The course; its ETag is what If-Match names."), ...PROBLEMS },
+    responses: { 200: jsonContent(Course, "The course; its ETag is the value for If-Match."), ...PROBLEMS },
   });
   app.openapi(read, async (c) => {
     const course = await catalogue.get(c.req.valid("param").courseId);
@@ -80,12 +80,12 @@ export function addCourseRoutes(app: HttpApp, { catalogue, bearer }: CourseParts
     ...shared,
     method: "put",
     path,
-    summary: "Make a course what the body says",
+    summary: "Make a course, or change it to the tree in the body",
     description:
-      "By an admin or the course's instructor. Idempotent; what the tree no longer names is retired. A course that an instructor makes is its own, and may be handed over by naming another `instructorId`; where none is named, the owner stays.",
+      "By an admin or the course's instructor. Idempotent; lessons and files that the tree no longer names are retired. A course that an instructor makes belongs to that instructor, who may hand it over by naming another `instructorId`. Without `instructorId` the owner stays.",
     request: { params, headers: Conditional, body: jsonBody(CourseTreeSchema) },
     responses: {
-      200: jsonContent(Course, "The course as it now stands."),
+      200: jsonContent(Course, "The course after the change."),
       201: jsonContent(Course, "The course was made."),
       ...PROBLEMS,
     },
@@ -104,7 +104,7 @@ export function addCourseRoutes(app: HttpApp, { catalogue, bearer }: CourseParts
     summary: "Delete a course and all progress in it",
     description: "By an admin or the course's instructor.",
     request: { params, headers: Conditional },
-    responses: { 204: { description: "It is gone." }, ...PROBLEMS },
+    responses: { 204: { description: "The course is deleted." }, ...PROBLEMS },
   });
   app.openapi(remove, async (c) => {
     const { courseId } = c.req.valid("param");
@@ -115,8 +115,8 @@ export function addCourseRoutes(app: HttpApp, { catalogue, bearer }: CourseParts
 }
 
 /**
- * The tree with the instructor that it will have.
- * @throws AppError `forbidden`
+ * Completes the tree with its instructor.
+ * @throws AppError `forbidden` if the caller may not put the course, or not for this instructor
  */
 async function withOwner(
   catalogue: Catalogue,
@@ -129,7 +129,10 @@ async function withOwner(
   if (stored !== null) assertOwnCourse(caller, stored);
   if (stored === null && caller.role === "instructor") {
     if (tree.instructorId != null && tree.instructorId !== caller.userId) {
-      throw new AppError("forbidden", "A course that an instructor makes is its own; hand it over afterwards.");
+      throw new AppError(
+        "forbidden",
+        "A course that an instructor makes is its own; it may be handed over afterwards.",
+      );
     }
     return { ...tree, instructorId: caller.userId };
   }

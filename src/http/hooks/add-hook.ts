@@ -2,10 +2,10 @@ import type { Context } from "hono";
 import type { PublishGate } from "../../streams/publish-gate.ts";
 import { createRoute, type HttpApp, type HttpMiddleware, type HttpTypes, PROBLEMS, z } from "../http-app.ts";
 
-/** What a dialect's hooks are made of. */
+/** The parts that the hooks of every dialect use. */
 export interface HookParts {
   gate: PublishGate;
-  /** Lets nobody pass but the media server. */
+  /** Lets only the media server pass. */
   guard: HttpMiddleware;
 }
 
@@ -14,17 +14,17 @@ interface HookRoute {
   summary: string;
   description: string;
   contentType: string;
-  /** By status, what each answer means to the media server. */
+  /** The meaning of each answer to the media server, by status. */
   answers: Record<string, { description: string }>;
 }
 
-/** How a publication ended that its media server reports as over, in the stream's history. */
+/** The reason, in the stream's history, for the end of a publication that its media server reported as over. */
 export const UNPUBLISHED = "unpublished";
 
 const Posted = z.object({}).loose();
 const QUERY = z.object({ secret: z.string().optional(), server: z.string().optional(), boot: z.string().optional() });
 
-/** Adds a hook. Declared, but read by itself: who calls is judged before anything of the body is. */
+/** Adds a hook. The guard checks the caller before anything reads the body, so no declared validation runs. */
 export function addHook(
   app: HttpApp,
   { path, summary, description, contentType, answers }: HookRoute,

@@ -9,11 +9,10 @@ import type { HttpTypes } from "../http-app.ts";
 import { z } from "../http-app.ts";
 
 /*
- * Fields that the dialects share. Where a media server has nothing to say it leaves a field out or empty: both are
- * undefined here.
+ * The fields that the dialects share. A field that a media server leaves out or empty is undefined here.
  */
 
-/** A short text that may be stored. */
+/** A short text that the database can store. */
 export const Label = z
   .string()
   .transform((text) => text || undefined)
@@ -26,7 +25,7 @@ export const Protocol = z
   .pipe(Id.max(32).optional())
   .optional();
 
-/** What is no address (a socket's path, the URL of a relay) says nothing about the encoder. */
+/** An IP address. Another text (a socket's path, the URL of a relay) says nothing about the encoder, and is undefined. */
 export const ClientIp = z
   .string()
   .transform((text) => (isIP(text) === 0 ? undefined : text))
@@ -35,7 +34,7 @@ export const ClientIp = z
 const Query = z.object({ server: Id.optional(), boot: Id.optional() });
 
 /**
- * The media server and its boot, as the hook's address has them, else as its own words do.
+ * The media server and its boot, as the hook's address names them, and otherwise as the body does.
  * @throws AppError `bad_request`
  */
 export function readServer(c: Context<HttpTypes>, otherwise: MediaServer): MediaServer {
@@ -44,7 +43,7 @@ export function readServer(c: Context<HttpTypes>, otherwise: MediaServer): Media
 }
 
 /**
- * A key that was found somewhere in what `field` holds.
+ * Checks a stream key that was found in `field`.
  * @throws AppError `bad_request`
  */
 export function toStreamKey(text: string, field: string): string {

@@ -6,20 +6,20 @@ import type { HttpMiddleware, HttpTypes } from "../http-app.ts";
 import { createHookSecrets, type Dialect } from "./hook-secret.ts";
 
 interface GuardParts {
-  /** As HOOK_SECRETS lists them. */
+  /** The entries of HOOK_SECRETS. */
   secrets: string[];
   limitAddress: RateLimit;
   clientAddress: ClientAddress;
 }
 
 export interface HookGuard {
-  /** Lets those pass who name a secret as `?secret=`. */
+  /** Lets calls pass that carry a secret as `?secret=`. */
   bySecret(dialect: Dialect): HttpMiddleware;
-  /** Lets those pass who signed the body with one. */
+  /** Lets calls pass whose body is signed with a secret. */
   bySignature(dialect: Dialect, header: string): HttpMiddleware;
 }
 
-/** Only calls that fail count, for the address they come from: a media server is never held up by how much it asks. */
+/** Checks the secrets of hooks. Only failed calls are counted, for their address: a media server may ask as often as it likes. */
 export function createHookGuard({ secrets, limitAddress, clientAddress }: GuardParts): HookGuard {
   async function refuse(c: Context<HttpTypes>, message: string): Promise<never> {
     await limitAddress(clientAddress(c));
@@ -30,10 +30,10 @@ export function createHookGuard({ secrets, limitAddress, clientAddress }: GuardP
     const own = createHookSecrets(secrets, dialect);
     return () => {
       if (own.configured) return own;
-      // Not `forbidden`: to nginx, behind its own proxy, that alone means that a publisher is to be cut.
+      // Not `forbidden`, which the proxy in front of nginx's hooks takes as the order to end a publisher.
       throw new AppError(
         "unauthenticated",
-        `No hook of ${dialect} is let in until HOOK_SECRETS names a secret for it.`,
+        `Hooks of ${dialect} are refused until HOOK_SECRETS names a secret for them.`,
       );
     };
   }
@@ -51,7 +51,8 @@ export function createHookGuard({ secrets, limitAddress, clientAddress }: GuardP
       const require = secretsOf(dialect);
       return async (c, next) => {
         const isRight = require().signed(c.req.header(header) ?? "", new Uint8Array(await c.req.arrayBuffer()));
-        if (!isRight) await refuse(c, `The header ${header} is not the body's signature by one of HOOK_SECRETS.`);
+        if (!isRight)
+          await refuse(c, `The header ${header} is not the signature of the body with one of HOOK_SECRETS.`);
         await next();
       };
     },

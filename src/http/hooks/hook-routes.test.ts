@@ -4,7 +4,7 @@ import { createApi, HOOK_SECRET } from "../../../test/helpers/http-api.ts";
 import { AppError } from "../../errors.ts";
 
 /*
- * What all dialects share: who is let in, what is no body, and that no key gets out.
+ * The rules that all dialects share: which calls are let in, which bodies are refused, and that no key gets out.
  */
 
 const KEY = "phk_a-stream-key-of-somebody";
@@ -28,7 +28,7 @@ const DIALECTS = [
 
 type Given = Parameters<typeof createApi>[0];
 
-/** Calls a hook with a secret, which signs where the dialect signs. */
+/** Calls a hook with a secret, as a query or as a signature. */
 function createHooks(given?: Given) {
   const api = createApi(given);
   const post = (hook: string, type: string, body: string | Uint8Array, secret: string | null = HOOK_SECRET) => {
@@ -50,7 +50,7 @@ function createHooks(given?: Given) {
 }
 
 describe.each(DIALECTS)("the hook %s", (hook, type, toBody) => {
-  it("is answered with a right secret, and with one of its own dialect", async () => {
+  it("accepts a shared secret, and a secret of its own dialect", async () => {
     expect((await createHooks().post(hook, type, toBody(KEY))).status).toBeLessThan(300);
     const dialect = hook.split("/")[0];
     const { post } = createHooks({ config: { HOOK_SECRETS: ["x", `${dialect}:own`] } });
@@ -59,9 +59,9 @@ describe.each(DIALECTS)("the hook %s", (hook, type, toBody) => {
 
   it.each([
     ["no secret", null],
-    ["a wrong one", "wrong"],
-    ["another dialect's", "theirs"],
-  ])("is refused with %s", async (_, secret) => {
+    ["a wrong secret", "wrong"],
+    ["another dialect's secret", "theirs"],
+  ])("refuses a call with %s", async (_, secret) => {
     const other = hook === "srs" ? "mediamtx" : "srs";
     const { post, expectUntouched } = createHooks({ config: { HOOK_SECRETS: [HOOK_SECRET, `${other}:theirs`] } });
     const { status, body } = await post(hook, type, toBody(KEY), secret);
@@ -70,7 +70,7 @@ describe.each(DIALECTS)("the hook %s", (hook, type, toBody) => {
     expectUntouched();
   });
 
-  it("is refused while no secret is configured, and says what is missing", async () => {
+  it("refuses every call while no secret is configured, and names HOOK_SECRETS", async () => {
     const { post, expectUntouched } = createHooks({ config: { HOOK_SECRETS: [] } });
     const { status, body } = await post(hook, type, toBody(KEY), "");
     expect(status).toBe(401);
@@ -78,7 +78,7 @@ describe.each(DIALECTS)("the hook %s", (hook, type, toBody) => {
     expectUntouched();
   });
 
-  it("counts wrong secrets for their address, and never holds up a right one", async () => {
+  it("limits the wrong secrets of an address, but never a right one", async () => {
     const { post } = createHooks({ config: { RATE_LIMIT_BURST: 3, RATE_LIMIT_PER_SECOND: 1 } });
     for (let i = 0; i < 3; i += 1) expect((await post(hook, type, toBody(KEY), "wrong")).status).toBe(401);
     expect((await post(hook, type, toBody(KEY), "wrong")).status).toBe(429);
@@ -94,7 +94,7 @@ describe.each(DIALECTS)("the hook %s", (hook, type, toBody) => {
     ["binary", () => new Uint8Array([0xff, 0xfe, 0x00, 0x80])],
     ["a byte that is no text", (body: (key: string) => string) => Buffer.from(body("phk_\u00ff"), "latin1")],
     ["null", () => "null"],
-  ])("refuses %s, in words, and asks nobody", async (_, toBad) => {
+  ])("refuses %s with a message, without asking the gate", async (_, toBad) => {
     const { post, expectUntouched } = createHooks();
     const { status, body } = await post(hook, type, toBad(toBody));
     expect(status).toBe(400);
@@ -110,7 +110,7 @@ describe.each(DIALECTS)("the hook %s", (hook, type, toBody) => {
     expectUntouched();
   });
 
-  it("takes POST alone", async () => {
+  it("takes only POST", async () => {
     const { call, expectUntouched } = createHooks();
     const { status, headers } = await call(`/v1/hooks/${hook}?secret=${HOOK_SECRET}&app=live&name=${KEY}&clientid=1`);
     expect(status).toBe(405);
@@ -118,7 +118,7 @@ describe.each(DIALECTS)("the hook %s", (hook, type, toBody) => {
     expectUntouched();
   });
 
-  it("lets no key out, in answers or in the log", async () => {
+  it("writes no key into an answer, the log or the metrics", async () => {
     const hooks = createHooks();
     hooks.gate.publish.mockRejectedValue(new Error("boom"));
     const answers = [await hooks.post(hook, type, toBody(KEY))];
@@ -135,7 +135,7 @@ describe.each(DIALECTS)("the hook %s", (hook, type, toBody) => {
   });
 });
 
-it("knows no other hooks", async () => {
+it("answers 404 for hooks that do not exist", async () => {
   const { post } = createHooks();
   expect((await post("nginx-rtmp/on_play", FORM, "name=a&clientid=1")).status).toBe(404);
   expect((await post("wowza", FORM, "name=a&clientid=1")).status).toBe(404);

@@ -2,8 +2,8 @@ import { createHmac } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { createHookSecrets } from "./hook-secret.ts";
 
-describe("hook secrets", () => {
-  it("are good for all dialects, or for the one they name", () => {
+describe("the secrets of hooks", () => {
+  it("match in all dialects, or only in the dialect that an entry names", () => {
     const entries = ["shared", "srs:only-srs", "other:colon"];
     const srs = createHookSecrets(entries, "srs");
     const nginx = createHookSecrets(entries, "nginx-rtmp");
@@ -17,18 +17,18 @@ describe("hook secrets", () => {
     expect(nginx.matches("srs:only-srs")).toBe(false);
   });
 
-  it.each(["", "share", "shared ", "sharedx", "SHARED", "\u0000"])("are not %j", (given) => {
+  it.each(["", "share", "shared ", "sharedx", "SHARED", "\u0000"])("do not match %j", (given) => {
     expect(createHookSecrets(["shared"], "srs").matches(given)).toBe(false);
   });
 
-  it("are not there where nothing is behind the name", () => {
+  it("are not configured if nothing follows the dialect's name", () => {
     const empty = createHookSecrets(["srs:", "nginx-rtmp:x"], "srs");
     expect(empty.configured).toBe(false);
     expect(empty.matches("")).toBe(false);
     expect(createHookSecrets([], "srs").configured).toBe(false);
   });
 
-  it("sign a body, whichever of them it was, padded or not", () => {
+  it("accept a signature with any of them, padded or not", () => {
     const secrets = createHookSecrets(["one", "ovenmediaengine:two", "srs:three"], "ovenmediaengine");
     const body = new TextEncoder().encode('{"a":1}');
     const sign = (secret: string) => createHmac("sha1", secret).update(body).digest("base64url");
@@ -39,7 +39,7 @@ describe("hook secrets", () => {
     expect(secrets.signed("", body)).toBe(false);
   });
 
-  it("sign as OvenMediaEngine does: the bytes of RFC 2202, in the alphabet of URLs", () => {
+  it("accept the signature of RFC 2202, written in base64url as OvenMediaEngine does", () => {
     const secrets = createHookSecrets(["Jefe"], "ovenmediaengine");
     const expected = Buffer.from("effcdf6ae5eb2fa2d27416d5f184df9c259a7c79", "hex").toString("base64url");
     expect(secrets.signed(expected, new TextEncoder().encode("what do ya want for nothing?"))).toBe(true);

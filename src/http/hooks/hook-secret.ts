@@ -2,23 +2,23 @@ import { createHmac } from "node:crypto";
 import { isOneOf } from "../../auth/secret-check.ts";
 
 /*
- * What lets a media server call its hook.
+ * The secrets with which media servers call their hooks.
  */
 
 export const DIALECTS = ["nginx-rtmp", "srs", "mediamtx", "ovenmediaengine"] as const;
-/** The kinds of media server whose hooks are spoken here. */
+/** The kinds of media servers that have hooks here. */
 export type Dialect = (typeof DIALECTS)[number];
 
 export interface HookSecrets {
-  /** Without any, nobody can be let in. */
+  /** Whether there is a secret; without one every call is refused. */
   configured: boolean;
-  /** Whether it is one of the secrets. */
+  /** Whether the given text is one of the secrets. */
   matches(given: string): boolean;
-  /** Whether one of the secrets signed the body: HMAC-SHA1 in base64url, padded or not. */
+  /** Whether the body was signed with one of the secrets: HMAC-SHA1 in base64url, padded or not. */
   signed(signature: string, body: Uint8Array): boolean;
 }
 
-/** The secrets of HOOK_SECRETS that are good for the dialect. */
+/** The secrets of HOOK_SECRETS that are valid for the dialect. */
 export function createHookSecrets(entries: string[], dialect: Dialect): HookSecrets {
   const secrets = entries.map((entry) => toSecretOf(dialect, entry)).filter((secret) => secret !== "");
   return {
@@ -32,7 +32,7 @@ export function createHookSecrets(entries: string[], dialect: Dialect): HookSecr
   };
 }
 
-/** Empty where the entry is another dialect's. */
+/** The secret of the entry; empty if the entry is for another dialect. */
 function toSecretOf(dialect: Dialect, entry: string): string {
   const named = DIALECTS.find((name) => entry.startsWith(`${name}:`));
   if (named === undefined) return entry;

@@ -22,8 +22,8 @@ function createMediamtx() {
   return { post, gate };
 }
 
-describe("MediaMTX", () => {
-  it("asks whether an encoder may publish", async () => {
+describe("the hook of MediaMTX", () => {
+  it("asks the gate whether an encoder may publish", async () => {
     const { post, gate } = createMediamtx();
     const { status, body } = await post(PUBLISH);
     expect(status).toBe(204);
@@ -39,14 +39,18 @@ describe("MediaMTX", () => {
     ["else the token", { password: "", token: "t", query: "key=q", path: "live/n" }, "t"],
     ["else `key` in the query", { password: "", token: "", query: "a=b&key=q", path: "live/n" }, "q"],
     ["else the end of the path", { password: "", token: "", query: "a=b", path: "live/n" }, "n"],
-    ["also where there are no others", { password: undefined, token: null, query: undefined, path: "/n/" }, "n"],
-  ])("has the key as %s", async (_, given, key) => {
+    [
+      "the end of the path, if the other fields are missing",
+      { password: undefined, token: null, query: undefined, path: "/n/" },
+      "n",
+    ],
+  ])("takes the key from %s", async (_, given, key) => {
     const { post, gate } = createMediamtx();
     expect((await post({ ...PUBLISH, ...given })).status).toBe(204);
     expect(gate.publish.mock.lastCall?.[1].streamKey).toBe(key);
   });
 
-  it("keeps nothing of the path that may be the key", async () => {
+  it("stores no part of the path that may be the key", async () => {
     const { post, gate } = createMediamtx();
     await post({ ...PUBLISH, password: "", path: KEY, id: undefined });
     await post({ ...PUBLISH, password: "", path: `live/${KEY}`, id: "" });
@@ -57,7 +61,7 @@ describe("MediaMTX", () => {
   });
 
   it.each(["unknown", "expired", "revoked", "disabled", "already_live"] as const)(
-    "is told no by 403: %s",
+    "refuses with 403 if the key is %s",
     async (reason) => {
       const { post, gate } = createMediamtx();
       gate.publish.mockResolvedValue({ valid: false, reason });
@@ -65,7 +69,7 @@ describe("MediaMTX", () => {
     },
   );
 
-  it("asks clients for credentials that gave none and whose path is no key", async () => {
+  it("asks a client for credentials that gave none and whose path is no key", async () => {
     const { post, gate } = createMediamtx();
     const unasked = { ...PUBLISH, password: "", protocol: "rtsp" };
     expect((await post({ ...unasked, path: "" })).status).toBe(401);
@@ -81,15 +85,18 @@ describe("MediaMTX", () => {
     expect((await post(unasked)).status).toBe(503);
   });
 
-  it.each(["read", "playback", "api", "metrics", "pprof"])("is told to ask elsewhere about %s", async (action) => {
-    const { post, gate } = createMediamtx();
-    const { status, body } = await post({ ...PUBLISH, action });
-    expect(status).toBe(403);
-    expect(body.detail).toContain(`list ${action} in authHTTPExclude`);
-    expect(gate.publish).not.toHaveBeenCalled();
-  });
+  it.each(["read", "playback", "api", "metrics", "pprof"])(
+    "refuses the action %s, and tells how to exclude it",
+    async (action) => {
+      const { post, gate } = createMediamtx();
+      const { status, body } = await post({ ...PUBLISH, action });
+      expect(status).toBe(403);
+      expect(body.detail).toContain(`list ${action} in authHTTPExclude`);
+      expect(gate.publish).not.toHaveBeenCalled();
+    },
+  );
 
-  it("reports by command hooks, which know the connection and not the key", async () => {
+  it("takes reports of command hooks, which know the connection but not the key", async () => {
     const { post, gate } = createMediamtx();
     const { id, path } = PUBLISH;
     const connection = { streamKey: null, connectionId: id };
@@ -101,7 +108,7 @@ describe("MediaMTX", () => {
     expect((await post({ action: "update", path, id })).status).toBe(403);
   });
 
-  it("tells connections without an id apart by where they come from and go to", async () => {
+  it("tells connections without an id apart by address and path", async () => {
     const { post, gate } = createMediamtx();
     const { ip, path } = PUBLISH;
     await post({ ...PUBLISH, id: "" });
@@ -119,7 +126,7 @@ describe("MediaMTX", () => {
     ["a password of 256 characters", { ...PUBLISH, password: "p".repeat(256) }],
     ["an id that cannot be stored", { ...PUBLISH, id: "\u0000" }],
     ["a path that cannot be stored", { ...PUBLISH, path: "li\u0000ve/talk" }],
-  ])("may not send %s", async (_, body) => {
+  ])("refuses %s", async (_, body) => {
     const { post, gate } = createMediamtx();
     expect((await post(body)).status).toBe(400);
     expect(gate.publish).not.toHaveBeenCalled();

@@ -10,29 +10,30 @@ import { ClientIp, Label, Protocol, readServer, toStreamKey } from "./hook-field
 import { toForbidden } from "./hook-refusal.ts";
 
 /*
- * MediaMTX: its HTTP authentication, and two actions of our own, `update` and `unpublish`, that its command hooks
- * (runOnReady, runOnNotReady) post, since the authentication is asked at the start alone. 2xx is yes. 401 asks the
- * client for credentials: RTSP clients send none until they are asked.
+ * MediaMTX. It asks by its HTTP authentication, but only at the start of a publication. So its command hooks (runOnReady,
+ * runOnNotReady) post two actions of our own, `update` and `unpublish`. 2xx accepts. 401 asks the client for credentials:
+ * RTSP clients send none before.
  */
 
 const ASKED_ELSEWHERE = ["read", "playback", "api", "metrics", "pprof"] as const;
 const Action = z.object({ action: z.enum(["publish", "update", "unpublish", ...ASKED_ELSEWHERE]) });
 
-/** Room for what is no key: one that is too long is refused by name. */
+/** Longer than any key, so that too long a key is refused with a message of its own. */
 const Text = z.string().max(4096).nullish();
 const Connection = z.object({ id: Label.nullable(), ip: ClientIp.nullable(), path: Text });
 const Publish = Connection.extend({ password: Text, token: Text, query: Text, protocol: Protocol.nullable() });
 type Connection = z.infer<typeof Connection>;
 type Publish = z.infer<typeof Publish>;
 
+/** Adds the hook of MediaMTX. */
 export function addMediamtxHooks(app: HttpApp, { gate, guard }: HookParts): void {
   const route = {
     path: "/v1/hooks/mediamtx",
     contentType: "application/json",
     summary: "MediaMTX: HTTP authentication of publishers",
     description:
-      "The key is the password, else the token, else `key` in the query, else the last part of the path. Other actions belong into authHTTPExclude. `update` and `unpublish` are for runOnReady and runOnNotReady, with `id` as publish had it.",
-    answers: { 204: { description: "Yes." } },
+      "The key is the password, else the token, else `key` in the query, else the last part of the path. Other actions belong in authHTTPExclude. `update` and `unpublish` are for runOnReady and runOnNotReady, with the same `id` as publish.",
+    answers: { 204: { description: "Accepted." } },
   };
   addHook(app, route, guard, async (c) => {
     const body = await readJson(c);
@@ -50,7 +51,7 @@ export function addMediamtxHooks(app: HttpApp, { gate, guard }: HookParts): void
         await gate.unpublish(server, toConnection(parseWire(Connection, body)), UNPUBLISHED);
         return c.body(null, 204);
       default:
-        throw new AppError("forbidden", `Playhead judges publishing only: list ${action} in authHTTPExclude.`);
+        throw new AppError("forbidden", `Playhead decides about publishing only: list ${action} in authHTTPExclude.`);
     }
   });
 }
@@ -70,13 +71,14 @@ async function publish(
   const request: PublishRequest = {
     streamKey: toStreamKey(key, "password"),
     connectionId,
-    // Without its last part, which may be the key.
+    // The path without its last part, which may be the key.
     app: parseWire(Label, segments.join("/")),
     clientIp: ip ?? undefined,
     protocol: protocol ?? undefined,
   };
   const verdict = await gate.publish(server, request, { reports: false }).catch((error: unknown) => {
-    // Clients that were not asked yet use up the wrong keys of their server: who has the right one is to be asked still.
+    // Clients that were not asked for a key yet use up their server's allowance of wrong keys. A client with the right key
+    // must still be asked for it.
     if (readCredential(asked) === null && error instanceof AppError && error.code === "rate_limited") return null;
     throw error;
   });
@@ -85,22 +87,25 @@ async function publish(
   throw toForbidden(verdict.reason);
 }
 
-/** What the client gave as a key, other than by the path. */
+/** The key that the client gave elsewhere than in the path. */
 function readCredential({ password, token, query }: Publish): string | null {
   return password || token || new URLSearchParams(query ?? "").get("key") || null;
 }
 
 function askForCredentials(): AppError {
-  return new AppError("unauthenticated", "The stream key has to come as password, token, `key` in the query, or path.");
+  return new AppError(
+    "unauthenticated",
+    "The stream key must come as password, as token, as `key` in the query, or in the path.",
+  );
 }
 
 /**
- * By the id alone: the key that came as a password is not known to command hooks.
+ * The connection by its id alone, because command hooks do not know a key that came as a password.
  * @throws AppError `bad_request`
  */
 function toConnection({ id, ip, path }: Connection): PublishedConnection {
   if (id) return { streamKey: null, connectionId: id };
   if (!ip || !path) throw new AppError("bad_request", "id: expected the id of the connection");
-  // A digest, because the path may hold the key, and connection ids are stored.
+  // A digest, because connection ids are stored, and the path may contain the key.
   return { streamKey: null, connectionId: createHash("sha256").update(`${ip}:${path}`).digest("base64url") };
 }

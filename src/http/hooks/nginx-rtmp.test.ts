@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { createApi, HOOK_SECRET } from "../../../test/helpers/http-api.ts";
 import { AppError } from "../../errors.ts";
 
-/** As nginx 1.22 with nginx-rtmp-module 1.2.2 was seen to post. */
+/** The forms that nginx 1.22 with nginx-rtmp-module 1.2.2 posts. */
 const PFX =
   "app=live&flashver=FMLE/3.0%20(compatible%3B%20Lavf59.27&swfurl=&tcurl=rtmp://127.0.0.1:21935/live&pageurl=&addr=127.0.0.1";
 const PUBLISH = `${PFX}&clientid=1&call=publish&name=okKEY_1&type=live&token=abc%20d&x=1`;
@@ -22,8 +22,8 @@ function createNginx() {
   return { post, gate };
 }
 
-describe("nginx-rtmp", () => {
-  it("asks whether an encoder may publish, and will report", async () => {
+describe("the hooks of nginx-rtmp", () => {
+  it("ask the gate whether an encoder may publish, and announce reports", async () => {
     const { post, gate } = createNginx();
     expect((await post("on_publish", PUBLISH)).status).toBe(200);
     expect(gate.publish.mock.calls).toEqual([
@@ -31,7 +31,7 @@ describe("nginx-rtmp", () => {
     ]);
   });
 
-  it("says its name in the hook's address", async () => {
+  it("take the server's name from the hook's address", async () => {
     const { post, gate } = createNginx();
     await post("on_publish", PUBLISH, "&server=ingest-1");
     await post("on_update", UPDATE, "&server=ingest-1");
@@ -44,7 +44,7 @@ describe("nginx-rtmp", () => {
   });
 
   it.each(["unknown", "expired", "revoked", "disabled", "already_live"] as const)(
-    "is told no by 403: %s",
+    "refuse with 403 if the key is %s",
     async (reason) => {
       const { post, gate } = createNginx();
       gate.publish.mockResolvedValue({ valid: false, reason });
@@ -57,37 +57,37 @@ describe("nginx-rtmp", () => {
   it.each([
     ["rate_limited", 429],
     ["unavailable", 503],
-  ] as const)("is told no while the answer is %s", async (code, status) => {
+  ] as const)("refuse while the gate's answer is %s", async (code, status) => {
     const { post, gate } = createNginx();
     gate.publish.mockRejectedValue(new AppError(code, "not now"));
     expect((await post("on_publish", PUBLISH)).status).toBe(status);
   });
 
-  it("reports the media's time", async () => {
+  it("report the media's time", async () => {
     const { post, gate } = createNginx();
     expect((await post("on_update", UPDATE)).status).toBe(200);
     expect(gate.update.mock.calls).toEqual([[SERVER, CONNECTION, { mediaTimeMs: 1956 }]]);
   });
 
-  it.each(["", "-1", "x", "1e400"])("cuts nobody for a time of %j", async (timestamp) => {
+  it.each(["", "-1", "x", "1e400"])("end nobody for a time of %j", async (timestamp) => {
     const { post, gate } = createNginx();
     expect((await post("on_update", UPDATE.replace("1956", timestamp))).status).toBe(200);
     expect(gate.update).toHaveBeenCalledTimes(1);
   });
 
-  it("cuts a publisher whose key is good no more", async () => {
+  it("end a publisher whose key is no longer valid", async () => {
     const { post, gate } = createNginx();
     gate.update.mockResolvedValue("revoked");
     expect((await post("on_update", UPDATE)).status).toBe(403);
   });
 
-  it("says by the connection who is gone, not by the key alone", async () => {
+  it("name a publisher that is gone by its connection, not by the key alone", async () => {
     const { post, gate } = createNginx();
     expect((await post("on_publish_done", DONE.replace("clientid=1", "clientid=2"))).status).toBe(200);
     expect(gate.unpublish.mock.calls).toEqual([[SERVER, { ...CONNECTION, connectionId: "2" }, "unpublished"]]);
   });
 
-  it("takes the event from the path, whatever the form calls itself", async () => {
+  it("take the event from the path, not from the form", async () => {
     const { post, gate } = createNginx();
     await post("on_publish", PUBLISH.replace("call=publish", "call=publish_done"));
     expect(gate.publish).toHaveBeenCalledTimes(1);
@@ -98,7 +98,7 @@ describe("nginx-rtmp", () => {
     ["on_publish", `${PFX}&clientid=1&call=publish&name=okINJ&type=live`],
     ["on_update", `${PFX}&clientid=1&call=update_publish&time=2&timestamp=1956&name=okINJ`],
     ["on_publish_done", `${PFX}&clientid=1&call=publish_done&name=okINJ`],
-  ])("refuses in %s what an encoder put behind its key to pass for another", async (event, own) => {
+  ])("refuse in %s fields that an encoder put behind its key to be taken for another", async (event, own) => {
     const { post, gate } = createNginx();
     const answers = [
       await post(event, `${own}&name=victim&call=publish_done&app=other`),
@@ -113,20 +113,20 @@ describe("nginx-rtmp", () => {
     for (const asked of [gate.publish, gate.update, gate.unpublish]) expect(asked).not.toHaveBeenCalled();
   });
 
-  it("refuses at the start what would repeat itself in updates", async () => {
+  it("refuse at the start fields that would come twice in updates", async () => {
     const { post, gate } = createNginx();
     expect((await post("on_publish", `${PUBLISH}&timestamp=1`)).status).toBe(400);
     expect(gate.publish).not.toHaveBeenCalled();
   });
 
-  it("lets a relay publish, whose address is a URL", async () => {
+  it("let a relay publish, whose address is a URL", async () => {
     const { post, gate } = createNginx();
     const relayed = PUBLISH.replace("addr=127.0.0.1", `addr=rtmp://127.0.0.1:21936/${"x".repeat(100)}`);
     expect((await post("on_publish", relayed)).status).toBe(200);
     expect(gate.publish.mock.lastCall?.[1].clientIp).toBeUndefined();
   });
 
-  it.each(["name", "clientid"])("needs %s", async (field) => {
+  it.each(["name", "clientid"])("refuse a form without %s", async (field) => {
     const { post, gate } = createNginx();
     const { status, body } = await post("on_publish", PUBLISH.replace(`${field}=`, "other="));
     expect(status).toBe(400);
@@ -134,7 +134,7 @@ describe("nginx-rtmp", () => {
     expect(gate.publish).not.toHaveBeenCalled();
   });
 
-  it("keeps nothing that the database cannot hold", async () => {
+  it("refuse fields that the database cannot store", async () => {
     const { post, gate } = createNginx();
     expect((await post("on_publish", PUBLISH.replace("app=live", "app=li%00ve"))).status).toBe(400);
     expect((await post("on_publish", PUBLISH.replace("clientid=1", "clientid=%00"))).status).toBe(400);

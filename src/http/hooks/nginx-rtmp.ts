@@ -10,37 +10,39 @@ import { ClientIp, Label, readServer } from "./hook-fields.ts";
 import { toForbidden } from "./hook-refusal.ts";
 
 /*
- * nginx with nginx-rtmp-module. It reads nothing of an answer but the status: 2xx is yes, a redirect moves the stream,
- * all else is no, and a no to on_update cuts a publisher. What the encoder put behind its key stands in the form beside
- * nginx's own fields, so the event comes from the path, and a field that comes twice is refused.
+ * nginx with nginx-rtmp-module. It reads only the status of an answer: 2xx accepts, a redirect moves the stream, every
+ * other status refuses, and refusing on_update ends the publisher. The form contains the query that the encoder put behind
+ * its key beside nginx's own fields. So the event is taken from the path, and a field that comes twice is refused.
  */
 
 const Published = z.object({ name: StreamKey, clientid: Id, app: Label, addr: ClientIp });
-/** Milliseconds of media. Nobody is cut because they cannot be read. */
+/** `timestamp` is the media's time in ms. An unreadable one is ignored: it must not end the publisher. */
 const Updated = Published.extend({
   timestamp: z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional().catch(undefined),
 });
 
-const OK = { 200: { description: "Yes." } };
+const OK = { 200: { description: "Accepted." } };
 const shared = { contentType: "application/x-www-form-urlencoded" };
 const path = (event: string) => `/v1/hooks/nginx-rtmp/${event}`;
 
-/** It cannot tell one of its runs from another. */
+/** nginx does not tell one of its runs from another, so it has no boot. */
 const NGINX: MediaServer = { name: "nginx", boot: null };
 
+/** Adds the hooks of nginx-rtmp-module. */
 export function addNginxRtmpHooks(app: HttpApp, { gate, guard }: HookParts): void {
   const publish = {
     ...shared,
     path: path("on_publish"),
-    summary: "nginx-rtmp: may this encoder publish?",
-    description: "The stream's name is the key. Approval is the start; every status that is not 2xx refuses.",
+    summary: "nginx-rtmp: ask whether an encoder may publish",
+    description:
+      "The stream's name is the key. An accepted stream counts as started; every status other than 2xx refuses.",
     answers: OK,
   };
   addHook(app, publish, guard, async (c) => {
     const form = await readForm(c);
-    // nginx sends these with updates: an encoder that brings its own would be cut at the first one.
+    // nginx sends these fields with updates. They would come twice if the encoder's query had them, and end the publisher.
     if ("time" in form || "timestamp" in form) {
-      throw new AppError("bad_request", "`time` and `timestamp` may not stand behind a stream key.");
+      throw new AppError("bad_request", "`time` and `timestamp` may not be in the query behind a stream key.");
     }
     const { name, clientid, app, addr } = parseWire(Published, form);
     const verdict = await gate.publish(
@@ -55,8 +57,8 @@ export function addNginxRtmpHooks(app: HttpApp, { gate, guard }: HookParts): voi
   const update = {
     ...shared,
     path: path("on_update"),
-    summary: "nginx-rtmp: a publisher is still there",
-    description: "200 also where the database is away, since all else cuts the publisher.",
+    summary: "nginx-rtmp: report that a publisher is still there",
+    description: "200 also while the database is away, because every other status ends the publisher.",
     answers: OK,
   };
   addHook(app, update, guard, async (c) => {
@@ -70,8 +72,8 @@ export function addNginxRtmpHooks(app: HttpApp, { gate, guard }: HookParts): voi
   const done = {
     ...shared,
     path: path("on_publish_done"),
-    summary: "nginx-rtmp: a publisher is gone",
-    description: "What is not live is ignored.",
+    summary: "nginx-rtmp: report that a publisher is gone",
+    description: "Ignored if the stream is not live.",
     answers: OK,
   };
   addHook(app, done, guard, async (c) => {

@@ -28,8 +28,8 @@ function createOme() {
   return { post, call, gate };
 }
 
-describe("OvenMediaEngine", () => {
-  it("asks whether an encoder may publish, and ends it by itself after the lifetime", async () => {
+describe("the hook of OvenMediaEngine", () => {
+  it("asks the gate whether an encoder may publish, and answers with the lifetime", async () => {
     const { post, gate } = createOme();
     const { status, body } = await post({});
     expect(status).toBe(200);
@@ -48,7 +48,7 @@ describe("OvenMediaEngine", () => {
     expect(gate.publish.mock.lastCall?.[0].name).toBe("ingest-1");
   });
 
-  it("knows the encoder behind a proxy", async () => {
+  it("takes the address of an encoder behind a proxy", async () => {
     const { post, gate } = createOme();
     await post({ client: { real_ip: "198.51.100.9" } });
     expect(gate.publish.mock.lastCall?.[1]).toMatchObject({
@@ -63,14 +63,14 @@ describe("OvenMediaEngine", () => {
     [`srt://ome.test:9999/app/${KEY}/`, KEY],
     ["rtmp://ome.test/app/talk?key=q%2Fk", "q/k"],
     ["rtmp://ome.test/app/a%20b", "a b"],
-  ])("has the key in %s", async (url, key) => {
+  ])("finds the key in %s", async (url, key) => {
     const { post, gate } = createOme();
     expect((await post({ request: { url } })).body.allowed).toBe(true);
     expect(gate.publish.mock.lastCall?.[1].streamKey).toBe(key);
   });
 
   it.each(["unknown", "expired", "revoked", "disabled", "already_live"] as const)(
-    "is told no by 200: %s",
+    "refuses with 200 if the key is %s",
     async (reason) => {
       const { post, gate } = createOme();
       gate.publish.mockResolvedValue({ valid: false, reason });
@@ -78,13 +78,13 @@ describe("OvenMediaEngine", () => {
     },
   );
 
-  it.each(["rate_limited", "unavailable"] as const)("is told no by 200 while the answer is %s", async (code) => {
+  it.each(["rate_limited", "unavailable"] as const)("refuses with 200 while the gate's answer is %s", async (code) => {
     const { post, gate } = createOme();
     gate.publish.mockRejectedValue(new AppError(code, "Not now."));
     expect(await post({})).toMatchObject({ status: 200, body: { allowed: false, reason: "Not now." } });
   });
 
-  it("says who is gone", async () => {
+  it("reports a publisher that is gone", async () => {
     const { post, gate } = createOme();
     const { status, body } = await post({ request: { status: "closing" } });
     expect(status).toBe(200);
@@ -95,7 +95,7 @@ describe("OvenMediaEngine", () => {
     expect(gate.publish).not.toHaveBeenCalled();
   });
 
-  it("is told to ask nothing about players", async () => {
+  it("refuses to decide about players, and tells how to exclude them", async () => {
     const { post, gate } = createOme();
     const opening = await post({ request: { direction: "outgoing" } });
     expect(opening).toMatchObject({
@@ -107,7 +107,7 @@ describe("OvenMediaEngine", () => {
     for (const asked of [gate.publish, gate.unpublish]) expect(asked).not.toHaveBeenCalled();
   });
 
-  it("takes no address without a key", async () => {
+  it("refuses an address without a key", async () => {
     const { post, gate } = createOme();
     expect((await post({ request: { url: "rtmp://ome.test" } })).body).toMatchObject({ allowed: false });
     expect(gate.publish).not.toHaveBeenCalled();
@@ -115,11 +115,11 @@ describe("OvenMediaEngine", () => {
 
   it.each([
     ["no address", { url: KEY }],
-    ["a malformed one", { url: "rtmp://ome.test/app/%zz" }],
+    ["a malformed address", { url: "rtmp://ome.test/app/%zz" }],
     ["a key of 256 characters", { url: `rtmp://ome.test/app/${"k".repeat(256)}` }],
     ["an unknown status", { status: "paused" }],
     ["a list", { url: [KEY] }],
-  ])("may not send %s", async (_, request) => {
+  ])("refuses %s", async (_, request) => {
     const { post, gate } = createOme();
     const { status, body } = await post({ request });
     expect(status).toBe(400);
@@ -127,7 +127,7 @@ describe("OvenMediaEngine", () => {
     expect(gate.publish).not.toHaveBeenCalled();
   });
 
-  it("signs the body as it came, with nothing changed on the way", async () => {
+  it("checks the signature of the body exactly as it came", async () => {
     const { call, gate } = createOme();
     const body = JSON.stringify({ client: CLIENT, request: REQUEST });
     const signature = createHmac("sha1", HOOK_SECRET).update(body).digest("base64url");

@@ -9,8 +9,8 @@ import { ClientIp, Protocol, readServer, toStreamKey } from "./hook-fields.ts";
 import { REFUSAL_TEXTS } from "./hook-refusal.ts";
 
 /*
- * OvenMediaEngine's admission webhooks: one signed address for opening and closing. Every verdict is status 200, yes
- * or no being in the body; it ends a publisher by itself when the lifetime of the answer is over.
+ * OvenMediaEngine's admission webhooks: one signed address for opening and closing. Every decision is answered with status
+ * 200, and the body accepts or refuses. OvenMediaEngine itself ends a publisher when the lifetime in the answer is over.
  */
 
 export const SIGNATURE_HEADER = "X-OME-Signature";
@@ -30,12 +30,13 @@ const Admission = z.object({
 });
 type Admission = z.infer<typeof Admission>;
 
+/** Adds the hook of OvenMediaEngine. */
 export function addOvenMediaEngineHooks(app: HttpApp, { gate, guard }: HookParts): void {
   const route = {
     path: "/v1/hooks/ovenmediaengine",
     contentType: "application/json",
     summary: "OvenMediaEngine: admission webhooks",
-    description: `Signed by \`${SIGNATURE_HEADER}\`, with the SecretKey of AdmissionWebhooks; no \`?secret=\`. The key is the last part of the address, or \`key\` in its query. Enable it for providers alone.`,
+    description: `Signed by \`${SIGNATURE_HEADER}\`, with the SecretKey of AdmissionWebhooks; without \`?secret=\`. The key is the last part of the address, or \`key\` in its query. Enable it for providers only.`,
     answers: { 200: { description: "`{ allowed, lifetime?, reason? }` to an opening, `{}` to a closing." } },
   };
   addHook(app, route, guard, async (c) => {
@@ -44,7 +45,7 @@ export function addOvenMediaEngineHooks(app: HttpApp, { gate, guard }: HookParts
     const server = readServer(c, { name: "ovenmediaengine", boot: "" });
     if (direction === "outgoing") {
       if (status === "closing") return c.json({});
-      return refuse(c, "Playhead judges publishing only: enable admission webhooks for providers alone.");
+      return refuse(c, "Playhead decides about publishing only: enable admission webhooks for providers only.");
     }
     const { key, ...publication } = toPublication(asked);
     if (status === "closing") {
@@ -60,10 +61,10 @@ async function open(c: Context<HttpTypes>, ask: () => ReturnType<PublishGate["pu
   try {
     const verdict = await ask();
     if (!verdict.valid) return refuse(c, REFUSAL_TEXTS[verdict.reason]);
-    // In whole milliseconds, and never down to 0, which is forever.
+    // In whole milliseconds, rounded up, because 0 would mean forever.
     return c.json({ allowed: true, lifetime: Math.ceil(verdict.lifetimeMs) });
   } catch (error) {
-    // Any other status counts as a webhook that is broken, not as a no.
+    // OvenMediaEngine would take another status for a broken webhook, not for a refusal.
     if (error instanceof AppError) return refuse(c, error.message);
     throw error;
   }
@@ -89,7 +90,7 @@ function toPublication({ client, request }: Admission): Publication {
   };
 }
 
-/** The message says nothing of the address: its end is a key. @throws AppError `bad_request` */
+/** @throws AppError `bad_request`, with a message that does not quote the address: its end is a key */
 function toParts(address: string): { segments: string[]; query: URLSearchParams } {
   try {
     const url = new URL(address);

@@ -3,7 +3,7 @@ import { createApi, HOOK_SECRET } from "../../../test/helpers/http-api.ts";
 import { AppError } from "../../errors.ts";
 
 const KEY = "phk_a-key";
-/** As SRS 4 and newer post; older ones number their clients and name no server. */
+/** The body of SRS 4 and newer. Older versions send a number as client id, and no server id. */
 const PUBLISH = {
   server_id: "vid-0xk989d",
   service_id: "382k1u70",
@@ -32,8 +32,8 @@ function createSrs() {
   return { post, gate };
 }
 
-describe("SRS", () => {
-  it("asks whether an encoder may publish, and takes exactly 200 with code 0 for yes", async () => {
+describe("the hook of SRS", () => {
+  it("asks the gate whether an encoder may publish, and accepts with status 200 and code 0", async () => {
     const { post, gate } = createSrs();
     const { status, body } = await post(PUBLISH);
     expect(status).toBe(200);
@@ -48,7 +48,7 @@ describe("SRS", () => {
     expect(gate.publish.mock.calls).toEqual([[SERVER, request, { reports: false }]]);
   });
 
-  it("of an old version numbers its clients, and says nothing of itself", async () => {
+  it("takes the body of an old version: a number as client id, and no server id", async () => {
     const { post, gate } = createSrs();
     expect((await post(OLD)).body).toEqual({ code: 0 });
     expect(gate.publish.mock.lastCall?.slice(0, 2)).toMatchObject([
@@ -61,7 +61,7 @@ describe("SRS", () => {
     expect(gate.publish.mock.lastCall?.[0]).toEqual({ name: "ingest-1", boot: "382k1u70" });
   });
 
-  it("may have the key behind a name that is public", async () => {
+  it("takes the key from the query, if the stream's name is public", async () => {
     const { post, gate } = createSrs();
     await post({ ...PUBLISH, stream: "talk", param: `?vhost=a&key=${KEY}` });
     expect(gate.publish.mock.lastCall?.[1].streamKey).toBe(KEY);
@@ -69,18 +69,21 @@ describe("SRS", () => {
     expect(gate.publish.mock.lastCall?.[1].streamKey).toBe("talk");
   });
 
-  it.each(["unknown", "expired", "revoked", "disabled", "already_live"] as const)("is told no: %s", async (reason) => {
-    const { post, gate } = createSrs();
-    gate.publish.mockResolvedValue({ valid: false, reason });
-    const { status, body } = await post(PUBLISH);
-    expect(status).toBe(403);
-    expect(body).toEqual({ code: 1, message: expect.any(String) });
-  });
+  it.each(["unknown", "expired", "revoked", "disabled", "already_live"] as const)(
+    "refuses if the key is %s",
+    async (reason) => {
+      const { post, gate } = createSrs();
+      gate.publish.mockResolvedValue({ valid: false, reason });
+      const { status, body } = await post(PUBLISH);
+      expect(status).toBe(403);
+      expect(body).toEqual({ code: 1, message: expect.any(String) });
+    },
+  );
 
   it.each([
     ["rate_limited", 429],
     ["unavailable", 503],
-  ] as const)("is told no while the answer is %s", async (code, status) => {
+  ] as const)("refuses while the gate's answer is %s", async (code, status) => {
     const { post, gate } = createSrs();
     gate.publish.mockRejectedValue(new AppError(code, "not now"));
     const answer = await post(PUBLISH);
@@ -88,7 +91,7 @@ describe("SRS", () => {
     expect(answer.body.code).not.toBe(0);
   });
 
-  it("says who is gone", async () => {
+  it("reports a publisher that is gone", async () => {
     const { post, gate } = createSrs();
     expect(await post({ ...PUBLISH, action: "on_unpublish" })).toMatchObject({ status: 200, body: { code: 0 } });
     await post({ ...PUBLISH, action: "on_unpublish", stream: "talk", param: `?key=${KEY}` });
@@ -99,13 +102,13 @@ describe("SRS", () => {
     ]);
   });
 
-  it("says by the connection alone who is gone, where it leaves out what the encoder gave", async () => {
+  it("names a publisher that is gone by its connection, if the body has no query", async () => {
     const { post, gate } = createSrs();
     await post({ ...OLD, action: "on_unpublish", stream: "talk" });
     expect(gate.unpublish.mock.lastCall?.[1]).toEqual({ streamKey: null, connectionId: "1985", app: "live" });
   });
 
-  it("renews with every segment, and cuts for a reason alone", async () => {
+  it("renews the lease with every segment, and refuses only for a reason", async () => {
     const { post, gate } = createSrs();
     const segment = {
       ...PUBLISH,
@@ -124,20 +127,20 @@ describe("SRS", () => {
     expect(await post(segment)).toMatchObject({ status: 403, body: { code: 1 } });
   });
 
-  it("takes its boot from what SRS says, or from the address", async () => {
+  it("takes the boot from the body", async () => {
     const { post, gate } = createSrs();
     await post({ ...PUBLISH, service_id: "run-7" });
     expect(gate.publish.mock.calls[0]?.[0]).toMatchObject({ boot: "run-7" });
   });
 
-  it.each(["on_connect", "on_close", "on_stop", "on_dvr"])("is told yes to %s, which nobody judges", async (action) => {
+  it.each(["on_connect", "on_close", "on_stop", "on_dvr"])("accepts %s without asking the gate", async (action) => {
     const { post, gate } = createSrs();
     const { app, ip, client_id } = PUBLISH;
     expect(await post({ action, client_id, ip, app })).toMatchObject({ status: 200, body: { code: 0 } });
     for (const asked of [gate.publish, gate.update, gate.unpublish]) expect(asked).not.toHaveBeenCalled();
   });
 
-  it("is told to ask nothing about players", async () => {
+  it("refuses to decide about players, and names the hook to remove", async () => {
     const { post } = createSrs();
     const { status, body } = await post({ ...PUBLISH, action: "on_play" });
     expect(status).toBe(403);
@@ -151,7 +154,7 @@ describe("SRS", () => {
     ["half a client", { ...PUBLISH, client_id: 1.5 }],
     ["a list of streams", { ...PUBLISH, stream: [KEY] }],
     ["a key of 256 characters", { ...PUBLISH, stream: "talk", param: `?key=${"k".repeat(256)}` }],
-  ])("may not send %s", async (_, body) => {
+  ])("refuses %s", async (_, body) => {
     const { post, gate } = createSrs();
     expect((await post(body)).status).toBe(400);
     expect(gate.publish).not.toHaveBeenCalled();

@@ -9,14 +9,14 @@ import { ClientIp, Label, readServer, toStreamKey } from "./hook-fields.ts";
 import { REFUSAL_TEXTS } from "./hook-refusal.ts";
 
 /*
- * SRS. Yes is exactly status 200 with `{"code":0}`; all else refuses or cuts. The stream's name is the key, unless
- * the encoder gives it as `?key=` behind a name that may then be public.
+ * SRS. Only status 200 with `{"code":0}` accepts; every other answer refuses or ends the publisher. The key is the stream's
+ * name, or `?key=` behind a name that may then be public.
  */
 
 const IGNORED = ["on_connect", "on_close", "on_stop", "on_dvr"] as const;
 const Action = z.object({ action: z.enum(["on_publish", "on_unpublish", "on_hls", "on_play", ...IGNORED]) });
 
-/** A number in older versions. */
+/** Older versions of SRS send a number. */
 const ClientId = z.preprocess((id) => (Number.isSafeInteger(id) ? String(id) : id), Id);
 
 const Event = z.object({
@@ -27,24 +27,26 @@ const Event = z.object({
   param: z.string().max(4096).optional(),
   server_id: Label,
   service_id: Label,
-  /** Of the segment that on_hls tells of, in seconds. */
+  /** The length of the segment that on_hls reports, in seconds. */
   duration: z.number().min(0).max(3600).optional().catch(undefined),
 });
 type Event = z.infer<typeof Event>;
 
+/** Adds the hook of SRS. */
 export function addSrsHooks(app: HttpApp, { gate, guard }: HookParts): void {
   const route = {
     path: "/v1/hooks/srs",
     contentType: "application/json",
     summary: "SRS: on_publish, on_unpublish, on_hls",
     description:
-      "The key is the stream's name, or `key` behind it. on_hls renews the lease and is optional; on_play is not judged here and refused.",
-    answers: { 200: { description: '`{"code":0}`: yes.' } },
+      "The key is the stream's name, or `key` in the query behind it. on_hls renews the lease and is optional; on_play is refused.",
+    answers: { 200: { description: 'Accepted: `{"code":0}`.' } },
   };
   addHook(app, route, guard, async (c) => {
     const body = await readJson(c);
     const { action } = parseWire(Action, body);
-    if (action === "on_play") return refuse(c, "Playhead judges publishing only: take on_play out of http_hooks.");
+    if (action === "on_play")
+      return refuse(c, "Playhead decides about publishing only: take on_play out of http_hooks.");
     if (action !== "on_publish" && action !== "on_unpublish" && action !== "on_hls") return accept(c);
 
     const event = parseWire(Event, body);
@@ -73,12 +75,12 @@ function refuse(c: Context<HttpTypes>, message: string): Response {
   return c.json({ code: 1, message }, 403);
 }
 
-/** `service_id` is new with every start of SRS; old versions have none. */
+/** `service_id` changes with every start of SRS; old versions do not send it. */
 function toServer(event: Event): MediaServer {
   return { name: event.server_id ?? "srs", boot: event.service_id ?? "" };
 }
 
-/** Without `param`, as old versions leave it out at the end, the name may be the public one: the connection has to do. */
+/** Old versions leave out `param` at the end. The name alone may then be public, so the connection is named by its id. */
 function toConnection(event: Event): PublishedConnection {
   const { param, client_id: connectionId, app } = event;
   return { streamKey: param === undefined ? null : readKey(event), connectionId, app };

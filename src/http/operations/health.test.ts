@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { createHealth } from "./health.ts";
 
 describe("health", () => {
-  it("is ready when every check is ok, and shows each", async () => {
+  it("is ready when every check is ok, and shows every check", async () => {
     const health = createHealth({
       checks: { database: () => ({ ok: true }), listener: async () => ({ ok: true, detail: "relay" }) },
     });
@@ -19,7 +19,7 @@ describe("health", () => {
     expect((await health.ready()).ok).toBe(false);
   });
 
-  it("shows nothing of what a check threw", async () => {
+  it("shows nothing of an error that a check threw", async () => {
     const health = createHealth({
       checks: {
         database: () => {
@@ -37,7 +37,7 @@ describe("health", () => {
     });
   });
 
-  it("does not wait for a check that hangs", async () => {
+  it("is not ready when a check does not answer in time", async () => {
     const health = createHealth({ checks: { database: () => new Promise(() => undefined) } }, { timeoutMs: 10 });
     expect(await health.ready()).toEqual({
       ok: false,
@@ -45,7 +45,7 @@ describe("health", () => {
     });
   });
 
-  it("is alive whatever the checks say", () => {
+  it("is alive even if a check is not ok", () => {
     const health = createHealth({ checks: { database: () => ({ ok: false }) } });
     expect(health.alive()).toEqual({ status: "ok", uptimeSeconds: expect.any(Number) });
   });

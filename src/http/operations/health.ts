@@ -1,15 +1,15 @@
 import { withinTime } from "../../within-time.ts";
 
 /*
- * Whether the process is alive, and whether it can do its work. Alive is the answer itself: a check that looked at
- * the database there would have the process restarted for an outage that a restart cannot mend.
+ * Whether the process is alive, and whether it can do its work. A process that answers is alive. The answer does not depend
+ * on the database, or the process would be restarted for an outage that a restart cannot end.
  */
 
 const CHECK_TIMEOUT_MS = 2000;
 
 export interface HealthCheck {
   ok: boolean;
-  /** Shown to whoever asks: no addresses, no texts of errors. */
+  /** Shown to everybody, so it contains no addresses and no texts of errors. */
   detail?: string;
 }
 
@@ -18,7 +18,7 @@ export interface Health {
   ready(): Promise<{ ok: boolean; checks: Record<string, HealthCheck> }>;
 }
 
-/** Asks every check at once. One that throws, or takes longer than `timeoutMs`, is not ok. */
+/** Makes the health of these checks. They run side by side; a check that throws or takes longer than `timeoutMs` is not ok. */
 export function createHealth(
   { checks }: { checks: Record<string, () => HealthCheck | Promise<HealthCheck>> },
   { timeoutMs = CHECK_TIMEOUT_MS }: { timeoutMs?: number } = {},

@@ -25,7 +25,7 @@ const readyz = createRoute({
   summary: "Whether the server can do its work",
   responses: {
     200: jsonContent(Ready, "Every check is ok."),
-    503: jsonContent(Ready, "At least one is not: send no traffic here."),
+    503: jsonContent(Ready, "At least one check is not ok: send no traffic here."),
   },
 });
 
@@ -33,7 +33,7 @@ const metricsRoute = createRoute({
   ...shared,
   path: "/metrics",
   summary: "Figures for Prometheus",
-  responses: { 200: { description: "In the text format.", content: { "text/plain": { schema: z.string() } } } },
+  responses: { 200: { description: "Prometheus's text format.", content: { "text/plain": { schema: z.string() } } } },
 });
 
 const NO_STORE = { "cache-control": "no-store" };

@@ -21,11 +21,11 @@ describe("the documentation page", () => {
       },
       "{\n  id: string\n  tags?: string[]\n}",
     ],
-  ])("writes %j as TypeScript would", (schema, text) => {
+  ])("writes the schema %j as a TypeScript type", (schema, text) => {
     expect(toTypeText(schema)).toBe(text);
   });
 
-  it("escapes what the document says", async () => {
+  it("escapes the texts of the document", async () => {
     const page = await renderDocs({
       info: { title: "<script>", version: "1" },
       paths: { "/<b>": { get: { summary: '"><img>', description: "uses `a<b`" } } },

@@ -1,8 +1,8 @@
 import { html, raw } from "hono/html";
 
 /*
- * `/docs`: the OpenAPI document as a page to read, made on the server without a script. Whoever wants to click through
- * calls loads /openapi.json into a client; Swagger UI would add 12 MB to the installation, or the internet to the page.
+ * `/docs`: the OpenAPI document as a page to read, made on the server and without a script. To try calls, load /openapi.json
+ * into a client. Swagger UI would add 12 MB to the installation, or make the page depend on the internet.
  */
 
 type Json = Record<string, unknown>;
@@ -35,7 +35,7 @@ summary { cursor: pointer } code, pre { font: 14px/1.45 ui-monospace, monospace 
 pre { background: var(--soft); padding: .6rem .8rem; border-radius: 6px; overflow-x: auto }
 .method { display: inline-block; width: 4.2rem; font-weight: 700 } .what { opacity: .75; margin-left: .5rem }`;
 
-/** The page, with every operation by its tag and every named schema below. */
+/** Renders the page: every operation under its tag, and then every named schema. */
 export function renderDocs(document: OpenApi) {
   const schemas = (document.components?.schemas ?? {}) as Record<string, Json>;
   const operations = Object.entries((document.paths ?? {}) as Record<string, Record<string, Operation>>).flatMap(
@@ -84,7 +84,7 @@ function renderOperation({ method, path, operation }: Call, schemas: Record<stri
 ${parameters.length > 0 ? html`<pre>${parameters}</pre>` : ""}
 ${body ? html`<p>Body${operation.requestBody?.required ? "" : " (optional)"}, ${types.join(" or ")}:</p><pre>${toTypeText(resolve(body, schemas))}</pre>` : ""}
 ${Object.entries(operation.responses ?? {})
-  // Problems are the same everywhere, and said once.
+  // The problem is the same for every operation, and stands once at the top.
   .filter(([status]) => status !== "default")
   .map(([status, { description, content }]) => {
     const schema = Object.values(content ?? {})[0]?.schema;
@@ -93,17 +93,17 @@ ${Object.entries(operation.responses ?? {})
 `;
 }
 
-/** A named schema's own text; what it names in turn is below. */
+/** The schema that a reference names. References inside it stay: their schemas are further down the page. */
 function resolve(schema: Json, schemas: Record<string, Json>): Json {
   return typeof schema.$ref === "string" ? (schemas[schema.$ref.replace(SCHEMAS, "")] ?? schema) : schema;
 }
 
-/** Text in which backticks mean code, as everywhere else in the documentation. */
+/** Text in which backticks mark code. */
 function withCode(text: string) {
   return text.split("`").map((part, i) => (i % 2 ? html`<code>${part}</code>` : part));
 }
 
-/** A JSON schema as a person reads it: the way TypeScript would write the type. */
+/** Writes a JSON schema as a TypeScript type. */
 export function toTypeText(schema: Json, indent = ""): string {
   const inner = `${indent}  `;
   if (typeof schema.$ref === "string") return schema.$ref.replace(SCHEMAS, "");

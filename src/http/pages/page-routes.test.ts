@@ -29,7 +29,7 @@ const get = (path: string, headers: Record<string, string> = {}, method = "GET")
   app.request(`http://playhead.test${path}`, { headers, method });
 
 describe("the pages", () => {
-  it("are at / and /watch, checked anew each time", async () => {
+  it("are at / and /watch, and are revalidated each time", async () => {
     const page = await get("/");
     expect(await page.text()).toBe("<p>dashboard");
     expect(page.headers.get("content-type")).toBe("text/html; charset=utf-8");
@@ -37,7 +37,7 @@ describe("the pages", () => {
     expect(await (await get("/watch")).text()).toBe("<p>player");
   });
 
-  it("may load what this server serves, and be in nobody's frame", async () => {
+  it("may load only from this server, and stand in no frame", async () => {
     const policy = (await get("/")).headers.get("content-security-policy");
     expect(policy).toContain("default-src 'self'");
     expect(policy).toContain("connect-src 'self' ws://playhead.test wss://playhead.test");
@@ -45,13 +45,13 @@ describe("the pages", () => {
     expect(policy).not.toContain("unsafe-eval");
   });
 
-  it("keep hashed assets for ever", async () => {
+  it("have hashed assets that may be cached forever", async () => {
     const asset = await get("/assets/main-1a2b.js");
     expect(asset.headers.get("content-type")).toBe("text/javascript; charset=utf-8");
     expect(asset.headers.get("cache-control")).toBe("public, max-age=31536000, immutable");
   });
 
-  it("are not sent again to whoever has them", async () => {
+  it("are not sent again to a client whose copy is current", async () => {
     const etag = (await get("/")).headers.get("etag") as string;
     for (const held of [etag, `W/${etag}`, `"other", ${etag}`, "*"]) {
       const again = await get("/", { "if-none-match": held });
@@ -61,7 +61,7 @@ describe("the pages", () => {
     expect((await get("/", { "if-none-match": '"other"' })).status).toBe(200);
   });
 
-  it("answer HEAD with the length alone", async () => {
+  it("answer HEAD with the length and no body", async () => {
     const head = await get("/assets/clip-3c4d.webm", {}, "HEAD");
     expect(head.headers.get("content-length")).toBe(String(CLIP.byteLength));
     expect(await head.text()).toBe("");
@@ -77,11 +77,11 @@ describe("the pages", () => {
     "/link.txt",
     "/assets/",
     "/assets/none.js",
-  ])("lead nowhere else: %s", async (path) => {
+  ])("do not include a file at %s", async (path) => {
     expect((await get(path)).status).toBe(404);
   });
 
-  it("say how to build them where they are not", async () => {
+  it("say how to build them, if they are not built", async () => {
     const empty = createHttpApp();
     addPageRoutes(empty, { pages: join(outside, "not-there"), version: "1.2.3" });
     empty.onError((error) => new Response(error.message));
@@ -95,7 +95,7 @@ describe("a video", () => {
   const isBytes = async (response: Response, bytes: Uint8Array) =>
     Buffer.compare(new Uint8Array(await response.arrayBuffer()), bytes) === 0;
 
-  it("comes whole, and says that ranges may be asked", async () => {
+  it("is sent whole, and announces that it has ranges", async () => {
     const whole = await get("/assets/clip-3c4d.webm");
     expect(whole.status).toBe(200);
     expect(whole.headers.get("content-type")).toBe("video/webm");
@@ -111,7 +111,7 @@ describe("a video", () => {
     ["bytes=199000-999999", 199_000, 200_000],
     ["bytes=-10", 199_990, 200_000],
     ["bytes=-999999", 0, 200_000],
-  ])("comes in part for %s", async (text, from, to) => {
+  ])("is sent in part for %s", async (text, from, to) => {
     const part = await range(text);
     expect(part.status).toBe(206);
     expect(part.headers.get("content-range")).toBe(`bytes ${from}-${to - 1}/200000`);
@@ -119,20 +119,20 @@ describe("a video", () => {
     expect(await isBytes(part, CLIP.subarray(from, to))).toBe(true);
   });
 
-  it.each(["bytes=200000-", "bytes=999999-1000000", "bytes=-0"])("has nothing at %s", async (text) => {
+  it.each(["bytes=200000-", "bytes=999999-1000000", "bytes=-0"])("has no bytes at %s", async (text) => {
     const none = await range(text);
     expect(none.status).toBe(416);
     expect(none.headers.get("content-range")).toBe("bytes */200000");
   });
 
   it.each(["bytes=5-2", "bytes=-", "bytes=0-1,5-6", "items=0-1", "bytes=a-b", "bytes=1-99999999999999999999"])(
-    "comes whole for %s, which is no range",
+    "is sent whole for %s, which is no range",
     async (text) => {
       expect((await range(text)).status).toBe(200);
     },
   );
 
-  it("comes whole where the part is of an older copy", async () => {
+  it("is sent whole if the client's part is of an older copy", async () => {
     expect((await range("bytes=0-9", { "if-range": '"old"' })).status).toBe(200);
     const etag = (await get("/assets/clip-3c4d.webm")).headers.get("etag") as string;
     expect((await range("bytes=0-9", { "if-range": etag })).status).toBe(206);

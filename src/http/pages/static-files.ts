@@ -3,8 +3,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { extname, join, relative, sep } from "node:path";
 
 /*
- * A folder of built pages, read whole into memory when the server starts: a request names a key of a map, so no path
- * can lead out of the folder. Bodies are streams of slices, so that a slow reader holds no copy.
+ * A folder of built pages, read into memory when the server starts. A request names a key of a map, so no path can lead out
+ * of the folder. Bodies are streams of slices of that memory, so that a slow client costs no copy.
  */
 
 const SLICE_BYTES = 64 * 1024;
@@ -29,14 +29,14 @@ const TYPES: Record<string, string> = {
 };
 
 export interface StaticFile {
-  /** Below the folder, with slashes: `assets/index-3f2a.js`. */
+  /** The path below the folder, with slashes: `assets/index-3f2a.js`. */
   path: string;
   bytes: Uint8Array;
   type: string;
   etag: string;
 }
 
-/** Every file below the folder, by its path; none where the folder is not there. */
+/** Reads every file below the folder, by its path. A folder that does not exist has none. */
 export function loadStaticFiles(folder: string): Map<string, StaticFile> {
   const files = new Map<string, StaticFile>();
   for (const entry of listFolder(folder)) {
@@ -59,7 +59,7 @@ function listFolder(folder: string) {
   }
 }
 
-/** Answers a GET for the file: whole, one range of it (RFC 9110, 14.2), or that the client's copy is good. */
+/** Answers a GET: with the file, one range of it (RFC 9110, 14.2), or 304 if the client's copy is current. */
 export function serveStaticFile(file: StaticFile, request: Headers, headers: Record<string, string>): Response {
   const { bytes, etag, type } = file;
   const all = { ...headers, etag, "content-type": type, "accept-ranges": "bytes" };
@@ -84,7 +84,7 @@ function namesEtag(header: string | null, etag: string): boolean {
   return header?.split(",").some((tag) => tag.trim().replace(/^W\//, "") === etag || tag.trim() === "*") ?? false;
 }
 
-/** The one range asked for, half open. What is malformed, several at once, or of an older copy asks for the whole. */
+/** The range that is asked for, half open. Null, for the whole file, if the header is malformed, has several ranges, or is for an older copy. */
 function readRange(
   request: Headers,
   etag: string,

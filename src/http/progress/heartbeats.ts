@@ -37,9 +37,9 @@ const send = createRoute({
   method: "post",
   path: "/v1/heartbeats",
   tags: ["Progress"],
-  summary: "Heartbeats of a page that is closing",
+  summary: "Send the heartbeats of a page that is closing",
   description:
-    "The same as the socket's `heartbeats`, one result a beat. `navigator.sendBeacon` cannot set headers: the token may come in the body, and the body as text/plain.",
+    "The same as the socket's `heartbeats`, with one result for each beat. `navigator.sendBeacon` cannot set headers, so the token may come in the body, and the body as text/plain.",
   security: BEARER,
   request: {
     body: {
@@ -47,7 +47,10 @@ const send = createRoute({
       content: { "application/json": { schema: DescribedBeacon }, "text/plain": { schema: DescribedBeacon } },
     },
   },
-  responses: { 200: jsonContent(Results, "Every beat's answer, in their order; `ok: true` is durable."), ...PROBLEMS },
+  responses: {
+    200: jsonContent(Results, "The results, in the order of the beats; `ok: true` means durable."),
+    ...PROBLEMS,
+  },
 });
 
 export interface HeartbeatParts {

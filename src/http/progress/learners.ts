@@ -18,11 +18,11 @@ const LearnersPage = z
   .meta({ id: "LearnersPage" });
 
 const Change = z.object({
-  /** One file of the course; the whole course where absent. */
+  /** A file of the course; without it the whole course is meant. */
   fileId: Id.optional(),
 });
 const Completion = Change.extend({
-  /** `manual` where the learner did it elsewhere, `waived` where it need not. */
+  /** `manual` if the learner completed it elsewhere, `waived` if the learner need not complete it. */
   source: z.enum(["manual", "waived"]).default("manual"),
 });
 const Changed = z.object({ ok: z.literal(true), progress: CourseProgressSchema }).meta({ id: "LearnerChanged" });
@@ -41,7 +41,7 @@ export function addLearners(app: HttpApp, { catalogue, progress, bearer }: Learn
     ...shared,
     method: "get",
     path: "/v1/courses/{courseId}/learners",
-    summary: "Learners of a course, by id",
+    summary: "List the learners of a course, by id",
     request: { params: z.object({ courseId: Id }), query: z.object(pageQuery({ max: 500, default: 100 })) },
     responses: { 200: jsonContent(LearnersPage, "One page."), ...PROBLEMS },
   });
@@ -52,7 +52,7 @@ export function addLearners(app: HttpApp, { catalogue, progress, bearer }: Learn
     return c.json(await progress.learners(courseId, { limit, ...(after === undefined ? {} : { after }) }), 200);
   });
 
-  /** The declaration of a change that takes `body`. */
+  /** Declares a change of a learner's progress, with this body. */
   const declare = <S extends z.ZodType>(verb: string, summary: string, body: S) =>
     createRoute({
       ...shared,
@@ -62,10 +62,10 @@ export function addLearners(app: HttpApp, { catalogue, progress, bearer }: Learn
       description: "By an admin or the course's instructor. A file of another course is `not_found`.",
       request: {
         params: z.object({ courseId: Id, userId: Id }),
-        // Optional: without a body the whole course is meant.
+        // The body is optional: without it the whole course is meant.
         body: { content: { "application/json": { schema: body } } },
       },
-      responses: { 200: jsonContent(Changed, "The learner's course as it now stands."), ...PROBLEMS },
+      responses: { 200: jsonContent(Changed, "The learner's progress in the course after the change."), ...PROBLEMS },
     });
 
   const target = (caller: Caller, courseId: string, fileId: string | undefined) =>
@@ -75,7 +75,7 @@ export function addLearners(app: HttpApp, { catalogue, progress, bearer }: Learn
     progress: await progress.readCourse(userId, courseId),
   });
 
-  app.openapi(declare("reset", "Begin anew: zeroes, under a new epoch", Change), async (c) => {
+  app.openapi(declare("reset", "Reset progress to zero, under a new epoch", Change), async (c) => {
     const { courseId, userId } = c.req.valid("param");
     const { userId: by } = c.var.caller;
     await progress.reset(userId, await target(c.var.caller, courseId, c.req.valid("json").fileId), by);
@@ -84,7 +84,7 @@ export function addLearners(app: HttpApp, { catalogue, progress, bearer }: Learn
 
   app.openapi(declare("complete", "Complete by hand", Completion), async (c) => {
     const { courseId, userId } = c.req.valid("param");
-    // Without a body the validator leaves its defaults out.
+    // Without a body the validator does not fill in defaults.
     const { fileId, source = "manual" } = c.req.valid("json");
     await progress.complete(userId, await target(c.var.caller, courseId, fileId), { source, by: c.var.caller.userId });
     return c.json(await answer(userId, courseId), 200);
@@ -98,7 +98,7 @@ export function addLearners(app: HttpApp, { catalogue, progress, bearer }: Learn
   });
 }
 
-/** @throws AppError `forbidden`, `not_found` */
+/** The file or course that the caller means. @throws AppError `forbidden`, `not_found` */
 async function requireTarget(
   catalogue: Catalogue,
   caller: Caller,

@@ -54,9 +54,9 @@ export function addLegacyProgress(app: HttpApp, { progress, bearer }: LegacyPart
     ...shared,
     method: "post",
     path: "/learn/api/progress",
-    summary: "Report one's progress in a file",
+    summary: "Report one's own progress in a file",
     request: { body: jsonBody(Report) },
-    responses: { 200: jsonContent(FileRow, "The row as it now stands, durably."), ...PROBLEMS },
+    responses: { 200: jsonContent(FileRow, "The row after the report, already durable."), ...PROBLEMS },
   });
   app.openapi(report, async (c) => {
     const body = c.req.valid("json");
@@ -76,9 +76,9 @@ export function addLegacyProgress(app: HttpApp, { progress, bearer }: LegacyPart
     ...shared,
     method: "get",
     path: "/learn/api/progress/file/{fileId}",
-    summary: "One's progress in a file",
+    summary: "Read one's own progress in a file",
     request: { params: z.object({ fileId: Id }) },
-    responses: { 200: jsonContent(FileRow, "Zeros where nothing was watched yet."), ...PROBLEMS },
+    responses: { 200: jsonContent(FileRow, "Zeros if nothing was watched yet."), ...PROBLEMS },
   });
   app.openapi(readFile, async (c) => {
     const row = await progress.readLegacy(c.var.caller.userId, c.req.valid("param").fileId);
@@ -89,9 +89,9 @@ export function addLegacyProgress(app: HttpApp, { progress, bearer }: LegacyPart
     ...shared,
     method: "get",
     path: "/learn/api/progress/course/{courseId}",
-    summary: "One's progress in a course",
+    summary: "Read one's own progress in a course",
     request: { params: z.object({ courseId: Id }) },
-    responses: { 200: jsonContent(CourseRow, "Zeros where nothing was watched yet."), ...PROBLEMS },
+    responses: { 200: jsonContent(CourseRow, "Zeros if nothing was watched yet."), ...PROBLEMS },
   });
   app.openapi(readCourse, async (c) => {
     const row = await progress.readCourseRow(c.var.caller.userId, c.req.valid("param").courseId);

@@ -21,10 +21,10 @@ export function addOwnProgress(app: HttpApp, { progress, bearer }: OwnProgressPa
     ...shared,
     method: "get",
     path: "/v1/progress/files/{fileId}",
-    summary: "One's progress in a file",
+    summary: "Read one's own progress in a file",
     request: { params: z.object({ fileId: Id }), query },
     responses: {
-      200: jsonContent(FileProgressSchema, "Zeros and version 0 where nothing was watched yet."),
+      200: jsonContent(FileProgressSchema, "Zeros and version 0 if nothing was watched yet."),
       ...PROBLEMS,
     },
   });
@@ -39,7 +39,7 @@ export function addOwnProgress(app: HttpApp, { progress, bearer }: OwnProgressPa
     ...shared,
     method: "get",
     path: "/v1/progress/courses/{courseId}",
-    summary: "One's progress in a course, its lessons and its files",
+    summary: "Read one's own progress in a course, its lessons and its files",
     request: { params: z.object({ courseId: Id }), query },
     responses: { 200: jsonContent(CourseProgressSchema, "The course, with every lesson and file."), ...PROBLEMS },
   });

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { createApi, FILE, LEARNER, tokens } from "../../../test/helpers/http-api.ts";
 
 describe("the older progress interface", () => {
-  it("takes and gives the field names of its reference document", async () => {
+  it("uses the field names of its reference document", async () => {
     const { call, progress } = createApi();
     const row = {
       user_id: "alice",
@@ -32,15 +32,15 @@ describe("the older progress interface", () => {
     });
   });
 
-  it("takes ids of any script, percent-encoded", async () => {
+  it("takes ids in any script, percent-encoded", async () => {
     const { call, progress } = createApi();
     await call(`/learn/api/progress/file/${encodeURIComponent("fil\u00e9/1?#%20")}`, { as: LEARNER });
     expect(progress.readLegacy).toHaveBeenCalledWith("alice", "fil\u00e9/1?#%20");
   });
 });
 
-describe("one's own progress", () => {
-  it("is read for the caller, whoever else is named", async () => {
+describe("the read of one's own progress", () => {
+  it("reads the caller's progress, even if the query names another user", async () => {
     const { call, progress } = createApi();
     expect((await call("/v1/progress/files/f1?userId=bob", { as: LEARNER })).body).toEqual(FILE);
     expect((await call("/v1/progress/courses/c1", { as: LEARNER })).body).toMatchObject({
@@ -51,7 +51,7 @@ describe("one's own progress", () => {
     expect(progress.readCourse).toHaveBeenCalledWith("alice", "c1", undefined);
   });
 
-  it("is no older than what its reader was acked", async () => {
+  it("asks for a version that is at least the one the caller was acked", async () => {
     const { call, progress } = createApi();
     await call("/v1/progress/files/f1?minVersion=17", { as: LEARNER });
     await call("/v1/progress/courses/c1?minVersion=18", { as: LEARNER });
@@ -65,11 +65,11 @@ describe("one's own progress", () => {
   });
 });
 
-describe("heartbeats of a page that closes", () => {
+describe("the route for heartbeats of a page that closes", () => {
   const beats = [{ fileId: "f1", position: 7 }];
   const token = async () => (await tokens.mint({ userId: "alice", role: "learner" })).token;
 
-  it("are taken with the token in the header", async () => {
+  it("takes them with the token in the header", async () => {
     const { call, progress } = createApi();
     const { status, body } = await call("/v1/heartbeats", { as: LEARNER, body: { beats } });
     expect(status).toBe(200);
@@ -81,7 +81,7 @@ describe("heartbeats of a page that closes", () => {
   });
 
   it.each(["application/json", "text/plain;charset=UTF-8"])(
-    "are taken with the token in the body, as %s",
+    "takes them with the token in the body, as %s",
     async (type) => {
       const { call, progress } = createApi();
       const body = { beats, token: await token() };
@@ -90,7 +90,7 @@ describe("heartbeats of a page that closes", () => {
     },
   );
 
-  it("each have a connection of their own", async () => {
+  it("gives every request a connection of its own", async () => {
     const { call, progress } = createApi();
     await call("/v1/heartbeats", { as: LEARNER, body: { beats } });
     await call("/v1/heartbeats", { as: LEARNER, body: { beats } });
@@ -99,11 +99,11 @@ describe("heartbeats of a page that closes", () => {
   });
 
   it.each([
-    ["none", { beats: [] }],
-    ["101", { beats: Array(101).fill({}) }],
-    ["something else", { beats: "many" }],
+    ["empty", { beats: [] }],
+    ["101 beats long", { beats: Array(101).fill({}) }],
+    ["no list", { beats: "many" }],
     ["null", null],
-  ])("are refused where there are %s", async (_, body) => {
+  ])("refuses a list that is %s", async (_, body) => {
     const answer = await createApi().call("/v1/heartbeats", { as: LEARNER, body: JSON.stringify(body) });
     expect(answer.status).toBe(400);
   });

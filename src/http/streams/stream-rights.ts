@@ -5,7 +5,7 @@ import type { OwnStream } from "../../protocol/stream.ts";
 import type { StreamService } from "../../streams/stream-service.ts";
 
 /**
- * Whose stream it is to be that the caller makes.
+ * The owner of a stream that the caller makes.
  * @throws AppError `forbidden`
  */
 export function toOwner(caller: Caller, userId: string | undefined, roles: readonly Role[]): string {
@@ -16,12 +16,12 @@ export function toOwner(caller: Caller, userId: string | undefined, roles: reado
 }
 
 /**
- * The stream, where the caller may see and change it: its owner, or an admin. Nobody else learns that there is one.
+ * Reads a stream that the caller owns, or any stream for an admin. Nobody else learns that the stream exists.
  * @throws AppError `not_found`
  */
 export async function requireOwnStream(streams: StreamService, caller: Caller, streamId: string): Promise<OwnStream> {
   const stream = await streams.get(streamId).catch((error: unknown) => {
-    // The service's words would tell a stream that is not there from one that is another's.
+    // With the service's own message the caller could tell a missing stream from another user's.
     throw error instanceof AppError && error.code === "not_found" ? noSuchStream() : error;
   });
   if (caller.role !== "admin" && stream.userId !== caller.userId) throw noSuchStream();

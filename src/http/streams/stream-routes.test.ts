@@ -4,8 +4,8 @@ import { ADMIN, createApi, INSTRUCTOR, LEARNER, OTHER } from "../../../test/help
 import { AppError } from "../../errors.ts";
 import type { OwnStream } from "../../protocol/stream.ts";
 
-describe("making a stream", () => {
-  it("answers with the key, which nobody on the way is to keep", async () => {
+describe("the route that makes a stream", () => {
+  it("answers with the key, in an answer that no cache may keep", async () => {
     const { call, streams } = createApi();
     const { status, headers, body } = await call("/v1/streams", { as: LEARNER, body: { title: "Talk" } });
     expect(status).toBe(201);
@@ -14,7 +14,7 @@ describe("making a stream", () => {
     expect(streams.create).toHaveBeenCalledWith({ title: "Talk", userId: "alice" });
   });
 
-  it("is for the roles that may have streams", async () => {
+  it("is open only to the roles that may have streams", async () => {
     const { call, streams } = createApi({ config: { STREAM_ROLES: ["instructor"] } });
     const create = (as: typeof ADMIN) => call("/v1/streams", { as, body: { title: "Talk" } });
     expect((await create(INSTRUCTOR)).status).toBe(201);
@@ -23,7 +23,7 @@ describe("making a stream", () => {
     expect(streams.create).toHaveBeenCalledTimes(1);
   });
 
-  it("for somebody else is an admin's alone", async () => {
+  it("lets only an admin make a stream for somebody else", async () => {
     const { call, streams } = createApi();
     const create = (as: typeof ADMIN, userId: string) => call("/v1/streams", { as, body: { title: "Talk", userId } });
     expect((await create(INSTRUCTOR, "alice")).status).toBe(403);
@@ -35,7 +35,7 @@ describe("making a stream", () => {
   it.each([
     ["no title", {}],
     ["a blank title", { title: "  " }],
-    ["an expiry that is no instant", { title: "x", expiresAt: "tomorrow" }],
+    ["an expiry that is no moment", { title: "x", expiresAt: "tomorrow" }],
     ["an unknown policy", { title: "x", policy: "last_wins" }],
     ["a window that is too long", { title: "x", reconnectWindowSeconds: 1801 }],
     ["an array", []],
@@ -46,10 +46,10 @@ describe("making a stream", () => {
   });
 });
 
-describe("streams", () => {
+describe("the routes of streams", () => {
   const owned = { a: {}, b: { userId: "root" }, c: {}, d: { userId: "otto" } };
 
-  it("are listed page by page: one's own, and for an admin all", async () => {
+  it("list, page by page, the caller's own streams, and all streams for an admin", async () => {
     const { call } = createApi({ owned });
     const ids = async (path: string, as = LEARNER) =>
       (await call(path, { as })).body.streams.map(({ id }: OwnStream) => id);
@@ -63,7 +63,7 @@ describe("streams", () => {
     expect((await call("/v1/streams?limit=201", { as: ADMIN })).status).toBe(400);
   });
 
-  it("are read and changed by their owner and by admins", async () => {
+  it("let the owner and admins read and change a stream", async () => {
     const { call, streams } = createApi();
     expect((await call("/v1/streams/s1", { as: LEARNER })).body).toEqual({ stream: STREAM });
     expect((await call("/v1/streams/s1", { as: ADMIN })).status).toBe(200);
@@ -83,7 +83,7 @@ describe("streams", () => {
     ["POST", "/disable"],
     ["POST", "/enable"],
     ["GET", "/sessions"],
-  ])("that are another's are not there for %s %s", async (method, verb) => {
+  ])("answer 404 if another than the owner calls %s %s", async (method, verb) => {
     const { call, streams } = createApi();
     const body = method === "PATCH" ? { title: "Mine" } : undefined;
     const others = await call(`/v1/streams/s1${verb}`, { as: OTHER, method, body });
@@ -94,7 +94,7 @@ describe("streams", () => {
     for (const called of Object.values(rest)) expect(called).not.toHaveBeenCalled();
   });
 
-  it("get a new key, with no grace unless asked", async () => {
+  it("rotate the key, with a grace only on request", async () => {
     const { call, streams } = createApi();
     const { status, headers, body } = await call("/v1/streams/s1/rotate", { as: LEARNER, method: "POST" });
     expect(status).toBe(200);
@@ -109,7 +109,7 @@ describe("streams", () => {
     ]);
   });
 
-  it("keep their key where the grace cannot be read", async () => {
+  it("keep the key if the grace cannot be read", async () => {
     const { call, streams } = createApi();
     const rotate = (body: unknown, type = "application/json") =>
       call("/v1/streams/s1/rotate", { as: LEARNER, method: "POST", body, headers: { "content-type": type } });
@@ -118,7 +118,7 @@ describe("streams", () => {
     expect(streams.rotate).not.toHaveBeenCalled();
   });
 
-  it("are revoked, disabled and enabled", async () => {
+  it("revoke, disable and enable a stream", async () => {
     const { call, streams } = createApi();
     const post = (verb: string) => call(`/v1/streams/s1/${verb}`, { as: LEARNER, method: "POST" });
     expect((await post("revoke")).body).toEqual({ stream: { ...STREAM, status: "revoked" } });
@@ -128,7 +128,7 @@ describe("streams", () => {
     expect((await post("enable")).status).toBe(409);
   });
 
-  it("show what was published, the newest first", async () => {
+  it("list the sessions of a stream, the newest first", async () => {
     const { call, streams } = createApi();
     const first = await call("/v1/streams/s1/sessions?limit=2", { as: LEARNER });
     expect(first.body).toMatchObject({ sessions: [{ id: 3 }, { id: 2 }], next: 2 });
@@ -138,7 +138,7 @@ describe("streams", () => {
     expect((await call("/v1/streams/s1/sessions?before=x", { as: LEARNER })).status).toBe(400);
   });
 
-  it("have no answer with a key but those that make one", async () => {
+  it("never answer with a key, except when they make one", async () => {
     const leaky = { streamKey: "phk_secret", keyHash: "phk_secret" } as Partial<OwnStream>;
     const { call } = createApi({ owned: { s1: leaky } });
     const answers = [

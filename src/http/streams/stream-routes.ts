@@ -11,12 +11,16 @@ const path = "/v1/streams/{streamId}";
 const params = z.object({ streamId: Id });
 /** For answers with a key: no cache on the way may keep them. */
 const NO_STORE = { "cache-control": "no-store" };
-const OWN = "By its owner or an admin; for everybody else there is no such stream.";
+const OWN = "By its owner or an admin; for everybody else the stream does not exist.";
 
 const SWITCHES = [
-  ["revoke", "End the key for good", "What is live ends. Only `rotate` brings the stream back."],
-  ["disable", "Refuse the key until `enable`", "What is live ends. A `conflict` for a revoked or expired stream."],
-  ["enable", "Take the key again", "A `conflict` for a revoked or expired stream."],
+  ["revoke", "End the key for good", "A live session is ended. Only `rotate` brings the stream back."],
+  [
+    "disable",
+    "Refuse the key until `enable`",
+    "A live session is ended. A `conflict` for a revoked or expired stream.",
+  ],
+  ["enable", "Accept the key again", "A `conflict` for a revoked or expired stream."],
 ] as const;
 
 export interface StreamParts {
@@ -46,7 +50,7 @@ function addCollection(app: HttpApp, { streams, config, bearer }: StreamParts): 
     path: "/v1/streams",
     summary: "Make a stream, and its key",
     description:
-      "The key stands in this answer and nowhere else. `userId`, by an admin: whose stream it is to be. STREAM_ROLES says who may have streams.",
+      "The key is in this answer and in no other. An admin may name the owner by `userId`. STREAM_ROLES names the roles that may have streams.",
     request: { body: jsonBody(CreateStream.meta({ id: "CreateStream" })) },
     responses: { 201: jsonContent(KeyAnswer, "The stream was made."), ...PROBLEMS },
   });
@@ -61,8 +65,8 @@ function addCollection(app: HttpApp, { streams, config, bearer }: StreamParts): 
     ...shared,
     method: "get",
     path: "/v1/streams",
-    summary: "The caller's streams, by id",
-    description: "An admin sees all, with `mine=true` its own.",
+    summary: "List the caller's streams, by id",
+    description: "An admin sees all streams; with `mine=true` only its own.",
     request: {
       query: z.object({ ...pageQuery({ max: 200, default: 50 }), mine: z.enum(["true", "false"]).optional() }),
     },
@@ -89,10 +93,10 @@ function addStream(app: HttpApp, { streams, bearer }: StreamParts): void {
     ...shared,
     method: "get",
     path,
-    summary: "A stream",
+    summary: "Read a stream",
     description: OWN,
     request: { params },
-    responses: { 200: jsonContent(StreamAnswer, "As it is now."), ...PROBLEMS },
+    responses: { 200: jsonContent(StreamAnswer, "The stream as it is now."), ...PROBLEMS },
   });
   app.openapi(read, async (c) => {
     const stream = await requireOwnStream(streams, c.var.caller, c.req.valid("param").streamId);
@@ -103,10 +107,10 @@ function addStream(app: HttpApp, { streams, bearer }: StreamParts): void {
     ...shared,
     method: "patch",
     path,
-    summary: "Change how a stream is set",
-    description: `${OWN} What the body does not name stays.`,
+    summary: "Change the settings of a stream",
+    description: `${OWN} Settings that the body does not name stay.`,
     request: { params, body: jsonBody(ChangeStream.meta({ id: "ChangeStream" })) },
-    responses: { 200: jsonContent(StreamAnswer, "As it is now."), ...PROBLEMS },
+    responses: { 200: jsonContent(StreamAnswer, "The stream as it is now."), ...PROBLEMS },
   });
   app.openapi(change, async (c) => {
     const { id } = await requireOwnStream(streams, c.var.caller, c.req.valid("param").streamId);
@@ -118,9 +122,9 @@ function addStream(app: HttpApp, { streams, bearer }: StreamParts): void {
     method: "delete",
     path,
     summary: "Delete a stream and its history",
-    description: `${OWN} A \`conflict\` while it is live or reconnecting.`,
+    description: `${OWN} A \`conflict\` while the stream is live or reconnecting.`,
     request: { params },
-    responses: { 204: { description: "It is gone." }, ...PROBLEMS },
+    responses: { 204: { description: "The stream is deleted." }, ...PROBLEMS },
   });
   app.openapi(remove, async (c) => {
     const { id } = await requireOwnStream(streams, c.var.caller, c.req.valid("param").streamId);
@@ -136,9 +140,9 @@ function addKeySwitches(app: HttpApp, { streams, bearer }: StreamParts): void {
     ...shared,
     method: "post",
     path: `${path}/rotate`,
-    summary: "A new key",
-    description: `${OWN} The key stands in this answer and nowhere else. The old one is good for \`graceSeconds\` more, 0 unless named. What is live goes on; a revoked stream is ready again.`,
-    // Optional: without a body the old key ends at once.
+    summary: "Give the stream a new key",
+    description: `${OWN} The key is in this answer and in no other. The old key stays valid for \`graceSeconds\`, by default 0. A live session goes on; a revoked stream is ready again.`,
+    // The body is optional: without it the old key ends at once.
     request: {
       params,
       body: { content: { "application/json": { schema: RotateStream.meta({ id: "RotateStream" }) } } },
@@ -147,7 +151,7 @@ function addKeySwitches(app: HttpApp, { streams, bearer }: StreamParts): void {
   });
   app.openapi(rotate, async (c) => {
     const { id } = await requireOwnStream(streams, c.var.caller, c.req.valid("param").streamId);
-    // Without a body the validator leaves its defaults out.
+    // Without a body the validator does not fill in defaults.
     const { graceSeconds = 0 } = c.req.valid("json");
     const { stream, streamKey } = await streams.rotate(id, graceSeconds);
     return c.json({ stream: toAnswer(stream), streamKey }, 200, NO_STORE);
@@ -161,7 +165,7 @@ function addKeySwitches(app: HttpApp, { streams, bearer }: StreamParts): void {
       summary,
       description: `${OWN} ${effect}`,
       request: { params },
-      responses: { 200: jsonContent(StreamAnswer, "As it is now."), ...PROBLEMS },
+      responses: { 200: jsonContent(StreamAnswer, "The stream as it is now."), ...PROBLEMS },
     });
     app.openapi(route, async (c) => {
       const { id } = await requireOwnStream(streams, c.var.caller, c.req.valid("param").streamId);
@@ -177,8 +181,8 @@ function addSessions(app: HttpApp, { streams, bearer }: StreamParts): void {
     ...shared,
     method: "get",
     path: `${path}/sessions`,
-    summary: "What was published, the newest first",
-    description: `${OWN} One session a publication, its reconnects included.`,
+    summary: "List the sessions of a stream, the newest first",
+    description: `${OWN} A session is one publication, with its reconnects.`,
     request: {
       params,
       query: z.object({

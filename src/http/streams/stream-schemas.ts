@@ -2,7 +2,7 @@ import { type OwnStream, SESSION_POLICIES, STREAM_STATUSES, type StreamSession }
 import { z } from "../http-app.ts";
 
 /*
- * What is answered about streams. No answer has a key but the one that makes it.
+ * The answers about streams. Only the answer that makes a key contains it.
  */
 
 export const StreamSchema = z
@@ -61,7 +61,7 @@ export const SessionList = z
   })
   .meta({ id: "StreamSessionList" });
 
-/** A stream as it is answered: what is not declared here does not leave, whatever the service has of it. */
+/** Drops every field that the schema does not declare, so that no answer contains more than it should. */
 export function toAnswer(stream: OwnStream): OwnStream {
   return StreamSchema.parse(stream);
 }

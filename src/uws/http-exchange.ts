@@ -1,37 +1,42 @@
 import { STATUS_CODES } from "node:http";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { HttpResponse } from "./uws.ts";
 
 /*
- * One response on uWebSockets.js. It is `open` until it was ended or the client is gone, and `closed` for good then.
- * uWebSockets.js ends the whole process on a response that is touched after that, so nothing outside this file holds
- * one: every write goes through #write, which looks at the state first and corks.
+ * One HTTP request and its response on uWebSockets.js.
+ *
+ *   open ──(the response is ended, or the client is gone)──▶ closed, for good
+ *
+ * Touching a closed response ends the whole process. So nothing outside this file holds one, and every write goes through
+ * #write, which checks the state and corks.
  */
 
 /** Statuses that never carry a body (RFC 9110). */
 const BODILESS = new Set([101, 204, 205, 304]);
-/** What uWebSockets.js writes by itself. */
+/** Headers that uWebSockets.js writes by itself. */
 const OWN_HEADERS = new Set(["content-length", "transfer-encoding", "connection", "keep-alive", "date"]);
 
 type Chunk = Uint8Array;
 
-/** What is left of a chunk that the socket did not take at once. */
+/** A chunk that the socket has not taken completely. */
 interface Unsent {
   chunk: Chunk;
   /** The write offset at which the chunk began. */
   from: number;
 }
 
-export class Exchange {
+export class HttpExchange {
   readonly #res: HttpResponse;
   readonly #onGone: () => void;
   #closed = false;
   #unsent: Unsent | null = null;
   #total = 0;
-  /** Wakes the one that waits for the socket to take more; also called when the response closes. */
+  /** Ends the wait for the socket to take more; also called when the response closes. */
   #wake: (() => void) | null = null;
+  /** Cancels the body of a response that is not completely sent; null without one. */
   #cancel: (() => void) | null = null;
 
-  /** To be built first thing in a route's handler. `onGone` runs when the client left before the response was ended. */
+  /** Must be built before anything else in a route's handler. `onGone` runs if the client leaves before the response ends. */
   constructor(res: HttpResponse, onGone: () => void) {
     this.#res = res;
     this.#onGone = onGone;
@@ -45,12 +50,12 @@ export class Exchange {
     return this.#closed;
   }
 
-  /** Registers for the body's chunks; each is only valid during the call. Only inside the route's handler. */
+  /** Takes the chunks of the request's body; a chunk is valid only during the call. To be called inside the route's handler. */
   onData(take: (chunk: ArrayBuffer, isLast: boolean) => void): void {
     this.#res.onData(take);
   }
 
-  /** Answers with a text in one call. `thenClose` also closes the connection, where the rest of the request is unwanted. */
+  /** Answers with a text. `thenClose` also closes the connection, so that the rest of the request is not read. */
   endWith(status: number, headers: Record<string, string>, body: string, thenClose = false): void {
     this.#write((res) => {
       this.#writeHead(status, Object.entries(headers));
@@ -59,7 +64,7 @@ export class Exchange {
     });
   }
 
-  /** Sends a response. Never rejects: a body that fails half way ends the connection, so that nobody takes it for whole. */
+  /** Sends a response. Never rejects: if the body fails half-way the connection is closed, so that nobody takes the body for complete. */
   async send(response: Response, { head }: { head: boolean }): Promise<"sent" | "gone" | "broken"> {
     const length = toLength(response.headers.get("content-length"));
     if (head || response.body === null || BODILESS.has(response.status)) {
@@ -89,13 +94,13 @@ export class Exchange {
     return this.#cancel !== null;
   }
 
-  /** Without a Content-Length: in one call where the whole body is at hand, in chunks where it is still being made. */
+  /** Sends a body without Content-Length: in one call if the whole body is ready, else chunk by chunk. */
   async #sendUnsized(response: Response, reader: ReadableStreamDefaultReader<Chunk>): Promise<void> {
     const first = await reader.read();
     const next = first.done ? null : reader.read();
-    // The reader of a later chunk may fail before it is awaited.
+    // The second read may fail before it is awaited.
     next?.catch(() => undefined);
-    const second = next === null ? null : await Promise.race([next, nextTurn()]);
+    const second = next === null ? null : await Promise.race([next, nextTurn(null)]);
     if (next === null || second?.done) {
       this.#end(response, first.value ?? "");
       return;
@@ -120,14 +125,14 @@ export class Exchange {
     });
   }
 
-  /** Waits until the socket takes more, then for the chunk. */
+  /** Waits until the socket takes more, and then for the next chunk. */
   async #nextOf<T>(next: Promise<T>, takes: boolean): Promise<T> {
     next.catch(() => undefined);
     if (!takes) await this.#writable();
     return next;
   }
 
-  /** With a Content-Length: what the socket does not take stays here, not in a buffer of uWebSockets.js. */
+  /** Sends a body with Content-Length. Bytes that the socket does not take stay here, not in a buffer of uWebSockets.js. */
   async #sendSized(response: Response, reader: ReadableStreamDefaultReader<Chunk>, length: number): Promise<void> {
     this.#total = length;
     let handedOver = 0;
@@ -158,7 +163,7 @@ export class Exchange {
     this.#trySend(from);
   }
 
-  /** Hands over what is left of the chunk from `offset` on; true where the socket took all of it. */
+  /** Hands over the chunk from `offset` on, and tells whether the socket took all of it. */
   #trySend(offset: number): boolean {
     const { chunk, from } = this.#unsent as Unsent;
     const [ok, responded] = this.#res.tryEnd(chunk.subarray(offset - from), this.#total);
@@ -167,7 +172,7 @@ export class Exchange {
     return ok;
   }
 
-  /** The socket takes more. Called by uWebSockets.js, also without need. */
+  /** Called by uWebSockets.js when the socket takes more, and sometimes without reason. */
   #resume(offset?: number): boolean {
     if (this.#closed) return true;
     if (this.#unsent !== null && offset !== undefined) {
@@ -199,8 +204,8 @@ export class Exchange {
   #endWithoutBody(response: Response, length: number | null, head: boolean): void {
     this.#writeHead(response.status, response.headers);
     this.#finish();
-    // An empty answer that might have a body says Content-Length: 0, or the client would wait for one. Written as a
-    // header: after endWithoutBody(n) uWebSockets.js itself waits for n bytes, and closes at the next request.
+    // An empty answer with a status that allows a body needs Content-Length: 0, or the client waits for a body. The header is
+    // written by hand: after endWithoutBody(n) uWebSockets.js itself waits for n bytes, and closes at the next request.
     const announced = BODILESS.has(response.status) ? null : (length ?? (head ? null : 0));
     if (announced !== null) this.#res.writeHeader("content-length", String(announced));
     this.#res.endWithoutBody();
@@ -220,7 +225,7 @@ export class Exchange {
     return true;
   }
 
-  /** The whole body was handed over. */
+  /** To be called when the whole body was handed over. */
   #finish(): void {
     this.#cancel = null;
     this.#close();
@@ -240,9 +245,4 @@ export class Exchange {
 
 function toLength(header: string | null): number | null {
   return header !== null && /^\d{1,15}$/.test(header) ? Number(header) : null;
-}
-
-/** Resolves, with nothing, after what is already queued has run. */
-function nextTurn(): Promise<null> {
-  return new Promise((resolve) => setImmediate(resolve, null));
 }
