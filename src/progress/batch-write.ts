@@ -146,9 +146,14 @@ FROM (
 ) AS b
 WHERE t.ctid = b.place AND t.version = b.base_version`;
 
+/** A row that is gone since it was remembered has no version: it is not written from memory, but decided anew. */
 const UPSERT = `
 INSERT INTO user_progress AS t (${WHOLE.map(({ name }) => name).join(", ")}, version, updated_at, beat_at)
 SELECT ${WHOLE.map(toExpression).join(", ")}, ${VERSION}, clock.at, clock.at FROM ${toSource(WHOLE)} CROSS JOIN ${NOW}
+LEFT JOIN LATERAL (
+  SELECT p.version FROM user_progress AS p WHERE p.user_id = b.user_id AND p.file_id = b.file_id OFFSET 0
+) AS p ON true
+WHERE p.version IS NOT DISTINCT FROM b.base_version
 ON CONFLICT (user_id, file_id) DO UPDATE SET
   ${[...WHOLE.filter((column) => !isOf(KEY)(column)).map(({ name }) => name), "version", "updated_at", "beat_at"]
     .filter((name) => name !== "course_id")

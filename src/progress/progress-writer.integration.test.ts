@@ -259,6 +259,17 @@ describe("ProgressWriter", () => {
       expect(await problems()).toEqual([]);
     });
 
+    it("begins a row anew that was deleted since it was remembered, also for another session", async () => {
+      for (const session of ["session", "another"]) {
+        await newUser();
+        await write({ positionMs: 5000, played: [[0, 5000]], seq: 1 });
+        await database.query("DELETE FROM user_progress WHERE user_id = $1", [`user-${user}`]);
+        const progress = await write({ positionMs: 9000, played: [[8000, 9000]], seq: 2, session });
+        expect(progress).toMatchObject({ watched: [[8, 9]], watchTimeSeconds: 1 });
+        expect(await problems()).toEqual([]);
+      }
+    });
+
     it("drops what was observed before a reset that it has not heard of", async () => {
       const userId = await ids();
       await write({ seq: 1, played: [[0, 10_000]] });
