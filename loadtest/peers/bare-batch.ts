@@ -1,5 +1,6 @@
 import pg from "pg";
-import { type Range, toMultirange } from "../../src/progress/watched-ranges.ts";
+import { toMultirange } from "../../src/progress/multirange.ts";
+import type { Range } from "../../src/protocol/ranges.ts";
 
 /*
  * What a batch costs PostgreSQL at the least: the same rows written by one statement of a bare client to a table

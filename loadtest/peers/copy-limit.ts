@@ -1,7 +1,7 @@
 import { pipeline } from "node:stream/promises";
 import pg from "pg";
 import { from as copyFrom } from "pg-copy-streams";
-import { toMultirange } from "../../src/progress/watched-ranges.ts";
+import { toMultirange } from "../../src/progress/multirange.ts";
 import type { BareRow } from "./bare-batch.ts";
 
 /*

@@ -1,4 +1,4 @@
-import type { Range } from "../../src/progress/watched-ranges.ts";
+import type { Range } from "../../src/protocol/ranges.ts";
 import { DURATION_SECONDS, toFileId, toLessonId, toUserId } from "../load/catalogue.ts";
 
 /*

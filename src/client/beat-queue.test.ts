@@ -2,10 +2,10 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createFakeClock, type FakeClock } from "../../test/helpers/fake-clock.ts";
 import type { Heartbeat } from "../protocol/heartbeat.ts";
+import { type Range, unionOf } from "../protocol/ranges.ts";
 import { createBeatQueue, type Observation } from "./beat-queue.ts";
 import { type BeatStorage, createBeatShelf } from "./beat-storage.ts";
 import { toMoment } from "./clock.ts";
-import { type Range, unionRanges } from "./ranges.ts";
 
 const DAY_MS = 24 * 3600 * 1000;
 
@@ -110,7 +110,7 @@ describe("the beat queue", () => {
         { length: 10 },
         (_, n): Range => [(n * 5 + file) * 1000, (n * 5 + file) * 1000 + 900],
       );
-      expect(unionRanges(...beats.map((beat) => beat.played))).toEqual(expected);
+      expect(unionOf(beats.flatMap((beat) => beat.played))).toEqual(expected);
       expect(beats.at(-1)?.positionMs).toBe(995 + file);
     }
   });
@@ -211,8 +211,8 @@ describe("a player's queue over its whole life", () => {
           }
         }
         while (queue.size > 0) send(undefined, 100);
-        expect(unionRanges(arrived.a)).toEqual(unionRanges(truth.a));
-        expect(unionRanges(arrived.b)).toEqual(unionRanges(truth.b));
+        expect(unionOf(arrived.a)).toEqual(unionOf(truth.a));
+        expect(unionOf(arrived.b)).toEqual(unionOf(truth.b));
         expect(storage.keys()).toEqual([]);
       }),
       { numRuns: 300 },

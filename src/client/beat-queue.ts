@@ -1,6 +1,6 @@
 import type { Heartbeat, PlayerState } from "../protocol/heartbeat.ts";
+import { isOverlapping, type Range, toSeconds, unionOf } from "../protocol/ranges.ts";
 import { type Clock, type Moment, toAgeMs } from "./clock.ts";
-import { isOverlapping, type Range, unionRanges } from "./ranges.ts";
 
 /*
  * The beats that wait for their ack, oldest first. A beat is `fresh` until it goes out for the first time; until
@@ -55,7 +55,7 @@ export function toWireBeat(beat: QueuedBeat, clock: Clock): Heartbeat {
   return {
     fileId: beat.fileId,
     position: beat.positionMs / 1000,
-    played: beat.played.map(([from, to]): [number, number] => [from / 1000, to / 1000]),
+    played: toSeconds(beat.played),
     state: beat.state,
     rate: beat.rate,
     ageMs: toAgeMs(clock, beat.seen),
@@ -81,10 +81,10 @@ export function createBeatQueue(
       return beats;
     },
     push(seen, played) {
-      const ranges = unionRanges(played);
+      const ranges = unionOf(played);
       const newest = beats.at(-1);
       if (newest && canJoin(newest, { ...seen, sessionId }, ranges)) {
-        Object.assign(newest, seen, { played: unionRanges(newest.played, ranges) });
+        Object.assign(newest, seen, { played: unionOf([...newest.played, ...ranges]) });
         return;
       }
       for (const chunk of toChunks(ranges)) {
@@ -127,7 +127,7 @@ function canJoin(
   ranges: Range[],
 ): boolean {
   if (newest.sent || !isSameRun(newest, seen) || isOverlapping(newest.played, ranges)) return false;
-  return unionRanges(newest.played, ranges).length <= MAX_RANGES;
+  return unionOf([...newest.played, ...ranges]).length <= MAX_RANGES;
 }
 
 function toChunks(ranges: Range[]): Range[][] {
@@ -147,7 +147,7 @@ function compact(beats: QueuedBeat[]): QueuedBeat[] {
     if (beat.sent || replaced.has(beat)) continue;
     const run = beats.filter((other) => !other.sent && isSameRun(other, beat));
     const latest = run.at(-1) as QueuedBeat;
-    const chunks = toChunks(unionRanges(...run.map((other) => other.played)));
+    const chunks = toChunks(unionOf(run.flatMap((other) => other.played)));
     const kept = run.slice(-chunks.length);
     for (const other of run) replaced.set(other, null);
     kept.forEach((slot, index) => {

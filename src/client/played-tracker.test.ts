@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { type Range, unionOf } from "../protocol/ranges.ts";
 import { createPlayedTracker, type Sample } from "./played-tracker.ts";
-import { isOverlapping, lengthMs, type Range, unionRanges } from "./ranges.ts";
 
 function sample(position: number, atMs: number, more: Partial<Sample> = {}): Sample {
   return { position, atMs, rate: 1, advancing: true, ...more };
@@ -102,34 +102,7 @@ describe("the played tracker", () => {
           }
         }
         claimed.push(...tracker.take());
-        expect(unionRanges(claimed)).toEqual(unionRanges(truth));
-      }),
-    );
-  });
-});
-
-describe("unions of ranges", () => {
-  const range = fc.tuple(fc.nat(200), fc.nat(200)).map(([a, b]): Range => [Math.min(a, b), Math.max(a, b)]);
-  const ranges = fc.array(range, { maxLength: 20 });
-  const toPoints = (list: readonly Range[]) =>
-    new Set(list.flatMap(([from, to]) => Array.from({ length: to - from }, (_, index) => from + index)));
-
-  it("hold exactly the points of their parts, sorted and disjoint", () => {
-    fc.assert(
-      fc.property(ranges, ranges, (a, b) => {
-        const union = unionRanges(a, b);
-        expect(toPoints(union)).toEqual(toPoints([...a, ...b]));
-        expect(lengthMs(union)).toBe(toPoints(union).size);
-        expect(unionRanges(union)).toEqual(union);
-      }),
-    );
-  });
-
-  it("overlap exactly where they share a point", () => {
-    fc.assert(
-      fc.property(ranges, ranges, (a, b) => {
-        const shared = [...toPoints(a)].some((point) => toPoints(b).has(point));
-        expect(isOverlapping(unionRanges(a), unionRanges(b))).toBe(shared);
+        expect(unionOf(claimed)).toEqual(unionOf(truth));
       }),
     );
   });

@@ -1,4 +1,4 @@
-import { type Range, unionRanges } from "./ranges.ts";
+import { type Range, toMs, unionOf } from "../protocol/ranges.ts";
 
 /*
  * Finds out what was really played, from samples of a media element's position. Two samples credit what lies
@@ -38,8 +38,8 @@ export function createPlayedTracker(): PlayedTracker {
 
   function add(from: number, to: number): void {
     // Rounded alike at both ends, so that ranges that touch in the media touch here.
-    const range: Range = [Math.round(Math.max(0, from) * 1000), Math.round(to * 1000)];
-    if (range[1] > range[0]) played = unionRanges(played, [range]);
+    const range: Range = [toMs(Math.max(0, from)), toMs(to)];
+    if (range[1] > range[0]) played = unionOf([...played, range]);
   }
 
   return {

@@ -1,6 +1,7 @@
 import type { WireError } from "../errors.ts";
 import type { Heartbeat, PlayerState } from "../protocol/heartbeat.ts";
 import type { FileProgress } from "../protocol/progress.ts";
+import { fromSeconds, toMs, toSeconds, unionOf } from "../protocol/ranges.ts";
 import { createBeatQueue, type Observation } from "./beat-queue.ts";
 import { type BeatShelf, type BeatStorage, createBeatShelf, openLocalStorage } from "./beat-storage.ts";
 import { type Clock, systemClock, toMoment } from "./clock.ts";
@@ -9,7 +10,6 @@ import { createDelivery } from "./delivery.ts";
 import { createListeners } from "./listeners.ts";
 import { followPage, sendBeacon } from "./page-life.ts";
 import { createPlayedTracker, type PlayedTracker } from "./played-tracker.ts";
-import { type Range, unionRanges } from "./ranges.ts";
 import { type TokenSource, toSubject } from "./token-source.ts";
 
 const DEFAULT_BEAT_MS = 10_000;
@@ -279,11 +279,10 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
   }
 
   function toWatched(): [number, number][] {
-    const stored = (progress?.watched ?? []).map(([from, to]): Range => [from * 1000, to * 1000]);
     const queued = queue.beats
       .filter((beat) => beat.fileId === fileId && (beat.epoch ?? progress?.epoch) === progress?.epoch)
-      .map((beat) => beat.played);
-    return unionRanges(stored, ...queued, tracker.peek()).map(([from, to]) => [from / 1000, to / 1000]);
+      .flatMap((beat) => beat.played);
+    return toSeconds(unionOf([...fromSeconds(progress?.watched ?? []), ...queued, ...tracker.peek()]));
   }
 
   return {
@@ -304,7 +303,7 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
     },
     report({ position, state = "playing", rate = 1 }) {
       if (isClosed || !Number.isFinite(position)) return;
-      const positionMs = Math.round(Math.max(0, position) * 1000);
+      const positionMs = toMs(Math.max(0, position));
       const before = seen;
       // A position that does not move is as old as its first sight: a paused player never looks newer than one that
       // plays. Pressing play is a new sight of the old position.

@@ -1,7 +1,7 @@
 import { toTextArray } from "../db/array-literal.ts";
 import type { PoolClient } from "../db/pool.ts";
 import type { StoredRow } from "./merge-beat.ts";
-import { parseMultirange } from "./watched-union.ts";
+import { parseMultirange } from "./multirange.ts";
 
 /*
  * Reads the rows that a batch is decided by, and the database's clock.

@@ -2,7 +2,7 @@ import { toPlainArray, toTextArray } from "../db/array-literal.ts";
 import { toFloat8Array, toInt4Array, toInt8Array } from "../db/binary-array.ts";
 import type { PoolClient } from "../db/pool.ts";
 import type { RowChange, StoredRow } from "./merge-beat.ts";
-import { toMultirange } from "./watched-ranges.ts";
+import { toMultirange } from "./multirange.ts";
 
 /*
  * The statements that make a decided batch durable: one transaction, sent in one round trip. `begin_batch` takes the

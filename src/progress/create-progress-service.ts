@@ -6,13 +6,13 @@ import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { type Ack, parseWire } from "../protocol/ack.ts";
 import { Heartbeat } from "../protocol/heartbeat.ts";
+import { type Range, toMs } from "../protocol/ranges.ts";
 import type { HeartbeatBuffer } from "./heartbeat-buffer.ts";
 import { type Observation, toPendingBeat } from "./pending-beat.ts";
 import type { ProgressOperations } from "./progress-operations.ts";
 import { type ProgressReader, unknownFile } from "./progress-reader.ts";
 import type { BeatSource, HeartbeatDone, HeartbeatResult, LegacyReport, ProgressService } from "./progress-service.ts";
 import type { WatchBudget } from "./watch-budget.ts";
-import type { Range } from "./watched-ranges.ts";
 
 /*
  * The path of a heartbeat up to the buffer: which file, is it possible, how much of it may be credited. What the
@@ -218,10 +218,6 @@ export function createProgressService(
     complete: (userId, ...rest) => operate(userId, operations.complete(userId, ...rest)),
     uncomplete: (userId, ...rest) => operate(userId, operations.uncomplete(userId, ...rest)),
   };
-}
-
-function toMs(seconds: number): number {
-  return Math.round(seconds * 1000);
 }
 
 function limitOf(durationMs: number): number {

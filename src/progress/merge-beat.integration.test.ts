@@ -8,8 +8,8 @@ import { createCatalogueStore } from "../catalogue/catalogue-store.ts";
 import type { PoolClient } from "../db/pool.ts";
 import { lookUpRows } from "./batch-look-up.ts";
 import { mergeBeat } from "./merge-beat.ts";
+import { toMultirange } from "./multirange.ts";
 import { mergeInto, type Observation, type PendingBeat, toPendingBeat } from "./pending-beat.ts";
-import { toMultirange } from "./watched-ranges.ts";
 
 /*
  * The rules against themselves in SQL: of any row and any heartbeat both make the same.

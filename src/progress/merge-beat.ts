@@ -1,9 +1,8 @@
 import type { FileFacts } from "../catalogue/catalogue.ts";
 import type { FileProgress } from "../protocol/progress.ts";
+import { cutAt, joinWatched, type Range, toSeconds, type WatchedUnion } from "../protocol/ranges.ts";
 import { compareBytes, type PendingBeat } from "./pending-beat.ts";
 import { toWireProgress } from "./progress-rows.ts";
-import type { Range } from "./watched-ranges.ts";
-import { cutAt, joinWatched, type WatchedUnion } from "./watched-union.ts";
 
 /*
  * What a heartbeat makes of its row: every rule of progress that needs the stored row is here, once. Pure: the row is
@@ -209,6 +208,6 @@ export function toAnswer(beat: PendingBeat, row: StoredRow, file: FileFacts): Fi
       epoch: row.epoch,
       version: row.version,
     },
-    row.watched.map(([from, to]): [number, number] => [from / 1000, to / 1000]),
+    toSeconds(row.watched),
   );
 }

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { lengthOf, type Range, unionOf } from "../protocol/ranges.ts";
 import {
   compareBytes,
   isNewer,
@@ -9,7 +10,6 @@ import {
   type PendingBeat,
   toPendingBeat,
 } from "./pending-beat.ts";
-import { lengthOf, type Range, unionOf } from "./watched-ranges.ts";
 
 function observe(given: Partial<Observation> = {}): Observation {
   return {

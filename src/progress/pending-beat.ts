@@ -1,4 +1,4 @@
-import { lengthOf, type Range, unionOf } from "./watched-ranges.ts";
+import { lengthOf, type Range, unionOf } from "../protocol/ranges.ts";
 
 /*
  * What waits for the database: one entry per user, file and epoch. Later heartbeats of the same key are merged into

@@ -1,5 +1,6 @@
 import type { FileProgress } from "../protocol/progress.ts";
-import { parseWatchedSeconds } from "./watched-ranges.ts";
+import { toSeconds } from "../protocol/ranges.ts";
+import { parseMultirange } from "./multirange.ts";
 
 /** Within the first five seconds, and past the end, one starts from the beginning. */
 const RESUME_FROM_START_MS = 5000;
@@ -38,7 +39,7 @@ export function percentageOf(watchedMs: number, durationMs: number | null): numb
 }
 
 export function toFileProgress(row: ProgressRow): FileProgress {
-  return toWireProgress(row, parseWatchedSeconds(row.watched));
+  return toWireProgress(row, toSeconds(parseMultirange(row.watched)));
 }
 
 export function toWireProgress(row: Omit<ProgressRow, "watched">, watched: [number, number][]): FileProgress {

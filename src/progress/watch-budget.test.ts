@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import type { Range } from "../protocol/ranges.ts";
 import {
   ALLOWANCE_RATE,
   FIRST_ALLOWANCE_MS,
@@ -6,7 +7,6 @@ import {
   RANGE_COST_MS,
   WatchBudget,
 } from "./watch-budget.ts";
-import type { Range } from "./watched-ranges.ts";
 
 const HOUR_MS = 3_600_000;
 

@@ -1,5 +1,5 @@
 import { GatheredLoads } from "../db/gathered-loads.ts";
-import { cutTo, lengthOf, type Range } from "./watched-ranges.ts";
+import { keepFirst, lengthOf, type Range } from "../protocol/ranges.ts";
 
 /*
  * How much watching a user may claim: 10 s at first contact, and four times the time that really passed since. So an
@@ -109,7 +109,7 @@ export class WatchBudget {
     let left = leftMs;
     for (const range of played) {
       left -= RANGE_COST_MS;
-      const [part] = cutTo([range], left);
+      const [part] = keepFirst([range], left);
       if (part === undefined) break;
       kept.push(part);
       left -= part[1] - part[0];

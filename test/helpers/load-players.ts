@@ -374,6 +374,6 @@ class StreamSender {
 }
 
 /** Whether a sorted union holds the whole range. */
-export function covers(union: readonly RangeMs[], [from, to]: RangeMs): boolean {
+export function covers(union: readonly Readonly<RangeMs>[], [from, to]: Readonly<RangeMs>): boolean {
   return union.some((range) => range[0] <= from && to <= range[1]);
 }

@@ -1,8 +1,8 @@
 import { toPlainArray, toTextArray } from "../../src/db/array-literal.ts";
 import { MAX_FRAGMENTS } from "../../src/progress/merge-beat.ts";
+import { toMultirange } from "../../src/progress/multirange.ts";
 import type { PendingBeat } from "../../src/progress/pending-beat.ts";
-import { toMultirange } from "../../src/progress/watched-ranges.ts";
-import { CLOSED_GAP_MS } from "../../src/progress/watched-union.ts";
+import { CLOSED_GAP_MS } from "../../src/protocol/ranges.ts";
 
 /*
  * The rules of progress a second time, in SQL, over PostgreSQL's own multiranges and row comparisons: what a batch of

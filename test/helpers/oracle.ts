@@ -1,4 +1,4 @@
-import { parseWatchedSeconds } from "../../src/progress/watched-ranges.ts";
+import { parseMultirange } from "../../src/progress/multirange.ts";
 import { covers, type Load, WINDOW_MS } from "./load-players.ts";
 
 /*
@@ -38,10 +38,7 @@ export async function findBrokenPromises(
       if (stream.acked.length > 0) say(`${stream.acked.length} beats were acked, and there is no row`);
       continue;
     }
-    const watched = parseWatchedSeconds(row.watched).map(([from, to]): [number, number] => [
-      Math.round(from * 1000),
-      Math.round(to * 1000),
-    ]);
+    const watched = parseMultirange(row.watched);
     for (const { seq, played } of stream.acked) {
       if (!covers(watched, played)) say(`beat ${seq} was acked, but ${played} is not in ${row.watched}`);
     }
