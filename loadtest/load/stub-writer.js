@@ -18,6 +18,8 @@ ProgressWriter.prototype.write = async function write(entries) {
     return {
       type: "written",
       dropped: false,
+      version: version + 1,
+      toBrief: () => null,
       progress: {
         userId,
         fileId,

@@ -18,6 +18,8 @@ import { type Ack, parseWire } from "../protocol/ack.ts";
 export interface SocketData {
   /** Whose token it came with; in the namespaces that take tokens. */
   caller: Caller;
+  /** Set where the socket asked for brief acks of heartbeats; players only. */
+  wantsBriefAcks?: true;
   /** Topics it watches; dashboards only. */
   topics: Set<string>;
   /** Tells, or ends, its socket when its token comes to its end. */

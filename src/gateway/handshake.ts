@@ -3,11 +3,13 @@ import { z } from "zod";
 import type { VerifyToken } from "../auth/caller.ts";
 import { AppError, toWireError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
+import { parseWire } from "../protocol/ack.ts";
+import { Acks } from "../protocol/heartbeat.ts";
 import type { GatewaySocket } from "./call.ts";
 
 /*
- * Who connects. Checked after the upgrade (`io.use`), since uWebSockets.js cannot wait before it; a failure ends in
- * the client's `connect_error`, whose `data.code` says why.
+ * Decides who may connect to a namespace. This runs after the upgrade (`namespace.use`), because uWebSockets.js cannot
+ * wait for a token check before it. A refusal ends in the client's `connect_error`, whose `data.code` tells the reason.
  */
 
 const Auth = z.object({ token: z.string().min(1).max(8192) });
@@ -21,6 +23,7 @@ export interface HandshakeParts {
 
 export type Handshake = (socket: GatewaySocket, next: (error?: ExtendedError) => void) => void;
 
+/** The handshake of the namespaces that take tokens. */
 export function createHandshake(parts: HandshakeParts): Handshake {
   const connections = new Map<string, number>();
 
@@ -29,7 +32,7 @@ export function createHandshake(parts: HandshakeParts): Handshake {
     if (!given.success)
       throw new AppError("unauthenticated", "The handshake carries no token; pass `auth: { token }`.");
     const caller = await parts.verifyToken(given.data.token);
-    // It may have closed while its token was checked, and would then be counted for ever.
+    // The connection may have closed meanwhile. It would then never leave, and be counted for ever.
     if (socket.conn.readyState !== "open") throw new AppError("unavailable", "The connection is closed.");
     const open = connections.get(caller.userId) ?? 0;
     if (open >= parts.maxConnectionsPerUser) {
@@ -40,7 +43,7 @@ export function createHandshake(parts: HandshakeParts): Handshake {
     }
     socket.data.caller = caller;
     connections.set(caller.userId, open + 1);
-    // By then it is in its namespace, or its connection ended on the way and its namespace never hears of it.
+    // By then the socket is in its namespace, or its connection ended before and the namespace never hears of it.
     setImmediate(() => {
       if (socket.connected) socket.on("disconnect", leave);
       else leave.call(socket);
@@ -48,7 +51,7 @@ export function createHandshake(parts: HandshakeParts): Handshake {
     });
   }
 
-  /** One for all sockets: a function of its own for each is memory that an idle connection does not need. */
+  /** One listener for all sockets: a closure for each would take memory of every idle connection. */
   function leave(this: GatewaySocket): void {
     const { userId } = this.data.caller;
     const left = (connections.get(userId) ?? 1) - 1;
@@ -59,14 +62,25 @@ export function createHandshake(parts: HandshakeParts): Handshake {
   return asHandshake(admit, parts);
 }
 
+/** Reads how a player wants its heartbeats to be acked. It runs before the handshake, which counts the connection. */
+export function readAcks(socket: GatewaySocket, next: (error?: ExtendedError) => void): void {
+  try {
+    if (parseWire(Acks, (socket.handshake.auth as { acks?: unknown } | null)?.acks) === "brief")
+      socket.data.wantsBriefAcks = true;
+    next();
+  } catch (error) {
+    next(toRefusal(error));
+  }
+}
+
 const FORGOTTEN = Object.freeze({ headers: {}, query: {}, auth: {} });
 
-/** The token, and what else came with it, would be kept for the life of the socket: half a kilobyte that nobody reads. */
+/** Socket.IO would keep the token and the headers as long as the socket lives: half a kilobyte that nobody reads. */
 function forgetHandshake(socket: GatewaySocket): void {
   Object.assign(socket, { handshake: FORGOTTEN });
 }
 
-/** Lets a socket in where `admit` resolves; why it does not becomes the client's `connect_error`. */
+/** Lets a socket in where `admit` resolves. Where `admit` throws, the error becomes the client's `connect_error`. */
 export function asHandshake(
   admit: (socket: GatewaySocket) => Promise<void>,
   { isDraining, logger }: Pick<HandshakeParts, "isDraining" | "logger">,
@@ -81,10 +95,17 @@ export function asHandshake(
     admitUnlessDraining(socket).then(
       () => next(),
       (error: unknown) => {
-        const wire = toWireError(error);
-        if (wire.code === "internal") logger.error({ err: error, namespace: socket.nsp.name }, "a handshake failed");
-        next(Object.assign(new Error(wire.message), { data: wire }));
+        const refusal = toRefusal(error);
+        if (refusal.data.code === "internal")
+          logger.error({ err: error, namespace: socket.nsp.name }, "a handshake failed");
+        next(refusal);
       },
     );
   };
+}
+
+/** The error as Socket.IO sends it to the client. */
+function toRefusal(error: unknown) {
+  const wire = toWireError(error);
+  return Object.assign(new Error(wire.message), { data: wire });
 }

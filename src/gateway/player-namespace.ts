@@ -1,18 +1,23 @@
 import type { Namespace } from "socket.io";
-import type { ProgressService } from "../progress/progress-service.ts";
+import type { HeartbeatResult, ProgressService } from "../progress/progress-service.ts";
+import type { Ack } from "../protocol/ack.ts";
+import type { BriefAck } from "../protocol/brief-ack.ts";
 import { Heartbeat, Heartbeats } from "../protocol/heartbeat.ts";
 import { ProgressQuestion, ProgressTarget } from "../protocol/progress.ts";
 import { type CallParts, CallTable, type GatewaySocket } from "./call.ts";
 import { NamespaceFrames } from "./direct-frames.ts";
-import type { Handshake } from "./handshake.ts";
+import { type Handshake, readAcks } from "./handshake.ts";
 import { keepTokenSessions, type TokenSessionParts } from "./token-session.ts";
 
-/** How the sockets of one user learn what its other devices do. */
+/** Tells the sockets of one user what its other devices do. */
 export interface DeviceFollower {
   add(userId: string, socketId: string): void;
   remove(userId: string, socketId: string): void;
-  /** The socket has this version of the file from its own ack. */
-  told(userId: string, socketId: string, fileId: string, version: number): void;
+  /**
+   * Notes that the socket is being sent this version of the file's progress.
+   * @returns the newest version that it was sent before; 0 where there was none
+   */
+  told(userId: string, socketId: string, fileId: string, version: number): number;
 }
 
 export interface PlayerNamespaceParts extends CallParts, Pick<TokenSessionParts, "verifyToken"> {
@@ -21,30 +26,36 @@ export interface PlayerNamespaceParts extends CallParts, Pick<TokenSessionParts,
   devices: DeviceFollower;
 }
 
-/** Video players: heartbeats in, their progress out. */
+/** Serves video players: takes their heartbeats, and answers with their progress. */
 export function servePlayers(namespace: Namespace, parts: PlayerNamespaceParts): void {
   const { progress, devices, metrics } = parts;
   const calls = new CallTable("/player", parts);
   const watchToken = keepTokenSessions(calls, { verifyToken: parts.verifyToken, onRefreshed: () => undefined });
 
   calls.onFrequent("heartbeat", Heartbeat, (beat, socket, answer) => {
-    const { userId } = socket.data.caller;
-    progress.takeHeartbeat({ userId, connectionId: socket.id }, beat, (error, result) => {
-      if (result === null) {
+    const { caller, wantsBriefAcks } = socket.data;
+    progress.takeHeartbeat({ userId: caller.userId, connectionId: socket.id }, beat, (error, durable) => {
+      if (durable === null) {
         answer.refuse(error);
         return;
       }
-      devices.told(userId, socket.id, beat.fileId, result.progress.version);
-      answer.give(result);
+      const held = devices.told(caller.userId, socket.id, beat.fileId, durable.version);
+      answer.give((wantsBriefAcks ? durable.toBrief(held) : null) ?? durable.toWhole());
     });
   });
+
+  /** Of a batch only results that change nothing more are brief: beats that were written together have one progress. */
+  function toBatchResult(result: Ack<HeartbeatResult>, socket: GatewaySocket): Ack<HeartbeatResult | BriefAck> {
+    if (!result.ok) return result;
+    const { fileId, version, resumeAt } = result.progress;
+    const held = devices.told(socket.data.caller.userId, socket.id, fileId, version);
+    if (!socket.data.wantsBriefAcks || held !== version) return result;
+    return { ok: true, version, resumeAt, nextBeatMs: result.nextBeatMs };
+  }
+
   calls.on("heartbeats", Heartbeats, async ({ beats }, socket) => {
-    const { userId } = socket.data.caller;
-    const results = await progress.heartbeats({ userId, connectionId: socket.id }, beats);
-    for (const result of results) {
-      if (result.ok) devices.told(userId, socket.id, result.progress.fileId, result.progress.version);
-    }
-    return { results };
+    const results = await progress.heartbeats({ userId: socket.data.caller.userId, connectionId: socket.id }, beats);
+    return { results: results.map((result) => toBatchResult(result, socket)) };
   });
   calls.on("progress:get", ProgressQuestion, async (target, { data: { caller } }) => ({
     progress:
@@ -58,6 +69,7 @@ export function servePlayers(namespace: Namespace, parts: PlayerNamespaceParts):
   });
 
   const heartbeats = new NamespaceFrames("/player", "heartbeat", calls);
+  namespace.use(readAcks as never);
   namespace.use(parts.handshake as never);
   namespace.on("connection", (raw) => {
     const socket = raw as unknown as GatewaySocket;

@@ -81,12 +81,16 @@ export class DeviceFollowers {
     this.#parts.bus.unsubscribe(channels.user(userId), this.#hear);
   }
 
-  told(userId: string, socketId: string, fileId: string, version: number): void {
+  /** @returns the newest version that the socket had before; 0 where it had none */
+  told(userId: string, socketId: string, fileId: string, version: number): number {
     for (let device = this.#users.get(userId) ?? null; device !== null; device = device.next) {
       if (device.socketId !== socketId) continue;
+      const held = device.versions?.get(fileId) ?? 0;
       device.versions ??= new Map();
-      if ((device.versions.get(fileId) ?? 0) < version) device.versions.set(fileId, version);
+      if (held < version) device.versions.set(fileId, version);
+      return held;
     }
+    return 0;
   }
 
   stop(): void {

@@ -5,14 +5,23 @@ import { AppError, type ErrorCode, toWireError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { type Ack, parseWire } from "../protocol/ack.ts";
+import type { BriefAck } from "../protocol/brief-ack.ts";
 import { Heartbeat } from "../protocol/heartbeat.ts";
-import { type Range, toMs } from "../protocol/ranges.ts";
+import { fromSeconds, type Range, toMs } from "../protocol/ranges.ts";
 import type { HeartbeatBuffer } from "./heartbeat-buffer.ts";
-import { type Observation, toPendingBeat } from "./pending-beat.ts";
+import { type Observation, type PendingBeat, toPendingBeat } from "./pending-beat.ts";
 import type { ProgressOperations } from "./progress-operations.ts";
 import { type ProgressReader, unknownFile } from "./progress-reader.ts";
-import type { BeatSource, HeartbeatDone, HeartbeatResult, LegacyReport, ProgressService } from "./progress-service.ts";
+import type {
+  BeatSource,
+  DurableHeartbeat,
+  HeartbeatDone,
+  HeartbeatResult,
+  LegacyReport,
+  ProgressService,
+} from "./progress-service.ts";
 import type { WatchBudget } from "./watch-budget.ts";
+import type { WrittenBeat } from "./written-beat.ts";
 
 /*
  * The path of a heartbeat up to the buffer: which file, is it possible, how much of it may be credited. What the
@@ -37,6 +46,32 @@ interface Arrival {
   /** By the process's monotonic clock. */
   arrivedAt: number;
   done: HeartbeatDone;
+}
+
+/** A written heartbeat beside its own sender's beat and the cadence that its buffer asks for. */
+class Durable implements DurableHeartbeat {
+  readonly #written: WrittenBeat;
+  /** Null where less was credited than the sender claimed. */
+  readonly #sent: PendingBeat | null;
+  readonly #nextBeatMs: number;
+
+  constructor(written: WrittenBeat, sent: PendingBeat | null, nextBeatMs: number) {
+    this.#written = written;
+    this.#sent = sent;
+    this.#nextBeatMs = nextBeatMs;
+  }
+
+  get version(): number {
+    return this.#written.version;
+  }
+
+  toWhole(): HeartbeatResult {
+    return { progress: this.#written.progress, nextBeatMs: this.#nextBeatMs };
+  }
+
+  toBrief(held: number): BriefAck | null {
+    return this.#written.toBrief({ held, sent: this.#sent }, this.#nextBeatMs);
+  }
 }
 
 export interface ProgressServiceParts {
@@ -88,14 +123,17 @@ export function createProgressService(
     }
   }
 
-  function submit(observation: Observation, done: HeartbeatDone): void {
+  /** `isAsSent`: the observation says exactly what its sender sent. */
+  function submit(observation: Observation, isAsSent: boolean, done: HeartbeatDone): void {
     const charge = budget.charge(observation.userId, observation.played);
     if (charge.cutMs > 0) metrics.budgetCutMs.inc(charge.cutMs);
     const buffer = bufferOf(observation.userId);
-    buffer.add(toPendingBeat({ ...observation, played: charge.played }), (result) => {
+    const beat = toPendingBeat({ ...observation, played: charge.played });
+    const sent = isAsSent && charge.cutMs === 0 ? beat : null;
+    buffer.add(beat, (result) => {
       if (result.type !== "written" || result.dropped) budget.refund(observation.userId, charge.chargedMs);
       parts.onWritten(observation.userId);
-      if (result.type === "written") done(null, { progress: result.progress, nextBeatMs: nextBeatMs(buffer) });
+      if (result.type === "written") done(null, new Durable(result, sent, nextBeatMs(buffer)));
       else if (result.type === "failed") done(result.error, null);
       else {
         catalogue.forgetCourse(observation.courseId);
@@ -124,32 +162,38 @@ export function createProgressService(
 
   /** Never throws. */
   function accept({ source, beat, file, arrivedAt, done }: Arrival): void {
+    const sentMs = toMs(beat.position);
+    const sentRanges = fromSeconds(beat.played ?? []);
     let observation: Observation;
+    let isAsSent: boolean;
     try {
+      const positionMs = clampPosition(sentMs, file.durationMs);
+      const played = clampPlayed(sentRanges, file.durationMs);
+      isAsSent = positionMs === sentMs && played === sentRanges;
       observation = {
         userId: source.userId,
         fileId: beat.fileId,
         courseId: file.courseId,
         epoch: beat.epoch,
-        positionMs: clampPosition(toMs(beat.position), file.durationMs),
+        positionMs,
         observedAtMs: arrivedAt - (beat.ageMs ?? 0),
         session: beat.sessionId ?? source.connectionId,
         seq: beat.seq,
-        played: clampPlayed(beat.played ?? [], file.durationMs),
+        played: played.filter(([from, to]) => from < to),
       };
       parts.onAccepted({ ...source, file, beat, leaseMs: LEASE_BEATS * nextBeatMs(bufferOf(source.userId)) });
     } catch (error) {
       refuse(error, done);
       return;
     }
-    submit(observation, (error, result) => {
-      if (result === null) {
+    submit(observation, isAsSent, (error, durable) => {
+      if (durable === null) {
         refuse(error, done);
         return;
       }
       accepted.inc();
       metrics.ackSeconds.observe((performance.now() - arrivedAt) / 1000);
-      done(null, result);
+      done(null, durable);
     });
   }
 
@@ -161,7 +205,7 @@ export function createProgressService(
 
   function heartbeat(source: BeatSource, beat: Heartbeat): Promise<HeartbeatResult> {
     return new Promise((resolve, reject) => {
-      takeHeartbeat(source, beat, (error, result) => (result === null ? reject(error) : resolve(result)));
+      takeHeartbeat(source, beat, (error, durable) => (durable === null ? reject(error) : resolve(durable.toWhole())));
     });
   }
 
@@ -204,7 +248,7 @@ export function createProgressService(
         reportedDone: believed && report.completed === true,
       };
       await new Promise<void>((resolve, reject) => {
-        submit(observation, (error, result) => (result === null ? reject(error) : resolve()));
+        submit(observation, true, (error, durable) => (durable === null ? reject(error) : resolve()));
       });
       return reader.readLegacy(source.userId, report.fileId);
     },
@@ -231,17 +275,16 @@ function clampPosition(positionMs: number, durationMs: number | null): number {
   return durationMs;
 }
 
-/** @throws AppError `bad_request` for a range that ends too far past the end */
-function clampPlayed(played: readonly (readonly [number, number])[], durationMs: number | null): Range[] {
-  const ranges: Range[] = [];
-  for (let i = 0; i < played.length; i++) {
-    const [from, to] = played[i] as readonly [number, number];
-    const range: Range = [toMs(from), toMs(to)];
-    if (durationMs === null || range[1] <= durationMs) ranges.push(range);
-    else if (range[1] > limitOf(durationMs)) throw pastTheEnd(`played.${i}`, range[1], durationMs);
-    else ranges.push([Math.min(range[0], durationMs), durationMs]);
-  }
-  return ranges.filter(([from, to]) => from < to);
+/**
+ * Cuts ranges to the file's length. Where there is nothing to cut, the answer is the same array.
+ * @throws AppError `bad_request` for a range that ends too far past the end
+ */
+function clampPlayed(played: Range[], durationMs: number | null): Range[] {
+  if (durationMs === null || played.every(([, to]) => to <= durationMs)) return played;
+  return played.map(([from, to], i): Range => {
+    if (to > limitOf(durationMs)) throw pastTheEnd(`played.${i}`, to, durationMs);
+    return [Math.min(from, durationMs), Math.min(to, durationMs)];
+  });
 }
 
 function pastTheEnd(path: string, gotMs: number, durationMs: number): AppError {

@@ -1,8 +1,9 @@
 import type { Pool } from "../db/pool.ts";
 import type { Logger } from "../logger.ts";
 import type { CourseProgress, FileProgress, LessonProgress } from "../protocol/progress.ts";
+import { percentageOf } from "../protocol/ranges.ts";
 import type { ProgressReader } from "./progress-reader.ts";
-import { type ProgressRow, percentageOf, toFileProgress } from "./progress-rows.ts";
+import { type ProgressRow, toFileProgress } from "./progress-rows.ts";
 
 /*
  * Reads for users whom the database does not know, while there may be a copy elsewhere: after a loss, before the copy

@@ -19,7 +19,9 @@ class FakeWriter {
     new Promise((resolve, reject) => {
       const copies = entries.map((entry) => structuredClone(entry));
       const commit = () =>
-        resolve(copies.map((entry): WriteResult => ({ type: "written", dropped: false, progress: toProgress(entry) })));
+        resolve(
+          copies.map((entry) => ({ type: "written", dropped: false, progress: toProgress(entry) }) as WriteResult),
+        );
       this.batches.push({ entries: copies, commit, fail: reject });
       if (!this.automatic) return;
       if (this.error === null) commit();

@@ -1,8 +1,6 @@
 import type { FileFacts } from "../catalogue/catalogue.ts";
-import type { FileProgress } from "../protocol/progress.ts";
-import { cutAt, joinWatched, type Range, toSeconds, type WatchedUnion } from "../protocol/ranges.ts";
+import { cutAt, joinWatched, type Range, type WatchedUnion } from "../protocol/ranges.ts";
 import { compareBytes, type PendingBeat } from "./pending-beat.ts";
-import { toWireProgress } from "./progress-rows.ts";
 
 /*
  * What a heartbeat makes of its row: every rule of progress that needs the stored row is here, once. Pure: the row is
@@ -188,26 +186,4 @@ function activitiesOf(old: StoredRow | null, next: StoredRow): readonly Activity
   if (isResumed) activities.push("resumed");
   if (isCompleted) activities.push("completed");
   return activities;
-}
-
-/** What the player is answered. */
-export function toAnswer(beat: PendingBeat, row: StoredRow, file: FileFacts): FileProgress {
-  return toWireProgress(
-    {
-      userId: beat.userId,
-      fileId: beat.fileId,
-      courseId: beat.courseId,
-      lessonId: file.lessonId,
-      durationMs: file.durationMs,
-      endMs: file.endMs,
-      positionMs: row.positionMs,
-      watchedMs: row.watchedMs,
-      watchTimeMs: row.watchTimeMs,
-      completed: row.completed,
-      lastWatchedMs: row.lastWatchedUs === null ? null : row.lastWatchedUs / 1000,
-      epoch: row.epoch,
-      version: row.version,
-    },
-    toSeconds(row.watched),
-  );
 }

@@ -1,11 +1,10 @@
+import { RESUME_BACK_MS } from "../protocol/brief-ack.ts";
 import type { FileProgress } from "../protocol/progress.ts";
-import { toSeconds } from "../protocol/ranges.ts";
+import { percentageOf, toSeconds } from "../protocol/ranges.ts";
 import { parseMultirange } from "./multirange.ts";
 
 /** Within the first five seconds, and past the end, one starts from the beginning. */
 const RESUME_FROM_START_MS = 5000;
-/** Resuming a little before the position gives the ear its sentence back. */
-const RESUME_BACK_MS = 2000;
 
 /** A row of user_progress with what the catalogue says, as every statement here selects it. */
 export interface ProgressRow {
@@ -30,12 +29,6 @@ export interface ProgressRow {
 export function resumeAtMs(positionMs: number, endMs: number | null): number {
   if (positionMs <= RESUME_FROM_START_MS || (endMs !== null && positionMs >= endMs)) return 0;
   return positionMs - RESUME_BACK_MS;
-}
-
-/** Rounded down, so that 100 means all of it. */
-export function percentageOf(watchedMs: number, durationMs: number | null): number {
-  if (durationMs === null) return 0;
-  return Math.min(100, Math.floor((watchedMs * 10_000) / durationMs) / 100);
 }
 
 export function toFileProgress(row: ProgressRow): FileProgress {

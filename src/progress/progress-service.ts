@@ -1,4 +1,5 @@
 import type { Ack } from "../protocol/ack.ts";
+import type { BriefAck } from "../protocol/brief-ack.ts";
 import type { Heartbeat } from "../protocol/heartbeat.ts";
 import type { CourseProgress, CourseProgressRow, FileProgress, ProgressTarget } from "../protocol/progress.ts";
 
@@ -8,15 +9,27 @@ export interface BeatSource {
   connectionId: string;
 }
 
-/** What a durable heartbeat is answered with. */
+/** The whole ack of a durable heartbeat. */
 export interface HeartbeatResult {
   progress: FileProgress;
   /** When the server wants the next one, in ms. */
   nextBeatMs: number;
 }
 
-/** What became of a heartbeat. */
-export type HeartbeatDone = (error: unknown, result: HeartbeatResult | null) => void;
+/** A durable heartbeat, for the sender's ack. Ask it at once: the stored row behind it moves on. */
+export interface DurableHeartbeat {
+  /** The version of the progress. */
+  readonly version: number;
+  toWhole(): HeartbeatResult;
+  /**
+   * The ack for a sender that holds the version `held` of the progress; 0 where that is not known.
+   * @returns null where only the whole ack tells such a sender everything
+   */
+  toBrief(held: number): BriefAck | null;
+}
+
+/** Gets the durable heartbeat, or null and the error that refused it. */
+export type HeartbeatDone = (error: unknown, durable: DurableHeartbeat | null) => void;
 
 /** What a client of the older REST interface says about itself. */
 export interface LegacyReport {

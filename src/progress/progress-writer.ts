@@ -7,10 +7,10 @@ import { type DecidedBatch, decideAnew, decideBatch } from "./batch-decision.ts"
 import { askTime } from "./batch-look-up.ts";
 import { CHANGED_SINCE, LOCKS_TAKEN, type Written, writeBatch } from "./batch-write.ts";
 import { DatabaseClock } from "./database-clock.ts";
-import { toAnswer } from "./merge-beat.ts";
 import { compareBytes, type PendingBeat, rowKeyOf } from "./pending-beat.ts";
 import { RowMemory } from "./row-memory.ts";
 import { type BatchOutcome, type EntryOutcome, type WriteResult, writeInParts } from "./split-batch.ts";
+import { WrittenBeat } from "./written-beat.ts";
 
 /*
  * Makes batches durable. Usually a batch is decided from memory and written in one round trip. If PostgreSQL finds a row
@@ -151,12 +151,12 @@ export class ProgressWriter {
   #settle(batch: DecidedBatch, written: Written | null): EntryOutcome[] {
     return batch.decisions.map((decision, i): EntryOutcome => {
       if (decision.type !== "merged") return decision;
-      const { row, file, change, dropped } = decision;
+      const { row, change, dropped } = decision;
       const entry = batch.entries[i] as PendingBeat;
       if (change !== null && written !== null) row.version = written.version;
       this.#memory.setRow(entry.userId, batch.keys[i] as string, row);
       if (dropped) this.#parts.metrics.droppedBeats.inc();
-      return { type: "written", dropped, progress: toAnswer(entry, row, file) };
+      return new WrittenBeat(entry, decision);
     });
   }
 }

@@ -2,8 +2,8 @@ import { isRowLocked, sqlStateOf } from "../db/sqlstate.ts";
 import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
-import type { FileProgress } from "../protocol/progress.ts";
 import type { PendingBeat } from "./pending-beat.ts";
+import type { WrittenBeat } from "./written-beat.ts";
 
 /*
  * What is done with a batch that was not written whole, so that one row, or one course, does not hold the others back.
@@ -15,8 +15,7 @@ import type { PendingBeat } from "./pending-beat.ts";
 
 /** What became of one entry of a batch. */
 export type WriteResult =
-  /** `dropped`: the entry was observed before a reset. It is acked and has no effect. */
-  | { type: "written"; progress: FileProgress; dropped: boolean }
+  | WrittenBeat
   /** The file left the catalogue, or moved to another course, after the entry was accepted. */
   | { type: "unknown_file" }
   | { type: "failed"; error: AppError };

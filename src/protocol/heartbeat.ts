@@ -43,3 +43,6 @@ export type Heartbeat = z.infer<typeof Heartbeat>;
 /** Each beat is validated by itself, so that one bad beat does not hold back the others of an offline player. */
 export const Heartbeats = z.object({ beats: z.array(z.unknown()).min(1).max(MAX_BEATS) });
 export type Heartbeats = z.infer<typeof Heartbeats>;
+
+/** How a player wants its heartbeats to be acked, said at the handshake; whole where it says nothing. */
+export const Acks = z.enum(["whole", "brief"], { error: 'acks: expected "whole" or "brief"' }).optional();

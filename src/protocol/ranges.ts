@@ -130,6 +130,11 @@ export function isOverlapping(a: readonly Range[], b: readonly Range[]): boolean
   return false;
 }
 
+/** The watched share in percent, rounded down to hundredths, so that 100 means all of it. 0 while the duration is unknown. */
+export function percentageOf(watchedMs: number, durationMs: number | null): number {
+  return durationMs === null ? 0 : Math.min(100, Math.floor((watchedMs * 10_000) / durationMs) / 100);
+}
+
 /** Ranges as the wire has them, in seconds. */
 export function toSeconds(ranges: readonly Range[]): [number, number][] {
   return ranges.map(([from, to]) => [from / 1000, to / 1000]);
