@@ -5,13 +5,13 @@ import { createPlayedTracker } from "./played-tracker.ts";
 import { createPlayerWith, type Player, type PlayerOptions } from "./player.ts";
 
 /*
- * Follows a media element. What was played is measured by a timer that reads the position: `timeupdate` stops in
- * background tabs and `play` fires for media that does not advance. Nothing is said before the user has played or
- * sought: opening a page must not move the position that another device left.
+ * Follows a media element. A timer samples the position, because `timeupdate` stops in background tabs and `play` also
+ * fires for media that does not advance. The player sends nothing before the user has played or sought: to open a page
+ * must not move the position that another device left.
  */
 
 const SAMPLE_MS = 250;
-/** Dragging the playhead ends many seeks; the last of a drag is the one to tell. */
+/** To drag the playhead is to end many seeks. Only the last one of a drag is worth a beat. */
 const SEEK_SETTLE_MS = 150;
 
 export interface AttachOptions extends PlayerOptions {
@@ -29,11 +29,16 @@ export function attachPlayer(media: HTMLMediaElement, options: AttachOptions): P
   const clock = options.clock ?? systemClock;
   const tracker = createPlayedTracker();
   const listening = new AbortController();
+  const { signal } = listening;
   let isTouched = !media.paused;
   let hasSought = false;
   let isResuming = false;
   let cancelSample = () => {};
   let cancelSeekBeat: (() => void) | null = null;
+
+  function listen(events: string, listener: () => void): void {
+    for (const event of events.split(" ")) media.addEventListener(event, listener, { signal });
+  }
 
   function toState(): PlayerState {
     if (media.seeking) return "seeking";
@@ -43,12 +48,12 @@ export function attachPlayer(media: HTMLMediaElement, options: AttachOptions): P
 
   function measure(): void {
     const { currentTime: position, playbackRate: rate } = media;
-    // The position jumps as a seek begins, before its event comes.
+    // The position jumps as soon as a seek begins, before the event comes.
     if (media.seeking) tracker.cut();
     else tracker.sample({ position, atMs: clock.monotonicMs(), rate, advancing: toState() === "playing" });
   }
 
-  function measureAndTell(): void {
+  function measureAndReport(): void {
     measure();
     if (!isTouched) return;
     const state = toState();
@@ -57,27 +62,31 @@ export function attachPlayer(media: HTMLMediaElement, options: AttachOptions): P
   }
 
   function sampleAgain(): void {
-    // While a drag may still go on, its end is awaited.
+    // A drag that may still go on is reported at its end.
     if (cancelSeekBeat) measure();
-    else measureAndTell();
+    else measureAndReport();
     cancelSample = clock.after(SAMPLE_MS, sampleAgain);
   }
 
   function resume(progress: FileProgress | null): void {
-    if (options.resume === false || hasSought || !progress || progress.resumeAt <= 0) return;
+    if (options.resume === false || !progress || progress.resumeAt <= 0) return;
     const seek = () => {
       if (hasSought) return;
       isResuming = true;
       media.currentTime = progress.resumeAt;
     };
     if (media.readyState >= media.HAVE_METADATA) seek();
-    else media.addEventListener("loadedmetadata", seek, { once: true, signal: listening.signal });
+    else media.addEventListener("loadedmetadata", seek, { once: true, signal });
+  }
+
+  function stopSeekBeat(): void {
+    cancelSeekBeat?.();
+    cancelSeekBeat = null;
   }
 
   function onSeeking(): void {
     tracker.cut();
-    cancelSeekBeat?.();
-    cancelSeekBeat = null;
+    stopSeekBeat();
     if (!isResuming) {
       hasSought = true;
       isTouched = true;
@@ -86,10 +95,10 @@ export function attachPlayer(media: HTMLMediaElement, options: AttachOptions): P
 
   function onSeeked(): void {
     tracker.cut();
-    const wasOurs = isResuming;
+    const wasResuming = isResuming;
     isResuming = false;
     measure();
-    if (wasOurs) return;
+    if (wasResuming) return;
     cancelSeekBeat = clock.after(SEEK_SETTLE_MS, () => {
       cancelSeekBeat = null;
       player.beat();
@@ -98,23 +107,21 @@ export function attachPlayer(media: HTMLMediaElement, options: AttachOptions): P
 
   function onPlay(): void {
     isTouched = true;
-    measureAndTell();
+    measureAndReport();
   }
 
   function stop(): void {
     cancelSample();
-    cancelSeekBeat?.();
+    stopSeekBeat();
     listening.abort();
   }
 
-  const player = createPlayerWith(options, { tracker, onBeforeBeat: measureAndTell, onReady: resume, onClose: stop });
-  const { signal } = listening;
-  media.addEventListener("seeking", onSeeking, { signal });
-  media.addEventListener("seeked", onSeeked, { signal });
-  media.addEventListener("play", onPlay, { signal });
-  for (const event of ["playing", "pause", "ended", "ratechange"])
-    media.addEventListener(event, measureAndTell, { signal });
-  for (const event of ["emptied", "loadstart"]) media.addEventListener(event, () => tracker.cut(), { signal });
+  const player = createPlayerWith(options, { tracker, onBeforeBeat: measureAndReport, onReady: resume, onClose: stop });
+  listen("seeking", onSeeking);
+  listen("seeked", onSeeked);
+  listen("play", onPlay);
+  listen("playing pause ended ratechange", measureAndReport);
+  listen("emptied loadstart", tracker.cut);
   sampleAgain();
 
   return player;

@@ -1,11 +1,11 @@
 import type { Heartbeat, PlayerState } from "../protocol/heartbeat.ts";
-import { isOverlapping, type Range, toSeconds, unionOf } from "../protocol/ranges.ts";
+import { lengthOf, type Range, toSeconds, unionOf } from "../protocol/ranges.ts";
 import { type Clock, type Moment, toAgeMs } from "./clock.ts";
 
 /*
- * The beats that wait for their ack, oldest first. A beat is `fresh` until it goes out for the first time; until
- * then what is played meanwhile may join it. Once sent it keeps its seq and its content until the server has
- * answered for it: whether the first copy arrived is not known, and only an identical one is harmless.
+ * The beats that wait for their ack, oldest first. A beat is fresh until it is sent for the first time; until then more
+ * played ranges may join it. A sent beat keeps its seq and its content until the server has answered: nobody knows
+ * whether the first copy arrived, and only an identical second copy changes nothing.
  */
 
 const MAX_RANGES = 32;
@@ -21,9 +21,9 @@ export interface Observation {
   positionMs: number;
   state: PlayerState;
   rate: number;
-  /** When the media came to be there: while it is paused, the moment of the pause. */
+  /** When the media reached the position: while it is paused, the moment of the pause. */
   seen: Moment;
-  /** Of the progress the player builds on; undefined while it is not known. */
+  /** The epoch of the progress that the player builds on; undefined while the player does not know it. */
   epoch: number | undefined;
 }
 
@@ -36,22 +36,22 @@ export interface QueuedBeat extends Observation {
 
 export interface BeatQueue {
   readonly size: number;
-  /** All of them, oldest first. */
+  /** Oldest first. */
   readonly beats: readonly QueuedBeat[];
-  /** Adds what was seen and played, to the newest beat where that one is fresh and nothing is lost by it. */
+  /** Adds an observation and played ranges: to the newest beat if that is fresh and nothing is lost, else as a new beat. */
   push(seen: Observation, played: readonly Range[]): void;
   /** Puts beats of earlier sessions in front. */
   restore(beats: readonly QueuedBeat[]): void;
-  /** The oldest beats that fit one call, as they go over the wire now. From here on they are sent. */
+  /** The oldest beats that fit one call, in the form of the wire. From here on they count as sent. */
   takeBatch(maxBeats?: number): { beat: QueuedBeat; wire: Heartbeat }[];
-  /** The server has answered for it. */
+  /** Removes a beat that the server has answered. */
   settle(beat: QueuedBeat): void;
-  /** Drops the fresh beats of a file: its progress was reset. */
+  /** Removes the fresh beats of a file whose progress was reset. */
   forget(fileId: string): void;
 }
 
-/** How a beat goes over the wire now; its age is counted anew every time. */
-export function toWireBeat(beat: QueuedBeat, clock: Clock): Heartbeat {
+/** A beat in the form of the wire. Its age is counted anew at every send. */
+function toWireBeat(beat: QueuedBeat, clock: Clock): Heartbeat {
   return {
     fileId: beat.fileId,
     position: beat.positionMs / 1000,
@@ -61,15 +61,14 @@ export function toWireBeat(beat: QueuedBeat, clock: Clock): Heartbeat {
     ageMs: toAgeMs(clock, beat.seen),
     sessionId: beat.sessionId,
     seq: beat.seq,
-    ...(beat.epoch === undefined ? {} : { epoch: beat.epoch }),
+    epoch: beat.epoch,
   };
 }
 
 export function createBeatQueue(
   { clock }: { clock: Clock },
-  options: { sessionId: string; maxBeats?: number },
+  { sessionId, maxBeats = MAX_KEPT_BEATS }: { sessionId: string; maxBeats?: number },
 ): BeatQueue {
-  const { sessionId, maxBeats = MAX_KEPT_BEATS } = options;
   let beats: QueuedBeat[] = [];
   let seq = 0;
 
@@ -83,9 +82,14 @@ export function createBeatQueue(
     push(seen, played) {
       const ranges = unionOf(played);
       const newest = beats.at(-1);
-      if (newest && canJoin(newest, { ...seen, sessionId }, ranges)) {
-        Object.assign(newest, seen, { played: unionOf([...newest.played, ...ranges]) });
-        return;
+      if (newest && !newest.sent && isSameRun(newest, { ...seen, sessionId })) {
+        const joined = unionOf([...newest.played, ...ranges]);
+        // A part that played twice is time spent twice, and a union holds it once: then the beats stay apart.
+        const isOverlapping = lengthOf(joined) < lengthOf(newest.played) + lengthOf(ranges);
+        if (!isOverlapping && joined.length <= MAX_RANGES) {
+          Object.assign(newest, seen, { played: joined });
+          return;
+        }
       }
       for (const chunk of toChunks(ranges)) {
         beats.push({ ...seen, sessionId, seq: ++seq, played: chunk, sent: false });
@@ -102,9 +106,9 @@ export function createBeatQueue(
         const wire = toWireBeat(beat, clock);
         bytes += new TextEncoder().encode(JSON.stringify(wire)).length + 1;
         if (bytes > MAX_BATCH_BYTES && batch.length > 0) break;
+        beat.sent = true;
         batch.push({ beat, wire });
       }
-      for (const { beat } of batch) beat.sent = true;
       return batch;
     },
     settle(beat) {
@@ -116,20 +120,13 @@ export function createBeatQueue(
   };
 }
 
-function isSameRun(a: Pick<QueuedBeat, "fileId" | "sessionId" | "epoch">, b: typeof a): boolean {
+type Run = Pick<QueuedBeat, "fileId" | "sessionId" | "epoch">;
+
+function isSameRun(a: Run, b: Run): boolean {
   return a.fileId === b.fileId && a.sessionId === b.sessionId && a.epoch === b.epoch;
 }
 
-/** Overlapping ranges stay apart: played twice is time spent twice, and a union would say once. */
-function canJoin(
-  newest: QueuedBeat,
-  seen: Pick<QueuedBeat, "fileId" | "sessionId" | "epoch">,
-  ranges: Range[],
-): boolean {
-  if (newest.sent || !isSameRun(newest, seen) || isOverlapping(newest.played, ranges)) return false;
-  return unionOf([...newest.played, ...ranges]).length <= MAX_RANGES;
-}
-
+/** Lists of at most `MAX_RANGES` ranges; one empty list where there are no ranges. */
 function toChunks(ranges: Range[]): Range[][] {
   const chunks: Range[][] = [];
   for (let from = 0; from === 0 || from < ranges.length; from += MAX_RANGES)
@@ -138,8 +135,8 @@ function toChunks(ranges: Range[]): Range[][] {
 }
 
 /**
- * Joins the fresh beats of each file into as few as their ranges need. Nothing played is lost; time spent twice on
- * the same part is counted once, which is the price of a bound.
+ * Joins the fresh beats of each run into as few as their ranges need, in the places of the last of them. No played range
+ * is lost. But a part that played twice counts once: this is the price of a bound.
  */
 function compact(beats: QueuedBeat[]): QueuedBeat[] {
   const replaced = new Map<QueuedBeat, QueuedBeat | null>();
@@ -148,10 +145,9 @@ function compact(beats: QueuedBeat[]): QueuedBeat[] {
     const run = beats.filter((other) => !other.sent && isSameRun(other, beat));
     const latest = run.at(-1) as QueuedBeat;
     const chunks = toChunks(unionOf(run.flatMap((other) => other.played)));
-    const kept = run.slice(-chunks.length);
     for (const other of run) replaced.set(other, null);
-    kept.forEach((slot, index) => {
-      replaced.set(slot, { ...latest, seq: slot.seq, played: chunks[index] ?? [] });
+    run.slice(-chunks.length).forEach((place, index) => {
+      replaced.set(place, { ...latest, seq: place.seq, played: chunks[index] ?? [] });
     });
   }
   return beats.map((beat) => (replaced.has(beat) ? replaced.get(beat) : beat)).filter((beat) => beat != null);

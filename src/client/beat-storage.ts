@@ -1,18 +1,18 @@
 import type { QueuedBeat } from "./beat-queue.ts";
-import { type Clock, toAgeMs, toMomentAgo } from "./clock.ts";
+import { type Clock, toAgeMs, toMoment } from "./clock.ts";
 
 /*
- * Keeps unacked beats over a reload. One record a player, so that tabs do not overwrite each other's; a record
- * whose player has gone is adopted by the next one of the same user. Adopting one whose player still lives is
- * harmless: a beat sent twice changes nothing.
+ * Keeps unacked beats over a reload of the page. Every player has a record of its own, so that tabs do not overwrite each
+ * other's. When a player is gone, the next player of the same user adopts its record. To adopt the record of a living
+ * player does no harm: a beat that is sent twice changes nothing.
  */
 
 const PREFIX = "playhead:beats:";
-/** A living player saves more often than this while it has something to save. */
+/** A living player that has something to save saves more often than this. */
 const ABANDONED_AFTER_MS = 60_000;
 const MAX_KEPT_MS = 30 * 24 * 3600 * 1000;
 
-/** Where beats are kept; synchronous, because a closing page waits for nothing. */
+/** Where beats are kept. It is synchronous because a closing page waits for nothing. */
 export interface BeatStorage {
   keys(): string[];
   get(key: string): string | null;
@@ -21,7 +21,7 @@ export interface BeatStorage {
 }
 
 interface StoredBeat extends Omit<QueuedBeat, "seen"> {
-  /** At the time of saving. */
+  /** The age at the time of saving. */
   ageMs: number;
 }
 
@@ -31,16 +31,13 @@ interface BeatRecord {
   beats: StoredBeat[];
 }
 
-/** The page's localStorage; null where there is none, or the browser denies it. */
+/** The page's localStorage; null where there is none or the browser denies it. */
 export function openLocalStorage(): BeatStorage | null {
   try {
     const store = globalThis.localStorage;
     if (!store) return null;
-    const probe = `${PREFIX}probe`;
-    store.setItem(probe, "");
-    store.removeItem(probe);
     return {
-      keys: () => Array.from({ length: store.length }, (_, index) => store.key(index) ?? ""),
+      keys: () => Object.keys(store),
       get: (key) => store.getItem(key),
       set: (key, text) => store.setItem(key, text),
       delete: (key) => store.removeItem(key),
@@ -50,11 +47,11 @@ export function openLocalStorage(): BeatStorage | null {
   }
 }
 
-/** The kept beats of one player: its user on one server. */
+/** The kept beats of one player of one user on one server. */
 export interface BeatShelf {
-  /** @throws what the storage throws, when it is full */
+  /** @throws the storage's error, when the storage is full */
   save(beats: readonly QueuedBeat[], options?: { closed?: boolean }): void;
-  /** The beats of players that are gone. They are dropped from storage by `release`, once saved under the new owner. */
+  /** Takes over the beats of players that are gone. Save them first, then `release` drops the old records. */
   adopt(): { beats: QueuedBeat[]; release: () => void };
 }
 
@@ -72,7 +69,7 @@ export function createBeatShelf(
 
   function toBeats(record: BeatRecord): QueuedBeat[] {
     const sinceSavedMs = Math.max(0, clock.wallMs() - record.savedAtMs);
-    return record.beats.map(({ ageMs, ...beat }) => ({ ...beat, seen: toMomentAgo(clock, ageMs + sinceSavedMs) }));
+    return record.beats.map(({ ageMs, ...beat }) => ({ ...beat, seen: toMoment(clock, ageMs + sinceSavedMs) }));
   }
 
   return {
@@ -85,11 +82,11 @@ export function createBeatShelf(
       for (const key of storage.keys()) {
         if (!key.startsWith(PREFIX) || key === ownKey) continue;
         const record = parseRecord(storage.get(key));
-        const sinceSavedMs = record ? clock.wallMs() - record.savedAtMs : Number.POSITIVE_INFINITY;
-        if (key.startsWith(owner) && record) {
-          // A date in the future is a clock that was set back: its player cannot be told to be alive.
+        const sinceSavedMs = clock.wallMs() - (record?.savedAtMs ?? 0);
+        if (record && key.startsWith(owner)) {
+          // A date in the future means that the wall clock was set back. Nothing tells then whether the player lives.
           if (record.closed || sinceSavedMs > ABANDONED_AFTER_MS || sinceSavedMs < 0) taken.push({ key, record });
-        } else if (sinceSavedMs > MAX_KEPT_MS) storage.delete(key);
+        } else if (!record || sinceSavedMs > MAX_KEPT_MS) storage.delete(key);
       }
       taken.sort((a, b) => a.record.savedAtMs - b.record.savedAtMs);
       return {
@@ -102,7 +99,7 @@ export function createBeatShelf(
   };
 }
 
-/** Null for what is no record of ours: another version's, or damaged. */
+/** Null for a damaged record, and for one of another version of the SDK. */
 function parseRecord(text: string | null): BeatRecord | null {
   try {
     const record = JSON.parse(text ?? "null") as BeatRecord | null;

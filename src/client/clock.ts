@@ -1,17 +1,26 @@
-/** The longest age the server takes: 30 days. */
+/** The largest age that the server takes: 30 days. */
 const MAX_AGE_MS = 30 * 24 * 3600 * 1000;
 
-/** Time as the SDK sees it; tests bring their own. */
+/** Where the SDK takes time and timers from. Tests pass a clock of their own. */
 export interface Clock {
   /** Milliseconds that only grow, from an arbitrary start. */
   monotonicMs(): number;
   /** Milliseconds since 1970, as the device believes. */
   wallMs(): number;
-  /** Runs once after `ms`; the answer cancels it. */
+  /** Runs the function once after `ms`. @returns cancels it */
   after(ms: number, run: () => void): () => void;
 }
 
-/** One instant, on both clocks. */
+const FIRST_RETRY_MS = 1000;
+/** The longest pause between two attempts. */
+export const LAST_RETRY_MS = 30_000;
+
+/** The pause before the next attempt: it doubles with every failure before, and a random share keeps clients apart. */
+export function toBackoffMs(failures: number): number {
+  return Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** failures) * (0.5 + Math.random() / 2);
+}
+
+/** One instant by both clocks. */
 export interface Moment {
   monotonicMs: number;
   wallMs: number;
@@ -26,19 +35,15 @@ export const systemClock: Clock = {
   },
 };
 
-export function toMoment(clock: Clock): Moment {
-  return { monotonicMs: clock.monotonicMs(), wallMs: clock.wallMs() };
-}
-
-/** The instant `ageMs` ago. */
-export function toMomentAgo(clock: Clock, ageMs: number): Moment {
-  return { monotonicMs: clock.monotonicMs() - ageMs, wallMs: clock.wallMs() - ageMs };
+/** The instant `agoMs` before now. */
+export function toMoment(clock: Clock, agoMs = 0): Moment {
+  return { monotonicMs: clock.monotonicMs() - agoMs, wallMs: clock.wallMs() - agoMs };
 }
 
 /**
- * How long ago it was, 0 to 30 days. The larger of the two clocks' answers: the monotonic one stands still while
- * a laptop sleeps, and a position from before the sleep must not pass for a fresh one. A wall clock that is set
- * forward in between makes a position look older than it is, and so at worst lose to another device's.
+ * How long ago the moment was, 0 to 30 days. The two clocks may disagree, and the larger age counts: the monotonic clock
+ * stands still while a laptop sleeps, and a position from before the sleep must not look fresh. If somebody sets the
+ * wall clock forward, the position looks too old; at worst it loses against the position of another device.
  */
 export function toAgeMs(clock: Clock, moment: Moment): number {
   const monotonic = clock.monotonicMs() - moment.monotonicMs;

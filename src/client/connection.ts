@@ -1,46 +1,46 @@
 import { io } from "socket.io-client";
 import type { Ack } from "../protocol/ack.ts";
-import type { Clock } from "./clock.ts";
+import { type Clock, LAST_RETRY_MS, toBackoffMs } from "./clock.ts";
 import { createListeners } from "./listeners.ts";
-import { loadToken, type TokenSource } from "./token-source.ts";
+import type { TokenSource } from "./token-source.ts";
 
 /*
- * One namespace of the server, kept connected. What a person may be told:
+ * One namespace of the server, kept connected. The states, and where each may lead:
  *
- *   connecting  at the start, and after a connection broke, while the first attempt runs   -> online, offline, expired
- *   online      calls get through                                                          -> connecting
- *   offline     attempts fail; they go on, further apart                                   -> online, expired
- *   expired     the server does not take the token (any more), and a new one did not help  -> online
+ *   connecting  the first attempt runs, at the start or after a connection broke  -> online, offline, expired
+ *   online      calls reach the server                                            -> connecting
+ *   offline     attempts fail; they go on at growing intervals                    -> online, expired
+ *   expired     the server refuses the token, and a new one did not help          -> online
  *
- * Socket.IO repeats failed attempts by itself, but neither after a refusal nor after the server ended the
- * connection; both are repeated here, with a fresh token. `state` changes in `setState` only.
+ * Socket.IO repeats failed attempts by itself, but neither after a refusal nor after the server ended the connection.
+ * This file repeats those, with a fresh token. `state` changes in `setState` only.
  */
 export type ConnectionState = "connecting" | "online" | "offline" | "expired";
 
 /** Longer than the server lets a heartbeat wait. */
 const ACK_TIMEOUT_MS = 15_000;
-const FIRST_RETRY_MS = 1000;
-const LAST_RETRY_MS = 30_000;
-/** How many refusals of a token in a row say that no better one will come soon. */
+/** After this many refusals in a row, no better token is expected soon. */
 const REFUSALS_UNTIL_EXPIRED = 2;
 
 export interface ConnectionOptions {
-  /** Where the server is, such as `https://progress.example.org`. */
+  /** The server, such as `https://progress.example.org`. */
   url: string;
   namespace: "/player" | "/dashboard";
   token: TokenSource;
+  /** Sent in the handshake beside the token. */
+  handshake?: object;
 }
 
 export interface Connection {
   readonly state: ConnectionState;
-  /** The token used last; null before the first. */
+  /** The token of the last attempt; null before the first. */
   readonly token: string | null;
-  /** Null where no answer came: the call may or may not have been heard. */
+  /** @returns null where no answer came: the server may have taken the call or not */
   call<T extends object>(event: string, payload: object): Promise<Ack<T> | null>;
-  /** Listens to what the server sends by itself. */
+  /** Listens to an event that the server sends by itself. */
   onEvent(event: string, listener: (payload: never) => void): void;
   onState(listener: (state: ConnectionState) => void): () => void;
-  /** A token came that is not the one before. */
+  /** Listens for tokens that differ from the one before. */
   onToken(listener: (token: string) => void): () => void;
   close(): void;
 }
@@ -49,8 +49,20 @@ interface Refusal extends Error {
   data?: { code?: string; retryAfterMs?: number };
 }
 
+/**
+ * The option `url`, or where the page came from.
+ * @throws TypeError where there is neither
+ */
+export function toServerUrl(url: string | undefined): string {
+  const server = url ?? globalThis.location?.origin;
+  if (!server) throw new TypeError("expected the option `url`: outside a browser there is no page to take it from");
+  return server;
+}
+
+/** Connects after the caller's turn, so that the caller can put its listeners on first. */
 export function createConnection({ clock }: { clock: Clock }, options: ConnectionOptions): Connection {
   const listeners = createListeners<{ state: [ConnectionState]; token: [string] }>();
+  const hasOneToken = typeof options.token === "string";
   let state: ConnectionState = "connecting";
   let token: string | null = null;
   let refusals = 0;
@@ -66,7 +78,7 @@ export function createConnection({ clock }: { clock: Clock }, options: Connectio
     reconnectionDelayMax: 15_000,
     auth: (send) => {
       renewToken().then(
-        (fresh) => send({ token: fresh }),
+        (fresh) => send({ token: fresh, ...options.handshake }),
         () => {
           socket.disconnect();
           setState("offline");
@@ -83,7 +95,7 @@ export function createConnection({ clock }: { clock: Clock }, options: Connectio
   }
 
   async function renewToken(): Promise<string> {
-    const fresh = await loadToken(options.token);
+    const fresh = typeof options.token === "string" ? options.token : await options.token();
     if (fresh !== token) {
       token = fresh;
       listeners.emit("token", fresh);
@@ -91,24 +103,27 @@ export function createConnection({ clock }: { clock: Clock }, options: Connectio
     return fresh;
   }
 
-  /** Connects again after a while that grows with every attempt in vain. */
+  /** Connects again after `afterMs`, or after a pause that grows with every failed attempt. */
   function retry(afterMs?: number): void {
     cancelRetry();
     if (closed) return;
-    const backoffMs = Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** attempts++);
-    const delayMs = afterMs ?? backoffMs * (0.5 + Math.random() / 2);
-    cancelRetry = clock.after(delayMs, () => socket.connect());
+    cancelRetry = clock.after(afterMs ?? toBackoffMs(attempts++), () => socket.connect());
   }
 
   socket.on("connect", () => {
     refusals = 0;
     setState("online");
+    // Only a connection that lasts shows that the server is well.
+    const cancel = clock.after(LAST_RETRY_MS, () => {
+      attempts = 0;
+    });
+    socket.once("disconnect", cancel);
   });
 
   socket.on("disconnect", (reason) => {
     if (closed) return;
     setState("connecting");
-    // Where Socket.IO does not come back by itself: the server ended it, most often because the token did.
+    // The server ended the connection, most often because the token ended. Socket.IO does not come back by itself.
     if (reason === "io server disconnect") retry();
   });
 
@@ -116,19 +131,10 @@ export function createConnection({ clock }: { clock: Clock }, options: Connectio
     if (closed) return;
     if (socket.active) return setState("offline");
     const isTokenRefused = error.data?.code === "unauthenticated" || error.data?.code === "forbidden";
-    if (isTokenRefused && (typeof options.token === "string" || ++refusals >= REFUSALS_UNTIL_EXPIRED))
-      setState("expired");
-    else setState("offline");
-    // The same token again would be refused again.
-    if (!isTokenRefused || typeof options.token !== "string") retry(error.data?.retryAfterMs);
-  });
-
-  // Only a connection that lasted shows that the attempts were not in vain.
-  socket.on("connect", () => {
-    const cancel = clock.after(LAST_RETRY_MS, () => {
-      attempts = 0;
-    });
-    socket.once("disconnect", cancel);
+    const isExpired = isTokenRefused && (hasOneToken || ++refusals >= REFUSALS_UNTIL_EXPIRED);
+    setState(isExpired ? "expired" : "offline");
+    // The same token would be refused again.
+    if (!isTokenRefused || !hasOneToken) retry(error.data?.retryAfterMs);
   });
 
   socket.on("server:draining", ({ reconnectInMs }: { reconnectInMs: number }) => {
@@ -137,10 +143,10 @@ export function createConnection({ clock }: { clock: Clock }, options: Connectio
   });
 
   socket.on("session:expiring", () => {
-    if (typeof options.token !== "string") void refreshToken();
+    if (!hasOneToken) void refreshToken();
   });
 
-  /** A failure is no disaster: the server ends the connection when the token ends, and the next one asks again. */
+  /** A failure does little harm: the server ends the connection with the token, and the next attempt asks for a new one. */
   async function refreshToken(): Promise<void> {
     try {
       const fresh = await renewToken();
@@ -151,7 +157,7 @@ export function createConnection({ clock }: { clock: Clock }, options: Connectio
     }
   }
 
-  /** The device says that its network is back: no need to sit out the pause. */
+  /** The device says that its network is back: connect now instead of waiting. */
   function onNetwork(): void {
     if (state === "offline" || state === "connecting") socket.disconnect().connect();
   }
@@ -167,7 +173,7 @@ export function createConnection({ clock }: { clock: Clock }, options: Connectio
       return token;
     },
     async call<T extends object>(event: string, payload: object): Promise<Ack<T> | null> {
-      // Socket.IO would keep the call for later; whoever calls has a better memory.
+      // Socket.IO would keep the call and send it later. The callers here repeat their calls themselves.
       if (!socket.connected) return null;
       return await socket
         .timeout(ACK_TIMEOUT_MS)
@@ -186,7 +192,6 @@ export function createConnection({ clock }: { clock: Clock }, options: Connectio
       socket.disconnect();
     },
   };
-  // After the caller has put its listeners on.
   queueMicrotask(() => {
     if (!closed) socket.connect();
   });

@@ -1,7 +1,7 @@
 import type { WireError } from "../errors.ts";
 import type { Update } from "../protocol/dashboard.ts";
 import { type Clock, systemClock } from "./clock.ts";
-import { type ConnectionState, createConnection } from "./connection.ts";
+import { type ConnectionState, createConnection, toServerUrl } from "./connection.ts";
 import { createListeners } from "./listeners.ts";
 import type { TokenSource } from "./token-source.ts";
 import { createTopicState, type TopicState, type TopicView } from "./topic-state.ts";
@@ -62,8 +62,7 @@ interface Followed {
  */
 export function createDashboard(options: DashboardOptions): Dashboard {
   const clock = options.clock ?? systemClock;
-  const url = options.url ?? globalThis.location?.origin;
-  if (!url) throw new TypeError("expected the option `url`: outside a browser there is no page to take it from");
+  const url = toServerUrl(options.url);
   const followed = new Map<string, Followed>();
   const listeners = createListeners<{ state: [ConnectionState] }>();
   const connection = createConnection({ clock }, { url, namespace: "/dashboard", token: options.token });

@@ -1,21 +1,21 @@
 import type { WireError } from "../errors.ts";
 import type { Ack } from "../protocol/ack.ts";
+import type { BriefAck } from "../protocol/brief-ack.ts";
 import type { Heartbeat } from "../protocol/heartbeat.ts";
 import type { FileProgress } from "../protocol/progress.ts";
 import type { BeatQueue, QueuedBeat } from "./beat-queue.ts";
-import type { Clock } from "./clock.ts";
+import { type Clock, toBackoffMs } from "./clock.ts";
 
 /*
- * Brings the queue to the server, one call at a time, oldest first. A beat leaves the queue when the server has
- * answered for it: taken, or refused in a way that no repeat would change. Anything else is sent again.
+ * Brings the queue to the server, one call at a time, oldest beat first. A beat leaves the queue when the server took it,
+ * or refused it in a way that a repeat would not change. Every other beat is sent again.
  */
 
-type BeatAnswer = Ack<{ progress: FileProgress; nextBeatMs: number }>;
+/** How the server acks a beat that it took: with the whole progress, or briefly. */
+export type BeatAck = { progress: FileProgress; nextBeatMs: number } | BriefAck;
 
-/** Refused like this, a beat would be refused for ever; it must not hold back the others. */
+/** A beat that is refused with one of these codes would be refused for ever. It must not hold back the others. */
 const HOPELESS: readonly string[] = ["bad_request", "unknown_file", "not_found", "forbidden", "conflict"];
-const FIRST_RETRY_MS = 1000;
-const LAST_RETRY_MS = 30_000;
 
 export interface DeliveryParts {
   queue: BeatQueue;
@@ -23,14 +23,14 @@ export interface DeliveryParts {
   /** Null where no answer came. */
   call<T extends object>(event: "heartbeat" | "heartbeats", payload: object): Promise<Ack<T> | null>;
   isOnline(): boolean;
-  /** The queue changed: something was sent, or settled. */
+  /** Called when beats of the queue were sent or removed. */
   onChange(): void;
-  onProgress(progress: FileProgress, nextBeatMs: number): void;
+  onAck(ack: BeatAck, beat: Heartbeat): void;
   onDropped(error: WireError, beat: Heartbeat): void;
 }
 
 export interface Delivery {
-  /** Something to send, or a way to send it. */
+  /** Call it when there is a new beat, or a new connection. */
   wake(): void;
   stop(): void;
 }
@@ -40,7 +40,7 @@ export function createDelivery(parts: DeliveryParts): Delivery {
   let isBusy = false;
   let isStopped = false;
   let failures = 0;
-  /** Set after a batch was refused as a whole: one at a time until the beat that spoils it is found. */
+  /** How many beats to send one by one: the server refused a batch as a whole, and one of them spoils it. */
   let singly = 0;
   let cancelRetry: (() => void) | null = null;
 
@@ -48,10 +48,10 @@ export function createDelivery(parts: DeliveryParts): Delivery {
     if (isBusy) return;
     isBusy = true;
     while (!isStopped && !cancelRetry && queue.size > 0 && parts.isOnline()) {
-      const retryAfterMs = await sendBatch();
-      if (retryAfterMs === null) failures = 0;
-      // Away from the server there is nothing to wait for but the next connection, which wakes us.
-      else if (!isStopped && parts.isOnline()) retryIn(retryAfterMs);
+      const waitMs = await sendBatch();
+      if (waitMs === 0) failures = 0;
+      // Without a connection there is no need to wait: the next connection calls `wake`.
+      else if (!isStopped && parts.isOnline()) retryIn(waitMs);
     }
     isBusy = false;
   }
@@ -63,51 +63,47 @@ export function createDelivery(parts: DeliveryParts): Delivery {
     });
   }
 
-  /** Null where all is well, else how long to wait. */
-  async function sendBatch(): Promise<number | null> {
+  /** @returns how long to wait before the next batch; 0 where the server answered every beat */
+  async function sendBatch(): Promise<number> {
     const batch = queue.takeBatch(singly > 0 ? 1 : undefined);
     parts.onChange();
     const answers = await callFor(batch.map(({ wire }) => wire));
-    if (answers === null) return toBackoffMs();
+    if (answers === null) return toWaitMs();
     if (!Array.isArray(answers)) {
-      if (!HOPELESS.includes(answers.code) || batch.length === 1) return toWaitMs(answers);
+      if (!HOPELESS.includes(answers.code)) return toWaitMs(answers);
       singly = batch.length;
-      return null;
+      return 0;
     }
     singly = Math.max(0, singly - 1);
     const waits = batch.map(({ beat, wire }, index) => settle(beat, wire, answers[index]));
     parts.onChange();
-    return waits.some((wait) => wait !== null) ? Math.max(...waits.map((wait) => wait ?? 0)) : null;
+    return Math.max(...waits);
   }
 
-  /** The answers, one a beat; the error where the call was refused as a whole; null where no answer came. */
-  async function callFor(beats: Heartbeat[]): Promise<BeatAnswer[] | WireError | null> {
+  /** @returns one answer a beat; the error of a batch that was refused as a whole; null where no answer came */
+  async function callFor(beats: Heartbeat[]): Promise<Ack<BeatAck>[] | WireError | null> {
     const [first] = beats;
     if (first && beats.length === 1) {
-      const answer = await parts.call<{ progress: FileProgress; nextBeatMs: number }>("heartbeat", first);
+      const answer = await parts.call<BeatAck>("heartbeat", first);
       return answer && [answer];
     }
-    const answer = await parts.call<{ results: BeatAnswer[] }>("heartbeats", { beats });
+    const answer = await parts.call<{ results: Ack<BeatAck>[] }>("heartbeats", { beats });
     if (answer === null) return null;
     return answer.ok ? answer.results : answer.error;
   }
 
-  function settle(beat: QueuedBeat, wire: Heartbeat, answer: BeatAnswer | undefined): number | null {
-    if (answer === undefined) return toBackoffMs();
+  function settle(beat: QueuedBeat, wire: Heartbeat, answer: Ack<BeatAck> | undefined): number {
+    if (answer === undefined) return toWaitMs();
     if (!answer.ok && !HOPELESS.includes(answer.error.code)) return toWaitMs(answer.error);
     queue.settle(beat);
-    if (answer.ok) parts.onProgress(answer.progress, answer.nextBeatMs);
+    if (answer.ok) parts.onAck(answer, wire);
     else parts.onDropped(answer.error, wire);
-    return null;
+    return 0;
   }
 
-  function toWaitMs(error: WireError): number {
-    return error.retryAfterMs ?? toBackoffMs();
-  }
-
-  function toBackoffMs(): number {
-    failures = Math.min(failures + 1, 10);
-    return Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** (failures - 1)) * (0.5 + Math.random() / 2);
+  /** How long to wait after a failure: as long as the server asks, or longer with every failure in a row. */
+  function toWaitMs(error?: WireError): number {
+    return error?.retryAfterMs || toBackoffMs(failures++);
   }
 
   return {

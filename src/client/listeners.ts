@@ -1,6 +1,6 @@
-/** Typed events: the names and what each brings. */
+/** Typed events: their names, and the arguments of each. */
 export interface Listeners<Events extends Record<string, unknown[]>> {
-  /** The answer takes the listener off again. */
+  /** @returns removes the listener */
   on<Name extends keyof Events>(name: Name, listener: (...args: Events[Name]) => void): () => void;
   emit<Name extends keyof Events>(name: Name, ...args: Events[Name]): void;
 }
@@ -20,7 +20,7 @@ export function createListeners<Events extends Record<string, unknown[]>>(): Lis
         try {
           (listener as (...args: unknown[]) => void)(...args);
         } catch (error) {
-          // The page's mistake is the page's to see; it must not stop what was going on here.
+          // The page sees its own error in its console. The SDK goes on.
           queueMicrotask(() => {
             throw error;
           });

@@ -1,38 +1,30 @@
-/** What happens to the page that a player lives in. Nothing ever happens outside a browser. */
+/** What a player does when its page is hidden, closed or brought back. Outside a browser none of it ever happens. */
 export interface PageLife {
-  /** The tab went to the background: the last moment that is sure to come on a phone. */
+  /** The tab goes to the background. On a phone this is the last event that is sure to come. */
   onHidden(): void;
-  /** The page goes away, perhaps to come back from the browser's cache. */
+  /** The page is left. The browser may keep it in its cache and bring it back. */
   onClosing(): void;
-  /** It came back. */
+  /** The browser brought the page back from its cache. */
   onRestored(): void;
 }
 
-/** The answer stops following. */
+/** @returns stops following the page */
 export function followPage(life: PageLife): () => void {
-  if (typeof document === "undefined" || typeof window === "undefined") return () => {};
+  if (typeof document === "undefined") return () => {};
   const page = new AbortController();
   const { signal } = page;
-  document.addEventListener("visibilitychange", () => document.visibilityState === "hidden" && life.onHidden(), {
-    signal,
-  });
+  document.addEventListener("visibilitychange", () => document.hidden && life.onHidden(), { signal });
   window.addEventListener("pagehide", () => life.onClosing(), { signal });
   window.addEventListener("pageshow", (event) => event.persisted && life.onRestored(), { signal });
   return () => page.abort();
 }
 
-/** Sends what a closing page has left, without an answer. False where the browser would not take it. */
-export function sendBeacon(url: string, body: object): boolean {
+/**
+ * Sends the last words of a closing page. Nobody waits for the answer, and a failure is silent: the beats are kept, and
+ * go out with the next page. A string goes as text/plain, which needs no preflight to another origin.
+ */
+export function sendBeacon(url: string, body: object): void {
   const text = JSON.stringify(body);
-  // Across origins only text passes without a preflight, for which a closing page has no time.
-  const type = new URL(url).origin === globalThis.location?.origin ? "application/json" : "text/plain;charset=UTF-8";
-  try {
-    if (navigator.sendBeacon?.(url, new Blob([text], { type }))) return true;
-    void fetch(url, { method: "POST", keepalive: true, headers: { "content-type": type }, body: text }).catch(() => {
-      // Nobody is left to tell; the beats are kept and go out with the next page.
-    });
-    return true;
-  } catch {
-    return false;
-  }
+  if (navigator.sendBeacon?.(url, text)) return;
+  void fetch(url, { method: "POST", keepalive: true, body: text }).catch(() => {});
 }

@@ -1,12 +1,12 @@
 import { type Range, toMs, unionOf } from "../protocol/ranges.ts";
 
 /*
- * Finds out what was really played, from samples of a media element's position. Two samples credit what lies
- * between them only if the media was playing at the first, no seek came in between, and it moved forward no
- * further than the elapsed time allows. Sampling may be as slow as a throttled background tab makes it.
+ * Finds out what really played, from samples of a media element's position. The part between two samples counts only if
+ * the media was playing at the first one, no seek came in between, and the media moved no further than the elapsed time
+ * allows. Samples may be as rare as a throttled background tab makes them.
  */
 
-/** How much further than the clock says the media may have moved: reading the position is not exact to the frame. */
+/** Reading the position is not exact to the frame: the media may have moved this much further than the clock says. */
 const SLACK_MS = 250;
 
 /** Where the media is, and how it goes on from here. */
@@ -16,19 +16,19 @@ export interface Sample {
   /** Monotonic milliseconds. */
   atMs: number;
   rate: number;
-  /** Whether it plays from here on: not paused, not seeking, not ended. */
+  /** Whether the media plays from here on: it is not paused, not seeking and not at its end. */
   advancing: boolean;
 }
 
 export interface PlayedTracker {
   sample(sample: Sample): void;
-  /** A seek began: what lies between the last sample and the next was not played. */
+  /** A seek began: the part between the last sample and the next was not played. */
   cut(): void;
-  /** Notes a range that another measure knows to be played, in seconds. */
+  /** Adds a range, in seconds, that the caller knows to be played. */
   add(from: number, to: number): void;
-  /** What was played and not yet taken. */
+  /** The played ranges that were not taken yet. */
   peek(): Range[];
-  /** The same, and forgets it. */
+  /** Gives the same ranges, and forgets them. */
   take(): Range[];
 }
 
@@ -37,9 +37,8 @@ export function createPlayedTracker(): PlayedTracker {
   let played: Range[] = [];
 
   function add(from: number, to: number): void {
-    // Rounded alike at both ends, so that ranges that touch in the media touch here.
-    const range: Range = [toMs(Math.max(0, from)), toMs(to)];
-    if (range[1] > range[0]) played = unionOf([...played, range]);
+    // Both ends are rounded the same way, so that ranges that touch in the media touch here.
+    played = unionOf([...played, [toMs(Math.max(0, from)), toMs(to)]]);
   }
 
   return {

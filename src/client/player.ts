@@ -5,29 +5,30 @@ import { fromSeconds, toMs, toSeconds, unionOf } from "../protocol/ranges.ts";
 import { createBeatQueue, type Observation } from "./beat-queue.ts";
 import { type BeatShelf, type BeatStorage, createBeatShelf, openLocalStorage } from "./beat-storage.ts";
 import { type Clock, systemClock, toMoment } from "./clock.ts";
-import { type ConnectionState, createConnection } from "./connection.ts";
+import { type ConnectionState, createConnection, toServerUrl } from "./connection.ts";
 import { createDelivery } from "./delivery.ts";
+import { createHeldProgress, type ProgressSource } from "./held-progress.ts";
 import { createListeners } from "./listeners.ts";
 import { followPage, sendBeacon } from "./page-life.ts";
 import { createPlayedTracker, type PlayedTracker } from "./played-tracker.ts";
 import { type TokenSource, toSubject } from "./token-source.ts";
 
 const DEFAULT_BEAT_MS = 10_000;
-/** How long the first beat waits for the stored progress, which says where to resume and which epoch it is. */
+/** The first beat waits at most this long for the stored progress, which says where to resume and which epoch it is. */
 const FIRST_READ_MS = 5000;
 const READ_RETRY_MS = 2000;
 const ADOPT_EVERY_MS = 60_000;
 const CLOSE_WITHIN_MS = 2000;
 
 export interface PlayerOptions {
-  /** Where the server is; in a browser by default where the page came from. */
+  /** The server; by default, in a browser, where the page came from. */
   url?: string;
-  /** A token, or a function that gets one: it is called at every connect and before a token ends. */
+  /** A token, or a function that gets one: the SDK calls it at every connect and before a token ends. */
   token: TokenSource;
   fileId: string;
-  /** Where unacked beats outlive a reload: localStorage in browsers, nowhere in Node. `null` switches it off. */
+  /** Where unacked beats outlive a reload: by default localStorage in browsers, nowhere in Node. `null` switches it off. */
   storage?: BeatStorage | null;
-  /** Whose beats are kept, where the token is no JWT whose `sub` says so. */
+  /** The user whose beats are kept. Needed only where the token is no JWT with a `sub`. */
   userId?: string;
   /** For tests. */
   clock?: Clock;
@@ -43,9 +44,9 @@ export interface Report {
 
 export type PlayerEvents = {
   state: [ConnectionState];
-  /** The newest progress of this player's file: read, acked, or moved on by another device of the same user. */
-  progress: [FileProgress, "read" | "acked" | "remote"];
-  /** The server refused a beat for good; it is dropped, so that it does not hold back the others. */
+  /** The newest progress of the player's file, always whole, and how the player learned of it. */
+  progress: [FileProgress, ProgressSource];
+  /** The server refused a beat for good, or could not be asked for the progress. A refused beat is dropped. */
   error: [WireError, Heartbeat | null];
 };
 
@@ -53,31 +54,32 @@ export interface Player {
   readonly fileId: string;
   readonly sessionId: string;
   readonly state: ConnectionState;
-  /** The newest known; null until the first came. */
+  /** The newest known progress; null until the first one came. */
   readonly progress: FileProgress | null;
-  /** Beats that the server has not yet made durable. */
+  /** How many beats the server has not yet made durable. */
   readonly pending: number;
-  /** What was watched, in seconds: what the server holds, and what was measured here and is on its way. */
+  /** The watched ranges in seconds: those that the server holds, and those that were played here and are on their way. */
   readonly watched: [from: number, to: number][];
-  /** Resolves with the stored progress, or null where none came within five seconds: then play on without. */
+  /** Resolves with the stored progress, or with null where none came within five seconds: then play on without it. */
   readonly ready: Promise<FileProgress | null>;
-  /** Says where the media is. Call it as often as you like; a change of state is sent at once, the rest at the server's pace. */
+  /** Says where the media is. Call it as often as you like: a change of state is sent at once, the rest at the server's pace. */
   report(report: Report): void;
-  /** Notes that this part was really played, in seconds. */
+  /** Adds a range, in seconds, that really played. */
   played(from: number, to: number): void;
-  /** Sends what there is now. */
+  /** Sends a beat now. */
   beat(): void;
-  /** Forgets the file's progress, on the server and here. */
+  /** Resets the file's progress, on the server and here. */
   reset(): Promise<{ ok: true } | { ok: false; error: WireError }>;
+  /** @returns removes the listener */
   on<Name extends keyof PlayerEvents>(name: Name, listener: (...args: PlayerEvents[Name]) => void): () => void;
-  /** Sends what is left, waits shortly for its ack, and ends. What was not acked stays in storage. */
+  /** Sends what is left, waits two seconds at most for the acks, and ends. Unacked beats stay in storage. */
   close(): Promise<void>;
 }
 
-/** What a follower of a media element needs beside the player's public face. */
+/** The parts of a player that follow a media element. */
 export interface PlayerHooks {
   tracker: PlayedTracker;
-  /** Called before every beat, to report the latest position. */
+  /** Called before every beat, so that the hook can report the latest position. */
   onBeforeBeat?: () => void;
   /** Called before the first beat, with the stored progress if it came in time. */
   onReady?: (progress: FileProgress | null) => void;
@@ -86,29 +88,28 @@ export interface PlayerHooks {
 
 type Sight = Omit<Observation, "epoch" | "fileId">;
 
-/** A player without a media element: say with `report` where it is and with `played` what was played. */
+/** Makes a player without a media element: tell it the position by `report`, and played ranges by `played`. */
 export function createPlayer(options: PlayerOptions): Player {
   return createPlayerWith(options, { tracker: createPlayedTracker() });
 }
 
 export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Player {
   const { fileId, clock = systemClock } = options;
-  const url = options.url ?? globalThis.location?.origin;
-  if (!url) throw new TypeError("expected the option `url`: outside a browser there is no page to take it from");
+  const url = toServerUrl(options.url);
   const sessionId = createSessionId();
   const storage = options.storage === undefined ? openLocalStorage() : options.storage;
   const listeners = createListeners<PlayerEvents>();
+  const held = createHeldProgress(fileId, (progress, source) => listeners.emit("progress", progress, source));
   const queue = createBeatQueue({ clock }, { sessionId });
   const { tracker } = hooks;
 
   let shelf: BeatShelf | null = null;
   let seen: Sight | null = null;
-  /** What the newest beat says. */
+  /** The sight that the newest beat tells. */
   let told: Sight | null = null;
-  let progress: FileProgress | null = null;
   let nextBeatMs = DEFAULT_BEAT_MS;
-  /** Beats wait: where to resume is not known yet, or a reset is under way. */
-  let isHeld = true;
+  /** No beats are made: the stored progress is not known yet, or a reset is under way. */
+  let isOnHold = true;
   let isCollecting = false;
   let isClosed = false;
   let cancelBeat = () => {};
@@ -116,7 +117,10 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
   let cancelRead = () => {};
   let drainWaiters: (() => void)[] = [];
 
-  const connection = createConnection({ clock }, { url, namespace: "/player", token: options.token });
+  const connection = createConnection(
+    { clock },
+    { url, namespace: "/player", token: options.token, handshake: { acks: "brief" } },
+  );
   const delivery = createDelivery({
     queue,
     clock,
@@ -128,25 +132,26 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
       for (const resume of drainWaiters) resume();
       drainWaiters = [];
     },
-    onProgress(fresh, everyMs) {
-      if (everyMs !== nextBeatMs) {
-        nextBeatMs = everyMs;
+    onAck(ack, beat) {
+      if (ack.nextBeatMs !== nextBeatMs) {
+        nextBeatMs = ack.nextBeatMs;
         scheduleBeat();
       }
-      learn(fresh, "acked");
+      if ("progress" in ack) held.take(ack.progress, "acked");
+      else if (!held.takeBrief(ack, beat)) void readProgress();
     },
     onDropped: (error, beat) => listeners.emit("error", error, beat),
   });
 
-  let settleReady: () => void = () => {};
+  let settleReady = () => {};
   const ready = new Promise<FileProgress | null>((resolve) => {
     const cancelTimeout = clock.after(FIRST_READ_MS, () => settleReady());
     settleReady = () => {
       settleReady = () => {};
       cancelTimeout();
-      isHeld = false;
-      resolve(progress);
-      hooks.onReady?.(progress);
+      isOnHold = false;
+      resolve(held.current);
+      hooks.onReady?.(held.current);
       if (seen) beat();
     };
   });
@@ -164,65 +169,50 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
     delivery.wake();
     void readProgress();
   });
-  connection.onEvent("progress", (fresh: FileProgress) => learn(fresh, "remote"));
+  connection.onEvent("progress", (fresh: FileProgress) => held.take(fresh, "remote"));
 
   const stopFollowingPage = followPage({
-    onHidden: () => collectNews(),
+    onHidden: () => collect(true),
     onClosing() {
-      isHeld = false;
-      collectNews();
+      isOnHold = false;
+      collect(true);
       sendLast();
     },
     onRestored: () => save(),
   });
 
-  /** Keeps the highest version; what is older came late. */
-  function learn(fresh: FileProgress, from: "read" | "acked" | "remote"): void {
-    if (fresh.fileId !== fileId || (progress && fresh.version < progress.version)) return;
-    progress = fresh;
-    listeners.emit("progress", fresh, from);
-  }
-
-  /** What an earlier page left behind goes first, so that the answer counts it in. */
+  /** Waits for the queue first, so that the answer counts in what an earlier page left behind. */
   async function readProgress(): Promise<void> {
     cancelRead();
     await waitForDrain(READ_RETRY_MS);
-    const answer = await connection.call<{ progress: FileProgress }>("progress:get", {
-      fileId,
-      minVersion: progress?.version,
-    });
+    const question = { fileId, minVersion: held.newestVersion };
+    const answer = await connection.call<{ progress: FileProgress }>("progress:get", question);
     if (isClosed) return;
     if (answer?.ok) {
-      learn(answer.progress, "read");
+      held.take(answer.progress, "read");
       return settleReady();
     }
     if (answer) listeners.emit("error", answer.error, null);
-    const isHopeless =
-      answer !== null && answer.error.code !== "unavailable" && answer.error.retryAfterMs === undefined;
+    const isHopeless = answer && answer.error.code !== "unavailable" && answer.error.retryAfterMs === undefined;
     if (isHopeless) settleReady();
-    if (isHopeless || connection.state !== "online") return;
-    cancelRead = clock.after(answer?.error.retryAfterMs ?? READ_RETRY_MS, () => void readProgress());
+    else if (connection.state === "online")
+      cancelRead = clock.after(answer?.error.retryAfterMs ?? READ_RETRY_MS, () => void readProgress());
   }
 
-  /** Moves what was seen and played into the queue. */
-  function collect(): void {
+  /**
+   * Moves what was seen and played into the queue, and sends it.
+   * @param onlyNews makes no beat that would repeat the newest one
+   */
+  function collect(onlyNews = false): void {
     isCollecting = true;
     hooks.onBeforeBeat?.();
     isCollecting = false;
-    if (!seen || isHeld) return;
+    if (!seen || isOnHold) return;
+    const isTold = seen.positionMs === told?.positionMs && seen.state === told.state && tracker.peek().length === 0;
+    if (onlyNews && isTold) return;
     told = seen;
-    queue.push({ ...seen, fileId, epoch: progress?.epoch }, tracker.take());
+    queue.push({ ...seen, fileId, epoch: held.current?.epoch }, tracker.take());
     save();
-  }
-
-  /** The same, unless the newest beat says it all: a page that closes repeats nothing. */
-  function collectNews(): void {
-    isCollecting = true;
-    hooks.onBeforeBeat?.();
-    isCollecting = false;
-    const isTold = seen?.positionMs === told?.positionMs && seen?.state === told?.state;
-    if (isTold && tracker.peek().length === 0) return;
-    collect();
     delivery.wake();
   }
 
@@ -235,17 +225,17 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
     if (isClosed) return;
     scheduleBeat();
     collect();
-    delivery.wake();
   }
 
   function save(closed = false): void {
     try {
       shelf?.save(queue.beats, { closed });
     } catch {
-      // The storage is full: what waits is still in memory, and goes out from there.
+      // The storage is full. The beats are still in memory, and go out from there.
     }
   }
 
+  /** Takes over the beats of players that are gone, now and every minute. */
   function adopt(): void {
     if (!shelf || isClosed) return;
     const { beats, release } = shelf.adopt();
@@ -258,7 +248,7 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
     cancelAdopt = clock.after(ADOPT_EVERY_MS, adopt);
   }
 
-  /** Nobody waits for the answer, so what was sent is kept, and sent once more by the next page. */
+  /** Nobody reads the answer to a beacon, so its beats are kept, and the next page sends them once more. */
   function sendLast(): void {
     const batch = queue.takeBatch();
     save(true);
@@ -266,7 +256,7 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
     sendBeacon(new URL("/v1/heartbeats", url).href, { beats: batch.map(({ wire }) => wire), token: connection.token });
   }
 
-  /** Until every beat has its ack, or the time is over. */
+  /** Resolves when every beat has its ack, or after `withinMs`. */
   function waitForDrain(withinMs: number): Promise<void> {
     if (queue.size === 0) return Promise.resolve();
     return new Promise((resolve) => {
@@ -279,10 +269,11 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
   }
 
   function toWatched(): [number, number][] {
+    const { epoch, watched = [] } = held.current ?? {};
     const queued = queue.beats
-      .filter((beat) => beat.fileId === fileId && (beat.epoch ?? progress?.epoch) === progress?.epoch)
+      .filter((beat) => beat.fileId === fileId && (beat.epoch ?? epoch) === epoch)
       .flatMap((beat) => beat.played);
-    return toSeconds(unionOf([...fromSeconds(progress?.watched ?? []), ...queued, ...tracker.peek()]));
+    return toSeconds(unionOf([...fromSeconds(watched), ...queued, ...tracker.peek()]));
   }
 
   return {
@@ -293,7 +284,7 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
       return connection.state;
     },
     get progress() {
-      return progress;
+      return held.current;
     },
     get pending() {
       return queue.size;
@@ -305,19 +296,18 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
       if (isClosed || !Number.isFinite(position)) return;
       const positionMs = toMs(Math.max(0, position));
       const before = seen;
-      // A position that does not move is as old as its first sight: a paused player never looks newer than one that
-      // plays. Pressing play is a new sight of the old position.
-      const isNew = before?.positionMs !== positionMs || (state === "playing" && before.state !== "playing");
-      const moment = isNew ? toMoment(clock) : before.seen;
-      seen = { positionMs, state, rate, seen: moment };
-      // A stall is told by a rate of 0, and its end like a change of state.
+      // A position that does not move is as old as its first sight, so a paused player never looks newer than a playing
+      // one. To press play is a new sight of the old position.
+      const isMoved = before?.positionMs !== positionMs || (state === "playing" && before.state !== "playing");
+      seen = { positionMs, state, rate, seen: isMoved ? toMoment(clock) : before.seen };
+      // The rate is 0 during a stall: its begin and its end count as changes of state.
       const isNews = state !== before?.state || (state === "playing" && rate !== before.rate);
       if (isNews && state !== "seeking" && !isCollecting) beat();
     },
     played: (from, to) => tracker.add(from, to),
     beat,
     async reset() {
-      isHeld = true;
+      isOnHold = true;
       const answer = await connection.call("progress:reset", { fileId });
       if (answer?.ok) {
         tracker.take();
@@ -325,7 +315,7 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
         save();
         await readProgress();
       }
-      isHeld = false;
+      isOnHold = false;
       return (
         answer ?? { ok: false, error: { code: "unavailable", message: "The server cannot be reached at the moment." } }
       );
@@ -333,8 +323,8 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
     on: listeners.on,
     async close() {
       if (isClosed) return;
-      isHeld = false;
-      collectNews();
+      isOnHold = false;
+      collect(true);
       isClosed = true;
       hooks.onClose?.();
       for (const cancel of [cancelBeat, cancelAdopt, cancelRead, stopFollowingPage]) cancel();
@@ -346,7 +336,7 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
   };
 }
 
-/** `crypto.randomUUID` is missing on pages served over plain HTTP. */
+/** 128 random bits in hexadecimal. Pages served over plain HTTP have no `crypto.randomUUID`. */
 function createSessionId(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

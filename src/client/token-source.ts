@@ -1,13 +1,9 @@
-/** A token, or how to get one: called at every connect and shortly before a token ends. */
+/** A token, or a function that gets one. The SDK calls it at every connect and shortly before a token ends. */
 export type TokenSource = string | (() => string | Promise<string>);
 
-export async function loadToken(source: TokenSource): Promise<string> {
-  return typeof source === "string" ? source : await source();
-}
-
 /**
- * Whose token it is, read without checking it: only to keep what one user played apart from what another did on
- * the same device. Null where the token is no JWT.
+ * The user that a token names. The token is not checked: this only keeps apart what several users play on one device.
+ * @returns null where the token is no JWT with a subject
  */
 export function toSubject(token: string): string | null {
   try {

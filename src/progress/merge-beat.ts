@@ -1,5 +1,5 @@
 import type { FileFacts } from "../catalogue/catalogue.ts";
-import { cutAt, joinWatched, type Range, type WatchedUnion } from "../protocol/ranges.ts";
+import { cutAt, findAdded, joinWatched, type Range, type WatchedUnion } from "../protocol/ranges.ts";
 import { compareBytes, type PendingBeat } from "./pending-beat.ts";
 
 /*
@@ -116,7 +116,7 @@ export function mergeBeat(old: StoredRow | null, file: FileFacts, beat: PendingB
     durationMs: file.durationMs,
     counted: file.counted,
   };
-  const added = isJoined ? union.added : null;
+  const added = isJoined ? findAdded(old?.watched ?? [], union.watched) : null;
   return {
     type: "changed",
     change: {

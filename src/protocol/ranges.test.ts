@@ -2,9 +2,9 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   cutAt,
+  findAdded,
   fromSeconds,
   isCovered,
-  isOverlapping,
   joinWatched,
   keepFirst,
   lengthOf,
@@ -75,16 +75,7 @@ describe("unionOf", () => {
   });
 });
 
-describe("isOverlapping and isCovered", () => {
-  it("finds an overlap exactly where two unions share a millisecond", () => {
-    fc.assert(
-      fc.property(someRanges, someRanges, (a, b) => {
-        const shared = millisecondsOf(a).filter((at) => millisecondsOf(b).includes(at));
-        expect(isOverlapping(unionOf(a), unionOf(b))).toBe(shared.length > 0);
-      }),
-    );
-  });
-
+describe("isCovered", () => {
   it("finds a union covered exactly where it adds no millisecond", () => {
     fc.assert(
       fc.property(someRanges, someRanges, (a, b) => {
@@ -155,34 +146,42 @@ describe("joinWatched", () => {
     expect(joinWatched([[0, 1000]], [[1251, 2000]])?.watched).toHaveLength(2);
   });
 
-  it("names the range that turns the old union into the new one, where it is only one", () => {
-    fc.assert(
-      fc.property(wideUnion, wideUnion, (old, played) => {
-        const union = joinWatched(old, played);
-        if (union === null || union.added === null) return;
-        expect(unionOf([...old, union.added])).toEqual(union.watched);
-      }),
-    );
-    expect(joinWatched([[0, 10]], [[10, 20]])?.added).toEqual([0, 20]);
-    expect(joinWatched([], [[10, 20]])?.added).toEqual([10, 20]);
-    expect(
-      joinWatched(
-        [
-          [0, 10],
-          [1000, 2000],
-          [5000, 6000],
-        ],
-        [[100, 900]],
-      )?.added,
-    ).toEqual([0, 2000]);
-  });
-
   it("keeps the objects of ranges that do not change, so that a remembered row costs nothing new", () => {
     const old: Range[] = [
       [0, 10],
       [5000, 6000],
     ];
     expect(joinWatched(old, [[9000, 9500]])?.watched[1]).toBe(old[1]);
+  });
+});
+
+describe("findAdded", () => {
+  const addedBy = (old: readonly Range[], played: readonly Range[]) =>
+    findAdded(old, joinWatched(old, played)?.watched ?? old);
+
+  it("finds the range that turns the old union into the joined one, where it is only one", () => {
+    fc.assert(
+      fc.property(wideUnion, wideUnion, (old, played) => {
+        const added = addedBy(old, played);
+        if (added !== null) expect(unionOf([...old, added])).toEqual(joinWatched(old, played)?.watched);
+      }),
+    );
+    expect(addedBy([[0, 10]], [[10, 20]])).toEqual([0, 20]);
+    expect(addedBy([], [[10, 20]])).toEqual([10, 20]);
+    const old: Range[] = [
+      [0, 10],
+      [1000, 2000],
+      [5000, 6000],
+    ];
+    expect(addedBy(old, [[100, 900]])).toEqual([0, 2000]);
+  });
+
+  it("finds none where several ranges are new", () => {
+    const played: Range[] = [
+      [1000, 2000],
+      [5000, 6000],
+    ];
+    expect(addedBy([[0, 10]], played)).toBeNull();
   });
 });
 

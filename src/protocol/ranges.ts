@@ -14,14 +14,16 @@ export const CLOSED_GAP_MS = 250;
 
 /** The union: sorted, overlapping and touching ranges joined, empty ranges left out. Gaps stay open, however small. */
 export function unionOf(ranges: readonly Range[]): Range[] {
-  const sorted = ranges.filter(([from, to]) => from < to).sort((a, b) => a[0] - b[0]);
-  const union: [number, number][] = [];
-  for (const [from, to] of sorted) {
-    const last = union.at(-1);
-    if (last && from <= last[1]) last[1] = Math.max(last[1], to);
-    else union.push([from, to]);
-  }
+  const union: Range[] = [];
+  for (const range of [...ranges].sort((a, b) => a[0] - b[0])) if (range[0] < range[1]) append(union, range, 0);
   return union;
+}
+
+/** Adds a range that begins no earlier than those of the union. A range that stays as it is stays the same object. */
+function append(union: Range[], range: Range, closedGapMs: number): void {
+  const last = union.at(-1);
+  if (!last || range[0] - last[1] > closedGapMs) union.push(range);
+  else if (range[1] > last[1]) union[union.length - 1] = [last[0], range[1]];
 }
 
 /** The sum of the lengths in milliseconds. A part that is given twice counts twice. */
@@ -54,80 +56,36 @@ export function cutAt(ranges: readonly Range[], endMs: number): readonly Range[]
 export interface WatchedUnion {
   watched: readonly Range[];
   watchedMs: number;
-  /** The only range that the old list did not have; null where several ranges are new. */
-  added: Range | null;
 }
 
 /**
- * Adds the played ranges to the watched ones, and closes gaps of at most `CLOSED_GAP_MS`. Both lists are as `unionOf`
- * leaves them. Ranges that do not change stay the same objects.
- * @returns null where all of it was watched before: then the watched ranges stay as they are.
+ * Adds the played ranges to the watched ones, and closes gaps of at most `CLOSED_GAP_MS`. Both are unions.
+ * @returns null where all of it was watched before: then the watched ranges stay as they are
  */
 export function joinWatched(old: readonly Range[], played: readonly Range[]): WatchedUnion | null {
   if (isCovered(old, played)) return null;
   const watched: Range[] = [];
-  let watchedMs = 0;
-  let added: Range | null = null;
-  let addedCount = 0;
+  for (let o = 0, p = 0; o < old.length || p < played.length; ) {
+    const [nextOld, nextPlayed] = [old[o], played[p]];
+    const isOld = nextOld && !(nextPlayed && nextPlayed[0] < nextOld[0]);
+    append(watched, (isOld ? old[o++] : played[p++]) as Range, CLOSED_GAP_MS);
+  }
+  return { watched, watchedMs: lengthOf(watched) };
+}
+
+/** The only range of a joined union that the old one does not have; null where several are new. */
+export function findAdded(old: readonly Range[], joined: readonly Range[]): Range | null {
   let o = 0;
-  let p = 0;
-  while (o < old.length || p < played.length) {
-    const isOld = isNextOld(old[o], played[p]);
-    const first = (isOld ? old[o++] : played[p++]) as Range;
-    let to = first[1];
-    for (;;) {
-      const following = isNextOld(old[o], played[p]) ? old[o] : played[p];
-      if (following === undefined || following[0] - to > CLOSED_GAP_MS) break;
-      to = Math.max(to, following[1]);
-      if (following === old[o]) o++;
-      else p++;
-    }
-    const isUnchanged = isOld && to === first[1];
-    const range: Range = isUnchanged ? first : [first[0], to];
-    if (!isUnchanged) {
-      added = range;
-      addedCount++;
-    }
-    watched.push(range);
-    watchedMs += to - first[0];
-  }
-  return { watched, watchedMs, added: addedCount === 1 ? added : null };
+  const added = joined.filter((range) => {
+    while (o < old.length && (old[o] as Range)[0] < range[0]) o++;
+    return old[o] !== range;
+  });
+  return added.length === 1 ? (added[0] as Range) : null;
 }
 
-function isNextOld(old: Range | undefined, played: Range | undefined): boolean {
-  return old !== undefined && (played === undefined || old[0] <= played[0]);
-}
-
-/** Whether the union `covering` holds every part of `ranges`. */
-export function isCovered(covering: readonly Range[], ranges: readonly Range[]): boolean {
-  return ranges.every((range) => isWithin(covering, range));
-}
-
-function isWithin(ranges: readonly Range[], [from, to]: Range): boolean {
-  let low = 0;
-  let high = ranges.length - 1;
-  while (low <= high) {
-    const middle = (low + high) >> 1;
-    const range = ranges[middle] as Range;
-    if (from < range[0]) high = middle - 1;
-    else if (from >= range[1]) low = middle + 1;
-    else return to <= range[1];
-  }
-  return false;
-}
-
-/** Whether two unions have some part in common. Ranges that touch do not overlap. */
-export function isOverlapping(a: readonly Range[], b: readonly Range[]): boolean {
-  let i = 0;
-  let j = 0;
-  while (i < a.length && j < b.length) {
-    const [fromA, toA] = a[i] as Range;
-    const [fromB, toB] = b[j] as Range;
-    if (Math.max(fromA, fromB) < Math.min(toA, toB)) return true;
-    if (toA < toB) i++;
-    else j++;
-  }
-  return false;
+/** Whether a union holds every part of the ranges. */
+export function isCovered(union: readonly Range[], ranges: readonly Range[]): boolean {
+  return ranges.every(([from, to]) => union.some((range) => range[0] <= from && to <= range[1]));
 }
 
 /** The watched share in percent, rounded down to hundredths, so that 100 means all of it. 0 while the duration is unknown. */
