@@ -50,7 +50,7 @@ function open(more: Partial<PlayerOptions> = {}): Player {
   return player;
 }
 
-/** Every beat that the server heard, singles and batches alike. */
+/** Every beat that the server heard, alone or in a batch. */
 function heard(): Heartbeat[] {
   return server.calls.flatMap(({ event, payload }) => {
     if (event === "heartbeat") return [payload as Heartbeat];
@@ -70,13 +70,13 @@ function createMemoryStorage(): BeatStorage & { map: Map<string, string> } {
 }
 
 describe("a player", () => {
-  it("says nothing before it was told something", async () => {
+  it("sends nothing before the page has reported something", async () => {
     const player = open();
     await player.ready;
     expect(heard()).toEqual([]);
   });
 
-  it("tells the pause at once, with what was played until then", async () => {
+  it("sends the pause at once, with the ranges that were played until then", async () => {
     const player = open();
     await player.ready;
     player.report({ position: 0, state: "playing" });
@@ -88,7 +88,7 @@ describe("a player", () => {
     expect(heard()[1]?.sessionId).toBe(player.sessionId);
   });
 
-  it("beats at the pace the server asks for", async () => {
+  it("sends beats at the pace that the server asks for", async () => {
     server.handle("heartbeat", (beat: Heartbeat, reply) => reply({ ...accepted(beat), nextBeatMs: 20 }));
     const player = open();
     await player.ready;
@@ -98,7 +98,7 @@ describe("a player", () => {
     await vi.waitFor(() => expect(heard().length).toBeGreaterThan(4));
   });
 
-  it("lets the age of a paused player's beats grow from the pause", async () => {
+  it("counts the age of a paused player's beats from the pause", async () => {
     const player = open();
     await player.ready;
     player.report({ position: 7, state: "playing" });
@@ -111,7 +111,7 @@ describe("a player", () => {
     });
   });
 
-  it("sends an unanswered beat again after a reconnect, the same in all but its age", async () => {
+  it("sends an unanswered beat again after a reconnect, with only its age changed", async () => {
     let isDeaf = true;
     server.handle("heartbeat", (beat: Heartbeat, reply, socket) => {
       if (!isDeaf) return reply(accepted(beat));
@@ -127,7 +127,7 @@ describe("a player", () => {
     expect({ ...again, ageMs: 0 }).toEqual({ ...first, ageMs: 0 });
   });
 
-  it("keeps what is played while the server is away, and brings it when it is back", async () => {
+  it("keeps what plays while the server is away, and sends it when the server is back", async () => {
     const player = open();
     await player.ready;
     await server.stop();
@@ -152,7 +152,7 @@ describe("a player", () => {
     expect(heard().map((beat) => beat.seq)).toEqual([1, 1]);
   });
 
-  it("drops a beat the server will never take, says so, and goes on", async () => {
+  it("drops a beat that the server will never take, reports the error, and goes on", async () => {
     server.handle("heartbeat", (beat: Heartbeat, reply) => {
       if (beat.seq !== 1) return reply(accepted(beat));
       reply({ ok: false, error: { code: "bad_request", message: "position: past the duration" } });
@@ -169,7 +169,7 @@ describe("a player", () => {
     expect(heard().map((beat) => beat.seq)).toEqual([1, 2]);
   });
 
-  it("finds the one bad beat where the batch is refused as a whole", async () => {
+  it("finds the one bad beat of a batch that is refused as a whole", async () => {
     const storage = createMemoryStorage();
     const shelf = ["a", "bad", "c"].map((fileId, index) => ({
       ...{ fileId, positionMs: 1, state: "paused", rate: 1, ageMs: 5, epoch: 0 },
@@ -186,7 +186,7 @@ describe("a player", () => {
     expect(heard().map((beat) => beat.fileId)).toEqual(["a", "bad", "c", "a", "bad", "c"]);
   });
 
-  it("sends what an earlier page left behind before it asks where to resume", async () => {
+  it("sends the beats that an earlier page left before it asks where to resume", async () => {
     const storage = createMemoryStorage();
     const first = open({ storage, userId: "u" });
     await first.ready;
@@ -205,7 +205,7 @@ describe("a player", () => {
     expect(storage.map.size).toBe(0);
   });
 
-  it("sends the epoch it learned with its beats, and starts from nothing after a reset", async () => {
+  it("sends the epoch that it learned with its beats, and begins with nothing played after a reset", async () => {
     const player = open();
     await player.ready;
     player.played(0, 2);
@@ -219,7 +219,7 @@ describe("a player", () => {
     expect(heard().at(-1)).toMatchObject({ epoch: 1, played: [] });
   });
 
-  it("tells what another device did, and ignores what comes late", async () => {
+  it("passes on what another device did, and ignores a version that comes late", async () => {
     const player = open();
     await player.ready;
     const positions: number[] = [];
@@ -228,6 +228,118 @@ describe("a player", () => {
     server.io.of("/player").emit("progress", progressOf({ position: 20, version: 40 }));
     await vi.waitFor(() => expect(positions).toEqual([30]));
     expect(player.progress?.position).toBe(30);
+  });
+});
+
+/** Lets the server answer a beat as it would answer whole, and briefly on request. */
+function acceptedBriefly(beat: Heartbeat, base: FileProgress) {
+  const watched: [number, number][] = [[0, beat.position]];
+  const whole = progressOf({
+    ...{ position: beat.position, resumeAt: beat.position - 2, watched, watchedSeconds: beat.position },
+    ...{ watchTimeSeconds: beat.position, percentage: Math.floor((beat.position / 60) * 10_000) / 100 },
+    lastWatched: new Date(Date.parse(base.lastWatched ?? "") + 1234).toISOString(),
+  });
+  return { whole, brief: { ok: true, version: whole.version, base: base.version, laterMs: 1234, nextBeatMs: 10_000 } };
+}
+
+describe("a player that is acked briefly", () => {
+  const START = { position: 10, resumeAt: 8, watched: [[0, 10]] as [number, number][], watchedSeconds: 10 };
+  const start = () => progressOf({ ...START, watchTimeSeconds: 10, lastWatched: "2026-03-01T12:00:00.000Z" });
+
+  function playOn(player: Player, from: number, to: number): void {
+    player.played(from, to);
+    player.report({ position: to, state: to % 2 === 0 ? "playing" : "paused" });
+  }
+
+  it("asks for it at the handshake", async () => {
+    const asked: unknown[] = [];
+    server.io.of("/player").on("connection", (socket) => asked.push(socket.handshake.auth));
+    await open().ready;
+    expect(asked).toEqual([{ token: "t", acks: "brief" }]);
+  });
+
+  it("makes the whole progress of every brief ack", async () => {
+    const wholes = [start()];
+    server.handle("progress:get", (_, reply) => reply({ ok: true, progress: wholes[0] }));
+    server.handle("heartbeat", (beat: Heartbeat, reply) => {
+      const { whole, brief } = acceptedBriefly(beat, wholes.at(-1) as FileProgress);
+      wholes.push(whole);
+      reply(brief);
+    });
+    const player = open();
+    const told: [FileProgress, string][] = [];
+    player.on("progress", (progress, source) => told.push([progress, source]));
+    await player.ready;
+    for (const to of [14, 21, 30]) {
+      playOn(player, (wholes.at(-1) as FileProgress).position, to);
+      await vi.waitFor(() => expect(player.pending).toBe(0));
+    }
+    expect(told.map(([progress]) => JSON.stringify(progress))).toEqual(wholes.map((whole) => JSON.stringify(whole)));
+    expect(told.map(([, source]) => source)).toEqual(["read", "acked", "acked", "acked"]);
+    expect(player.progress).toEqual(wholes.at(-1));
+    expect(player.watched).toEqual([[0, 30]]);
+  });
+
+  it("reads the progress where the ack builds on a version that never arrived, and tells nothing else meanwhile", async () => {
+    const lost = start();
+    const missed = progressOf({ ...START, position: 12, watchedSeconds: 12, lastWatched: lost.lastWatched });
+    const stored = [lost];
+    server.handle("progress:get", (_, reply) => reply({ ok: true, progress: stored.at(-1) }));
+    server.handle("heartbeat", (beat: Heartbeat, reply) => {
+      const { whole, brief } = acceptedBriefly(beat, missed);
+      stored.push(whole);
+      reply(brief);
+    });
+    const player = open();
+    const told: number[] = [];
+    player.on("progress", ({ version }) => told.push(version));
+    await player.ready;
+    playOn(player, 10, 15);
+    await vi.waitFor(() => expect(told).toHaveLength(2));
+    expect(player.progress).toEqual(stored.at(-1));
+    expect(told).toEqual(stored.map((progress) => progress.version));
+    expect(server.calls.at(-1)).toEqual({
+      event: "progress:get",
+      payload: { fileId: "f", minVersion: stored.at(-1)?.version },
+    });
+  });
+
+  it("takes an ack without a base for the progress that it holds, whichever beat of a batch it answers", async () => {
+    const stored = start();
+    server.handle("progress:get", (_, reply) => reply({ ok: true, progress: stored }));
+    server.handle("heartbeats", (_, reply) => {
+      const unchanged = { ok: true, version: stored.version, resumeAt: 0, nextBeatMs: 10_000 };
+      reply({ ok: true, results: [{ ok: true, progress: stored, nextBeatMs: 10_000 }, unchanged] });
+    });
+    const player = open();
+    await player.ready;
+    const told: FileProgress[] = [];
+    player.on("progress", (progress) => told.push(progress));
+    server.handle("heartbeat", () => undefined);
+    server.io.of("/player").disconnectSockets(true);
+    await vi.waitFor(() => expect(player.state).not.toBe("online"));
+    playOn(player, 10, 15);
+    playOn(player, 10, 16);
+    await vi.waitFor(() => expect(player.pending).toBe(0), { timeout: 5000 });
+    expect(told.slice(0, 2)).toEqual([stored, { ...stored, resumeAt: 0 }]);
+  });
+
+  it("tells nothing of a brief ack for another file's beat", async () => {
+    const storage = createMemoryStorage();
+    const left = { fileId: "other", positionMs: 1, state: "paused", rate: 1, ageMs: 5, epoch: 0 };
+    const beats = [{ ...left, sessionId: "old", seq: 1, played: [], sent: true }];
+    const key = `playhead:beats:${encodeURIComponent(server.url)}:u:old`;
+    storage.set(key, JSON.stringify({ savedAtMs: Date.now(), closed: true, beats }));
+    server.handle("heartbeat", (_, reply) =>
+      reply({ ok: true, version: 999, base: 998, laterMs: 1, nextBeatMs: 10_000 }),
+    );
+    const player = open({ storage, userId: "u" });
+    const told: number[] = [];
+    player.on("progress", ({ version }) => told.push(version));
+    await player.ready;
+    await vi.waitFor(() => expect(player.pending).toBe(0));
+    expect(told).toEqual([player.progress?.version]);
+    expect(server.calls.map(({ event }) => event)).toEqual(["heartbeat", "progress:get"]);
   });
 });
 
@@ -251,14 +363,14 @@ describe("a player's connection", () => {
     expect(player.state).toBe("online");
   });
 
-  it("says that a token is expired, and stops offering it", async () => {
+  it("calls itself expired where its only token is refused, and does not offer that token again", async () => {
     server.refuse = { code: "unauthenticated" };
     const player = open({ token: "old" });
     await vi.waitFor(() => expect(player.state).toBe("expired"));
     expect(server.tokens).toEqual(["old"]);
   });
 
-  it("tries again where the server is only too busy to check the token", async () => {
+  it("tries again where the server could not check the token", async () => {
     server.refuse = { code: "unavailable", retryAfterMs: 20 };
     const player = open();
     await vi.waitFor(() => expect(server.tokens.length).toBeGreaterThan(1));
@@ -266,7 +378,7 @@ describe("a player's connection", () => {
     await vi.waitFor(() => expect(player.state).toBe("online"));
   });
 
-  it("moves to another node within the time a draining one gives", async () => {
+  it("connects again within the time that a draining server gives", async () => {
     const player = open();
     await player.ready;
     server.io.of("/player").emit("server:draining", { reconnectInMs: 30 });
