@@ -220,9 +220,8 @@ async function take(world: World, step: Step): Promise<void> {
       const lost = [proxy.loseNext(isPush), proxy.loseNext(isPush)];
       await world.playElsewhere(step.a);
       await Promise.all(lost);
-      // The players go on from a version that they never got, and have to read it.
-      world.play(0, step.b);
-      return world.play(1, step.a);
+      // The player goes on from a version that it never got, and has to read it.
+      return world.play(0, step.b);
     }
     case "offline": {
       proxy.isOpen = false;
