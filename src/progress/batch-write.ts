@@ -146,14 +146,9 @@ FROM (
 ) AS b
 WHERE t.ctid = b.place AND t.version = b.base_version`;
 
-/** A row that is gone since it was remembered has no version: it is not written from memory, but decided anew. */
 const UPSERT = `
 INSERT INTO user_progress AS t (${WHOLE.map(({ name }) => name).join(", ")}, version, updated_at, beat_at)
 SELECT ${WHOLE.map(toExpression).join(", ")}, ${VERSION}, clock.at, clock.at FROM ${toSource(WHOLE)} CROSS JOIN ${NOW}
-LEFT JOIN LATERAL (
-  SELECT p.version FROM user_progress AS p WHERE p.user_id = b.user_id AND p.file_id = b.file_id OFFSET 0
-) AS p ON true
-WHERE p.version IS NOT DISTINCT FROM b.base_version
 ON CONFLICT (user_id, file_id) DO UPDATE SET
   ${[...WHOLE.filter((column) => !isOf(KEY)(column)).map(({ name }) => name), "version", "updated_at", "beat_at"]
     .filter((name) => name !== "course_id")
@@ -161,9 +156,13 @@ ON CONFLICT (user_id, file_id) DO UPDATE SET
     .join(", ")}
 WHERE t.version = excluded.base_version`;
 
-/** Fails the transaction unless the statement wrote every row it was given. */
-const expectAll = (statement: string, columns: Column[]) =>
-  `WITH written AS (${statement} RETURNING 1) SELECT expect_rows((SELECT count(*) FROM written), $${columns.length + 1})`;
+/**
+ * Fails the transaction unless the statement wrote every row, each over the version that the batch was decided by. So a row
+ * that was deleted since it was remembered is not made again from memory.
+ */
+const expectAll = (statement: string, columns: Column[]) => `
+WITH written AS (${statement} RETURNING old.version IS NOT DISTINCT FROM new.base_version AS is_expected)
+SELECT expect_rows((SELECT count(*) FROM written WHERE is_expected), $${columns.length + 1})`;
 const UPDATE_ALL = expectAll(UPDATE, GOING_ON);
 const UPSERT_ALL = expectAll(UPSERT, WHOLE);
 

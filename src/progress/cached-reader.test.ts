@@ -48,8 +48,8 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-describe("a read", () => {
-  it("fills the cache, and the next is served from it", async () => {
+describe("createCachedReader", () => {
+  it("fills the cache with a value that it read, and serves the next read from the cache", async () => {
     const { reader, source, filled } = createWorld();
     expect(await reader.readFile("alice", "f1")).toEqual(file(1));
     expect(await reader.readFile("alice", "f1")).toEqual(file(1));
@@ -68,13 +68,13 @@ describe("a read", () => {
     expect(source.readFile).toHaveBeenCalledTimes(2);
   });
 
-  it("of a course is as new as the newest that it is made of", async () => {
+  it("caches a course under the highest version of the course and its files", async () => {
     const { reader, filled } = createWorld();
     expect(((await reader.readCourse("alice", "c1")) as CourseProgress).version).toBe(3);
     expect(filled).toEqual([["course alice c1", 7]]);
   });
 
-  it("asks the source where its reader was acked something later than what is kept", async () => {
+  it("reads from the source if the reader was acked a later version than the cache has", async () => {
     const { reader, source } = createWorld();
     await reader.readFile("alice", "f1");
     source.readFile.mockResolvedValue(file(5));
@@ -83,7 +83,7 @@ describe("a read", () => {
     expect(source.readFile).toHaveBeenCalledTimes(2);
   });
 
-  it("is shared by all who ask meanwhile, but not by one who was acked something later", async () => {
+  it("shares one read among all who ask meanwhile, except a reader who was acked a later version", async () => {
     const { reader, source } = createWorld();
     const answers = await Promise.all([
       ...Array.from({ length: 20 }, () => reader.readFile("alice", "f1")),
@@ -94,7 +94,7 @@ describe("a read", () => {
     expect(source.readFile).toHaveBeenCalledTimes(3);
   });
 
-  it("that fails fails for those who shared it, and the next asks anew", async () => {
+  it("fails for all who share a failed read, and reads again at the next call", async () => {
     const { reader, source } = createWorld();
     source.readFile.mockRejectedValueOnce(new Error("the database is away"));
     const both = await Promise.allSettled([reader.readFile("alice", "f1"), reader.readFile("alice", "f1")]);
@@ -102,7 +102,7 @@ describe("a read", () => {
     expect(await reader.readFile("alice", "f1")).toEqual(file(1));
   });
 
-  it("right after a write of the same user goes to the source, and soon to the cache again", async () => {
+  it("reads from the source right after a write of the same user, and from the cache again soon after", async () => {
     const { reader, source } = createWorld();
     await reader.readFile("alice", "f1");
     reader.wrote("alice");

@@ -3,14 +3,15 @@ import type { CacheKey, ProgressCache } from "./progress-cache.ts";
 import type { ProgressReader } from "./progress-reader.ts";
 
 /*
- * Reads try the cache first and fill it with what they had to read. Whoever wrote here lately reads from the source. Readers of the same thing at the same time share
- * one read, unless one of them was acked something later than that read began with.
+ * Reads progress from the cache, else from the database, and fills the cache. Users who wrote through this process a moment
+ * ago are read from the database. Readers who ask for the same key at the same time share one read, except a reader who was
+ * acked a later version than that read can have seen.
  */
 
-/** For so long after a write of a user's nothing that is cached of it is read here: by then the cache has heard of it. */
+/** For so long after a user's write this process does not use the user's cached entries. By then the cache has heard of the write. */
 const HEARD_MS = 2000;
 
-/** A reader, and who has to tell it of writes that this process made. */
+/** A reader that must be told of this process's writes. */
 export interface CachedReader extends ProgressReader {
   wrote(userId: string): void;
 }
@@ -29,7 +30,7 @@ export interface CachedReaderParts {
 
 export function createCachedReader({ reader, cache, isBehind }: CachedReaderParts): CachedReader {
   const flights = new Map<string, Flight>();
-  /** When each user's progress was last written, the oldest first. */
+  /** When this process last wrote each user's progress, the oldest first. */
   const writtenAt = new Map<string, number>();
 
   async function read<T extends object>(
@@ -86,7 +87,7 @@ export function createCachedReader({ reader, cache, isBehind }: CachedReaderPart
   };
 }
 
-/** The latest of all that it is made of: a file that moved on outdates it, though its sums may be the same. */
+/** The latest version of the course and its files: a file that moved on outdates the entry, even if the sums are the same. */
 function versionOfCourse({ version, lessons, files }: CourseProgress): number {
   return [...lessons, ...files].reduce((latest, row) => Math.max(latest, row.version), version);
 }

@@ -42,7 +42,7 @@ function createRandom(seed: number): (below: number) => number {
   };
 }
 
-describe("writers side by side", () => {
+describe("ProgressWriters that write at the same time", () => {
   let database: TestDatabase;
   let pools: Pool[];
   let writers: ProgressWriter[];
@@ -135,7 +135,7 @@ describe("writers side by side", () => {
     return row?.deadlocks ?? 0;
   }
 
-  it("leaves no deadlock where batches of old and new users overlap", async () => {
+  it("cause no deadlock when batches of old and new users overlap", async () => {
     const outcomes = await underLoad(["a", "b"], async () => undefined);
     expect(new Set(outcomes)).toEqual(new Set(["written"]));
     await expectExact();
@@ -144,7 +144,7 @@ describe("writers side by side", () => {
     expect(await deadlocks()).toBe(0);
   });
 
-  it("writes the other courses while one is locked by a change that takes its time", async () => {
+  it("write the other courses while a slow change locks one course", async () => {
     const entries = batch(createRandom(7), 0, ["a", "b"]);
     const change = await database.pool.connect();
     await change.query("BEGIN");
@@ -159,7 +159,7 @@ describe("writers side by side", () => {
     expect(new Set(outcomes.map(String))).toEqual(new Set(["a,unavailable", "b,written"]));
   });
 
-  it("keeps aggregates exact while the catalogue changes beside waiting batches", async () => {
+  it("keep the sums exact while the catalogue changes and batches wait", async () => {
     const catalogue = createCatalogueStore({ pool: database.pool });
     await underLoad(["a", "b"], async () => {
       for (const duration of [50, 200, 120, 80]) {
@@ -174,7 +174,7 @@ describe("writers side by side", () => {
     await expectExact();
   });
 
-  it("keeps aggregates exact while a user, a file, a lesson and a course are deleted", async () => {
+  it("keep the sums exact while a user, a file, a lesson and a course are deleted", async () => {
     const outcomes = await underLoad(["a", "b", "gone"], async () => {
       const written = async () =>
         (await database.query("SELECT FROM user_progress WHERE course_id = 'gone' LIMIT 1")).length > 0;

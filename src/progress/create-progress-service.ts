@@ -24,26 +24,26 @@ import type { WatchBudget } from "./watch-budget.ts";
 import type { WrittenBeat } from "./written-beat.ts";
 
 /*
- * The path of a heartbeat up to the buffer: which file, is it possible, how much of it may be credited. What the
- * stored row decides is decided in the database.
+ * The path of a heartbeat up to the buffer: finds the file, refuses impossible positions, and cuts the played ranges to
+ * the user's budget. Rules that need the stored row are in merge-beat.ts.
  */
 
-/** A heartbeat that was accepted, before it is durable: what presence is made of. */
+/** An accepted heartbeat, before it is durable. Presence is made of these. */
 export interface AcceptedBeat {
   userId: string;
   connectionId: string;
   file: FileFacts;
   beat: Heartbeat;
-  /** Three beats at the cadence asked for: so long the viewer counts as present. */
+  /** The viewer counts as present for so long, in ms: three beats at the cadence that the server asks for. */
   leaseMs: number;
 }
 
-/** A heartbeat on its way to the buffer. */
+/** A heartbeat whose file is known, on its way to the buffer. */
 interface Arrival {
   source: BeatSource;
   beat: Heartbeat;
   file: FileFacts;
-  /** By the process's monotonic clock. */
+  /** By the process's monotonic clock, in ms. */
   arrivedAt: number;
   done: HeartbeatDone;
 }
@@ -75,7 +75,7 @@ class Durable implements DurableHeartbeat {
 }
 
 export interface ProgressServiceParts {
-  /** One a writer; a user's heartbeats always go to the same. */
+  /** One for each writer connection. All heartbeats of a user go to the same buffer. */
   buffers: HeartbeatBuffer[];
   budget: WatchBudget;
   catalogue: CatalogueCache;
@@ -84,13 +84,13 @@ export interface ProgressServiceParts {
   metrics: Metrics;
   logger: Logger;
   onAccepted: (accepted: AcceptedBeat) => void;
-  /** A write of this user's is durable, and its caller is about to hear of it. */
+  /** Called after a write of this user is durable, before its caller hears of it. */
   onWritten: (userId: string) => void;
 }
 
-/** The largest cadence asked of players under load, as a multiple of the usual one. */
+/** Under full load players are asked to wait so many times the usual interval. */
 const MAX_SLOWDOWN = 6;
-/** A viewer counts as present for so many beats. */
+/** A viewer counts as present for so many beats after its last one. */
 const LEASE_BEATS = 3;
 /** Encoders disagree about a file's length: so far past its end a position is clamped. */
 const MIN_TOLERANCE_MS = 5000;
@@ -111,7 +111,7 @@ export function createProgressService(
     return Math.round(options.beatIntervalMs * (1 + (MAX_SLOWDOWN - 1) * Math.min(1, buffer.load)));
   }
 
-  /** What validation needs; awaited only where it is not at hand. */
+  /** Loads the file and the user's budget. Called only if one of them is not in memory. */
   async function prepare(userId: string, fileId: string): Promise<FileFacts> {
     try {
       const file = catalogue.peekFile(fileId) ?? (await catalogue.findFile(fileId));
@@ -160,7 +160,7 @@ export function createProgressService(
     );
   }
 
-  /** Never throws. */
+  /** Never throws: errors go to `done`. */
   function accept({ source, beat, file, arrivedAt, done }: Arrival): void {
     const sentMs = toMs(beat.position);
     const sentRanges = fromSeconds(beat.played ?? []);
@@ -292,13 +292,13 @@ function pastTheEnd(path: string, gotMs: number, durationMs: number): AppError {
   return new AppError("bad_request", message, { issues: [{ path, message: `expected at most ${durationMs / 1000}` }] });
 }
 
-/** In hundredths of a percent. A legacy client that sends no percentage means its position by it. */
+/** In hundredths of a percent. If a legacy client sends no percentage, its position counts as its progress. */
 function reportedBp(report: LegacyReport, positionMs: number, durationMs: number | null): number {
   if (report.progressPercentage !== undefined) return Math.floor(report.progressPercentage * 100);
   return durationMs === null ? 0 : Math.floor((positionMs * 10_000) / durationMs);
 }
 
-/** FNV-1a: which writer a user belongs to. */
+/** FNV-1a. Picks the buffer of a user. */
 function hash(text: string): number {
   let value = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) value = Math.imul(value ^ text.charCodeAt(i), 0x01000193) >>> 0;

@@ -25,21 +25,21 @@ export interface ProgressParts {
   metrics: Metrics;
   logger: Logger;
   onAccepted: (accepted: AcceptedBeat) => void;
-  /** Keeps what was read; null where nothing does. */
+  /** Caches progress for readers; null if there is no cache. */
   cache: ProgressCache | null;
   /** Whether changes may be missed now: then nothing is read from the cache. */
   isBehind: () => boolean;
-  /** A copy of progress elsewhere, for users whom the database does not know; null where there is none. */
+  /** Reads a copy of progress, for users whom the database does not know; null if there is no copy. */
   readCopy: ReadCopy | null;
 }
 
 export interface Progress {
   service: ProgressService;
-  /** Flushes what waits; resolves with the number of heartbeats that were refused. */
+  /** Flushes waiting heartbeats; resolves with the number of refused ones. */
   stop(timeoutMs: number): Promise<number>;
 }
 
-/** Builds the heart: buffers and writers, budget, reader, operations. */
+/** Builds the parts of progress: buffers and writer, budget, readers, operations. */
 export function createProgress({
   config,
   database,
@@ -74,7 +74,7 @@ export function createProgress({
       buffers,
       budget: new WatchBudget({ loadLastContacts: createLastContacts({ pool }) }),
       catalogue,
-      // The copy last, and never into the cache: versions of a lost database mean nothing to the next.
+      // The copy comes last and is never cached: its versions are those of a lost database.
       reader: readCopy === null ? reader : createFallbackReader({ reader, pool, readCopy, logger }),
       operations: createProgressOperations({ pool }),
       metrics,

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { DatabaseClock } from "./database-clock.ts";
 
-it("takes the sample that was under way for the shortest time", () => {
+it("uses the sample whose statement travelled for the shortest time", () => {
   const clock = new DatabaseClock();
   expect(clock.isSet(0)).toBe(false);
   // The database's clock is 1,000 s ahead; the statements got there after 500, 20 and 300 ms.
@@ -20,7 +20,7 @@ it("is never behind the database's clock", () => {
   }
 });
 
-it("follows a database whose clock was set back at once, and one that was set forward within seconds", () => {
+it("follows a database clock that is set back at once, and one that is set forward within seconds", () => {
   const clock = new DatabaseClock();
   clock.sample(0, 1000);
   clock.sample(1000, 501);
@@ -29,7 +29,7 @@ it("follows a database whose clock was set back at once, and one that was set fo
   expect(clock.toUs(14_000)).toBe(2_014_000_000);
 });
 
-it("wants another sample when it had none for long", () => {
+it("asks for a new sample when the last one is too old", () => {
   const clock = new DatabaseClock();
   clock.sample(0, 1000);
   expect(clock.isSet(31_000)).toBe(false);

@@ -1,13 +1,13 @@
 /*
- * The database's clock, by which positions are ordered and resets are timed, as this process's monotonic clock tells it.
- * Every answer that brings the database's time says by how much they differ at the most: by the time that the statement
- * needed to get there too much. Of the samples of the last seconds the smallest is nearest to the truth. What is left of
- * the error makes beats look later, never earlier: one that follows a reset is never taken for one before it.
+ * Converts this process's monotonic clock to the database's clock, by which positions are ordered and resets are timed.
+ * Each sample of the database's time gives an offset that is too large by the time the statement needed to arrive. The
+ * smallest offset of the last seconds is the best one. The error that is left makes a beat look later, never earlier, so
+ * a beat after a reset is never taken for one before it.
  */
 
-/** A sample counts for this long, and for as long again. The clocks may be set, and drift apart. */
+/** A sample counts for one to two times this long, because the clocks drift apart and may be set. */
 const BUCKET_MS = 5000;
-/** Without a sample for so long, one is taken before the clock is asked. */
+/** A sample older than this is too old: a new one must be taken before the clock is used. */
 const FRESH_MS = 30_000;
 
 export class DatabaseClock {
@@ -16,12 +16,12 @@ export class DatabaseClock {
   #offsetMs = Number.POSITIVE_INFINITY;
   #earlierOffsetMs = Number.POSITIVE_INFINITY;
 
-  /** Whether a sample is at hand that is not too old. */
+  /** Whether there is a sample that is not too old. */
   isSet(now: number): boolean {
     return now - this.#sampledAt < FRESH_MS;
   }
 
-  /** `databaseSeconds` was read by a statement that was sent at `sentAt`. */
+  /** Takes the database's time, in seconds since 1970, from the answer of a statement that was sent at `sentAt`. */
   sample(sentAt: number, databaseSeconds: number): void {
     if (sentAt - this.#bucketAt > BUCKET_MS) {
       this.#earlierOffsetMs = sentAt - this.#bucketAt > 2 * BUCKET_MS ? Number.POSITIVE_INFINITY : this.#offsetMs;
@@ -32,7 +32,7 @@ export class DatabaseClock {
     this.#sampledAt = sentAt;
   }
 
-  /** Microseconds since 1970 by the database's clock, of a time by the monotonic one. */
+  /** Converts a time of the monotonic clock to microseconds since 1970 by the database's clock. */
   toUs(monotonicMs: number): number {
     return Math.round((monotonicMs + Math.min(this.#offsetMs, this.#earlierOffsetMs)) * 1000);
   }

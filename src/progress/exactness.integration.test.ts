@@ -215,7 +215,7 @@ describe("exactness", () => {
     expect(await database.query("SELECT * FROM courses AS c, playhead_check_course(c.id)")).toEqual([]);
   }
 
-  it("keeps aggregates equal to a recount, whatever several connections write at once", async () => {
+  it("keeps the sums equal to a recount, whatever several connections write at the same time", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(operation, { minLength: 10, maxLength: 60 }), async (steps) => {
         await startOver();
@@ -232,13 +232,13 @@ describe("exactness", () => {
     );
   });
 
-  it("refuses TRUNCATE, which no trigger could follow", async () => {
+  it("refuses TRUNCATE, because no trigger could subtract its rows", async () => {
     for (const table of ["user_progress", "lesson_progress", "course_progress"]) {
       await expect(database.query(`TRUNCATE ${table}`)).rejects.toThrow(/would leave the aggregates wrong/);
     }
   });
 
-  it("drops what was observed before a reset, also where it was merged with what came after", async () => {
+  it("drops a beat that was observed before a reset, even if it was merged with one observed after it", async () => {
     await startOver();
     await operations.reset("u1", { fileId: "f1" }, "u1");
     await database.query("UPDATE user_progress SET reset_at = reset_at - interval '500 seconds'");
@@ -251,7 +251,7 @@ describe("exactness", () => {
     await expectExact();
   });
 
-  it("lets a course go whose learner was un-completed by hand", async () => {
+  it("deletes a course whose learner was un-completed by hand", async () => {
     await startOver();
     const full = [[0, 60_000]] as const;
     const beat = {
@@ -273,7 +273,7 @@ describe("exactness", () => {
     expect(await database.query("SELECT FROM course_progress")).toEqual([]);
   });
 
-  it("comes to the same position, watched ranges and epoch in every order of arrival", async () => {
+  it("ends at the same position, watched ranges and epoch in every order of arrival", async () => {
     const beats = fc.uniqueArray(beatOf, { minLength: 3, maxLength: 12, selector: (beat) => beat.agoSeconds });
     const arrivals = beats.chain((distinct) =>
       fc.record({

@@ -21,7 +21,7 @@ const COPY: CopiedRow = {
   version: 42,
 };
 
-describe("a reader with a copy elsewhere", () => {
+describe("a reader with a copy of progress", () => {
   let database: TestDatabase;
   let reader: ProgressReader;
   const readCopy = vi.fn<ReadCopy>();
@@ -54,7 +54,7 @@ describe("a reader with a copy elsewhere", () => {
     readCopy.mockImplementation(async (userId) => (userId === "lost" ? [COPY] : []));
   });
 
-  it("gives a user whom the database does not know what the copy has", async () => {
+  it("reads a user whom the database does not know from the copy", async () => {
     expect(await reader.readFile("lost", "f1")).toMatchObject({
       position: 30,
       resumeAt: 28,
@@ -66,7 +66,7 @@ describe("a reader with a copy elsewhere", () => {
     });
   });
 
-  it("adds up a course from the copy", async () => {
+  it("computes the sums of a course from the copy", async () => {
     readCopy.mockResolvedValue([COPY, { ...COPY, fileId: "f3", lessonId: "l2", completed: true, watchedMs: 60_000 }]);
     const course = await reader.readCourse("lost", "c1");
     expect(course).toMatchObject({ completedFiles: 1, watchedDuration: 90, percentage: 50 });
@@ -77,14 +77,14 @@ describe("a reader with a copy elsewhere", () => {
     expect(course.files.map(({ version }) => version)).toEqual([42, 0, 42]);
   });
 
-  it("does not ask the copy about whom the database knows, watched or not", async () => {
+  it("does not ask the copy for users whom the database knows, with or without progress", async () => {
     expect(await reader.readFile("known", "f1")).toMatchObject({ position: 7 });
     expect(await reader.readFile("known", "f2")).toMatchObject({ version: 0 });
     expect(await reader.readCourse("known", "c1")).toMatchObject({ completedFiles: 0 });
     expect(readCopy).not.toHaveBeenCalled();
   });
 
-  it("takes somebody for new whom nobody knows, or while the copy is away", async () => {
+  it("treats a user as new if the copy does not know it either, or cannot be reached", async () => {
     expect(await reader.readFile("new", "f1")).toMatchObject({ version: 0, position: 0 });
     readCopy.mockRejectedValue(new Error("away"));
     expect(await reader.readFile("lost", "f1")).toMatchObject({ version: 0, position: 0 });

@@ -6,14 +6,14 @@ import type { ProgressReader } from "./progress-reader.ts";
 import { type ProgressRow, toFileProgress } from "./progress-rows.ts";
 
 /*
- * Reads for users whom the database does not know, while there may be a copy elsewhere: after a loss, before the copy
- * is restored. For everybody else nothing changes, but one look-up where nothing was watched yet.
+ * After a loss of the database, and before its copy is restored: reads the progress of users whom the database does not
+ * know from the copy. All other users are read as always; a user without progress costs one look-up more.
  */
 
-/** A row as the copy has it; the end boundary is the catalogue's. */
+/** A row of the copy. The copy does not hold the end boundary: that comes from the catalogue. */
 export type CopiedRow = Omit<ProgressRow, "endMs">;
 
-/** One file's progress, or all of a user's, from the copy. @throws where it is away */
+/** Reads the user's progress in one file, or in all files, from the copy. @throws if the copy cannot be reached */
 export type ReadCopy = (userId: string, fileId?: string) => Promise<CopiedRow[]>;
 
 export interface FallbackReaderParts {
@@ -23,18 +23,21 @@ export interface FallbackReaderParts {
   logger: Logger;
 }
 
-/** What of a file that is not completed counts at the most. */
+/** The largest share of a file that counts before it is completed. */
 const ALMOST = 0.999;
 
 export function createFallbackReader({ reader, pool, readCopy, logger }: FallbackReaderParts): ProgressReader {
-  /** Empty where the database knows the user, or the copy does not, or is away: then nothing was watched yet. */
+  /** Empty if the database knows the user, or if the copy does not know it or cannot be reached. */
   async function copyOf(userId: string, fileId?: string): Promise<CopiedRow[]> {
     const { rowCount } = await pool.query("SELECT FROM users WHERE id = $1", [userId]);
     if (rowCount !== 0) return [];
     try {
       return await readCopy(userId, fileId);
     } catch (error) {
-      logger.warn({ err: error, userId }, "a user whom the database does not know could not be looked for elsewhere");
+      logger.warn(
+        { err: error, userId },
+        "the copy of progress could not be asked for a user whom the database does not know",
+      );
       return [];
     }
   }
@@ -63,7 +66,7 @@ export function createFallbackReader({ reader, pool, readCopy, logger }: Fallbac
   };
 }
 
-/** Where the file is, and how long, is the catalogue's to say. */
+/** Lesson, course and duration come from the catalogue. */
 function overlay(file: FileProgress, row: CopiedRow): FileProgress {
   const durationMs = file.duration === null ? null : Math.round(file.duration * 1000);
   const copied = toFileProgress({ ...row, durationMs, endMs: durationMs });
@@ -75,7 +78,7 @@ function overlay(file: FileProgress, row: CopiedRow): FileProgress {
   };
 }
 
-/** The sums of what was copied. All files are taken to count; what does not shows when it is restored. */
+/** The sums of the copied rows. Every file is taken to count; the exact sums come with the restore. */
 function addUp(course: CourseProgress, files: FileProgress[]): CourseProgress {
   const sumOf = (own: FileProgress[]) => {
     const done = own.filter(({ completed }) => completed).length;

@@ -103,7 +103,7 @@ describe("HeartbeatBuffer", () => {
   /** Lets what is ready run; no time passes. */
   const settle = () => pass(0);
 
-  it("answers nothing before the batch is committed", async () => {
+  it("settles no beat before its batch is committed", async () => {
     const buffer = createBuffer();
     add(buffer);
     await pass(1000);
@@ -134,7 +134,7 @@ describe("HeartbeatBuffer", () => {
     ]);
   });
 
-  it("puts one entry a row into a batch, in the order in which rows are locked", async () => {
+  it("puts at most one entry of a row into a batch, in the order in which rows are locked", async () => {
     const buffer = createBuffer();
     const commit = await occupy(buffer);
     for (const given of [
@@ -156,7 +156,7 @@ describe("HeartbeatBuffer", () => {
     expect(outcomes()).toEqual(["ok", "ok", "ok", "ok", "ok"]);
   });
 
-  it("writes no more rows at once than a batch may hold, the oldest first", async () => {
+  it("writes at most maxBatch rows at once, the oldest first", async () => {
     const buffer = createBuffer({ maxBatch: 2 });
     const commit = await occupy(buffer);
     for (const userId of ["e", "d", "c", "b", "a"]) add(buffer, { userId });
@@ -167,7 +167,7 @@ describe("HeartbeatBuffer", () => {
     expect(users).toEqual([["d", "e"], ["b", "c"], ["a"]]);
   });
 
-  it("flushes no sooner again than the interval says", async () => {
+  it("waits the flush interval between two flushes", async () => {
     writer.automatic = true;
     const buffer = createBuffer({ flushIntervalMs: 50 });
     add(buffer);
@@ -180,7 +180,7 @@ describe("HeartbeatBuffer", () => {
     expect(outcomes()).toEqual(["ok", "ok"]);
   });
 
-  it("refuses what passes its bound as overloaded, and says when to come again", async () => {
+  it("refuses beats past maxPending as overloaded, and says when to send them again", async () => {
     const buffer = createBuffer({ maxPending: 3 });
     for (let i = 0; i < 5; i++) add(buffer);
     expect(outcomes()).toEqual(["overloaded", "overloaded"]);
@@ -193,7 +193,7 @@ describe("HeartbeatBuffer", () => {
     expect(buffer.pending).toBe(1);
   });
 
-  it("writes again what failed for a passing reason, until it is written", async () => {
+  it("tries a batch again after a passing failure, until it is written", async () => {
     writer.automatic = true;
     writer.error = AWAY;
     const buffer = createBuffer();
@@ -207,7 +207,7 @@ describe("HeartbeatBuffer", () => {
     expect(buffer.load).toBe(0);
   });
 
-  it("refuses a batch that fails for good, and goes on with the next", async () => {
+  it("refuses a batch that fails for good, and writes the next one", async () => {
     const buffer = createBuffer();
     add(buffer);
     await settle();
@@ -220,7 +220,7 @@ describe("HeartbeatBuffer", () => {
     expect(outcomes()).toEqual(["internal", "ok"]);
   });
 
-  it("refuses as unavailable what waits longer than the deadline, each heartbeat by its own", async () => {
+  it("refuses each heartbeat as unavailable when its own deadline has passed", async () => {
     writer.automatic = true;
     writer.error = AWAY;
     const buffer = createBuffer({ ackDeadlineMs: 3000 });
@@ -236,7 +236,7 @@ describe("HeartbeatBuffer", () => {
     expect(buffer.pending).toBe(0);
   });
 
-  it("refuses at once while the database has been away for longer than the deadline", async () => {
+  it("refuses new beats at once when the database has been away for longer than the deadline", async () => {
     writer.automatic = true;
     writer.error = AWAY;
     const buffer = createBuffer({ ackDeadlineMs: 3000 });
@@ -248,7 +248,7 @@ describe("HeartbeatBuffer", () => {
     expect(outcomes()).toEqual(["unavailable", "unavailable"]);
   });
 
-  it("takes heartbeats again after an outage in which everything that waited was refused", async () => {
+  it("accepts heartbeats again after an outage in which every waiting beat was refused", async () => {
     writer.automatic = true;
     writer.error = AWAY;
     const buffer = createBuffer({ ackDeadlineMs: 3000 });
@@ -262,7 +262,7 @@ describe("HeartbeatBuffer", () => {
     expect(buffer.load).toBe(0);
   });
 
-  it("answers once, though a flush that it gave up waiting for is written after all", async () => {
+  it("settles a beat once, even if a flush writes it after its deadline", async () => {
     const buffer = createBuffer({ ackDeadlineMs: 1000 });
     add(buffer);
     await pass(2000);
@@ -272,7 +272,7 @@ describe("HeartbeatBuffer", () => {
     expect([outcomes(), buffer.pending]).toEqual([["unavailable"], 0]);
   });
 
-  it("flushes everything that waits when it stops, and takes nothing more", async () => {
+  it("flushes all waiting beats when it stops, and accepts no more", async () => {
     const buffer = createBuffer({ maxBatch: 1 });
     add(buffer, { userId: "a" });
     add(buffer, { userId: "b" });
@@ -287,7 +287,7 @@ describe("HeartbeatBuffer", () => {
     expect(outcomes()).toEqual(["unavailable", "ok", "ok"]);
   });
 
-  it("refuses what it cannot write before the stop runs out, and tells how much that was", async () => {
+  it("refuses the beats that it cannot write within the stop's time, and returns their number", async () => {
     writer.automatic = true;
     writer.error = AWAY;
     const buffer = createBuffer();
@@ -299,7 +299,7 @@ describe("HeartbeatBuffer", () => {
     expect(buffer.pending).toBe(0);
   });
 
-  it("counts as refused what passes its deadline during the stop", async () => {
+  it("counts beats as refused whose deadline passes during the stop", async () => {
     writer.automatic = true;
     writer.error = AWAY;
     const buffer = createBuffer({ ackDeadlineMs: 1000 });

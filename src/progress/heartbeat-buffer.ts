@@ -6,9 +6,9 @@ import { byRow, isWorthRetrying } from "./progress-writer.ts";
 import type { WriteResult } from "./split-batch.ts";
 
 /*
- * Holds heartbeats until they are durable: one entry per (user, file, epoch), later beats merged into it, every ack
- * kept. Group commit: while a flush runs the next batch fills. Bounded in number and in time; what cannot be kept is
- * refused, never dropped in silence.
+ * Holds heartbeats until they are durable: one entry for each (user, file, epoch). Later beats are merged into the entry,
+ * and every ack is kept. While one batch is written, the next one fills. The buffer is bounded in number and in time: it
+ * refuses what it cannot keep, and never drops a beat in silence.
  *
  *   idle ── a beat ──▶ flushing ── nothing left ──▶ idle
  *                        │  ▲
@@ -17,7 +17,7 @@ import type { WriteResult } from "./split-batch.ts";
  *   stop(): flushes what is left, refuses what cannot be written, then takes nothing more.
  */
 
-/** Called once, after COMMIT or with the reason why not. */
+/** Called once: after COMMIT, or with the reason why the beat was not written. */
 export type Settle = (result: WriteResult) => void;
 
 interface Waiter {
@@ -33,7 +33,7 @@ interface Entry {
 export interface HeartbeatBufferOptions {
   flushIntervalMs: number;
   maxBatch: number;
-  /** Waiting acks, not entries. */
+  /** Counts waiting acks, not entries. */
   maxPending: number;
   ackDeadlineMs: number;
 }
@@ -57,10 +57,10 @@ export class HeartbeatBuffer {
   #running: Promise<void> | null = null;
   #deadlines: NodeJS.Timeout | null = null;
   #lastFlushAt = Number.NEGATIVE_INFINITY;
-  /** Since when writing fails; null while it works. */
+  /** When writing began to fail, by the monotonic clock; null while writing works. */
   #downSince: number | null = null;
   #stopping = false;
-  /** Refused since the stop began. */
+  /** Acks that were refused since `stop` was called. */
   #refusedAtStop = 0;
 
   constructor(parts: HeartbeatBufferParts, options: HeartbeatBufferOptions) {
@@ -68,12 +68,12 @@ export class HeartbeatBuffer {
     this.#options = options;
   }
 
-  /** Acks that wait. */
+  /** The number of waiting acks. */
   get pending(): number {
     return this.#pending;
   }
 
-  /** How full the buffer is, 0 to 1: the cadence asked of players follows it. */
+  /** How full the buffer is, 0 to 1. Players are asked to send less often as it fills. */
   get load(): number {
     return this.#downSince === null ? this.#pending / this.#options.maxPending : 1;
   }
@@ -106,7 +106,7 @@ export class HeartbeatBuffer {
         retryAfterMs: 2000 + Math.random() * 3000,
       });
     }
-    // While a flush goes on trying. Where nothing waits any more, the next heartbeat finds out whether the database is back.
+    // Refuses only while a flush is retrying. If nothing waits any more, the next heartbeat finds out whether the database is back.
     if (this.#running === null || this.#downSince === null) return null;
     return performance.now() - this.#downSince > this.#options.ackDeadlineMs ? databaseAway() : null;
   }
@@ -115,7 +115,7 @@ export class HeartbeatBuffer {
     while (this.#entries.size > 0) {
       const waitMs = this.#lastFlushAt + this.#options.flushIntervalMs - performance.now();
       if (waitMs > 0 && !this.#stopping) await pause(waitMs);
-      // What came in the same turn, as the beats of one call do, goes into one batch.
+      // Beats that arrive in the same turn, as those of one call do, go into one batch.
       else await new Promise((resolve) => setImmediate(resolve));
       this.#lastFlushAt = performance.now();
       this.#inFlight = this.#takeBatch();
@@ -126,7 +126,7 @@ export class HeartbeatBuffer {
     this.#deadlines = null;
   }
 
-  /** The oldest entries, at most one a row: what else the row has waits for the next batch. */
+  /** Takes the oldest entries, at most one for each row; other entries of the row wait for the next batch. */
   #takeBatch(): Entry[] {
     const batch: Entry[] = [];
     const rows = new Set<string>();
@@ -163,7 +163,7 @@ export class HeartbeatBuffer {
         this.#parts.logger.warn({ err: error, rows: batch.length }, "a batch of heartbeats waits for the database");
         await pause(retryMs * (0.5 + Math.random()));
         retryMs = Math.min(LAST_RETRY_MS, retryMs * 2);
-        // What nobody waits for any more was refused, and its player sends it again.
+        // Entries without waiters were refused; their players send them again.
         this.#inFlight = this.#inFlight.filter((entry) => entry.waiters.length > 0);
       }
     }
@@ -174,7 +174,7 @@ export class HeartbeatBuffer {
     for (const waiter of entry.waiters.splice(0)) waiter.settle(result);
   }
 
-  /** Refuses what has waited past its deadline. A flush under way may still write it, which changes nothing. */
+  /** Refuses acks past their deadline. A running flush may still write their beats, which does no harm. */
   #expire(): void {
     const now = performance.now();
     for (const entry of this.#inFlight) this.#expireEntry(entry, now);
@@ -199,7 +199,7 @@ export class HeartbeatBuffer {
     this.#pending = pending;
   }
 
-  /** Takes nothing more, and resolves when all that waited is written or refused. Returns how many were refused. */
+  /** Accepts no more beats. Resolves with the number of refused acks when every waiting beat was written or refused. */
   async stop(timeoutMs: number): Promise<number> {
     this.#stopping = true;
     const waiting = this.#running;

@@ -12,7 +12,7 @@ import { toMultirange } from "./multirange.ts";
 import { mergeInto, type Observation, type PendingBeat, toPendingBeat } from "./pending-beat.ts";
 
 /*
- * The rules against themselves in SQL: of any row and any heartbeat both make the same.
+ * Compares the rules of merge-beat.ts with the same rules in SQL (test/helpers/merge-oracle.ts).
  */
 
 const NOW_AT = "2026-03-01T12:00:00Z";
@@ -155,7 +155,7 @@ async function insertRows(given: Case[]): Promise<void> {
   }
 }
 
-it("makes of every row and heartbeat what the same rules in SQL make of them", async () => {
+it("merges any heartbeat into any row as the same rules written in SQL do", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(cases, { minLength: ROWS, maxLength: ROWS }), async (given) => {
       await client.query("BEGIN");

@@ -3,14 +3,14 @@ import { cutAt, findAdded, joinWatched, type Range, type WatchedUnion } from "..
 import { compareBytes, type PendingBeat } from "./pending-beat.ts";
 
 /*
- * What a heartbeat makes of its row: every rule of progress that needs the stored row is here, once. Pure: the row is
- * what was read or written last, and the database writes the outcome only where the row still has the version that it
- * was decided by. Times are microseconds of the database's clock since 1970, as precise as it keeps them.
+ * Every rule of progress that needs the stored row: a row and a beat in, the next row out. Pure. The row may be outdated;
+ * PostgreSQL writes the outcome only if the row still has the same version. Times are microseconds of the database's
+ * clock since 1970, as precise as PostgreSQL keeps them.
  */
 
-/** Past this many ranges a beat that does not lower their number earns nothing. */
+/** A row holds so many ranges. Past it, a beat that does not lower their number earns nothing. */
 export const MAX_FRAGMENTS = 128;
-/** A return to a file after this long is logged as `resumed`. */
+/** A beat that comes so long after the last one is logged as `resumed`. */
 const RESUMED_AFTER_US = 5 * 60 * 1_000_000;
 
 /** A row of user_progress. `mergeBeat` never changes it, but makes the next one. */
@@ -32,7 +32,7 @@ export interface StoredRow {
   writerSession: string | null;
   writerSeq: number | null;
   beatAtUs: number | null;
-  /** The catalogue's facts that the contribution was counted with. */
+  /** With `counted`: the catalogue's facts that the row's share in the sums was computed with. */
   durationMs: number | null;
   counted: boolean;
 }
@@ -45,7 +45,7 @@ export interface RowChange {
   file: FileFacts;
   old: StoredRow | null;
   next: StoredRow;
-  /** The one range that the row gets more; null where it gets none, or where the ranges are to be written anew. */
+  /** The only range that is new in the row. Null if none is new, or if all ranges must be written (`hasOtherRanges`). */
   added: Range | null;
   hasOtherRanges: boolean;
   activities: readonly Activity[];
@@ -53,16 +53,16 @@ export interface RowChange {
 
 export type Merged =
   | { type: "changed"; change: RowChange }
-  /** Nothing is written. `dropped`: the beat belongs to before a reset. */
+  /** The beat changes nothing. `dropped`: it was observed before a reset. */
   | { type: "kept"; row: StoredRow; dropped: boolean }
-  /** Of the beats that were merged some were observed before a reset and some after: they are to be written one by one. */
+  /** Some of the merged beats were observed before a reset and some after it: the caller writes them one by one. */
   | { type: "straddles" };
 
-/** When the beat was observed, and the oldest of those merged into it. */
+/** When the newest and the oldest of the merged beats were observed. */
 export interface Observed {
   atUs: number;
   oldestUs: number;
-  /** Now, by the same clock. */
+  /** The present time. */
   nowUs: number;
 }
 
@@ -135,7 +135,7 @@ function isOutdated(row: StoredRow, beat: PendingBeat, observedUs: number): bool
   return (beat.epoch !== null && beat.epoch < row.epoch) || (row.resetAtUs !== null && observedUs <= row.resetAtUs);
 }
 
-/** The order of (observed, session, seq), sessions by bytes. Before a row that nobody was seen in, everything is newer. */
+/** By (observed, session, seq), sessions by bytes. A row without a position (made by a reset) accepts any position. */
 function isNewer(row: StoredRow, { session, seq }: PendingBeat["position"], observedUs: number): boolean {
   if (row.lastWatchedUs === null) return true;
   if (observedUs !== row.lastWatchedUs) return observedUs > row.lastWatchedUs;
@@ -144,7 +144,7 @@ function isNewer(row: StoredRow, { session, seq }: PendingBeat["position"], obse
   return row.positionSeq !== null && seq > row.positionSeq;
 }
 
-/** Null where nothing is new; `shattered`: too many fragments, and no fewer than before. */
+/** Null if the beat adds nothing. `shattered`: the row would have too many ranges, and no fewer than before. */
 function joinUnlessShattered(row: StoredRow | null, played: readonly Range[]): WatchedUnion | "shattered" | null {
   const old = row?.watched ?? [];
   const union = joinWatched(old, played);
@@ -152,7 +152,7 @@ function joinUnlessShattered(row: StoredRow | null, played: readonly Range[]): W
   return "shattered";
 }
 
-/** Time spent: once a (session, seq); without a number as much as the union grew. */
+/** Watch time grows once for each (session, seq). For beats without a number it grows as much as the union. */
 function earnedMs(row: StoredRow | null, { claims, position }: PendingBeat, growthMs: number): number {
   if (claims === null || position.seq < 0) return growthMs;
   const { writerSession = null, writerSeq = null } = row ?? {};
@@ -164,7 +164,7 @@ function earnedMs(row: StoredRow | null, { claims, position }: PendingBeat, grow
   return earned;
 }
 
-/** Whether the row was counted by another catalogue. */
+/** Whether the catalogue has changed since the row's share in the sums was computed. */
 export function isStale(row: StoredRow, file: FileFacts): boolean {
   return row.durationMs !== file.durationMs || row.counted !== file.counted || row.lessonId !== file.lessonId;
 }

@@ -52,7 +52,7 @@ const shuffled = someBeats.chain((beats) =>
   fc.tuple(fc.constant(beats), fc.shuffledSubarray(beats, { minLength: beats.length, maxLength: beats.length })),
 );
 
-describe("merging heartbeats that wait", () => {
+describe("mergeInto", () => {
   it("ends with the same position and union in every order of arrival, duplicates included", () => {
     fc.assert(
       fc.property(shuffled, ([beats, order]) => {
@@ -64,7 +64,7 @@ describe("merging heartbeats that wait", () => {
     );
   });
 
-  it("takes the position that is the newest by observation, session and number", () => {
+  it("takes the newest position by observation time, session and number", () => {
     fc.assert(
       fc.property(someBeats, (beats) => {
         const newest = [...beats].sort(
@@ -77,7 +77,7 @@ describe("merging heartbeats that wait", () => {
     );
   });
 
-  it("lets the newest win its position, whatever is older", () => {
+  it("never replaces a newer position by an older one", () => {
     const early = { positionMs: 1, observedAtMs: 5, session: "z", seq: 9 };
     expect(isNewer({ ...early, observedAtMs: 6, session: "a", seq: 0 }, early)).toBe(true);
     expect(isNewer({ ...early, seq: 10 }, early)).toBe(true);
@@ -86,7 +86,7 @@ describe("merging heartbeats that wait", () => {
     expect(isNewer({ ...early, session: "\u{1F600}" }, { ...early, session: "\uFF5E" })).toBe(true);
   });
 
-  it("claims the watch time of a number once, however often it is sent again", () => {
+  it("claims the watch time of a numbered beat once, however often it is sent", () => {
     fc.assert(
       fc.property(fc.array(fc.nat(4), { minLength: 1, maxLength: 12 }), (extra) => {
         // A client sends in order, and again from any number on that was not acked.
@@ -101,7 +101,7 @@ describe("merging heartbeats that wait", () => {
     );
   });
 
-  it("keeps the first run of a session to be judged by the database, and counts what follows from others", () => {
+  it("keeps the first session's claims apart from the time of all other sessions", () => {
     const { claims, lastSession, lastSeq } = mergeAll([
       observe({ session: "a", seq: 4, played: [[0, 100]] }),
       observe({ session: "a", seq: 5, played: [[100, 250]] }),
@@ -113,7 +113,7 @@ describe("merging heartbeats that wait", () => {
     expect([lastSession, lastSeq]).toEqual(["b", 2]);
   });
 
-  it("claims what was played, re-watching included, and keeps the union of it", () => {
+  it("claims all played time, re-watching included, and keeps the union of the ranges", () => {
     const again: Range[] = [
       [0, 100],
       [50, 120],
@@ -123,11 +123,11 @@ describe("merging heartbeats that wait", () => {
     expect(union).toEqual([[0, 120]]);
   });
 
-  it("claims nothing for beats without a number", () => {
+  it("has no claims for beats without a number", () => {
     expect(mergeAll([observe({ seq: undefined, played: [[0, 9]] })]).claims).toBeNull();
   });
 
-  it("keeps the highest that a legacy client reported", () => {
+  it("keeps the highest progress that a legacy client reported", () => {
     const merged = mergeAll([
       observe({ seq: undefined, reportedBp: 5000 }),
       observe({ seq: undefined, reportedBp: 700, reportedDone: true }),
@@ -137,8 +137,8 @@ describe("merging heartbeats that wait", () => {
   });
 });
 
-describe("the key of a heartbeat", () => {
-  it("parts users, files, epochs, and numbered beats from those without a number", () => {
+describe("keyOf", () => {
+  it("differs for other users, files and epochs, and for beats without a number", () => {
     const keys = [
       {},
       { userId: "v" },
@@ -153,8 +153,8 @@ describe("the key of a heartbeat", () => {
   });
 });
 
-describe("the order of ids", () => {
-  it("is that of their UTF-8 bytes, whatever characters they have", () => {
+describe("compareBytes", () => {
+  it("orders texts by their UTF-8 bytes, whatever characters they have", () => {
     const ids = [
       "",
       "a",

@@ -1,17 +1,17 @@
 import { lengthOf, type Range, unionOf } from "../protocol/ranges.ts";
 
 /*
- * What waits for the database: one entry per user, file and epoch. Later heartbeats of the same key are merged into
- * it by the same rules as the database merges it into the row, so that the order of arrival changes nothing.
+ * A heartbeat that waits for the database: one entry for each user, file and epoch. Later heartbeats of the same key are
+ * merged into the entry, by the same rules as the entry is merged into its row. So the order of arrival changes nothing.
  */
 
 /** Where a player was, and when: a last-writer-wins register ordered by (observedAt, session, seq). */
 export interface ObservedPosition {
   positionMs: number;
-  /** The process's monotonic clock less the beat's age. */
+  /** The process's monotonic clock minus the age of the beat. */
   observedAtMs: number;
   session: string;
-  /** -1 where the player does not number its beats. */
+  /** -1 if the player does not number its beats. */
   seq: number;
 }
 
@@ -21,26 +21,26 @@ export interface PendingBeat {
   courseId: string;
   epoch: number | null;
   position: ObservedPosition;
-  /** The union of what was played. */
+  /** The union of the played ranges. */
   played: Range[];
   /**
-   * Watch time grows once a (session, seq). The first run of one session is judged against the row's last writer, in
-   * the database; what follows from other sessions grows in any case. Null for beats without a number: those grow by
-   * what the union grew.
+   * Watch time grows once for each (session, seq). `session`, `seqs` and `lengthsMs` are the first beats of one session:
+   * `mergeBeat` compares them with the row's last writer. `moreMs` is the time of all other sessions, which always counts.
+   * Null for beats without a number: their watch time grows as much as the union.
    */
   claims: { session: string; seqs: number[]; lengthsMs: number[]; moreMs: number } | null;
   lastSession: string;
   lastSeq: number;
-  /** A legacy client's word about itself: hundredths of a percent. */
+  /** Progress that a legacy client reported about itself, in hundredths of a percent. */
   reportedBp: number;
   reportedDone: boolean;
   /** When the oldest of the merged beats was observed. */
   oldestAtMs: number;
-  /** The beats that were merged into this one, where a reset may turn out to part them; none in a beat by itself. */
+  /** The beats that were merged into this one, because a reset may lie between them. Empty in a single beat. */
   parts: PendingBeat[];
 }
 
-/** What a validated heartbeat brings, its played ranges already within the user's budget. */
+/** A validated heartbeat. Its played ranges are within the file and within the user's budget. */
 export interface Observation {
   userId: string;
   fileId: string;
@@ -75,14 +75,14 @@ export function toPendingBeat(observed: Observation): PendingBeat {
 }
 
 /**
- * Beats with the same key are merged. The parts are parted by U+0000, which no id contains. Numbered and unnumbered
- * beats earn watch time by different rules and stay apart.
+ * Beats with the same key are merged. U+0000, which no id contains, separates the parts of a key. Beats with and without
+ * a number earn watch time by different rules, so they have different keys.
  */
 export function keyOf(beat: PendingBeat): string {
   return `${rowKeyOf(beat)}\u0000${beat.epoch ?? ""}${beat.claims === null ? "u" : "n"}`;
 }
 
-/** The row that the beat writes to. Two beats of one row never go into one statement. */
+/** Names the row that the beat writes to. Two beats of one row never go into one batch. */
 export function rowKeyOf(beat: { userId: string; fileId: string }): string {
   return `${beat.userId}\u0000${beat.fileId}`;
 }
@@ -94,8 +94,8 @@ export function isNewer(a: ObservedPosition, b: ObservedPosition): boolean {
 }
 
 /**
- * By UTF-8 bytes, which is by code points, as PostgreSQL's collation "C" orders them; JavaScript's own order differs
- * past U+FFFF. Both are well-formed.
+ * Orders texts by their UTF-8 bytes, that is by code points, as PostgreSQL's collation "C" does. JavaScript's own order
+ * differs past U+FFFF. Both texts must be well-formed.
  */
 export function compareBytes(a: string, b: string): number {
   const length = Math.min(a.length, b.length);
@@ -106,12 +106,12 @@ export function compareBytes(a: string, b: string): number {
   return a.length - b.length;
 }
 
-/** A surrogate stands for a code point past all others. */
+/** A surrogate is half of a code point past U+FFFF, so it comes after all other units. */
 function rankOf(unit: number): number {
   return unit >= 0xd800 && unit <= 0xdfff ? unit + 0x10000 : unit;
 }
 
-/** Merges a later arrival of the same key into an entry that waits. */
+/** Merges a beat into a waiting entry of the same key. */
 export function mergeInto(entry: PendingBeat, beat: PendingBeat): void {
   if (entry.parts.length === 0) entry.parts.push(copyOf(entry));
   entry.parts.push(beat);
@@ -123,7 +123,7 @@ export function mergeInto(entry: PendingBeat, beat: PendingBeat): void {
   mergeClaims(entry, beat);
 }
 
-/** Of a single beat, before another is merged into it. */
+/** A copy of a single beat, made before another beat is merged into it. */
 function copyOf(beat: PendingBeat): PendingBeat {
   const claims = beat.claims && { ...beat.claims, seqs: [...beat.claims.seqs], lengthsMs: [...beat.claims.lengthsMs] };
   return { ...beat, claims, parts: [] };

@@ -1,9 +1,9 @@
 /*
- * What was read of progress, kept for the next reader. A cache may forget anything at any time; it may never give
- * back less than what its caller was acked.
+ * The port of a cache of progress. A cache may forget any entry at any time. It must never return a version older than
+ * the one its caller was acked.
  */
 
-/** Names what is cached: one user in one file, or in one course as a whole. */
+/** Names an entry: one user in one file, or in one course as a whole. */
 export interface CacheKey {
   kind: "file" | "course";
   userId: string;
@@ -11,11 +11,11 @@ export interface CacheKey {
 }
 
 export interface CacheAnswer<T> {
-  /** The newest that is kept, of `minVersion` at least; null where there is none, or the cache is away. */
+  /** The newest cached value of at least `minVersion`; null if there is none, or if the cache cannot be reached. */
   kept: T | null;
   /**
-   * Keeps what was read after this answer came, unless a later version is known, or everything was outdated since.
-   * Never throws; resolves when it is kept or given up.
+   * Caches a value that was read after this miss, unless a later version is known, or all entries were outdated since.
+   * Never throws; resolves when the value is cached or given up.
    */
   fill(version: number, value: T): Promise<void>;
 }
@@ -30,8 +30,8 @@ export interface CacheChange {
 export interface ProgressCache {
   /** `isCurrent: false` while changes may be missed: then nothing that is kept can be trusted. Never throws. */
   get<T extends object>(key: CacheKey, wanted: { minVersion: number; isCurrent: boolean }): Promise<CacheAnswer<T>>;
-  /** These rows have these versions by now: what is older is given to nobody. Never throws. */
+  /** These rows have these versions now: older entries are never returned again. Never throws. */
   outdate(changes: readonly CacheChange[]): Promise<void>;
-  /** Changes may have been missed: nothing that is kept now is given to anybody. Never throws. */
+  /** Changes may have been missed: no present entry is returned again. Never throws. */
   outdateAll(): Promise<void>;
 }

@@ -6,8 +6,8 @@ import type { ProgressTarget } from "../protocol/progress.ts";
 import { unknownFile } from "./progress-reader.ts";
 
 /*
- * What a person does to progress, one at a time: reset, complete by hand, un-complete. Under the same locks as a
- * batch; the row trigger fills in what follows from the catalogue. Each leaves an entry in the activity log.
+ * Operations that a person does on progress: reset, complete by hand, un-complete. Each takes the same locks as a batch
+ * and leaves an entry in the activity log. The row trigger fills in the columns that follow from the catalogue.
  */
 
 export interface ProgressOperations {
@@ -21,14 +21,14 @@ interface Operation {
   target: ProgressTarget;
   by: string;
   activity: string;
-  /** $1 is the user, $2 the files; more follow. */
+  /** $1 is the user, $2 the files; `parameters` follow. */
   sql: string;
   parameters?: unknown[];
-  /** Whether files that do not count, optional or retired, are meant as well when a whole course is. */
+  /** Whether an operation on a whole course includes files that do not count: optional and retired ones. */
   everyFile: boolean;
 }
 
-/** A caller waits so long at the most: then it is told, and tries again itself. */
+/** A caller waits so long at most. Then it gets the error and may try again. */
 const DEADLINE_MS = 6000;
 const LOCK_TIMEOUT_MS = 2000;
 
@@ -53,7 +53,7 @@ export function createProgressOperations({ pool }: { pool: Pool }): ProgressOper
   };
 }
 
-/** The row stays, or is made: a heartbeat of before the reset must meet it. */
+/** Keeps the row, or makes one: a heartbeat from before the reset must find `reset_at`. */
 const RESET = `
 INSERT INTO user_progress AS t (user_id, file_id, lesson_id, course_id, epoch, reset_at)
 SELECT $1, f.id, f.lesson_id, f.course_id, 1, clock_timestamp() FROM files AS f WHERE f.id = ANY($2::text[]) ORDER BY f.id
@@ -100,7 +100,7 @@ async function findCourse(client: PoolClient, target: ProgressTarget): Promise<s
     : new AppError("not_found", `There is no course ${JSON.stringify(target.courseId)}.`);
 }
 
-/** Read under the lock: the catalogue may have changed while it was awaited. */
+/** Call it under the lock: the catalogue may have changed while the lock was awaited. */
 async function findFiles(
   client: PoolClient,
   operation: Operation,

@@ -5,22 +5,22 @@ import { type ProgressRow, toFileProgress } from "./progress-rows.ts";
 import type { LearnersPage, LegacyFileProgress } from "./progress-service.ts";
 
 /*
- * One user's progress as clients read it. What was never watched reads as zeros, version 0.
+ * Reads one user's progress for clients. A file that was never watched reads as zeros, version 0.
  */
 
-/** A row of user_progress `p` beside its file `f`, for `FROM files AS f LEFT JOIN user_progress AS p`. */
+/** Columns for `FROM files AS f LEFT JOIN user_progress AS p`. */
 export const FILE_COLUMNS = `f.id AS "fileId", f.lesson_id AS "lessonId", f.course_id AS "courseId", f.duration_ms AS "durationMs",
   coalesce(f.credits_at_ms, f.duration_ms) AS "endMs", coalesce(p.position_ms, 0) AS "positionMs",
   coalesce(p.watched, '{}')::text AS watched, coalesce(p.watched_ms, 0) AS "watchedMs", coalesce(p.watch_time_ms, 0) AS "watchTimeMs",
   coalesce(p.completed, false) AS completed, (extract(epoch FROM p.last_watched) * 1000)::float8 AS "lastWatchedMs",
   coalesce(p.epoch, 0) AS epoch, coalesce(p.version, 0) AS version`;
 
-/** For `FROM lessons AS t LEFT JOIN lesson_progress AS l`. */
+/** Columns for `FROM lessons AS t LEFT JOIN lesson_progress AS l`. */
 export const LESSON_COLUMNS = `t.id AS "lessonId", t.course_id AS "courseId", coalesce(l.total_files, t.total_files) AS "totalFiles",
   coalesce(l.completed_files, 0) AS "completedFiles", coalesce(l.progress_percentage, 0)::float8 AS percentage,
   l.last_updated AS "lastUpdated", coalesce(l.version, 0) AS version`;
 
-/** For `FROM courses AS t LEFT JOIN course_progress AS c`. */
+/** Columns for `FROM courses AS t LEFT JOIN course_progress AS c`. */
 export const COURSE_COLUMNS = `t.id AS "courseId", coalesce(c.total_files, t.total_files) AS "totalFiles",
   coalesce(c.completed_files, 0) AS "completedFiles", (coalesce(c.total_ms, t.total_ms) / 1000.0)::float8 AS "totalDuration",
   (coalesce(c.watched_ms, 0) / 1000.0)::float8 AS "watchedDuration", coalesce(c.progress_percentage, 0)::float8 AS percentage,
@@ -34,7 +34,7 @@ export function toWire<T extends { lastUpdated: string | null }>(row: Raw<T>): T
 }
 
 export interface ProgressReader {
-  /** `minVersion`: what the caller was acked; nothing older is good enough for it. */
+  /** `minVersion`: the version that the caller was acked; the answer is never older. */
   readFile(userId: string, fileId: string, minVersion?: number): Promise<FileProgress>;
   readCourse(userId: string, courseId: string, minVersion?: number): Promise<CourseProgress>;
   readCourseRow(userId: string, courseId: string): Promise<CourseProgressRow>;

@@ -3,17 +3,17 @@ import type { FileProgress } from "../protocol/progress.ts";
 import { percentageOf, toSeconds } from "../protocol/ranges.ts";
 import { parseMultirange } from "./multirange.ts";
 
-/** Within the first five seconds, and past the end, one starts from the beginning. */
+/** A position within the first five seconds, or past the end boundary, resumes from the beginning. */
 const RESUME_FROM_START_MS = 5000;
 
-/** A row of user_progress with what the catalogue says, as every statement here selects it. */
+/** A row of user_progress with its file's duration and end boundary. */
 export interface ProgressRow {
   userId: string;
   fileId: string;
   lessonId: string;
   courseId: string;
   durationMs: number | null;
-  /** The end boundary: where the credits begin, else the duration. */
+  /** The end boundary: where the credits begin, or the duration. */
   endMs: number | null;
   positionMs: number;
   watched: string;
@@ -25,7 +25,7 @@ export interface ProgressRow {
   version: number;
 }
 
-/** Where to resume, in ms. Derived when read: the raw position is what is stored. */
+/** Where to resume, in ms. It is derived at every read; only the raw position is stored. */
 export function resumeAtMs(positionMs: number, endMs: number | null): number {
   if (positionMs <= RESUME_FROM_START_MS || (endMs !== null && positionMs >= endMs)) return 0;
   return positionMs - RESUME_BACK_MS;

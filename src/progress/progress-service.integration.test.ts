@@ -53,7 +53,7 @@ describe("the progress service", () => {
     return { userId: `user-${users}`, connectionId: `connection-${users}` };
   }
 
-  it("clamps a position and a range that pass the end a little, and refuses what passes it by more", async () => {
+  it("clamps a position and a range slightly past the end, and refuses those further past it", async () => {
     const user = newUser();
     const { progress: kept } = await service.heartbeat(user, { fileId: "short", position: 64, played: [[58, 64.9]] });
     expect(kept).toMatchObject({ position: 60, watched: [[58, 60]], resumeAt: 0 });
@@ -70,7 +70,7 @@ describe("the progress service", () => {
     });
   });
 
-  it("credits no more than the time that passed allows, and moves the position all the same", async () => {
+  it("credits no more than the budget, and moves the position all the same", async () => {
     const user = newUser();
     const { progress: cut } = await service.heartbeat(user, { fileId: "long", position: 3000, played: [[0, 3000]] });
     expect(cut.position).toBe(3000);
@@ -105,7 +105,7 @@ describe("the progress service", () => {
     await other.stop(1000);
   });
 
-  it("answers every beat of a batch by itself", async () => {
+  it("answers each beat of a batch separately", async () => {
     const user = newUser();
     const results = await service.heartbeats(user, [
       { fileId: "short", position: 3, played: [[0, 3]], seq: 1 },
@@ -125,7 +125,7 @@ describe("the progress service", () => {
     expect(row).toEqual({ watch_time_ms: 5000 });
   });
 
-  it("zeroes on reset, raises the epoch, and drops what was observed before", async () => {
+  it("zeroes the row at a reset, raises the epoch, and drops beats observed before it", async () => {
     const user = newUser();
     await service.heartbeat(user, { fileId: "short", position: 8, played: [[0, 8]], seq: 1 });
     await service.reset(user.userId, { courseId: "c" }, user.userId);
@@ -156,7 +156,7 @@ describe("the progress service", () => {
     expect(fresh.progress).toMatchObject({ position: 1, watched: [[0, 1]], epoch: 1 });
   });
 
-  it("believes a legacy client about its own row, apart from what was watched", async () => {
+  it("stores the progress that a legacy client reports, apart from the watched ranges", async () => {
     const user = newUser();
     expect(
       await service.report(user, { fileId: "short", progressSeconds: 30, progressPercentage: 50, completed: false }),
@@ -186,7 +186,7 @@ describe("the progress service", () => {
     expect(course).toEqual({ contribution_ms: 60_000, completed_files: 1 });
   });
 
-  it("believes no report where the course does not", async () => {
+  it("ignores reports in a course with acceptReported false", async () => {
     const user = newUser();
     const row = await service.report(user, {
       fileId: "strict",
@@ -216,7 +216,7 @@ describe("the progress service", () => {
     ]);
   });
 
-  it("earns nothing for a beat that leaves too many fragments, and moves the position", async () => {
+  it("credits nothing for a beat that leaves too many ranges, and moves the position", async () => {
     const user = newUser();
     const fragments = Array.from({ length: 128 }, (_, i) => `[${i * 2000},${i * 2000 + 1000})`).join(",");
     await service.heartbeat(user, { fileId: "long", position: 1 });
@@ -228,7 +228,7 @@ describe("the progress service", () => {
     expect(joining.progress.watched).toHaveLength(127);
   });
 
-  it("reads what was never watched as zeros, version 0", async () => {
+  it("reads a file that was never watched as zeros, version 0", async () => {
     const user = newUser();
     expect(await service.readFile(user.userId, "long")).toEqual({
       userId: user.userId,
@@ -260,7 +260,7 @@ describe("the progress service", () => {
     await expect(service.readCourse(user.userId, "nowhere")).rejects.toMatchObject({ code: "not_found" });
   });
 
-  it("tells of every beat that it accepts, and of none that it refuses", async () => {
+  it("calls onAccepted for every accepted beat, and for no refused one", async () => {
     const user = newUser();
     accepted.length = 0;
     await service.heartbeat(user, { fileId: "short", position: 2, state: "paused" });
@@ -277,7 +277,7 @@ describe("the progress service", () => {
     ]);
   });
 
-  it("turns the pages of a course's learners by user id", async () => {
+  it("pages through the learners of a course by user id", async () => {
     const all = await service.learners("c", { limit: 500 });
     const first = await service.learners("c", { limit: 3 });
     const second = await service.learners("c", { limit: 500, after: first.next as string });

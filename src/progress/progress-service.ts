@@ -3,7 +3,7 @@ import type { BriefAck } from "../protocol/brief-ack.ts";
 import type { Heartbeat } from "../protocol/heartbeat.ts";
 import type { CourseProgress, CourseProgressRow, FileProgress, ProgressTarget } from "../protocol/progress.ts";
 
-/** Who sends a heartbeat. The connection stands for the session where the player names none. */
+/** Who sends a heartbeat. If the player names no session, the connection is the session. */
 export interface BeatSource {
   userId: string;
   connectionId: string;
@@ -31,7 +31,7 @@ export interface DurableHeartbeat {
 /** Gets the durable heartbeat, or null and the error that refused it. */
 export type HeartbeatDone = (error: unknown, durable: DurableHeartbeat | null) => void;
 
-/** What a client of the older REST interface says about itself. */
+/** Progress that a client of the older REST interface reports about itself. */
 export interface LegacyReport {
   fileId: string;
   progressSeconds: number;
@@ -42,7 +42,7 @@ export interface LegacyReport {
 
 export type CompletionSource = "auto" | "manual" | "waived" | "reported";
 
-/** A learner's progress as the older REST interface reads it. */
+/** A learner's progress in the shape of the older REST interface. */
 export interface LegacyFileProgress {
   userId: string;
   fileId: string;
@@ -55,28 +55,28 @@ export interface LegacyFileProgress {
 /** One page of a course's learners, by user id. */
 export interface LearnersPage {
   learners: CourseProgressRow[];
-  /** The `after` of the next page; absent on the last. */
+  /** The `after` of the next page; absent on the last page. */
   next?: string;
 }
 
-/** The heart of the server, as sockets and HTTP use it. */
+/** Progress, as sockets and HTTP use it. */
 export interface ProgressService {
-  /** A player connected: the budget of its watching counts from here. */
+  /** A player connected: its user's budget counts from now. */
   contact(userId: string): void;
-  /** `done` is called after COMMIT, once, or with the AppError that says why not; see `heartbeat`. Never throws. */
+  /** Calls `done` once: after COMMIT, or with an AppError (see `heartbeat`). Never throws. */
   takeHeartbeat(source: BeatSource, beat: Heartbeat, done: HeartbeatDone): void;
   /** Resolves after COMMIT. @throws AppError `bad_request`, `unknown_file`, `overloaded`, `unavailable` */
   heartbeat(source: BeatSource, beat: Heartbeat): Promise<HeartbeatResult>;
-  /** One answer a beat, in their order; a bad beat is refused by itself. Never throws. */
+  /** Resolves with one answer for each beat, in their order; a bad beat does not refuse the others. Never throws. */
   heartbeats(source: BeatSource, beats: unknown[]): Promise<Ack<HeartbeatResult>[]>;
   /**
-   * A file that was never watched reads as zeros, version 0. Nothing older than `minVersion`, what the caller was acked,
-   * is given. @throws AppError `unknown_file`
+   * A file that was never watched reads as zeros, version 0. The answer is never older than `minVersion`, the version that
+   * the caller was acked. @throws AppError `unknown_file`
    */
   readFile(userId: string, fileId: string, minVersion?: number): Promise<FileProgress>;
   /** @throws AppError `not_found` */
   readCourse(userId: string, courseId: string, minVersion?: number): Promise<CourseProgress>;
-  /** Course row alone, without lessons and files. @throws AppError `not_found` */
+  /** The course's own sums, without lessons and files. @throws AppError `not_found` */
   readCourseRow(userId: string, courseId: string): Promise<CourseProgressRow>;
   learners(courseId: string, page: { limit: number; after?: string }): Promise<LearnersPage>;
   /** Zeroes a file, or every file of a course, and raises the epoch. `by` is who asked. @throws AppError `unknown_file`, `not_found` */
@@ -84,7 +84,7 @@ export interface ProgressService {
   /** Completes or un-completes by hand. @throws AppError `unknown_file`, `not_found` */
   complete(userId: string, target: ProgressTarget, how: { source: "manual" | "waived"; by: string }): Promise<void>;
   uncomplete(userId: string, target: ProgressTarget, by: string): Promise<void>;
-  /** A legacy client's word about its own row. Resolves after COMMIT. @throws as `heartbeat` */
+  /** Takes the progress that a legacy client reports about itself. Resolves after COMMIT. @throws as `heartbeat` */
   report(source: BeatSource, report: LegacyReport): Promise<LegacyFileProgress>;
   readLegacy(userId: string, fileId: string): Promise<LegacyFileProgress>;
 }

@@ -79,7 +79,7 @@ describe("ProgressWriter", () => {
     return database.query("SELECT * FROM playhead_check_course('course')");
   }
 
-  it("stores position, union and watch time of a first beat, and rolls them up", async () => {
+  it("stores position, ranges and watch time of a first beat, and adds them to the sums", async () => {
     await newUser();
     const progress = await write({ positionMs: 30_000, played: [[0, 30_000]], seq: 1 });
     expect(progress).toMatchObject({
@@ -134,7 +134,7 @@ describe("ProgressWriter", () => {
     ]);
   });
 
-  it("counts watch time once a sequence number, and again for another session", async () => {
+  it("counts the watch time of a sequence number once in each session", async () => {
     await newUser();
     await write({ seq: 1, played: [[0, 10_000]] });
     expect((await write({ seq: 1, played: [[0, 10_000]] })).watchTimeSeconds).toBe(10);
@@ -143,14 +143,14 @@ describe("ProgressWriter", () => {
     expect((await write({ seq: undefined, session: "bare", played: [[5000, 12_000]] })).watchTimeSeconds).toBe(32);
   });
 
-  it("lets a rewind of the live device count, and no late device regress it", async () => {
+  it("stores a rewind of the live device, and ignores the position of a late one", async () => {
     await newUser();
     await write({ seq: 1, positionMs: 50_000 });
     expect((await write({ seq: 2, positionMs: 20_000 })).position).toBe(20);
     expect((await write({ session: "late", seq: 1, positionMs: 90_000, agoMs: 60_000 })).position).toBe(20);
   });
 
-  it("completes at the threshold and stays completed", async () => {
+  it("completes a file at the threshold", async () => {
     await newUser();
     expect((await write({ seq: 1, played: [[0, 89_999]] })).completed).toBe(false);
     expect((await write({ seq: 2, played: [[89_000, 90_000]] })).completed).toBe(true);
@@ -165,7 +165,7 @@ describe("ProgressWriter", () => {
     expect(await problems()).toEqual([]);
   });
 
-  it("answers for a file that left the catalogue without holding the others back", async () => {
+  it("answers unknown_file for a file that left the catalogue, and writes the other entries", async () => {
     await newUser();
     const results = await writer.write([
       beat({ seq: 1 }),
@@ -175,7 +175,7 @@ describe("ProgressWriter", () => {
     expect(results.map((result) => result.type)).toEqual(["written", "unknown_file", "written"]);
   });
 
-  it("isolates a row that cannot be written", async () => {
+  it("fails the one entry that cannot be written, and writes the others", async () => {
     await newUser();
     const bad = beat({ fileId: "other", seq: 1 });
     bad.position.positionMs = -5;
@@ -188,7 +188,7 @@ describe("ProgressWriter", () => {
     expect(await problems()).toEqual([]);
   });
 
-  describe("by what it remembers", () => {
+  describe("with remembered rows", () => {
     async function ids(): Promise<string> {
       await newUser();
       return `user-${user}`;
@@ -224,7 +224,7 @@ describe("ProgressWriter", () => {
       expect(await problems()).toEqual([]);
     });
 
-    it("goes by the row as another process left it", async () => {
+    it("merges into the row as another process left it", async () => {
       const userId = await ids();
       const other = new ProgressWriter({
         pool: database.pool,
@@ -241,7 +241,7 @@ describe("ProgressWriter", () => {
       expect(await problems()).toEqual([]);
     });
 
-    it("does not believe that a beat changes nothing where the row is another by now", async () => {
+    it("reads the row again before it decides that a beat changes nothing", async () => {
       const userId = await ids();
       const late = { seq: 1, agoMs: 5000, played: [[0, 95_000]] as const };
       expect((await write(late)).completed).toBe(true);
@@ -270,7 +270,7 @@ describe("ProgressWriter", () => {
       }
     });
 
-    it("drops what was observed before a reset that it has not heard of", async () => {
+    it("drops a beat observed before a reset that it has not heard of", async () => {
       const userId = await ids();
       await write({ seq: 1, played: [[0, 10_000]] });
       await createProgressOperations({ pool: database.pool }).reset(userId, { fileId: "file" }, "tester");
@@ -280,7 +280,7 @@ describe("ProgressWriter", () => {
       expect(await problems()).toEqual([]);
     });
 
-    it("goes by a threshold that changed without touching its row", async () => {
+    it("uses a threshold that changed without a write of the row", async () => {
       const userId = await ids();
       await write({ seq: 1, played: [[0, 40_000]] });
       await database.query("UPDATE files SET completion_threshold = 0.45 WHERE id = 'file'");
@@ -291,7 +291,7 @@ describe("ProgressWriter", () => {
       expect(await problems()).toEqual([]);
     });
 
-    it("writes where a sum was deleted by hand", async () => {
+    it("writes a row whose sum was deleted by hand", async () => {
       const userId = await ids();
       await write({ seq: 1, played: [[0, 10_000]] });
       await database.query("DELETE FROM lesson_progress WHERE user_id = $1", [userId]);

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { RecentMap } from "./recent-map.ts";
 
-it("keeps what is used, and is bounded", () => {
+it("keeps the entries that are used, and a bounded number of others", () => {
   const map = new RecentMap<number, string>(10);
   map.set(-1, "used");
   for (let i = 0; i < 1000; i++) {

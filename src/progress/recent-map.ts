@@ -1,4 +1,4 @@
-/** A map that keeps what was asked for or set lately: between `limit` and twice as many entries, once it is full. */
+/** A map that keeps the entries used last: `limit` to 2 × `limit` entries once it is full. */
 export class RecentMap<K, V> {
   readonly #limit: number;
   #young = new Map<K, V>();

@@ -47,7 +47,7 @@ async function outcomes(): Promise<Record<string, number>> {
 
 afterEach(() => link?.stop());
 
-describe("progress in one Redis", () => {
+describe("the cache in one Redis", () => {
   let redis: TestRedis;
   let cache: ProgressCache;
   beforeAll(async () => {
@@ -58,7 +58,7 @@ describe("progress in one Redis", () => {
     cache = await open([redis.url]);
   });
 
-  it("is given back as it was put, for an hour", async () => {
+  it("returns an entry as it was put, for an hour", async () => {
     expect(await get(cache, KEY, 0)).toBeNull();
     await put(cache, KEY, 3, { position: 7, title: "a|b|c" });
     expect(await get(cache, KEY, 3)).toEqual({ position: 7, title: "a|b|c" });
@@ -69,7 +69,7 @@ describe("progress in one Redis", () => {
     expect(await outcomes()).toEqual({ miss: 2, hit: 1 });
   });
 
-  it("is never replaced by an earlier version", async () => {
+  it("never replaces an entry by an earlier version", async () => {
     await put(cache, KEY, 5, { position: 5 });
     await put(cache, KEY, 4, { position: 4 });
     expect(await get(cache, KEY, 0)).toEqual({ position: 5 });
@@ -77,19 +77,19 @@ describe("progress in one Redis", () => {
     expect(await get(cache, KEY, 0)).toEqual({ position: 6 });
   });
 
-  it("ends at the latest version, in whatever order a hundred writers come", async () => {
+  it("ends at the latest version, whatever the order of a hundred writers", async () => {
     const versions = Array.from({ length: 100 }, (_, i) => ((i * 37) % 100) + 1);
     await Promise.all(versions.map((version) => put(cache, KEY, version, { version })));
     expect(await get(cache, KEY, 0)).toEqual({ version: 100 });
   });
 
-  it("is not given to who was acked something later", async () => {
+  it("does not return an entry to a reader who was acked a later version", async () => {
     await put(cache, KEY, 3, { position: 7 });
     expect(await get(cache, KEY, 4)).toBeNull();
     expect(await outcomes()).toEqual({ miss: 1, bypassed: 1 });
   });
 
-  it("that is outdated is given to nobody, and nobody who read before puts it back", async () => {
+  it("never returns an outdated entry, even if a reader that read before puts it back", async () => {
     await put(cache, KEY, 3, { position: 3 });
     await put(cache, COURSE, 3, { percentage: 3 });
     await cache.outdate([change(4)]);
@@ -101,7 +101,7 @@ describe("progress in one Redis", () => {
     expect(await get(cache, KEY, 0)).toEqual({ position: 4 });
   });
 
-  it("that is newer than the change that is told stays", async () => {
+  it("keeps an entry that is newer than the change it is told of", async () => {
     await put(cache, KEY, 9, { position: 9 });
     await cache.outdate([change(8), change(9)]);
     expect(await get(cache, KEY, 0)).toEqual({ position: 9 });
@@ -114,7 +114,7 @@ describe("progress in one Redis", () => {
     expect(await get(cache, KEY, 0)).toBeNull();
   });
 
-  it("of an older generation is given to nobody, whatever its version", async () => {
+  it("never returns an entry of an older generation, whatever its version", async () => {
     await put(cache, KEY, 99, { position: 99 });
     await cache.outdateAll();
     expect(await get(cache, KEY, 0)).toBeNull();
@@ -123,7 +123,7 @@ describe("progress in one Redis", () => {
     expect(await get(cache, KEY, 0)).toEqual({ position: 2 });
   });
 
-  it("that was read before everything was outdated is not put back after", async () => {
+  it("does not cache a value that was read before all entries were outdated", async () => {
     const before = await cache.get(KEY, { minVersion: 0, isCurrent });
     await cache.outdateAll();
     await before.fill(99, { position: 99 });
@@ -133,7 +133,7 @@ describe("progress in one Redis", () => {
     expect(await get(cache, KEY, 0)).toEqual({ position: 2 });
   });
 
-  it("is not asked, nor filled, while changes may be missed", async () => {
+  it("reads and caches nothing while changes may be missed", async () => {
     await put(cache, KEY, 1, { position: 1 });
     isCurrent = false;
     expect(await get(cache, KEY, 0)).toBeNull();
@@ -142,13 +142,13 @@ describe("progress in one Redis", () => {
     expect(await get(cache, KEY, 0)).toEqual({ position: 1 });
   });
 
-  it("keeps users and files apart whose names run together", async () => {
+  it("keeps entries apart whose user and file ids run together", async () => {
     await put(cache, { kind: "file", userId: "a:b", id: "c" }, 1, { is: "first" });
     await put(cache, { kind: "file", userId: "a", id: "b:c" }, 1, { is: "second" });
     expect(await get(cache, { kind: "file", userId: "a:b", id: "c" }, 0)).toEqual({ is: "first" });
   });
 
-  it("is a miss while Redis is away, and throws nothing", async () => {
+  it("misses while Redis cannot be reached, and throws nothing", async () => {
     await put(cache, KEY, 1, { position: 1 });
     await redis.kill();
     expect(await get(cache, KEY, 0)).toBeNull();
@@ -161,14 +161,14 @@ describe("progress in one Redis", () => {
   });
 });
 
-describe("progress in a cluster", () => {
+describe("the cache in a Redis cluster", () => {
   let cluster: Awaited<ReturnType<typeof startRedisCluster>>;
   beforeAll(async () => {
     cluster = await startRedisCluster();
   });
   afterAll(() => cluster.stop());
 
-  it("is kept, outdated and given back, whichever node it is on", async () => {
+  it("caches, outdates and returns entries on every node", async () => {
     const cache = await open(cluster.nodes.map(({ url }) => url));
     const users = Array.from({ length: 30 }, (_, i) => `user-${i}`);
     for (const userId of users) await put(cache, { ...KEY, userId }, 1, { userId });

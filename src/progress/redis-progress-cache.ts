@@ -4,20 +4,20 @@ import type { Metrics } from "../metrics/metrics.ts";
 import type { CacheAnswer, CacheKey, ProgressCache } from "./progress-cache.ts";
 
 /*
- * Progress in Redis. An entry is `<generation>|<version>|<value>`, the value empty where only the version is known:
- * whoever read something older before then cannot put it back after. All entries of an older generation are as good
- * as gone. A later version is never replaced by an earlier one of the same generation; Redis decides, in one step.
+ * Caches progress in Redis. An entry is `<generation>|<version>|<value>`. The value is empty if only the version is known:
+ * then a reader that has read an older version cannot cache it any more. Entries of an older generation do not count. A
+ * script in Redis decides in one step, so a later version is never replaced by an earlier one of the same generation.
  *
- * Redis that is away, or slow, is a miss: reads are then slower, and nothing else.
+ * If Redis cannot be reached, or is slow, every read is a miss.
  */
 
 const TTL_SECONDS = 3600;
 const GENERATION = "generation";
 
-/** Entries in one call: Redis does nothing else meanwhile. */
+/** Entries in one call of the script. Redis serves nobody else while a script runs. */
 const CHUNK = 500;
 
-/** KEYS: entries. ARGV: generation, seconds to live, then for each its version and its value. */
+/** KEYS: the entries. ARGV: the generation, the seconds to live, then version and value of each entry. */
 const PUT = `
 for i, key in ipairs(KEYS) do
   local version, value = ARGV[1 + 2 * i], ARGV[2 + 2 * i]
@@ -37,7 +37,7 @@ end`;
 type Entry = readonly [name: string, version: number, value: string];
 
 export interface RedisProgressCacheParts {
-  /** Null while Redis is away. */
+  /** Null while Redis cannot be reached. */
   connection: () => Redis | Cluster | null;
   prefix: string;
   metrics: Metrics;
@@ -49,12 +49,12 @@ export function createRedisProgressCache(parts: RedisProgressCacheParts): Progre
   const generationKey = `${parts.prefix}:cache:${GENERATION}`;
 
   function nameOf({ kind, userId, id }: CacheKey): string {
-    // Ids may hold any character but U+0000.
+    // No id contains U+0000.
     return `${parts.prefix}:cache:${kind}:${userId}\u0000${id}`;
   }
 
   async function write(redis: Redis | Cluster, generation: string, entries: readonly Entry[]): Promise<void> {
-    // A cluster takes keys of one slot in a call.
+    // In a cluster all keys of one call must be in one slot.
     const size = redis.isCluster ? 1 : CHUNK;
     const calls = [];
     for (let from = 0; from < entries.length; from += size) {

@@ -30,7 +30,7 @@ function worth(costMs: number): Range[] {
 }
 
 describe("WatchBudget", () => {
-  it("allows ten seconds at first contact, and cuts what is over", async () => {
+  it("allows ten seconds at first contact, and cuts the rest", async () => {
     const { budget } = setUp();
     await budget.contact("ann");
     const charge = budget.charge("ann", [[5000, 25_000]]);
@@ -53,7 +53,7 @@ describe("WatchBudget", () => {
     expect(budget.charge("ann", [[0, 1000]]).cutMs).toBe(1000);
   });
 
-  it("counts from the last contact that the database knows, so that an hour offline can be uploaded", async () => {
+  it("counts from the last contact in the database, so that an hour offline can be uploaded", async () => {
     const { budget } = setUp({ ann: HOUR_MS, bob: 500 });
     await Promise.all([budget.contact("ann"), budget.contact("bob")]);
     expect(budget.charge("ann", [[0, HOUR_MS]]).cutMs).toBe(0);
@@ -67,7 +67,7 @@ describe("WatchBudget", () => {
     expect(budget.charge("ann", [[0, 700]])).toEqual({ played: [], cutMs: 700, chargedMs: 0 });
   });
 
-  it("charges a range besides its length, so that many tiny ones are not free", async () => {
+  it("charges more than the length of a range, so that many tiny ranges are not free", async () => {
     const { budget } = setUp();
     await budget.contact("ann");
     const tiny = Array.from({ length: 100 }, (_, i): Range => [i * 1000, i * 1000 + 1]);
@@ -78,7 +78,7 @@ describe("WatchBudget", () => {
     expect(chargedMs).toBe(affordable * (RANGE_COST_MS + 1));
   });
 
-  it("cuts only the overflow, in the middle of a range where it falls there", async () => {
+  it("cuts only the overflow, within a range if it ends there", async () => {
     const { budget } = setUp();
     await budget.contact("ann");
     const { played, cutMs } = budget.charge("ann", [
@@ -95,7 +95,7 @@ describe("WatchBudget", () => {
     expect(cutMs).toBe(4000 - left);
   });
 
-  it("gives back what was charged for a heartbeat that was not written", async () => {
+  it("gives back the charge of a heartbeat that was not written", async () => {
     const { budget } = setUp();
     await budget.contact("ann");
     const { chargedMs } = budget.charge("ann", worth(FIRST_ALLOWANCE_MS));
@@ -105,7 +105,7 @@ describe("WatchBudget", () => {
     expect(budget.knows("nobody")).toBe(false);
   });
 
-  it("keeps one allowance a user, whatever the number of its contacts", async () => {
+  it("keeps one allowance for a user, whatever the number of contacts", async () => {
     const { budget, queries } = setUp();
     await Promise.all([budget.contact("ann"), budget.contact("ann")]);
     budget.charge("ann", worth(FIRST_ALLOWANCE_MS));
@@ -116,7 +116,7 @@ describe("WatchBudget", () => {
     expect(queries).toEqual([["ann"], ["bob"]]);
   });
 
-  it("asks the database once for a thousand users who come together", async () => {
+  it("asks the database once for a thousand users who connect together", async () => {
     const { budget, queries } = setUp();
     const users = Array.from({ length: 1000 }, (_, i) => `user-${i}`);
     await Promise.all([...users, ...users].map((user) => budget.contact(user)));
@@ -124,7 +124,7 @@ describe("WatchBudget", () => {
     expect(users.every((user) => budget.knows(user))).toBe(true);
   });
 
-  it("fails a contact with the database, and asks again at the next", async () => {
+  it("fails a contact when the database fails, and asks again at the next contact", async () => {
     const { budget, failures, queries } = setUp();
     failures.push(new Error("away"));
     const [ann, bob] = await Promise.allSettled([budget.contact("ann"), budget.contact("bob")]);
@@ -134,7 +134,7 @@ describe("WatchBudget", () => {
     expect(queries).toEqual([["ann", "bob"], ["ann"]]);
   });
 
-  it("forgets who has not been heard of for long, and asks the database for them again", async () => {
+  it("forgets users who were silent for long, and asks the database for them again", async () => {
     const { budget, clock, queries } = setUp({ ann: HOUR_MS });
     await budget.contact("ann");
     clock.ms += HOUR_MS;

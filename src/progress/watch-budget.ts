@@ -2,16 +2,16 @@ import { GatheredLoads } from "../db/gathered-loads.ts";
 import { keepFirst, lengthOf, type Range } from "../protocol/ranges.ts";
 
 /*
- * How much watching a user may claim: 10 s at first contact, and four times the time that really passed since. So an
- * hour offline can be uploaded, and an hour that did not pass cannot. One allowance a user, whatever the number of
- * its connections; what a node does not hold it reads from the database.
+ * Limits how much watching a user may claim: 10 s at first contact, and four times the time that passed since the last
+ * contact. So an hour offline can be uploaded, and an hour that did not pass cannot. All connections of a user share one
+ * allowance. A process that does not hold it reads the last contact from the database.
  */
 
 export const FIRST_ALLOWANCE_MS = 10_000;
 export const ALLOWANCE_RATE = 4;
-/** What every range costs besides its length, so that a thousand tiny ones are not free. */
+/** Every range costs so much besides its length, so that a thousand tiny ranges are not free. */
 export const RANGE_COST_MS = 250;
-/** An allowance that was not touched for so long is forgotten; the database remembers the last write. */
+/** An allowance that was not used for so long is forgotten; the database remembers the last write. */
 const FORGET_AFTER_MS = 15 * 60_000;
 
 /** How long ago each user last wrote, in ms; users without progress are absent. */
@@ -23,7 +23,7 @@ interface Allowance {
 }
 
 export interface Charge {
-  /** What may be credited. */
+  /** The ranges that may be credited. */
   played: readonly Range[];
   cutMs: number;
   chargedMs: number;
@@ -48,13 +48,13 @@ export class WatchBudget {
     this.#nextSweepAt = this.#now() + FORGET_AFTER_MS;
   }
 
-  /** Whether `charge` may be called now; otherwise `contact` first. */
+  /** Whether `charge` may be called. If not, call `contact` first. */
   knows(userId: string): boolean {
     return this.#allowances.has(userId);
   }
 
   /**
-   * Makes the user's allowance known here. A connection is a contact, so that the first heartbeat after it has one.
+   * Loads the user's allowance. A new connection is a contact, so that its first heartbeat finds an allowance.
    * @throws what the database throws
    */
   async contact(userId: string): Promise<void> {
@@ -83,7 +83,7 @@ export class WatchBudget {
     }
   }
 
-  /** Charges what is claimed, and cuts what passes the allowance. `contact` came before. */
+  /** Charges the claimed ranges, and cuts them to the allowance. Call `contact` first. */
   charge(userId: string, played: readonly Range[]): Charge {
     const now = this.#now();
     if (now >= this.#nextSweepAt) this.#sweep(now);
@@ -117,7 +117,7 @@ export class WatchBudget {
     return kept;
   }
 
-  /** Gives back what was charged for a heartbeat that was not written: the player will claim it again. */
+  /** Gives back the charge of a heartbeat that was not written: the player will claim it again. */
   refund(userId: string, chargedMs: number): void {
     const allowance = this.#allowances.get(userId);
     if (allowance !== undefined) allowance.leftMs += chargedMs;
