@@ -1,10 +1,12 @@
 import { defineConfig } from "vitest/config";
 
 const SERVICES = { globalSetup: ["test/helpers/global-setup.ts"], testTimeout: 60_000, hookTimeout: 120_000 };
+/** Files of one process share its modules: loading them anew for every file would take longer than the tests. */
+const SHARED_PROCESSES = { isolate: false };
 
 export default defineConfig({
   test: {
-    // uWebSockets.js ends the whole run in a worker thread; in a process of its own it is alone.
+    // uWebSockets.js ends the whole run when it stops in a worker thread, so test files run in processes.
     pool: "forks",
     // Two: more would measure how the machine shares two cores, not how the server behaves.
     maxWorkers: 2,
@@ -17,6 +19,7 @@ export default defineConfig({
           exclude: ["src/**/*.integration.test.ts", "**/node_modules/**"],
           testTimeout: 30_000,
           sequence: { groupOrder: 1 },
+          ...SHARED_PROCESSES,
         },
       },
       {
@@ -25,6 +28,7 @@ export default defineConfig({
           name: "integration",
           include: ["src/**/*.integration.test.ts"],
           sequence: { groupOrder: 2 },
+          ...SHARED_PROCESSES,
           ...SERVICES,
         },
       },
