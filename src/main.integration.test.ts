@@ -1,14 +1,13 @@
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { SERVER_MAIN } from "../test/helpers/built-server.ts";
 import { createTestDatabase, type TestDatabase } from "../test/helpers/database.ts";
 import { runProcess } from "../test/helpers/run-process.ts";
 import { makeTemporaryFolder } from "../test/helpers/temporary-folder.ts";
 import { createBuiltinTokens } from "./auth/builtin-tokens.ts";
 import { startEmbeddedPostgres } from "./db/embedded/embedded-postgres.ts";
 import { createLogger } from "./logger.ts";
-
-const MAIN = join(import.meta.dirname, "main.ts");
 
 describe("the command line", () => {
   let database: TestDatabase;
@@ -23,7 +22,7 @@ describe("the command line", () => {
   });
 
   async function playhead(args: string[], env: Record<string, string> = {}) {
-    const run = runProcess(MAIN, args, {
+    const run = runProcess(SERVER_MAIN, args, {
       cwd: folder,
       env: { DATABASE_URL: undefined, AUTH_SECRET: undefined, PLAYHEAD_DATA_DIR: join(folder, "data"), ...env },
     });
@@ -49,7 +48,7 @@ describe("the command line", () => {
     const home = join(folder, "home");
     await mkdir(home);
     await writeFile(join(home, ".env"), "PORT=wrong-in-file\nWRITERS=wrong-in-file\n");
-    const run = runProcess(MAIN, ["migrate"], {
+    const run = runProcess(SERVER_MAIN, ["migrate"], {
       cwd: home,
       env: { PORT: "wrong-outside", DATABASE_URL: database.url },
     });

@@ -6,7 +6,7 @@ import { createTestDatabase, type TestDatabase } from "../../test/helpers/databa
 import { startTestFirestore, type TestFirestore } from "../../test/helpers/firestore.ts";
 import { createMirroredCourse, STRANGE_IDS } from "../../test/helpers/mirrored-course.ts";
 import type { TestPostgres } from "../../test/helpers/postgres.ts";
-import { startTemplatePostgres } from "../../test/helpers/template-postgres.ts";
+import { startTestPostgres } from "../../test/helpers/postgres.ts";
 import { waitFor } from "../../test/helpers/wait-for.ts";
 import { dumpDatabase } from "../db/dump/dump-database.ts";
 import { restoreDatabase } from "../db/dump/restore-database.ts";
@@ -35,7 +35,7 @@ describe("the mirror", () => {
   let follower: MirrorFollower;
 
   beforeAll(async () => {
-    postgres = await startTemplatePostgres();
+    postgres = await startTestPostgres();
     firestore = await startTestFirestore();
   });
   afterAll(async () => {

@@ -1,8 +1,9 @@
 import { join } from "node:path";
 import { io } from "socket.io-client";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { removeDataFolder } from "../helpers/data-folder.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
-import { COURSE_ID, putCourse, removeDataFolder, startFlowServer } from "../helpers/flow-server.ts";
+import { COURSE_ID, putCourse, startFlowServer } from "../helpers/flow-server.ts";
 import { runPlayhead } from "../helpers/run-playhead.ts";
 import type { ServerProcess } from "../helpers/server-process.ts";
 import { makeTemporaryFolder } from "../helpers/temporary-folder.ts";

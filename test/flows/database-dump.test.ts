@@ -1,9 +1,10 @@
 import { chmod, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { makeDataFolder, removeDataFolder } from "../helpers/data-folder.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 import { fillDatabase, readEveryRow } from "../helpers/filled-database.ts";
-import { putCourse, removeDataFolder, startFlowServer } from "../helpers/flow-server.ts";
+import { putCourse, startFlowServer } from "../helpers/flow-server.ts";
 import { runPlayhead } from "../helpers/run-playhead.ts";
 import { makeTemporaryFolder } from "../helpers/temporary-folder.ts";
 
@@ -108,7 +109,7 @@ describe("dump and restore on the command line", () => {
   });
 
   it("refuse to restore below a running server, whatever is forced, and dump beside it", async () => {
-    const dataDir = await makeTemporaryFolder();
+    const dataDir = await makeDataFolder();
     const env = { PLAYHEAD_DATA_DIR: dataDir };
     const server = await startFlowServer(env);
     try {

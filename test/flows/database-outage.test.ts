@@ -16,6 +16,7 @@ import {
 import { type Load, startLoad } from "../helpers/load-players.ts";
 import { findBrokenPromises, findCuts, type Query } from "../helpers/oracle.ts";
 import { startTestPostgres, type TestPostgres } from "../helpers/postgres.ts";
+import { createRandomOfRun } from "../helpers/random.ts";
 import type { ServerProcess } from "../helpers/server-process.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 import { type WatchingDashboard, watchTopics } from "../helpers/watching-dashboard.ts";
@@ -139,8 +140,9 @@ describe("an outage of the database", () => {
   }
 
   it("loses nothing when every connection is cut again and again under load", async () => {
+    const random = createRandomOfRun();
     for (let round = 0; round < 10; round++) {
-      await load.ackedMore(1 + Math.floor(Math.random() * 2 * PLAYERS));
+      await load.ackedMore(1 + random.below(2 * PLAYERS));
       await query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'playhead%'");
     }
     await load.ackedMore(PLAYERS);
@@ -207,8 +209,9 @@ describe("an outage of the database", () => {
   });
 
   it("heals when backends that froze in the middle of their work go on", async () => {
+    const random = createRandomOfRun();
     for (let round = 0; round < 2; round++) {
-      await load.ackedMore(1 + Math.floor(Math.random() * PLAYERS));
+      await load.ackedMore(1 + random.below(PLAYERS));
       const frozen = await findBackends();
       const refused = load.refused(({ code }) => code === "unavailable");
       const acked = load.ackedMore(2 * load.streams.length);

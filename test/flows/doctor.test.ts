@@ -1,20 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import {
-  COURSE_ID,
-  embeddedUrl,
-  FILE_IDS,
-  mintToken,
-  putCourse,
-  queryOf,
-  removeDataFolder,
-  startFlowServer,
-  users,
-} from "../helpers/flow-server.ts";
+import { embeddedUrl, makeDataFolder, removeDataFolder } from "../helpers/data-folder.ts";
+import { COURSE_ID, FILE_IDS, mintToken, putCourse, queryOf, startFlowServer, users } from "../helpers/flow-server.ts";
 import { type Load, startLoad } from "../helpers/load-players.ts";
 import { findBrokenPromises, type Query } from "../helpers/oracle.ts";
 import { runPlayhead } from "../helpers/run-playhead.ts";
 import type { ServerProcess } from "../helpers/server-process.ts";
-import { makeTemporaryFolder } from "../helpers/temporary-folder.ts";
 
 /*
  * The doctor beside a server that goes on working: it finds what differs from a recount, and mends it when asked.
@@ -27,7 +17,7 @@ describe("the doctor", () => {
   let query: Query;
 
   beforeAll(async () => {
-    dataDir = await makeTemporaryFolder();
+    dataDir = await makeDataFolder();
     server = await startFlowServer({ PLAYHEAD_DATA_DIR: dataDir });
     await putCourse(server.url);
     query = queryOf(await embeddedUrl(dataDir));

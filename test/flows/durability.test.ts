@@ -1,22 +1,21 @@
 import { afterEach, describe, expect, it } from "vitest";
+import { embeddedUrl, makeDataFolder, removeDataFolder } from "../helpers/data-folder.ts";
 import { createTestDatabase } from "../helpers/database.ts";
 import {
   COURSE_ID,
-  embeddedUrl,
   FILE_IDS,
   type FlowEnvironment,
   findFreePort,
   mintToken,
   putCourse,
   queryOf,
-  removeDataFolder,
   startFlowServer,
   users,
 } from "../helpers/flow-server.ts";
 import { type Load, startLoad } from "../helpers/load-players.ts";
 import { findBrokenPromises, findCuts } from "../helpers/oracle.ts";
+import { createRandomOfRun } from "../helpers/random.ts";
 import type { ServerProcess } from "../helpers/server-process.ts";
-import { makeTemporaryFolder } from "../helpers/temporary-folder.ts";
 
 /*
  * The promise of an ack: what was acked survives the death of the server, at whatever moment it comes.
@@ -34,12 +33,13 @@ describe("a server that is killed under load", () => {
 
   /** Kills the server some time into the load, again and again, and starts it on the same port. */
   async function killUnderLoad(given: FlowEnvironment, options: { kills: number; players: number }): Promise<void> {
+    const random = createRandomOfRun();
     const env = { PORT: await findFreePort(), ...given };
     server = await startFlowServer(env);
     await putCourse(server.url);
     load = await startLoad({ url: server.url, users: users(options.players), fileIds: FILE_IDS, mintToken });
     for (let kill = 0; kill < options.kills; kill++) {
-      await load.ackedMore(1 + Math.floor(Math.random() * 4 * options.players));
+      await load.ackedMore(1 + random.below(4 * options.players));
       await server.kill();
       server = await startFlowServer(env);
     }
@@ -48,7 +48,7 @@ describe("a server that is killed under load", () => {
   }
 
   it("has every acked heartbeat in its own PostgreSQL, each with its owner, and exact sums", async () => {
-    const dataDir = await makeTemporaryFolder();
+    const dataDir = await makeDataFolder();
     cleanups.push(() => removeDataFolder(dataDir));
     await killUnderLoad({ PLAYHEAD_DATA_DIR: dataDir }, { kills: 3, players: 50 });
     expect(await findBrokenPromises(load, queryOf(await embeddedUrl(dataDir)), COURSE_ID)).toEqual([]);

@@ -2,6 +2,7 @@ import { connect as connectTcp } from "node:net";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 import { type ObservedServer, observeServer } from "../helpers/observed-server-process.ts";
+import { createRandom, type Random } from "../helpers/random.ts";
 import {
   type Client,
   connect,
@@ -60,24 +61,6 @@ async function expectNobodyLeft(): Promise<void> {
     timeoutMs: 30_000,
   });
 }
-
-/** Mulberry32: the same seed, the same run. */
-function createRandom(seed: number) {
-  let state = seed >>> 0;
-  const next = () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-  const below = (limit: number) => Math.floor(next() * limit);
-  return {
-    below,
-    pick: <T>(from: readonly T[]): T => from[below(from.length)] as T,
-    chance: (p: number) => next() < p,
-  };
-}
-type Random = ReturnType<typeof createRandom>;
 
 const BEAT = {
   fileId: "f1",

@@ -1,15 +1,9 @@
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { removeDataFolder } from "../helpers/data-folder.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 import { startTestFirestore, type TestFirestore } from "../helpers/firestore.ts";
-import {
-  COURSE_ID,
-  FILE_IDS,
-  mintToken,
-  putCourse,
-  removeDataFolder,
-  startFlowServer,
-} from "../helpers/flow-server.ts";
+import { COURSE_ID, FILE_IDS, mintToken, putCourse, startFlowServer } from "../helpers/flow-server.ts";
 import { recount } from "../helpers/recount.ts";
 import { runPlayhead } from "../helpers/run-playhead.ts";
 import type { ServerProcess } from "../helpers/server-process.ts";

@@ -6,15 +6,15 @@ import { findCluster } from "../../src/db/embedded/postgres-cluster.ts";
 import { processExists } from "../../src/db/embedded/process-info.ts";
 import type { Ack } from "../../src/protocol/ack.ts";
 import type { FileProgress } from "../../src/protocol/progress.ts";
+import { SERVER_MAIN } from "../helpers/built-server.ts";
+import { embeddedUrl, makeDataFolder, removeDataFolder } from "../helpers/data-folder.ts";
 import {
   COURSE_ID,
-  embeddedUrl,
   FILE_IDS,
   findFreePort,
   mintToken,
   putCourse,
   queryOf,
-  removeDataFolder,
   startFlowServer,
   users,
 } from "../helpers/flow-server.ts";
@@ -22,7 +22,6 @@ import { type Load, startLoad } from "../helpers/load-players.ts";
 import { findBrokenPromises } from "../helpers/oracle.ts";
 import { runProcess } from "../helpers/run-process.ts";
 import type { ServerProcess } from "../helpers/server-process.ts";
-import { makeTemporaryFolder } from "../helpers/temporary-folder.ts";
 import { withTransaction } from "../helpers/transaction.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
@@ -30,7 +29,6 @@ import { waitFor } from "../helpers/wait-for.ts";
  * A server with its own PostgreSQL that stops and starts, politely and otherwise.
  */
 
-const MAIN = join(import.meta.dirname, "../../src/main.ts");
 const PLAYERS = 30;
 
 type BeatAck = Ack<{ progress: FileProgress }>;
@@ -42,7 +40,7 @@ describe("a server that stops and starts again", () => {
   let load: Load | undefined;
 
   beforeEach(async () => {
-    dataDir = await makeTemporaryFolder();
+    dataDir = await makeDataFolder();
     // What waits for a busy course is refused after a while: the drain takes less.
     env = { PLAYHEAD_DATA_DIR: dataDir, PORT: await findFreePort(), DRAIN_MS: "100" };
     server = await startFlowServer(env, { detached: true });
@@ -153,7 +151,7 @@ describe("a server that stops and starts again", () => {
 
   it("refuses a second server in the same data folder, and goes on undisturbed", async () => {
     const played = await play();
-    const second = runProcess(MAIN, ["serve"], { env: { ...env, PORT: "0", DATABASE_URL: undefined } });
+    const second = runProcess(SERVER_MAIN, ["serve"], { env: { ...env, PORT: "0", DATABASE_URL: undefined } });
     expect(await second.exited).toBe(1);
     expect(second.stdout()).toBe("");
     expect(second.stderr()).toMatch(

@@ -1,9 +1,10 @@
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { OwnStream, StreamSession, Verdict } from "../../src/protocol/stream.ts";
+import { removeDataFolder } from "../helpers/data-folder.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 import { type Encoder, startEncoder } from "../helpers/encoder.ts";
-import { findFreePort, mintToken, removeDataFolder, startFlowServer } from "../helpers/flow-server.ts";
+import { findFreePort, mintToken, startFlowServer } from "../helpers/flow-server.ts";
 import { type Nginx, startNginx } from "../helpers/nginx.ts";
 import { runPlayhead } from "../helpers/run-playhead.ts";
 import type { ServerProcess } from "../helpers/server-process.ts";

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { processExists } from "../../src/db/embedded/process-info.ts";
 import type { Update } from "../../src/protocol/dashboard.ts";
+import { SERVER_MAIN } from "../helpers/built-server.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 import { findFreePort } from "../helpers/flow-server.ts";
 import { runProcess } from "../helpers/run-process.ts";
@@ -160,7 +161,7 @@ describe("a supervisor", () => {
   it("says that its port is taken, and starts nobody there", async () => {
     const port = await findFreePort();
     const first = await startServerProcess({ env: serverEnv(database, { PORT: port }) });
-    const second = runProcess("src/main.ts", ["serve"], { env: serverEnv(database, { PORT: port, WORKERS: "2" }) });
+    const second = runProcess(SERVER_MAIN, ["serve"], { env: serverEnv(database, { PORT: port, WORKERS: "2" }) });
     expect(await second.exited).toBe(1);
     expect(second.stderr()).toContain(`Cannot listen on 127.0.0.1:${port}`);
     await first.stop();
@@ -174,7 +175,7 @@ describe("a supervisor", () => {
   });
 
   it("ends with what kept a worker from starting", async () => {
-    const server = runProcess("src/main.ts", ["serve"], {
+    const server = runProcess(SERVER_MAIN, ["serve"], {
       env: serverEnv(database, { WORKERS: "2", DATABASE_URL: "postgres://127.0.0.1:1/nowhere" }),
     });
     expect(await server.exited).toBe(1);

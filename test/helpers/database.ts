@@ -3,8 +3,8 @@ import pg from "pg";
 import { inject } from "vitest";
 import { createPool, type Pool, TYPES } from "../../src/db/pool.ts";
 import { createLogger } from "../../src/logger.ts";
-import type {} from "./global-setup.ts";
-import { TEMPLATE } from "./template-postgres.ts";
+import { TEMPLATE } from "./data-folder.ts";
+import type {} from "./provided.ts";
 import { waitFor } from "./wait-for.ts";
 
 /** For a pool that was ended without being awaited. */

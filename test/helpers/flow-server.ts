@@ -1,11 +1,7 @@
 import { once } from "node:events";
-import { rm } from "node:fs/promises";
 import { createServer } from "node:net";
-import { join } from "node:path";
 import pg from "pg";
 import { createBuiltinTokens } from "../../src/auth/builtin-tokens.ts";
-import { findRunningEmbeddedPostgres } from "../../src/db/embedded/embedded-postgres.ts";
-import { findCluster, stopOrphan } from "../../src/db/embedded/postgres-cluster.ts";
 import { TYPES } from "../../src/db/pool.ts";
 import type { Role } from "../../src/protocol/roles.ts";
 import type { Query } from "./oracle.ts";
@@ -87,20 +83,6 @@ export function queryOf(url: string): Query {
       await client.end();
     }
   };
-}
-
-/** The database of the server that runs with this data folder. */
-export async function embeddedUrl(dataDir: string): Promise<string> {
-  const found = await findRunningEmbeddedPostgres(dataDir);
-  if (found === null) throw new Error(`no PostgreSQL runs in ${dataDir}`);
-  return found.url;
-}
-
-/** Removes a data folder, and stops the PostgreSQL that a killed server left in it. */
-export async function removeDataFolder(dataDir: string): Promise<void> {
-  const orphan = await findCluster(join(dataDir, "postgres"));
-  if (orphan !== null) await stopOrphan(orphan.pid);
-  await rm(dataDir, { recursive: true, force: true });
 }
 
 /** A port that is free now, for a server that is to come back to it. */

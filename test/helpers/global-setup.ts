@@ -1,44 +1,49 @@
+import { rm } from "node:fs/promises";
 import type { TestProject } from "vitest/node";
-import type { TestPostgres } from "./postgres.ts";
-import { startTemplatePostgres } from "./template-postgres.ts";
+import { buildServer } from "./built-server.ts";
+import { copyDataFolder, prepareDataFolder } from "./data-folder.ts";
+import { startPostgresIn, type TestPostgres } from "./postgres.ts";
+import type {} from "./provided.ts";
+import { chooseSeed } from "./random.ts";
 import { removeLeftovers } from "./temporary-folder.ts";
 
 /*
- * One PostgreSQL for the run, with one migrated template database that every test file clones. Two projects
- * name this file and load it apart from each other, so what they share hangs on the process.
+ * Makes what test files share: a build of the server, a prepared data folder, and a PostgreSQL with a migrated template
+ * database that every test file clones. Several projects name this file and each loads it anew, so the shared state is
+ * kept on the process.
  */
 
-declare module "vitest" {
-  export interface ProvidedContext {
-    /** The shared PostgreSQL's database `postgres`. */
-    postgresUrl: string;
-  }
-}
-
 interface Shared {
-  postgres: Promise<TestPostgres>;
-  users: number;
+  seed: number;
+  preparedFolder: string;
+  postgres: TestPostgres;
 }
-const holder = globalThis as { playheadTestPostgres?: Shared };
+const holder = globalThis as { playheadShared?: { shared: Promise<Shared>; users: number } };
 
 export async function setup(project: TestProject): Promise<void> {
-  holder.playheadTestPostgres ??= { postgres: start(), users: 0 };
-  holder.playheadTestPostgres.users += 1;
-  project.provide("postgresUrl", (await holder.playheadTestPostgres.postgres).url);
+  holder.playheadShared ??= { shared: prepare(), users: 0 };
+  holder.playheadShared.users += 1;
+  const { postgres, preparedFolder, seed } = await holder.playheadShared.shared;
+  project.provide("postgresUrl", postgres.urlOf("postgres"));
+  project.provide("preparedFolder", preparedFolder);
+  project.provide("seed", seed);
 }
 
 export async function teardown(): Promise<void> {
-  const shared = holder.playheadTestPostgres;
-  if (shared !== undefined) {
-    shared.users -= 1;
-    if (shared.users === 0) {
-      delete holder.playheadTestPostgres;
-      await (await shared.postgres).stop();
-    }
-  }
+  const held = holder.playheadShared;
+  if (held === undefined) return;
+  held.users -= 1;
+  if (held.users > 0) return;
+  delete holder.playheadShared;
+  const { postgres, preparedFolder } = await held.shared;
+  await postgres.stop();
+  await rm(preparedFolder, { recursive: true, force: true });
 }
 
-async function start(): Promise<TestPostgres> {
+async function prepare(): Promise<Shared> {
+  const seed = chooseSeed();
+  process.stdout.write(`TEST_SEED=${seed} repeats the random choices of this run\n`);
   await removeLeftovers();
-  return startTemplatePostgres();
+  const [preparedFolder] = await Promise.all([prepareDataFolder(), buildServer()]);
+  return { seed, preparedFolder, postgres: await startPostgresIn(await copyDataFolder(preparedFolder)) };
 }

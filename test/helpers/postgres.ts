@@ -1,41 +1,41 @@
 import { rmSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { CLUSTER_USER, initCluster } from "../../src/db/embedded/init-cluster.ts";
 import { type RunningCluster, startCluster } from "../../src/db/embedded/postgres-cluster.ts";
-import { makeTemporaryFolder } from "./temporary-folder.ts";
+import { DATABASE, makeDataFolder, toUrl } from "./data-folder.ts";
 
-const PASSWORD = "playhead-test";
-
-/** A PostgreSQL of a test's own, which it may crash. */
+/** A PostgreSQL that belongs to one test, which may crash it. */
 export interface TestPostgres {
-  /** Of the database `postgres`; `urlOf` gives those of others. */
+  /** The URL of a migrated, empty database. */
   url: string;
+  /** The URL of another database in it. */
   urlOf(database: string): string;
   readonly pid: number;
-  /** As a crash: no checkpoint, no goodbye; the processes are gone when it resolves. */
+  /** Ends PostgreSQL as a crash does, without a checkpoint. Resolves when its processes are gone. */
   killImmediately(): Promise<void>;
-  /** Again on the same port, after `killImmediately`. */
+  /** Starts it again on the same port, after `killImmediately`. */
   startAgain(): Promise<void>;
   /** Ends it and removes its data. */
   stop(): Promise<void>;
 }
 
-/** Starts a PostgreSQL with a data folder of its own. Call `stop()` in `afterAll`; a killed run is cleaned up too. */
+/** Starts a PostgreSQL with a data folder of its own. Call `stop()` in `afterAll`. */
 export async function startTestPostgres(settings: Record<string, string> = {}): Promise<TestPostgres> {
-  const folder = await makeTemporaryFolder();
+  return startPostgresIn(await makeDataFolder(), settings);
+}
+
+/** Starts PostgreSQL on a prepared data folder, and removes the folder when it stops or this process ends. */
+export async function startPostgresIn(folder: string, settings: Record<string, string> = {}): Promise<TestPostgres> {
   const directory = join(folder, "postgres");
   let cluster: RunningCluster;
   try {
-    await initCluster({ directory, password: PASSWORD, sync: false });
     cluster = await startCluster({ directory, settings });
   } catch (error) {
     await rm(folder, { recursive: true, force: true });
     throw error;
   }
   const { port } = cluster;
-  const urlOf = (database: string) => `postgres://${CLUSTER_USER}:${PASSWORD}@127.0.0.1:${port}/${database}`;
-  // The runner ends its processes without asking the tests in them.
+  // Vitest ends its processes without running the hooks of the tests in them.
   const onExit = () => {
     try {
       process.kill(cluster.pid, "SIGQUIT");
@@ -46,8 +46,8 @@ export async function startTestPostgres(settings: Record<string, string> = {}): 
   };
   process.once("exit", onExit);
   return {
-    url: urlOf("postgres"),
-    urlOf,
+    url: toUrl(port, DATABASE),
+    urlOf: (database) => toUrl(port, database),
     get pid() {
       return cluster.pid;
     },

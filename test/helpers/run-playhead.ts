@@ -1,11 +1,9 @@
-import { join } from "node:path";
+import { SERVER_MAIN } from "./built-server.ts";
 import { runProcess } from "./run-process.ts";
-
-const MAIN = join(import.meta.dirname, "../../src/main.ts");
 
 /** Runs one command to its end, with nothing configured but what is given. */
 export async function runPlayhead(args: string[], options: { cwd: string; env?: Record<string, string | undefined> }) {
-  const run = runProcess(MAIN, args, {
+  const run = runProcess(SERVER_MAIN, args, {
     cwd: options.cwd,
     env: { DATABASE_URL: undefined, AUTH_SECRET: undefined, PLAYHEAD_DATA_DIR: undefined, ...options.env },
   });

@@ -1,7 +1,5 @@
-import { join } from "node:path";
+import { SERVER_MAIN } from "./built-server.ts";
 import { type RunningProcess, type RunOptions, runProcess } from "./run-process.ts";
-
-const MAIN = join(import.meta.dirname, "../../src/main.ts");
 
 /** A whole server in a process of its own. */
 export interface ServerProcess {
@@ -23,7 +21,7 @@ export interface ServerProcessOptions extends RunOptions {
 
 /** Starts `serve` on a free port (or `env.PORT`), and waits until it says that it is ready. */
 export async function startServerProcess(options: ServerProcessOptions = {}): Promise<ServerProcess> {
-  const { main = MAIN, timeoutMs = 60_000, ...rest } = options;
+  const { main = SERVER_MAIN, timeoutMs = 60_000, ...rest } = options;
   const server = runProcess(main, ["serve"], { ...rest, env: { PORT: "0", ...options.env } });
   const line = await server.said(/^Playhead is ready on (\S+)\n/, timeoutMs);
   return {
