@@ -1,6 +1,7 @@
 import { defineConfig } from "vitest/config";
 
 const SERVICES = { globalSetup: ["test/helpers/global-setup.ts"], testTimeout: 60_000, hookTimeout: 120_000 };
+const LONG_TESTS = { testTimeout: 180_000 };
 /** Files of one process share its modules: loading them anew for every file would take longer than the tests. */
 const SHARED_PROCESSES = { isolate: false };
 
@@ -37,11 +38,31 @@ export default defineConfig({
         test: {
           name: "flows",
           include: ["test/flows/**/*.test.ts"],
-          // One at a time: each starts servers, browsers and databases, and kills them under load.
-          fileParallelism: false,
           sequence: { groupOrder: 3 },
           ...SERVICES,
-          testTimeout: 180_000,
+          ...LONG_TESTS,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "media-servers",
+          include: ["test/media-servers/**/*.test.ts"],
+          sequence: { groupOrder: 3 },
+          ...SERVICES,
+          ...LONG_TESTS,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "chaos",
+          include: ["test/chaos/**/*.test.ts"],
+          // One file at a time: each keeps both cores busy while it kills servers and databases.
+          fileParallelism: false,
+          sequence: { groupOrder: 4 },
+          ...SERVICES,
+          ...LONG_TESTS,
         },
       },
     ],
