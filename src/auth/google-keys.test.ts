@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { FakeGoogle } from "../../test/helpers/fake-google.ts";
 import { FirebaseFixture, passTime, tamper } from "../../test/helpers/firebase-tokens.ts";
-import { findFreePort } from "../../test/helpers/flow-server.ts";
+import { findFreePort } from "../../test/helpers/free-port.ts";
 import type { FirebaseTokens } from "./firebase-tokens.ts";
 
 const SECOND_MS = 1000;

@@ -3,21 +3,15 @@ import { type AddressInfo, createServer, type Socket } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { NotificationListener } from "../../src/live/notification-listener.ts";
 import { createLogger } from "../../src/logger.ts";
-import {
-  COURSE_ID,
-  FILE_IDS,
-  findFreePort,
-  mintToken,
-  putCourse,
-  queryOf,
-  startFlowServer,
-  users,
-} from "../helpers/flow-server.ts";
+import { COURSE_ID, FILE_IDS, putLoadCourse, startFlowServer, users } from "../helpers/flow-server.ts";
+import { findFreePort } from "../helpers/free-port.ts";
 import { type Load, startLoad } from "../helpers/load-players.ts";
-import { findBrokenPromises, findCuts, type Query } from "../helpers/oracle.ts";
+import { findBrokenPromises, findCuts } from "../helpers/oracle.ts";
 import { startTestPostgres, type TestPostgres } from "../helpers/postgres.ts";
+import { type Query, queryOf } from "../helpers/query.ts";
 import { createRandomOfRun } from "../helpers/random.ts";
 import type { ServerProcess } from "../helpers/server-process.ts";
+import { mintToken } from "../helpers/tokens.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 import { type WatchingDashboard, watchTopics } from "../helpers/watching-dashboard.ts";
 
@@ -46,7 +40,7 @@ describe("an outage of the database", () => {
     postgres = await startTestPostgres();
     query = queryOf(postgres.url);
     server = await startFlowServer({ ...ENVIRONMENT, PORT: await findFreePort(), DATABASE_URL: postgres.url });
-    await putCourse(server.url);
+    await putLoadCourse(server.url);
     dashboard = await watchTopics({
       url: server.url,
       token: await mintToken("root", "admin"),

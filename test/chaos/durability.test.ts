@@ -5,17 +5,17 @@ import {
   COURSE_ID,
   FILE_IDS,
   type FlowEnvironment,
-  findFreePort,
-  mintToken,
-  putCourse,
-  queryOf,
+  putLoadCourse,
   startFlowServer,
   users,
 } from "../helpers/flow-server.ts";
+import { findFreePort } from "../helpers/free-port.ts";
 import { type Load, startLoad } from "../helpers/load-players.ts";
 import { findBrokenPromises, findCuts } from "../helpers/oracle.ts";
+import { queryOf } from "../helpers/query.ts";
 import { createRandomOfRun } from "../helpers/random.ts";
 import type { ServerProcess } from "../helpers/server-process.ts";
+import { mintToken } from "../helpers/tokens.ts";
 
 /*
  * The promise of an ack: what was acked survives the death of the server, at whatever moment it comes.
@@ -36,7 +36,7 @@ describe("a server that is killed under load", () => {
     const random = createRandomOfRun();
     const env = { PORT: await findFreePort(), ...given };
     server = await startFlowServer(env);
-    await putCourse(server.url);
+    await putLoadCourse(server.url);
     load = await startLoad({ url: server.url, users: users(options.players), fileIds: FILE_IDS, mintToken });
     for (let kill = 0; kill < options.kills; kill++) {
       await load.ackedMore(1 + random.below(4 * options.players));

@@ -1,22 +1,16 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createDashboard, type Dashboard, type Subscription } from "../../src/client/index.ts";
-import {
-  COURSE_ID,
-  FILE_IDS,
-  findFreePort,
-  mintToken,
-  putCourse,
-  queryOf,
-  startFlowServer,
-  users,
-} from "../helpers/flow-server.ts";
+import { COURSE_ID, FILE_IDS, putLoadCourse, startFlowServer, users } from "../helpers/flow-server.ts";
+import { findFreePort } from "../helpers/free-port.ts";
 import { type Load, startLoad } from "../helpers/load-players.ts";
-import { findBrokenPromises, findCuts, type Query } from "../helpers/oracle.ts";
+import { findBrokenPromises, findCuts } from "../helpers/oracle.ts";
 import { startTestPostgres, type TestPostgres } from "../helpers/postgres.ts";
+import { type Query, queryOf } from "../helpers/query.ts";
 import { startRedis, type TestRedis } from "../helpers/redis.ts";
+import { readMetric } from "../helpers/server-calls.ts";
 import type { ServerProcess } from "../helpers/server-process.ts";
-import { readMetric } from "../helpers/test-server.ts";
+import { mintToken } from "../helpers/tokens.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
 /*
@@ -57,7 +51,7 @@ describe("four processes while everything dies", () => {
     nodes = [];
     // One after the other: the first migrates.
     for (let i = 0; i < NODES; i++) nodes.push(await startNode(await findFreePort()));
-    await putCourse(urlOf(0));
+    await putLoadCourse(urlOf(0));
     loads = await Promise.all(
       nodes.map((_, i) =>
         startLoad({

@@ -8,21 +8,14 @@ import type { Ack } from "../../src/protocol/ack.ts";
 import type { FileProgress } from "../../src/protocol/progress.ts";
 import { SERVER_MAIN } from "../helpers/built-server.ts";
 import { embeddedUrl, makeDataFolder, removeDataFolder } from "../helpers/data-folder.ts";
-import {
-  COURSE_ID,
-  FILE_IDS,
-  findFreePort,
-  mintToken,
-  putCourse,
-  queryOf,
-  startFlowServer,
-  users,
-} from "../helpers/flow-server.ts";
+import { COURSE_ID, FILE_IDS, putLoadCourse, startFlowServer, users } from "../helpers/flow-server.ts";
+import { findFreePort } from "../helpers/free-port.ts";
 import { type Load, startLoad } from "../helpers/load-players.ts";
 import { findBrokenPromises } from "../helpers/oracle.ts";
+import { queryOf, withTransaction } from "../helpers/query.ts";
 import { runProcess } from "../helpers/run-process.ts";
 import type { ServerProcess } from "../helpers/server-process.ts";
-import { withTransaction } from "../helpers/transaction.ts";
+import { mintToken } from "../helpers/tokens.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
 /*
@@ -44,7 +37,7 @@ describe("a server that stops and starts again", () => {
     // What waits for a busy course is refused after a while: the drain takes less.
     env = { PLAYHEAD_DATA_DIR: dataDir, PORT: await findFreePort(), DRAIN_MS: "100" };
     server = await startFlowServer(env, { detached: true });
-    await putCourse(server.url);
+    await putLoadCourse(server.url);
   });
   afterEach(async () => {
     load?.stop();

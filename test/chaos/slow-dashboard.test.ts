@@ -2,8 +2,10 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Update } from "../../src/protocol/dashboard.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 import { type ObservedServer, observeServer } from "../helpers/observed-server-process.ts";
+import { putCourse, readMetric } from "../helpers/server-calls.ts";
+import { serverEnv } from "../helpers/server-env.ts";
 import { connectRawTo, type RawClient } from "../helpers/socket-client.ts";
-import { mintToken, putCourse, readMetric, serverEnv } from "../helpers/test-server.ts";
+import { mintToken } from "../helpers/tokens.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
 /*

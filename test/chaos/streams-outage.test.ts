@@ -1,12 +1,14 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { CreateStream } from "../../src/protocol/stream.ts";
-import { findFreePort, mintToken, queryOf, startFlowServer } from "../helpers/flow-server.ts";
+import { startFlowServer } from "../helpers/flow-server.ts";
+import { findFreePort } from "../helpers/free-port.ts";
 import { connectMediaServer, type MediaServer } from "../helpers/media-server.ts";
-import type { Query } from "../helpers/oracle.ts";
 import { startTestPostgres, type TestPostgres } from "../helpers/postgres.ts";
+import { type Query, queryOf } from "../helpers/query.ts";
 import type { ServerProcess } from "../helpers/server-process.ts";
 import { createStreamsApi } from "../helpers/streams-api.ts";
+import { mintToken } from "../helpers/tokens.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
 /*

@@ -4,11 +4,13 @@ import { processExists } from "../../src/db/embedded/process-info.ts";
 import type { Update } from "../../src/protocol/dashboard.ts";
 import { SERVER_MAIN } from "../helpers/built-server.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
-import { findFreePort } from "../helpers/flow-server.ts";
+import { findFreePort } from "../helpers/free-port.ts";
 import { runProcess } from "../helpers/run-process.ts";
+import { putCourse, readMetric } from "../helpers/server-calls.ts";
+import { serverEnv } from "../helpers/server-env.ts";
 import { type ServerProcess, startServerProcess } from "../helpers/server-process.ts";
 import { type Client, connect } from "../helpers/socket-client.ts";
-import { mintToken, putCourse, readMetric, serverEnv } from "../helpers/test-server.ts";
+import { mintToken } from "../helpers/tokens.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
 /*

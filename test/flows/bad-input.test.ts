@@ -1,6 +1,8 @@
 import { SignJWT, UnsecuredJWT } from "jose";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
+import { putCourse, readMetric } from "../helpers/server-calls.ts";
+import { serverEnv } from "../helpers/server-env.ts";
 import { type ServerProcess, startServerProcess } from "../helpers/server-process.ts";
 import {
   type Answer,
@@ -13,7 +15,7 @@ import {
   type Namespace,
   type RawClient,
 } from "../helpers/socket-client.ts";
-import { mintToken, putCourse, readMetric, serverEnv } from "../helpers/test-server.ts";
+import { mintToken } from "../helpers/tokens.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
 /*

@@ -2,22 +2,16 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createDashboard, type Dashboard } from "../../src/client/index.ts";
 import { type Balancer, startBalancer } from "../helpers/balancer.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
-import {
-  COURSE_ID,
-  FILE_IDS,
-  findFreePort,
-  mintToken,
-  putCourse,
-  startFlowServer,
-  users,
-} from "../helpers/flow-server.ts";
+import { COURSE_ID, FILE_IDS, putLoadCourse, startFlowServer, users } from "../helpers/flow-server.ts";
+import { findFreePort } from "../helpers/free-port.ts";
 import { type Load, startLoad } from "../helpers/load-players.ts";
 import { namesIn, readExpressions } from "../helpers/monitoring.ts";
 import { findBrokenPromises } from "../helpers/oracle.ts";
 import { startRedis, type TestRedis } from "../helpers/redis.ts";
+import { readMetric } from "../helpers/server-calls.ts";
 import type { ServerProcess } from "../helpers/server-process.ts";
 import { type ConnectError, connect } from "../helpers/socket-client.ts";
-import { readMetric } from "../helpers/test-server.ts";
+import { mintToken } from "../helpers/tokens.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
 /*
@@ -42,7 +36,7 @@ describe("two nodes behind the balancer", () => {
     ports = [await findFreePort(), await findFreePort()];
     nodes = [await startNode(0), await startNode(1)];
     balancer = await startBalancer(ports);
-    await putCourse(balancer.url);
+    await putLoadCourse(balancer.url);
   });
   afterAll(async () => {
     load?.stop();

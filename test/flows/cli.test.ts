@@ -3,7 +3,7 @@ import { io } from "socket.io-client";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { removeDataFolder } from "../helpers/data-folder.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
-import { COURSE_ID, putCourse, startFlowServer } from "../helpers/flow-server.ts";
+import { COURSE_ID, putLoadCourse, startFlowServer } from "../helpers/flow-server.ts";
 import { runPlayhead } from "../helpers/run-playhead.ts";
 import type { ServerProcess } from "../helpers/server-process.ts";
 import { makeTemporaryFolder } from "../helpers/temporary-folder.ts";
@@ -112,8 +112,8 @@ describe("the command line beside a server", () => {
   /** A minted token opens a player's socket and the HTTP API, with its role's rights and no more. */
   async function expectAccepted(url: string, env: Record<string, string>): Promise<void> {
     const [learner, admin] = [await mint("ann", "learner", env), await mint("root", "admin", env)];
-    await putCourse(url, admin);
-    await expect(putCourse(url, learner)).rejects.toThrow("403");
+    await putLoadCourse(url, admin);
+    await expect(putLoadCourse(url, learner)).rejects.toThrow("403");
     expect(await callAs(url, learner)).toBe(200);
     const socket = io(`${url}/player`, { auth: { token: learner }, transports: ["websocket"], reconnection: false });
     const ack = await socket.timeout(10_000).emitWithAck("progress:get", { courseId: COURSE_ID });

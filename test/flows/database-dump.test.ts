@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { makeDataFolder, removeDataFolder } from "../helpers/data-folder.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 import { fillDatabase, readEveryRow } from "../helpers/filled-database.ts";
-import { putCourse, startFlowServer } from "../helpers/flow-server.ts";
+import { putLoadCourse, startFlowServer } from "../helpers/flow-server.ts";
 import { runPlayhead } from "../helpers/run-playhead.ts";
 import { makeTemporaryFolder } from "../helpers/temporary-folder.ts";
 
@@ -113,7 +113,7 @@ describe("dump and restore on the command line", () => {
     const env = { PLAYHEAD_DATA_DIR: dataDir };
     const server = await startFlowServer(env);
     try {
-      await putCourse(server.url);
+      await putLoadCourse(server.url);
       const file = join(folder, "beside.dump");
       expect(await runPlayhead(["db", "dump", "--no-tools", file], { cwd: folder, env })).toMatchObject({ code: 0 });
       const refused = await runPlayhead(["db", "restore", "--force", file], { cwd: folder, env });

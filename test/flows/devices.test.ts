@@ -2,8 +2,10 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { Update } from "../../src/protocol/dashboard.ts";
 import type { FileProgress } from "../../src/protocol/progress.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
+import { putCourse } from "../helpers/server-calls.ts";
 import { type Client, connect } from "../helpers/socket-client.ts";
-import { mintToken, putCourse, startTestServer, type TestServer } from "../helpers/test-server.ts";
+import { startTestServer, type TestServer } from "../helpers/test-server.ts";
+import { mintToken } from "../helpers/tokens.ts";
 
 /*
  * One learner, several devices: each hears what the others do, and none undoes it.

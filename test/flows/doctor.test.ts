@@ -1,10 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { embeddedUrl, makeDataFolder, removeDataFolder } from "../helpers/data-folder.ts";
-import { COURSE_ID, FILE_IDS, mintToken, putCourse, queryOf, startFlowServer, users } from "../helpers/flow-server.ts";
+import { COURSE_ID, FILE_IDS, putLoadCourse, startFlowServer, users } from "../helpers/flow-server.ts";
 import { type Load, startLoad } from "../helpers/load-players.ts";
-import { findBrokenPromises, type Query } from "../helpers/oracle.ts";
+import { findBrokenPromises } from "../helpers/oracle.ts";
+import { type Query, queryOf } from "../helpers/query.ts";
 import { runPlayhead } from "../helpers/run-playhead.ts";
 import type { ServerProcess } from "../helpers/server-process.ts";
+import { mintToken } from "../helpers/tokens.ts";
 
 /*
  * The doctor beside a server that goes on working: it finds what differs from a recount, and mends it when asked.
@@ -19,7 +21,7 @@ describe("the doctor", () => {
   beforeAll(async () => {
     dataDir = await makeDataFolder();
     server = await startFlowServer({ PLAYHEAD_DATA_DIR: dataDir });
-    await putCourse(server.url);
+    await putLoadCourse(server.url);
     query = queryOf(await embeddedUrl(dataDir));
     load = await startLoad({ url: server.url, users: users(10), fileIds: FILE_IDS, mintToken });
     await load.ackedMore(30);

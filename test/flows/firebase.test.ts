@@ -4,8 +4,11 @@ import { createLogger } from "../../src/logger.ts";
 import { startServer } from "../../src/server.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 import { FakeGoogle, PROJECT_ID } from "../helpers/fake-google.ts";
+import { putCourse, readMetric } from "../helpers/server-calls.ts";
+import { serverEnv } from "../helpers/server-env.ts";
 import { type Client, type ConnectError, connect, type Namespace } from "../helpers/socket-client.ts";
-import { mintToken, putCourse, readMetric, serverEnv, type TestServer } from "../helpers/test-server.ts";
+import type { TestServer } from "../helpers/test-server.ts";
+import { mintToken } from "../helpers/tokens.ts";
 
 /*
  * A whole server for a Firebase project: its users on sockets and over HTTP, beside users with built-in tokens.

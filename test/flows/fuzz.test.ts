@@ -3,6 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 import { type ObservedServer, observeServer } from "../helpers/observed-server-process.ts";
 import { createRandom, type Random } from "../helpers/random.ts";
+import { putCourse, readMetric } from "../helpers/server-calls.ts";
+import { serverEnv } from "../helpers/server-env.ts";
 import {
   type Client,
   connect,
@@ -11,7 +13,7 @@ import {
   type Namespace,
   type RawClient,
 } from "../helpers/socket-client.ts";
-import { mintToken, putCourse, readMetric, serverEnv } from "../helpers/test-server.ts";
+import { mintToken } from "../helpers/tokens.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
 /*

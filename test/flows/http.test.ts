@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
+import { serverEnv } from "../helpers/server-env.ts";
 import { type ServerProcess, startServerProcess } from "../helpers/server-process.ts";
-import { mintToken, serverEnv } from "../helpers/test-server.ts";
+import { mintToken } from "../helpers/tokens.ts";
 
 /*
  * The HTTP face of the whole server: accounts, the catalogue, progress of oneself and of one's learners, and what an

@@ -3,11 +3,12 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { removeDataFolder } from "../helpers/data-folder.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 import { startTestFirestore, type TestFirestore } from "../helpers/firestore.ts";
-import { COURSE_ID, FILE_IDS, mintToken, putCourse, startFlowServer } from "../helpers/flow-server.ts";
+import { COURSE_ID, FILE_IDS, putLoadCourse, startFlowServer } from "../helpers/flow-server.ts";
 import { recount } from "../helpers/recount.ts";
 import { runPlayhead } from "../helpers/run-playhead.ts";
 import type { ServerProcess } from "../helpers/server-process.ts";
 import { makeTemporaryFolder } from "../helpers/temporary-folder.ts";
+import { mintToken } from "../helpers/tokens.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
 /*
@@ -98,7 +99,7 @@ describe("the mirror in Firestore", () => {
   it("outlives the process that kept it up, and gives back a lost database", async () => {
     const servers = await Promise.all([startFlowServer(env), startFlowServer(env)]);
     const [first] = servers;
-    await putCourse(first.url);
+    await putLoadCourse(first.url);
     await Promise.all(LEARNERS.map((userId) => beat(first.url, userId, 10)));
     const follower = await findFollower(servers);
     await waitUntilMirrored("the first beats to be mirrored");
@@ -128,7 +129,7 @@ describe("the mirror in Firestore", () => {
     env.DATABASE_URL = database.url;
     try {
       const server = await startFlowServer(env);
-      await putCourse(server.url);
+      await putLoadCourse(server.url);
       // Until it is restored, readers get what the mirror has.
       const read = async (path: string) =>
         (

@@ -5,7 +5,7 @@ import { CLIP_SECONDS } from "../../src/dashboard/clip.ts";
 import { createLogger } from "../../src/logger.ts";
 import { startServer } from "../../src/server.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
-import { findFreePort } from "../helpers/flow-server.ts";
+import { findFreePort } from "../helpers/free-port.ts";
 import { collectProblems, openPageBrowser } from "../helpers/page-browser.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 

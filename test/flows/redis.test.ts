@@ -3,16 +3,12 @@ import type { Update } from "../../src/protocol/dashboard.ts";
 import type { FileProgress } from "../../src/protocol/progress.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 import { startRedis, type TestRedis } from "../helpers/redis.ts";
+import { putCourse, readMetric } from "../helpers/server-calls.ts";
+import { serverEnv } from "../helpers/server-env.ts";
 import { type ServerProcess, startServerProcess } from "../helpers/server-process.ts";
 import { type Client, connect } from "../helpers/socket-client.ts";
-import {
-  mintToken,
-  putCourse,
-  readMetric,
-  serverEnv,
-  startTestServer,
-  type TestServer,
-} from "../helpers/test-server.ts";
+import { startTestServer, type TestServer } from "../helpers/test-server.ts";
+import { mintToken } from "../helpers/tokens.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
 /*

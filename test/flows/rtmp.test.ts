@@ -4,10 +4,13 @@ import type { Update } from "../../src/protocol/dashboard.ts";
 import type { CreateStream, Stream, StreamDrop } from "../../src/protocol/stream.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 import { connectMediaServer, type MediaServer, type MediaServerAuth } from "../helpers/media-server.ts";
+import { readMetric } from "../helpers/server-calls.ts";
+import { serverEnv } from "../helpers/server-env.ts";
 import { type ServerProcess, startServerProcess } from "../helpers/server-process.ts";
 import { type Client, ConnectError, connect, connectRaw } from "../helpers/socket-client.ts";
 import { createStreamSteps } from "../helpers/stream-sessions.ts";
-import { mintToken, readMetric, serverEnv, startTestServer, type TestServer } from "../helpers/test-server.ts";
+import { startTestServer, type TestServer } from "../helpers/test-server.ts";
+import { mintToken } from "../helpers/tokens.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
 /*

@@ -1,6 +1,8 @@
 import { connect as connectTcp, type Socket as TcpSocket } from "node:net";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
+import { putCourse } from "../helpers/server-calls.ts";
+import { serverEnv } from "../helpers/server-env.ts";
 import { startServerProcess } from "../helpers/server-process.ts";
 import {
   type Client,
@@ -10,7 +12,8 @@ import {
   connectRawTo,
   type Namespace,
 } from "../helpers/socket-client.ts";
-import { mintToken, putCourse, serverEnv, startTestServer, type TestServer, tokens } from "../helpers/test-server.ts";
+import { startTestServer, type TestServer } from "../helpers/test-server.ts";
+import { mintToken, tokens } from "../helpers/tokens.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
 /*

@@ -5,14 +5,15 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { OwnStream, Stream } from "../../src/protocol/stream.ts";
 import { removeDataFolder } from "../helpers/data-folder.ts";
-import { mintToken, queryOf, startFlowServer } from "../helpers/flow-server.ts";
+import { startFlowServer } from "../helpers/flow-server.ts";
 import { findKeys, findKeysInFiles, findLeaks, toShown } from "../helpers/key-search.ts";
-import type { Query } from "../helpers/oracle.ts";
 import { startTestPostgres, type TestPostgres } from "../helpers/postgres.ts";
+import { type Query, queryOf } from "../helpers/query.ts";
 import { runPlayhead } from "../helpers/run-playhead.ts";
 import type { ServerProcess } from "../helpers/server-process.ts";
 import { connectRaw, connectRawTo, type RawClient } from "../helpers/socket-client.ts";
 import { makeTemporaryFolder } from "../helpers/temporary-folder.ts";
+import { mintToken } from "../helpers/tokens.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
 /*

@@ -4,12 +4,14 @@ import type { OwnStream, StreamSession, Verdict } from "../../src/protocol/strea
 import { removeDataFolder } from "../helpers/data-folder.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 import { type Encoder, startEncoder } from "../helpers/encoder.ts";
-import { findFreePort, mintToken, startFlowServer } from "../helpers/flow-server.ts";
+import { startFlowServer } from "../helpers/flow-server.ts";
+import { findFreePort } from "../helpers/free-port.ts";
 import { type Nginx, startNginx } from "../helpers/nginx.ts";
 import { runPlayhead } from "../helpers/run-playhead.ts";
 import type { ServerProcess } from "../helpers/server-process.ts";
 import { type Client, connect } from "../helpers/socket-client.ts";
 import { makeTemporaryFolder } from "../helpers/temporary-folder.ts";
+import { mintToken } from "../helpers/tokens.ts";
 import { type WatchedStream, watchStream } from "../helpers/watched-stream.ts";
 
 /*

@@ -4,7 +4,7 @@ import { loadConfig } from "../../src/config.ts";
 import { createLogger } from "../../src/logger.ts";
 import { startServer } from "../../src/server.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
-import { findFreePort } from "../helpers/flow-server.ts";
+import { findFreePort } from "../helpers/free-port.ts";
 import { collectProblems, openPageBrowser } from "../helpers/page-browser.ts";
 
 /*

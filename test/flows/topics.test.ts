@@ -2,8 +2,10 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { Present, Update } from "../../src/protocol/dashboard.ts";
 import type { Role } from "../../src/protocol/roles.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
+import { putCourse } from "../helpers/server-calls.ts";
 import { type Client, connect, connectRawTo, type Namespace } from "../helpers/socket-client.ts";
-import { mintToken, putCourse, startTestServer, type TestServer } from "../helpers/test-server.ts";
+import { startTestServer, type TestServer } from "../helpers/test-server.ts";
+import { mintToken } from "../helpers/tokens.ts";
 
 /*
  * What dashboards see: only what is theirs, a snapshot first, then everything that changes, whoever changed it.

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { findFreePort } from "./flow-server.ts";
+import { findFreePort } from "./free-port.ts";
 import { substitute } from "./how-to.ts";
 import { makeTemporaryFolder } from "./temporary-folder.ts";
 import { requireTool, TOOLS } from "./tools.ts";

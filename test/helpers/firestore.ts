@@ -1,5 +1,6 @@
 import { createServer, connect as dial, type Server, type Socket } from "node:net";
 import { FirestoreServer, type FirestoreStateDocument } from "@firestore-emulator/server";
+import { findFreePort } from "./free-port.ts";
 
 /*
  * A Firestore in this process, spoken to over gRPC as the real one is. The emulator leaves out collection groups, the
@@ -39,7 +40,7 @@ interface CollectionJson {
 export async function startTestFirestore(): Promise<TestFirestore> {
   const emulator = new FirestoreServer();
   const { state } = emulator;
-  const emulatorPort = await findFreePort();
+  const emulatorPort = Number(await findFreePort());
   const commits: string[][] = [];
   const seen = new Map<string, (number | null)[]>();
 
@@ -172,12 +173,4 @@ class Gate {
     for (const socket of this.#sockets) socket.destroy();
     await closed;
   }
-}
-
-async function findFreePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

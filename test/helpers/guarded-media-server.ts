@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { PublishRefusal } from "../../src/rtmp/node-media-server.ts";
-import { findFreePort } from "./flow-server.ts";
+import { findFreePort } from "./free-port.ts";
 import { runProcess } from "./run-process.ts";
 import { makeTemporaryFolder } from "./temporary-folder.ts";
 import { waitFor } from "./wait-for.ts";

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { rm, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { findFreePort } from "./flow-server.ts";
+import { findFreePort } from "./free-port.ts";
 import { readConfiguration, substitute } from "./how-to.ts";
 import { makeTemporaryFolder } from "./temporary-folder.ts";
 import { requireTool, TOOLS } from "./tools.ts";

@@ -1,12 +1,10 @@
 import { parseMultirange } from "../../src/progress/multirange.ts";
 import { covers, type Load, WINDOW_MS } from "./load-players.ts";
+import type { Query } from "./query.ts";
 
 /*
  * Holds a database to what players were told: what was acked is there, and nothing else.
  */
-
-/** Runs a query on the database that is looked at. */
-export type Query = <Row extends object>(sql: string, params?: unknown[]) => Promise<Row[]>;
 
 interface StoredRow {
   user_id: string;

@@ -3,12 +3,14 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 import { type Encoder, startEncoder } from "../helpers/encoder.ts";
-import { findFreePort, mintToken, startFlowServer } from "../helpers/flow-server.ts";
+import { startFlowServer } from "../helpers/flow-server.ts";
+import { findFreePort } from "../helpers/free-port.ts";
 import { readConfiguration, substitute } from "../helpers/how-to.ts";
 import { type RunningProcess, runProcess } from "../helpers/run-process.ts";
 import type { ServerProcess } from "../helpers/server-process.ts";
 import { createStreamsApi } from "../helpers/streams-api.ts";
 import { makeTemporaryFolder } from "../helpers/temporary-folder.ts";
+import { mintToken } from "../helpers/tokens.ts";
 import { type WatchedStream, watchStream } from "../helpers/watched-stream.ts";
 
 /*

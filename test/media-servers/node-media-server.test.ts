@@ -1,12 +1,14 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { CreateStream, Stream, StreamSession } from "../../src/protocol/stream.ts";
 import { type Encoder, type EncoderEnd, startEncoder } from "../helpers/encoder.ts";
-import { findFreePort, mintToken, queryOf, startFlowServer } from "../helpers/flow-server.ts";
+import { startFlowServer } from "../helpers/flow-server.ts";
+import { findFreePort } from "../helpers/free-port.ts";
 import { type GuardedMediaServer, startGuardedMediaServer } from "../helpers/guarded-media-server.ts";
-import type { Query } from "../helpers/oracle.ts";
 import { startTestPostgres, type TestPostgres } from "../helpers/postgres.ts";
+import { type Query, queryOf } from "../helpers/query.ts";
 import type { ServerProcess } from "../helpers/server-process.ts";
 import { createStreamsApi, type StreamsApi } from "../helpers/streams-api.ts";
+import { mintToken } from "../helpers/tokens.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 import { type WatchedStream, watchStream } from "../helpers/watched-stream.ts";
 
