@@ -1,35 +1,36 @@
 import { randomUUID } from "node:crypto";
-import pg from "pg";
+import type { QueryResultRow } from "pg";
 import { inject } from "vitest";
-import { createPool, type Pool, TYPES } from "../../src/db/pool.ts";
+import { createPool, type Pool } from "../../src/db/pool.ts";
 import { createLogger } from "../../src/logger.ts";
 import { TEMPLATE } from "./data-folder.ts";
 import type {} from "./provided.ts";
+import { queryOf } from "./query.ts";
 import { waitFor } from "./wait-for.ts";
 
-/** For a pool that was ended without being awaited. */
+/** How long connections may take to end: a test may have ended its pool without waiting for it. */
 const GOODBYE_MS = 3000;
 
-/** A migrated, empty database of a test file's own. */
+/** A database that belongs to one test file. */
 export interface TestDatabase {
   url: string;
-  /** Of the test itself; ended by `drop`. What is under test gets its own, or this one. */
+  /** The connections of the test itself, which the tested part may share. `drop` ends them. */
   pool: Pool;
-  query<Row extends pg.QueryResultRow = pg.QueryResultRow>(sql: string, params?: unknown[]): Promise<Row[]>;
-  /** @throws Error naming connections that were left open: whoever opened one closes it. */
+  query<Row extends QueryResultRow = QueryResultRow>(sql: string, params?: unknown[]): Promise<Row[]>;
+  /** Removes the database. @throws Error that lists the connections that the test left open */
   drop(): Promise<void>;
 }
 
 /**
- * Clones the migrated template. In `beforeAll`; `afterAll(() => database.drop())`.
- * `migrated: false` gives an empty database without tables; `server` is another PostgreSQL than the run's.
+ * Makes a migrated, empty database: a clone of the template. Call `drop` in `afterAll`. `migrated: false` leaves out the
+ * tables. `server` is the URL of another PostgreSQL than the one that all tests share.
  */
 export async function createTestDatabase(
   options: { migrated?: boolean; poolSize?: number; server?: string } = {},
 ): Promise<TestDatabase> {
   const server = options.server ?? inject("postgresUrl");
   const name = `test_${randomUUID().replaceAll("-", "")}`;
-  await runOnce(server, `create database ${name} template ${options.migrated === false ? "template0" : TEMPLATE}`);
+  await queryOf(server)(`create database ${name} template ${options.migrated === false ? "template0" : TEMPLATE}`);
   const url = server.replace(/[^/]+$/, name);
   const pool = createPool({
     connectionString: url,
@@ -43,7 +44,7 @@ export async function createTestDatabase(
   return {
     url,
     pool,
-    async query<Row extends pg.QueryResultRow>(sql: string, params: unknown[] = []) {
+    async query<Row extends QueryResultRow>(sql: string, params: unknown[] = []) {
       return (await pool.query<Row>(sql, params)).rows;
     },
     async drop() {
@@ -53,7 +54,7 @@ export async function createTestDatabase(
         await ended;
       }
       const left = await findLeftConnections(server, name);
-      await runOnce(server, `drop database if exists ${name} with (force)`);
+      await queryOf(server)(`drop database if exists ${name} with (force)`);
       await ended;
       if (left.length > 0) {
         throw new Error(`Connections to the test database were left open:\n${left.join("\n")}`);
@@ -64,23 +65,12 @@ export async function createTestDatabase(
 
 async function findLeftConnections(server: string, name: string): Promise<string[]> {
   const list = () =>
-    runOnce(
-      server,
+    queryOf(server)<{ connection: string }>(
       `select application_name || ' (' || coalesce(state, '') || '): ' || left(query, 200) as connection
        from pg_stat_activity where datname = '${name}' and backend_type = 'client backend'`,
     );
   await waitFor(async () => (await list()).length === 0, { what: "connections to end", timeoutMs: GOODBYE_MS }).catch(
     () => undefined,
   );
-  return (await list()).map((row) => String(row.connection));
-}
-
-async function runOnce(url: string, sql: string): Promise<pg.QueryResultRow[]> {
-  const client = new pg.Client({ connectionString: url, types: TYPES });
-  await client.connect();
-  try {
-    return (await client.query(sql)).rows;
-  } finally {
-    await client.end();
-  }
+  return (await list()).map((row) => row.connection);
 }

@@ -5,8 +5,8 @@ import { basename, dirname, join, relative } from "node:path";
 import { promisify } from "node:util";
 
 /*
- * Does what the Dockerfile says without Docker: each stage is a folder, its commands run on this machine. What the base
- * image brings, and who a command runs as, is not told by it; which files there are, and whether they build, is.
+ * Follows the Dockerfile without Docker: each stage is a folder, and its commands run on this machine. That shows which
+ * files the image has and whether they build. It does not show the base image, nor the user that a command runs as.
  */
 
 const run = promisify(execFile);
@@ -18,15 +18,15 @@ interface Instruction {
 }
 
 export interface BuiltImage {
-  /** The last stage's working folder. */
+  /** The working folder of the last stage. */
   folder: string;
   env: Record<string, string>;
-  /** Arguments of HEALTHCHECK's command, and of ENTRYPOINT. */
+  /** The words of the commands that HEALTHCHECK and ENTRYPOINT name. */
   healthcheck: string[];
   entrypoint: string[];
 }
 
-/** Builds into folders below this one. */
+/** Builds each stage in a folder below this one. */
 export async function buildImage(folder: string): Promise<BuiltImage> {
   const image: BuiltImage = { folder: "", env: {}, healthcheck: [], entrypoint: [] };
   for (const { name, rest } of readInstructions()) {
@@ -60,7 +60,7 @@ export async function buildImage(folder: string): Promise<BuiltImage> {
       case "CMD":
         break;
       default:
-        throw new Error(`${name} is new: say here what it does`);
+        throw new Error(`The Dockerfile has ${name}, which this helper does not know yet`);
     }
   }
   return image;
@@ -79,7 +79,7 @@ async function startStage(folder: string, rest: string): Promise<string> {
   const [base = "", , name = ""] = rest.split(/\s+/);
   const stage = join(folder, name);
   const isStage = (await readdir(folder)).includes(base);
-  // Links, for hundreds of megabytes of packages: nothing here writes into a file that is there.
+  // Hard links spare a copy of hundreds of megabytes of packages; no step changes an existing file.
   if (isStage) await run("cp", ["-al", join(folder, base), stage]);
   else await mkdir(stage);
   return stage;
@@ -97,7 +97,7 @@ async function copy(folder: string, stage: string, words: string[]): Promise<voi
   }
 }
 
-/** By `.dockerignore`, which lets in only what it names. */
+/** Whether `.dockerignore` lets the file into the build. It lets in only what it names. */
 function isInContext(source: string): boolean {
   const path = relative(ROOT, source);
   const lines = readFileSync(join(ROOT, ".dockerignore"), "utf8").split("\n");

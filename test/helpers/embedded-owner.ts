@@ -4,8 +4,8 @@ import { startEmbeddedPostgres } from "../../src/db/embedded/embedded-postgres.t
 import { createLogger } from "../../src/logger.ts";
 
 /*
- * A process that owns an embedded PostgreSQL, as the server does: it says where it is, and at SIGTERM or SIGINT
- * still writes a row before it stops PostgreSQL. Usage: embedded-owner.ts <data folder>
+ * A process that owns an embedded PostgreSQL, as the server does. It prints the URL; at SIGTERM or SIGINT it writes a
+ * row and then stops PostgreSQL. Usage: embedded-owner.ts <data folder>
  */
 
 const dataDir = process.argv[2] as string;
@@ -15,7 +15,7 @@ try {
   await client.connect();
   await client.query("create table if not exists note (text text)");
   const finish = async (signal: string) => {
-    // Long enough for whoever else got the signal to act on it.
+    // Long enough that a PostgreSQL that got the signal too would have ended by then.
     await delay(300);
     await client.query("insert into note values ($1)", [signal]);
     await client.end();

@@ -1,10 +1,10 @@
 import type { Clock } from "../../src/client/clock.ts";
 
-/** A clock that stands until it is moved: for tests. */
+/** A clock that stands still until the test moves it. */
 export interface FakeClock extends Clock {
-  /** Moves both clocks, and runs what falls due on the way. */
+  /** Moves both clocks, and runs the timers that fall due meanwhile. */
   advance(ms: number): void;
-  /** Moves the wall clock alone: somebody set it, or the device slept. */
+  /** Moves only the wall clock, as when somebody sets it or the device slept. */
   setWall(ms: number): void;
 }
 

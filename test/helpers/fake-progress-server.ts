@@ -5,18 +5,19 @@ import { type Namespace, Server, type Socket } from "socket.io";
 type Reply = (answer: object) => void;
 export type FakeHandler = (payload: never, reply: Reply, socket: Socket) => void;
 
-/** Speaks the socket contract as a test tells it to: for what the SDK does when a server misbehaves. */
+/** A server that answers as the test says, to see what the SDK does when a server misbehaves. */
 export interface FakeProgressServer {
   url: string;
   io: Server;
-  /** Every call that came, in order. */
+  /** Every call that arrived, in order. */
   calls: { event: string; payload: never }[];
-  /** Answers an event from now on; without a handler no answer comes. */
+  /** Answers an event from now on. An event without a handler gets no answer. */
   handle(event: string, handler: FakeHandler): void;
-  /** Refuses handshakes with this error until it is null again. */
+  /** The error that handshakes are refused with; null lets them in. */
   refuse: { code: string; retryAfterMs?: number } | null;
+  /** The tokens of all handshakes, in order. */
   tokens: string[];
-  /** Stops listening and drops every connection; `start` comes back on the same port. */
+  /** Stops listening and ends every connection. `start` listens again on the same port. */
   stop(): Promise<void>;
   start(): Promise<void>;
 }

@@ -1,9 +1,9 @@
 import type { TestDatabase } from "./database.ts";
 
-/** What text can hold that a format of lines and columns may trip over. */
+/** Text that a format of lines and columns may break on. */
 const AWKWARD = "tab\t newline\n return\r backslash \\ end \\.\n quote \" ' comma , null \\N ümlaut 𝒙 \u0001";
 
-/** Rows in every table: sums by the triggers, logs in months long gone, text of all kinds. */
+/** Writes rows into every table, with awkward text and with logs of months long gone. The triggers write the sums. */
 export async function fillDatabase(database: TestDatabase): Promise<void> {
   const { query } = database;
   await query("INSERT INTO settings VALUES ('awkward', $1), ('empty', '')", [AWKWARD]);

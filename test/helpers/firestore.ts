@@ -3,20 +3,20 @@ import { FirestoreServer, type FirestoreStateDocument } from "@firestore-emulato
 import { findFreePort } from "./free-port.ts";
 
 /*
- * A Firestore in this process, spoken to over gRPC as the real one is. The emulator leaves out collection groups, the
- * order by name and cursors; those are added here, by the rules of the real one.
+ * An emulated Firestore in this process, reached over gRPC as the real one. The emulator lacks collection groups, the
+ * order by name and cursors; they are added here, by the rules of the real Firestore.
  */
 
 export interface TestFirestore {
-  /** For FIRESTORE_EMULATOR_HOST, which the client reads when it is made. */
+  /** The value of FIRESTORE_EMULATOR_HOST, which a client reads when it is made. */
   host: string;
   /** The fields of every document, by its path below `documents`. */
   documents(projectId: string): Record<string, Record<string, unknown>>;
-  /** Commits that arrived, by the paths that each wrote. */
+  /** The paths that each commit wrote, in the order in which commits arrived. */
   commits: string[][];
-  /** The order in which versions of a document arrived; null where it was deleted. */
+  /** The versions of a document, in the order in which they arrived; null where it was deleted. */
   versionsSeen(path: string): (number | null)[];
-  /** Every connection breaks, and none is taken until `comeBack`. */
+  /** Breaks every connection, and takes none until `comeBack`. */
   goAway(): Promise<void>;
   comeBack(): Promise<void>;
   stop(): Promise<void>;
@@ -36,7 +36,7 @@ interface CollectionJson {
   documents: Record<string, DocumentJson>;
 }
 
-/** Sets FIRESTORE_EMULATOR_HOST until it is stopped. */
+/** Starts the emulator, and sets FIRESTORE_EMULATOR_HOST until it is stopped. */
 export async function startTestFirestore(): Promise<TestFirestore> {
   const emulator = new FirestoreServer();
   const { state } = emulator;
@@ -44,7 +44,7 @@ export async function startTestFirestore(): Promise<TestFirestore> {
   const commits: string[][] = [];
   const seen = new Map<string, (number | null)[]>();
 
-  // The emulator looks documents up one by one, in the order of the commit: a write belongs to the commit of its moment.
+  // The emulator writes the documents of a commit one by one, all with the same date.
   const write = state.writeV1Document.bind(state);
   let commitAt: Date | null = null;
   state.writeV1Document = (date, given) => {
@@ -83,7 +83,7 @@ export async function startTestFirestore(): Promise<TestFirestore> {
   const host = `127.0.0.1:${gate.port}`;
   const before = process.env.FIRESTORE_EMULATOR_HOST;
   process.env.FIRESTORE_EMULATOR_HOST = host;
-  // Nobody asks for credentials here; the library would still look for a machine of Google's.
+  // The emulator needs no credentials. Without this the library looks for a metadata server of Google's.
   process.env.METADATA_SERVER_DETECTION = "none";
   return {
     host,
@@ -120,7 +120,7 @@ function toPath(name: string): string {
   return name.split("/documents/").slice(1).join("/documents/");
 }
 
-/** Names are ordered segment by segment, by their bytes. */
+/** Compares names segment by segment, by their bytes. */
 function compareNames(a: string, b: string): number {
   const left = a.split("/");
   const right = b.split("/");
@@ -131,7 +131,7 @@ function compareNames(a: string, b: string): number {
   return left.length - right.length;
 }
 
-/** What stands between client and emulator, so that the emulator's documents outlive an outage. */
+/** A proxy between client and emulator, which can go away while the emulator keeps its documents. */
 class Gate {
   readonly #target: number;
   readonly #sockets = new Set<Socket>();

@@ -14,7 +14,7 @@ import type { OwnStream } from "../../src/protocol/stream.ts";
 import { fakeGate, fakeStreams } from "./fake-streams.ts";
 
 /*
- * The HTTP API over parts that only remember: for what the routes themselves do. What the parts do is tested with them.
+ * The HTTP API with fakes in place of the catalogue, progress and streams, to test the routes alone.
  */
 
 export const tokens = createBuiltinTokens({ secret: "x".repeat(40), ttlSeconds: 60 });
@@ -59,10 +59,10 @@ export const LEGACY = {
   lastWatched: "2026-11-01T10:00:00.000Z",
 };
 
-/** Good for every hook of a media server. */
+/** The secret that every hook of a media server accepts. */
 export const HOOK_SECRET = "a-hook-secret";
 
-/** A catalogue of what was put into it. */
+/** A catalogue that keeps its courses in memory. */
 function fakeCatalogue(courses: Record<string, CourseTree> = {}): Catalogue {
   const stored = new Map(Object.entries(courses));
   const toStored = (courseId: string): StoredCourse => {
@@ -147,7 +147,7 @@ function toBody(body: unknown): BodyInit {
   return typeof body === "string" ? body : JSON.stringify(body);
 }
 
-/** The API, and `call`, which says whose call it is by `as`. */
+/** Makes the API, its fakes, and `call`, which sends a request with the token of the user that `as` names. */
 export function createApi(changes: Changes = {}) {
   const progress = fakeProgress();
   const metrics = createMetrics();

@@ -7,10 +7,10 @@ import { createProgressOperations } from "../../src/progress/progress-operations
 import { ProgressWriter } from "../../src/progress/progress-writer.ts";
 import type { TestDatabase } from "./database.ts";
 
-/** Ids that Firestore does not take as they are, and others that trip over quotes. */
+/** Ids that Firestore does not take as they are, and ids with quotes and brackets. */
 export const STRANGE_IDS = ["a/b", ".", "..", "__x__", "100%", "%2F", "ümlaut 𝒙\n", "quote\"'\\{},"];
 
-/** Two courses, and the ways in which the product writes progress of them. */
+/** Puts two courses, and gives the product's own ways to write progress in them. */
 export async function createMirroredCourse(database: TestDatabase) {
   const { pool } = database;
   const logger = createLogger({ level: process.env.TEST_LOG ?? "silent" });
@@ -25,7 +25,7 @@ export async function createMirroredCourse(database: TestDatabase) {
   let seq = 0;
   return {
     operations,
-    /** Heartbeats of a batch, durable when it resolves. */
+    /** Writes a batch of heartbeats. They are durable when it resolves. */
     async beat(...beats: (Partial<Observation> & { userId: string })[]): Promise<void> {
       const results = await writer.write(
         beats.map((given) => {

@@ -29,7 +29,7 @@ export function readPanels(): Panel[] {
   return (JSON.parse(text) as { panels: Panel[] }).panels;
 }
 
-/** Everything that Prometheus is asked: alerts by their names, panels by their titles. */
+/** Every expression that Prometheus evaluates, with the name of its alert or the title of its panel. */
 export function readExpressions(): { from: string; expr: string }[] {
   return [
     ...readRules().map(({ alert, expr }) => ({ from: alert, expr })),
@@ -37,7 +37,7 @@ export function readExpressions(): { from: string; expr: string }[] {
   ];
 }
 
-/** The names of Playhead's own metrics in an expression, a histogram's without its suffix. */
+/** The names of Playhead's own metrics in an expression. That of a histogram comes without its suffix. */
 export function namesIn(expr: string): string[] {
   return [...new Set(expr.match(/\bplayhead_\w+/g) ?? [])].map((name) => name.replace(/_bucket$/, ""));
 }

@@ -2,19 +2,19 @@ import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 
-/** What a server holds, after its garbage was collected. */
+/** The memory of a server after a garbage collection. */
 export interface Observation {
   heapBytes: number;
   rssBytes: number;
-  /** The most that ever waited for one socket. */
+  /** The most bytes that ever waited to be sent on one socket. */
   mostBufferedBytes: number;
-  /** Whether every object has a key `polluted` by now. */
+  /** Whether somebody changed the prototype of all objects: each has a key `polluted` then. */
   polluted: boolean;
 }
 
 export interface ObservedServer {
   url: string;
-  /** Whether it still runs. */
+  /** Whether the process still runs. */
   alive(): boolean;
   stderr(): string;
   observe(): Promise<Observation>;
@@ -22,7 +22,7 @@ export interface ObservedServer {
   stop(): Promise<number | null>;
 }
 
-/** Starts a server in a process of its own that can be asked what it holds. */
+/** Starts a server in a process of its own, which can be asked for its memory. */
 export async function observeServer(env: Record<string, string>): Promise<ObservedServer> {
   const child = fork(join(import.meta.dirname, "observed-server.ts"), [], {
     execArgv: ["--import", import.meta.resolve("tsx")],
@@ -59,13 +59,13 @@ export async function observeServer(env: Record<string, string>): Promise<Observ
   }
 }
 
-/** @throws Error where the process ends instead */
+/** Waits for the next message of the process. @throws Error where the process ends instead */
 async function answerOf<T>(child: ChildProcess): Promise<T> {
   const stop = new AbortController();
   const ended = once(child, "exit", { signal: stop.signal }).then(([code, signal]) => {
     throw new Error(`the server ended with ${code ?? signal}`);
   });
-  ended.catch(() => undefined); // also when it is no longer waited for
+  ended.catch(() => undefined); // nobody waits for it when the answer was first
   const [answer] = (await Promise.race([once(child, "message", { signal: stop.signal }), ended])) as [T];
   stop.abort();
   return answer;

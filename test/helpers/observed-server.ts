@@ -7,8 +7,8 @@ import { startServer } from "../../src/server.ts";
 import type { Observation } from "./observed-server-process.ts";
 
 /*
- * A server that tells what it holds, in a process of its own: `observeServer` starts it. An error that nobody catches
- * ends it, as it ends the real one.
+ * The process that `observeServer` starts: a server that reports its memory and its sockets' buffers. An error that
+ * nobody catches ends it, as it ends the real server.
  */
 
 setFlagsFromString("--expose-gc");

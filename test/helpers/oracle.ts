@@ -3,7 +3,7 @@ import { covers, type Load, WINDOW_MS } from "./load-players.ts";
 import type { Query } from "./query.ts";
 
 /*
- * Holds a database to what players were told: what was acked is there, and nothing else.
+ * Compares a database with the acks of its players: every acked beat is stored, and nothing else is.
  */
 
 interface StoredRow {
@@ -14,7 +14,7 @@ interface StoredRow {
   position_seq: number;
 }
 
-/** What is wrong, a line each; nothing where every promise was kept. Call it when the load has settled. */
+/** Lists every difference in a line; none where all promises were kept. Call it when the load has settled. */
 export async function findBrokenPromises(
   load: Pick<Load, "streams">,
   query: Query,
@@ -43,7 +43,7 @@ export async function findBrokenPromises(
     for (const range of stream.watchedAtAck) {
       if (!covers(watched, range)) say(`the last ack held ${range}, which is not in ${row.watched}`);
     }
-    // Everything that was made is acked by now, so the last of it is where the player is.
+    // Every beat that a player made is acked by now, so the last one has the stored position.
     if (row.position_ms !== stream.lastMadePositionMs) {
       say(
         `is at ${row.position_ms} (beat ${row.position_seq}), but was last seen at ${stream.lastMadePositionMs} (beat ${stream.acked.length})`,
@@ -61,7 +61,7 @@ export async function findBrokenPromises(
   return problems;
 }
 
-/** What the budget cut, over all players: they claim so little that it is nothing. */
+/** Lists the ranges that the watch budget cut. Players claim so little that there are none. */
 export function findCuts(load: Pick<Load, "streams">): string[] {
   return load.streams.flatMap(({ userId, fileId, cut }) => cut.map((range) => `${userId}/${fileId}: ${range}`));
 }

@@ -1,8 +1,8 @@
 import type { TestDatabase } from "./database.ts";
 
 /*
- * The aggregates as the rules say they are, counted here from the rows of user_progress and the catalogue: nothing of
- * the product's own SQL is used for it.
+ * Computes the sums of lessons and courses by the rules, from the rows of user_progress and the catalogue. It uses
+ * nothing of the product's own SQL.
  */
 
 interface Row {
@@ -63,7 +63,7 @@ function aggregate(rows: Row[], files: FileRow[]): Aggregate {
   return { ...sum, percentage: percentageOf(sum) };
 }
 
-/** Recounted and stored aggregates, each as `kind/user/id → sums`, from one snapshot of the database. */
+/** The recounted and the stored sums, both from one snapshot of the database, by keys like `lesson/<user>/<id>`. */
 export async function recount(
   database: TestDatabase,
 ): Promise<{ recounted: Record<string, Aggregate>; stored: Record<string, Aggregate> }> {

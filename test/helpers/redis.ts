@@ -1,60 +1,47 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { rm } from "node:fs/promises";
-import { createServer } from "node:net";
 import { Redis } from "ioredis";
+import { findFreePort } from "./free-port.ts";
+import { type RunningProcess, runProgram } from "./run-process.ts";
 import { makeTemporaryFolder } from "./temporary-folder.ts";
 import { requireTool, TOOLS } from "./tools.ts";
 import { waitFor } from "./wait-for.ts";
 
-/*
- * A real Redis on a free port of this machine, empty, that a test may take down and bring back.
- */
-
+/** A real Redis on a free port of this machine, which a test may take down and bring back. It starts empty. */
 export interface TestRedis {
   url: string;
   port: number;
-  /** As a crash: nothing is saved. */
+  /** Ends Redis as a crash does: nothing is saved. */
   kill(): Promise<void>;
-  /** Comes back, empty, on the same port. */
+  /** Starts Redis again after `kill`, empty, on the same port. */
   start(): Promise<void>;
-  /** The process stands still, its connections stay open. */
+  /** Stops the process without ending it: its connections stay open. */
   freeze(): void;
   thaw(): void;
-  /** Asks it something. */
+  /** Runs commands on a connection of their own. */
   ask<T>(question: (redis: Redis) => Promise<T>): Promise<T>;
-  /** Ends it for good. */
+  /** Ends Redis for good. */
   stop(): Promise<void>;
 }
 
+/** A node of a cluster listens 10,000 ports above its own as well; that port has to exist. */
+const LAST_PORT = 55_000;
+
 export async function startRedis(options: { args?: string[] } = {}): Promise<TestRedis> {
   const folder = await makeTemporaryFolder();
-  const port = await findFreePort();
+  const port = await findPort();
   const url = `redis://127.0.0.1:${port}`;
-  let child: ChildProcess | null = null;
+  const settings = { port, bind: "127.0.0.1", dir: folder, save: "", appendonly: "no" };
+  const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
+  let running: RunningProcess | null = null;
 
   async function start(): Promise<void> {
-    const settings = [
-      "--port",
-      String(port),
-      "--bind",
-      "127.0.0.1",
-      "--dir",
-      folder,
-      "--save",
-      "",
-      "--appendonly",
-      "no",
-    ];
-    child = spawn(requireTool(TOOLS.redis), [...settings, ...(options.args ?? [])], { stdio: "ignore" });
+    running = runProgram(requireTool(TOOLS.redis), [...args, ...(options.args ?? [])]);
     await waitFor(() => ask((redis) => redis.ping()), { what: `Redis on port ${port}` });
   }
 
   async function kill(): Promise<void> {
-    if (child === null || child.exitCode !== null || child.signalCode !== null) return;
-    const gone = once(child, "exit");
-    child.kill("SIGKILL");
-    await gone;
+    running?.child.kill("SIGKILL");
+    await running?.exited;
   }
 
   async function ask<T>(question: (redis: Redis) => Promise<T>): Promise<T> {
@@ -74,8 +61,8 @@ export async function startRedis(options: { args?: string[] } = {}): Promise<Tes
     port,
     kill,
     start,
-    freeze: () => void child?.kill("SIGSTOP"),
-    thaw: () => void child?.kill("SIGCONT"),
+    freeze: () => void running?.child.kill("SIGSTOP"),
+    thaw: () => void running?.child.kill("SIGCONT"),
     ask,
     async stop() {
       await kill();
@@ -84,7 +71,7 @@ export async function startRedis(options: { args?: string[] } = {}): Promise<Tes
   };
 }
 
-/** Three masters that share the slots. */
+/** Starts three masters that share the slots of a cluster. */
 export async function startRedisCluster(): Promise<{ nodes: TestRedis[]; stop(): Promise<void> }> {
   const args = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
   const nodes = await Promise.all([1, 2, 3].map(() => startRedis({ args })));
@@ -109,14 +96,9 @@ export async function startRedisCluster(): Promise<{ nodes: TestRedis[]; stop():
   };
 }
 
-/** The port of a cluster's bus is 10,000 above; both have to fit. */
-async function findFreePort(): Promise<number> {
+async function findPort(): Promise<number> {
   for (;;) {
-    const server = createServer().listen(0, "127.0.0.1");
-    await once(server, "listening");
-    const { port } = server.address() as { port: number };
-    server.close();
-    await once(server, "close");
-    if (port < 55_000) return port;
+    const port = Number(await findFreePort());
+    if (port < LAST_PORT) return port;
   }
 }

@@ -1,7 +1,7 @@
 import { SERVER_MAIN } from "./built-server.ts";
 import { runProcess } from "./run-process.ts";
 
-/** Runs one command to its end, with nothing configured but what is given. */
+/** Runs one command to its end. Its configuration is `env` alone. */
 export async function runPlayhead(args: string[], options: { cwd: string; env?: Record<string, string | undefined> }) {
   const run = runProcess(SERVER_MAIN, args, {
     cwd: options.cwd,

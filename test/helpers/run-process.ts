@@ -1,30 +1,37 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { waitFor } from "./wait-for.ts";
 
-/** A script that runs as a process of its own. */
+/** A program that runs as a process of its own. */
 export interface RunningProcess {
   child: ChildProcess;
   stdout(): string;
   stderr(): string;
-  /** Waits for a text on standard output. */
+  running(): boolean;
+  /** Waits for a text on standard output, and gives it. @throws Error where the process ends without it */
   said(text: string | RegExp, timeoutMs?: number): Promise<string>;
-  /** Settles with the exit code, or the signal that ended it. */
+  /** Settles with the exit code, or the signal that ended the process. */
   exited: Promise<number | NodeJS.Signals>;
 }
 
 export interface RunOptions {
   env?: Record<string, string | undefined>;
   cwd?: string;
-  /** A process group of its own, as a terminal gives one. */
+  /** Gives it a process group of its own, as a terminal does. */
   detached?: boolean;
-  /** Another Node than this one. */
+  /** The path of another Node than the one that runs the tests. */
   node?: string;
 }
 
-/** Runs `file args…`, TypeScript with tsx. It is killed when the test process ends before it. */
+/** Runs a script on Node; TypeScript is compiled by tsx. */
 export function runProcess(file: string, args: string[] = [], options: RunOptions = {}): RunningProcess {
   const loader = file.endsWith(".ts") ? ["--import", import.meta.resolve("tsx")] : [];
-  const child = spawn(options.node ?? process.execPath, [...loader, file, ...args], {
+  return runProgram(options.node ?? process.execPath, [...loader, file, ...args], { name: file, ...options });
+}
+
+/** Runs a program. It is killed when the test process ends before it. */
+export function runProgram(path: string, args: string[], options: RunOptions & { name?: string } = {}): RunningProcess {
+  const { name = path } = options;
+  const child = spawn(path, args, {
     cwd: options.cwd ?? process.cwd(),
     env: { ...process.env, ...options.env },
     detached: options.detached ?? false,
@@ -46,21 +53,21 @@ export function runProcess(file: string, args: string[] = [], options: RunOption
       resolve(code ?? signal ?? -1);
     });
   });
+  const running = () => child.exitCode === null && child.signalCode === null;
   return {
     child,
     stdout: () => stdout,
     stderr: () => stderr,
+    running,
     async said(text, timeoutMs = 30_000) {
-      const ended = () => child.exitCode !== null || child.signalCode !== null;
-      const found = await waitFor(() => (ended() ? "ended" : stdout.match(text)?.[0]), {
-        what: `${file} to say ${text}; it said: ${stdout}`,
-        timeoutMs,
-      });
-      const heard = stdout.match(text)?.[0];
-      if (heard === undefined) {
-        throw new Error(`${file} ${found} with ${child.exitCode ?? child.signalCode}:\n${stdout}${stderr}`);
+      const find = () => stdout.match(text)?.[0];
+      const what = `${name} to say ${text}; it said: ${stdout}`;
+      await waitFor(() => find() !== undefined || !running(), { what, timeoutMs });
+      const found = find();
+      if (found === undefined) {
+        throw new Error(`${name} ended with ${child.exitCode ?? child.signalCode}:\n${stdout}${stderr}`);
       }
-      return heard;
+      return found;
     },
     exited,
   };

@@ -1,6 +1,6 @@
 import type { TestDatabase } from "./database.ts";
 
-/** Of Playhead's own record of applied SQL, which databases write at different times. */
+/** Leaves out Playhead's own record of applied SQL, whose times differ between databases. */
 const NO_RECORD = "NOT LIKE 'schema\\_%'";
 const OF_SCHEMA = "namespace = current_schema()::regnamespace";
 

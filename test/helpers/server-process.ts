@@ -6,20 +6,20 @@ export interface ServerProcess {
   url: string;
   pid: number;
   process: RunningProcess;
-  /** SIGTERM; resolves with the exit code. */
+  /** Sends SIGTERM; resolves with the exit code. */
   stop(): Promise<number | NodeJS.Signals>;
-  /** SIGKILL, as a crash. */
+  /** Sends SIGKILL; resolves when the process is gone. */
   kill(): Promise<void>;
 }
 
 export interface ServerProcessOptions extends RunOptions {
-  /** Another build than the source: a `dist/main.js`. */
+  /** The entry point of another build, in place of the one that the global setup makes. */
   main?: string;
-  /** How long it may take to say that it is ready. */
+  /** How long the server may take to say that it is ready. */
   timeoutMs?: number;
 }
 
-/** Starts `serve` on a free port (or `env.PORT`), and waits until it says that it is ready. */
+/** Starts `serve` on a free port, or on `env.PORT`, and waits until it says that it is ready. */
 export async function startServerProcess(options: ServerProcessOptions = {}): Promise<ServerProcess> {
   const { main = SERVER_MAIN, timeoutMs = 60_000, ...rest } = options;
   const server = runProcess(main, ["serve"], { ...rest, env: { PORT: "0", ...options.env } });

@@ -6,15 +6,17 @@ import { processExists } from "../../src/db/embedded/process-info.ts";
 
 const PREFIX = "playhead-test-";
 
-/** A folder for the data of one PostgreSQL. Its name says whose it is: a run that was killed leaves it to the next. */
+/**
+ * Makes an empty folder. The process id in its name lets the next run remove it, should this process be killed.
+ */
 export async function makeTemporaryFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), `${PREFIX}${process.pid}-`));
-  // The user `postgres` has to pass.
+  // PostgreSQL may run as the user `postgres`, who has to reach its data below this folder.
   await chmod(folder, 0o711);
   return folder;
 }
 
-/** Stops and removes what test runs left that did not come to their end. */
+/** Removes the folders of test runs that were killed, and stops the PostgreSQL that runs in them. */
 export async function removeLeftovers(): Promise<void> {
   for (const name of await readdir(tmpdir())) {
     const pid = Number(new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1]);

@@ -6,15 +6,15 @@ export interface Tool {
   name: string;
   /** The Debian packages that have it. */
   aptPackages: string[];
-  /** The names it goes by, the usual one first. */
+  /** The names of its executable on different systems, the usual one first. */
   binaries: string[];
-  /** What else has to be there: the program is nothing without it. */
+  /** Files that the program cannot do without. */
   files?: string[];
-  /** What needs it. */
+  /** The tests that need it, as in "for the tests of the pages". */
   neededFor: string;
 }
 
-/** Without this module nginx knows no RTMP. */
+/** nginx speaks RTMP only with this module. */
 export const NGINX_RTMP_MODULE = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
 
 export const TOOLS = {
@@ -45,7 +45,7 @@ export const TOOLS = {
   },
 } as const satisfies Record<string, Tool>;
 
-/** Not installed for the tests: what they would add is no more than a second opinion. */
+/** Programs that are used where they are installed, but not installed for the tests. */
 export const OPTIONAL_TOOLS = {
   promtool: {
     name: "promtool",
@@ -55,10 +55,10 @@ export const OPTIONAL_TOOLS = {
   },
 } as const satisfies Record<string, Tool>;
 
-/** Where servers are installed; not in every user's PATH. */
+/** The folders of servers, which are not in every user's PATH. */
 const SYSTEM_FOLDERS = ["/usr/sbin", "/usr/local/sbin"];
 
-/** The path of a tool's program; null where it, or what it needs, is not installed. */
+/** The path of a tool's executable; null where the executable or a file that it needs is missing. */
 export function findTool(tool: Tool): string | null {
   if (!(tool.files ?? []).every((path) => isThere(path, constants.R_OK))) return null;
   const folders = [...(process.env.PATH ?? "").split(delimiter), ...SYSTEM_FOLDERS];
@@ -66,7 +66,7 @@ export function findTool(tool: Tool): string | null {
   return paths.find((path) => isThere(path, constants.X_OK)) ?? null;
 }
 
-/** @throws Error that says how to install it */
+/** The path of a tool's executable. @throws Error that says how to install it, where it is missing */
 export function requireTool(tool: Tool): string {
   const path = findTool(tool);
   if (path === null) throw new Error(`${tool.name} is missing: apt-get install -y ${tool.aptPackages.join(" ")}`);

@@ -3,8 +3,8 @@ import { setTimeout as delay } from "node:timers/promises";
 const POLL_MS = 20;
 
 /**
- * Waits until the check gives something truthy, and returns it. A check that throws counts as not yet.
- * @throws Error naming what was waited for, with the check's last failure.
+ * Runs the check until it gives a truthy value, and returns that. A check that throws is run again.
+ * @throws Error that names `what`, with the last failure of the check as its cause, after `timeoutMs`
  */
 export async function waitFor<T>(
   check: () => T | Promise<T>,
