@@ -1,5 +1,6 @@
 import { parseMultirange } from "../../src/progress/multirange.ts";
-import { covers, type Load, WINDOW_MS } from "./load-players.ts";
+import type { Load } from "./load-players.ts";
+import { covers, WINDOW_MS } from "./load-stream.ts";
 import type { Query } from "./query.ts";
 
 /*

@@ -6,16 +6,17 @@ import type { FileProgress } from "../../src/protocol/progress.ts";
 import { waitFor } from "./wait-for.ts";
 
 /*
- * Clients of the socket contract: one on socket.io-client, and one that writes frames by itself, for what a client
- * library would not send.
+ * Two clients of the socket contract: `connect` uses socket.io-client, and `connectRaw` writes frames itself, to send
+ * what a client library would not.
  */
 
-const ANSWER_MS = 10_000;
+/** A call that got no answer for so long will get none. */
+const ANSWER_MS = 30_000;
 
-/** Those that take tokens. */
+/** The namespaces that take tokens. */
 export type Namespace = "/player" | "/dashboard";
 
-/** What any ack may carry; a test names what it looks at. */
+/** The fields that some ack may carry; a test reads those of its call. */
 export type Answer = Ack<{
   progress: FileProgress;
   nextBeatMs: number;
@@ -27,24 +28,24 @@ export type Answer = Ack<{
 
 export interface Client {
   socket: Socket;
-  /** Calls and gives the ack. @throws where no ack comes */
+  /** Sends an event and gives the ack. @throws Error where no ack comes */
   call(event: string, payload?: unknown, ...more: unknown[]): Promise<Answer>;
-  /** Everything that came under this name so far. */
+  /** The payloads of all events of this name so far. */
   heard<T = Update>(event: string): T[];
-  /** Waits until something came under this name that matches. */
+  /** Waits for an event of this name that matches; one that came earlier counts. */
   hear<T = Update>(event: string, matches?: (payload: T) => boolean): Promise<T>;
-  /** Settles with the reason when the connection is gone. */
+  /** Settles with Socket.IO's reason when the connection has ended. */
   gone: Promise<string>;
   close(): void;
 }
 
 export interface ConnectOptions {
   headers?: Record<string, string>;
-  /** In place of `{ token }`. */
+  /** The auth of the handshake, in place of `{ token }`. */
   auth?: Record<string, unknown>;
 }
 
-/** The `connect_error` of a refused handshake. */
+/** A handshake that the server refused. */
 export class ConnectError extends Error {
   readonly data: { code?: string; retryAfterMs?: number } | undefined;
 
@@ -54,7 +55,7 @@ export class ConnectError extends Error {
   }
 }
 
-/** Opens a connection of its own. @throws ConnectError where it is refused */
+/** Opens a connection that no other client shares. @throws ConnectError where it is refused */
 export async function connect(
   url: string,
   namespace: Namespace | "/rtmp" | "/",
@@ -94,17 +95,17 @@ export async function connect(
   return client;
 }
 
-/** A connection that sends what it is told, well-formed or not. */
+/** A connection that sends any frame, well-formed or not. */
 export interface RawClient {
   ws: WebSocket;
-  /** Every frame that came, pings left out. */
+  /** Every frame that arrived, except pings. */
   frames: string[];
   send(frame: string | Uint8Array): void;
-  /** Waits for a frame that matches, from the first one on. */
+  /** Waits for a frame that matches; one that came earlier counts. */
   hear(matches: (frame: string) => boolean): Promise<string>;
-  /** Sends an event with an ack and gives the answer. The arguments are JSON as it stands. */
+  /** Sends an event and gives the ack. `args` is the JSON array of its name and payload, sent as it stands. */
   callRaw(namespace: Namespace | "/rtmp", args: string): Promise<Answer>;
-  /** Settles with the close code. */
+  /** Settles with the WebSocket's close code. */
   closed: Promise<number>;
   close(): void;
 }
@@ -126,7 +127,7 @@ export async function connectRaw(url: string, options: { headers?: Record<string
     ws.once("open", resolve);
     ws.once("error", reject);
   });
-  ws.on("error", () => undefined); // the close says it all
+  ws.on("error", () => undefined); // `closed` follows
   const client: RawClient = {
     ws,
     frames,
@@ -148,7 +149,7 @@ export async function connectRaw(url: string, options: { headers?: Record<string
   return client;
 }
 
-/** The same, admitted to a namespace. */
+/** Opens a WebSocket and joins a namespace. */
 export async function connectRawTo(url: string, namespace: Namespace, token: string): Promise<RawClient> {
   const client = await connectRaw(url);
   client.send(`40${namespace},${JSON.stringify({ token })}`);

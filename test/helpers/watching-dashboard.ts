@@ -1,54 +1,37 @@
-import { io, type Socket } from "socket.io-client";
-import { createTopicState, type TopicState, type TopicView } from "../../src/client/topic-state.ts";
-import type { Ack } from "../../src/protocol/ack.ts";
+import { createTopicState, type TopicView } from "../../src/client/topic-state.ts";
 import type { Update } from "../../src/protocol/dashboard.ts";
+import { connect } from "./socket-client.ts";
 
-/** A dashboard that subscribed once and is never reloaded: it shows what frames told it. */
+/** A dashboard that subscribes once, never reconnects, and shows what frames told it since. */
 export interface WatchingDashboard {
   view(topic: string): TopicView;
-  /** How often the connection ended: a dashboard that stays shows 0. */
-  disconnects(): number;
+  /** Whether it still has the connection that it began with. */
+  connected(): boolean;
   close(): void;
 }
 
+/** Opens a dashboard that watches these topics. */
 export async function watchTopics(options: {
   url: string;
   token: string;
   topics: string[];
 }): Promise<WatchingDashboard> {
-  const socket = io(`${options.url}/dashboard`, {
-    auth: { token: options.token },
-    transports: ["websocket"],
-    forceNew: true,
-    reconnection: false,
-  });
-  let disconnects = 0;
-  socket.on("disconnect", () => {
-    disconnects += 1;
-  });
-  const states = new Map<string, TopicState>();
-  socket.on("update", (update: Update) => {
-    const state = states.get(update.topic);
-    if (update.snapshot) state?.replace(update);
-    else state?.apply(update);
-  });
-  await new Promise<void>((resolve, reject) => {
-    socket.once("connect", resolve);
-    socket.once("connect_error", reject);
+  const client = await connect(options.url, "/dashboard", options.token);
+  const createState = (topic: string) => createTopicState(topic, { monotonicMs: () => performance.now() });
+  const states = new Map(options.topics.map((topic) => [topic, createState(topic)]));
+  const stateOf = (topic: string) => states.get(topic) as ReturnType<typeof createState>;
+  client.socket.on("update", (update: Update) => {
+    if (update.snapshot) stateOf(update.topic).replace(update);
+    else stateOf(update.topic).apply(update);
   });
   for (const topic of options.topics) {
-    states.set(topic, createTopicState(topic, { monotonicMs: () => performance.now() }));
-    states.get(topic)?.apply(await subscribe(socket, topic));
+    const answer = await client.call("subscribe", { topic });
+    if (!answer.ok) throw new Error(`${topic} was refused: ${answer.error.message}`);
+    stateOf(topic).apply(answer.snapshot);
   }
   return {
-    view: (topic) => (states.get(topic) as TopicState).view(),
-    disconnects: () => disconnects,
-    close: () => socket.disconnect(),
+    view: (topic) => stateOf(topic).view(),
+    connected: () => client.socket.connected,
+    close: client.close,
   };
-}
-
-async function subscribe(socket: Socket, topic: string): Promise<Update> {
-  const ack = (await socket.timeout(10_000).emitWithAck("subscribe", { topic })) as Ack<{ snapshot: Update }>;
-  if (!ack.ok) throw new Error(`${topic} was refused: ${ack.error.message}`);
-  return ack.snapshot;
 }
