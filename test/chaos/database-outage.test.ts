@@ -16,8 +16,8 @@ import { waitFor } from "../helpers/wait-for.ts";
 import { type WatchingDashboard, watchTopics } from "../helpers/watching-dashboard.ts";
 
 /*
- * The database goes away in several ways, and comes back. The server stays, heals by itself, and nobody has to
- * reconnect: not the players, not the dashboards.
+ * The database goes away in several ways, and comes back. The server recovers by itself, and no player or dashboard has
+ * to reconnect.
  */
 
 const PLAYERS = 40;
@@ -26,7 +26,7 @@ const LESSON_TOPIC = "lesson:lesson-1";
 const FILE_TOPIC = `file:${FILE_IDS[0]}`;
 const LEARNER_TOPIC = `course:${COURSE_ID}/user:learner-0`;
 
-/** Short, so that an outage of seconds shows what one of minutes does. */
+/** Short, so that an outage of seconds has the effects of one that lasts minutes. */
 const ENVIRONMENT = { ACK_DEADLINE_MS: "1500", QUERY_TIMEOUT_MS: "1500" };
 
 describe("an outage of the database", () => {
@@ -67,7 +67,7 @@ describe("an outage of the database", () => {
     });
   }
 
-  /** The server's backends: writers, pool and listener. */
+  /** The process ids of the server's connections: writers, pool and listener. */
   async function findBackends(name = "playhead%"): Promise<number[]> {
     const rows = await query<{ pid: number }>("SELECT pid FROM pg_stat_activity WHERE application_name LIKE $1", [
       name,
@@ -79,7 +79,7 @@ describe("an outage of the database", () => {
     await waitFor(async () => (await findBackends("playhead-listener")).length === 1, { what: "exactly one listener" });
   }
 
-  /** All that was made is acked, stored and shown, by the same process over the same dashboard connection. */
+  /** Every beat is acked, stored and shown, by the same server process and on the same dashboard connection. */
   async function expectHealed(): Promise<void> {
     await load.settle();
     expect(await findBrokenPromises(load, query, COURSE_ID)).toEqual([]);
@@ -91,7 +91,7 @@ describe("an outage of the database", () => {
     expect(server.process.child.exitCode).toBeNull();
   }
 
-  /** What the dashboard shows is what is stored, row for row and version for version. */
+  /** The dashboard shows every stored row in its stored version. */
   async function expectShown(): Promise<void> {
     const courses = await query<object>(
       `SELECT user_id AS "userId", watched_ms / 1000.0::float8 AS watched, version FROM course_progress ORDER BY user_id COLLATE "C"`,
@@ -133,7 +133,7 @@ describe("an outage of the database", () => {
       .toEqual(own);
   }
 
-  it("loses nothing when every connection is cut again and again under load", async () => {
+  it("loses no beat when every connection is cut again and again under load", async () => {
     const random = createRandomOfRun();
     for (let round = 0; round < 10; round++) {
       await load.ackedMore(1 + random.below(2 * PLAYERS));
@@ -143,12 +143,12 @@ describe("an outage of the database", () => {
     await expectHealed();
   });
 
-  it("loses nothing when PostgreSQL crashes and comes back, and tells waiting players when to come again", async () => {
+  it("loses no beat when PostgreSQL crashes and comes back, and tells players when to try again", async () => {
     const refused = load.refused(({ code }) => code === "unavailable");
     await postgres.killImmediately();
     await expectReady(503);
     expect(await refused).toMatchObject({ code: "unavailable", retryAfterMs: expect.any(Number) });
-    // About everybody was refused by now.
+    // Long enough that most players are refused.
     for (let i = 0; i < load.streams.length; i++) await load.refused(() => true);
     expect((await fetch(`${server.url}/healthz`)).status).toBe(200);
     await postgres.startAgain();
@@ -159,7 +159,7 @@ describe("an outage of the database", () => {
     ).toEqual([]);
   });
 
-  it("takes the first heartbeat after an outage in which everybody was refused and gave up", async () => {
+  it("takes the first heartbeat after an outage in which every player was refused and gave up", async () => {
     await postgres.killImmediately();
     await load.refused(({ code }) => code === "unavailable");
     load.hold();
@@ -171,7 +171,7 @@ describe("an outage of the database", () => {
     await expectHealed();
   });
 
-  it("goes on over new connections when the old ones freeze while nothing is being written", async () => {
+  it("opens new connections when the old ones freeze while nothing is written", async () => {
     await load.settle();
     const frozen = await findBackends();
     for (const pid of frozen) process.kill(pid, "SIGSTOP");
@@ -188,7 +188,7 @@ describe("an outage of the database", () => {
     await expectHealed();
   });
 
-  it("shows on dashboards what changed while no notification came through", async () => {
+  it("shows dashboards the changes of a time in which no notification arrived", async () => {
     const [frozen] = (await findBackends("playhead-listener")) as [number];
     process.kill(frozen, "SIGSTOP");
     try {
@@ -202,7 +202,7 @@ describe("an outage of the database", () => {
     await expectHealed();
   });
 
-  it("heals when backends that froze in the middle of their work go on", async () => {
+  it("recovers when connections that froze in the middle of their work go on", async () => {
     const random = createRandomOfRun();
     for (let round = 0; round < 2; round++) {
       await load.ackedMore(1 + random.below(PLAYERS));
@@ -210,7 +210,7 @@ describe("an outage of the database", () => {
       const refused = load.refused(({ code }) => code === "unavailable");
       const acked = load.ackedMore(2 * load.streams.length);
       for (const pid of frozen) process.kill(pid, "SIGSTOP");
-      // Frozen with its locks it keeps the others waiting, until they are refused; without, they go on.
+      // A frozen connection that holds locks keeps the players waiting until they are refused. Without locks they go on.
       await Promise.race([refused, acked]);
       for (const pid of frozen) process.kill(pid, "SIGCONT");
     }
@@ -224,8 +224,8 @@ describe("an outage of the database", () => {
 });
 
 describe("a listener whose LISTEN is never answered", () => {
-  it("gives the connection up, and tries another", async () => {
-    // As a host behind a broken network: it lets in whoever comes, and then says nothing.
+  it("gives the connection up, and opens another", async () => {
+    // A host behind a broken network: it accepts connections and then answers nothing.
     const authenticationOk = Buffer.from([0x52, 0, 0, 0, 8, 0, 0, 0, 0]);
     const readyForQuery = Buffer.from([0x5a, 0, 0, 0, 5, 0x49]);
     const opened: Socket[] = [];
@@ -243,7 +243,7 @@ describe("a listener whose LISTEN is never answered", () => {
       onListening: () => undefined,
       logger: createLogger({ level: "silent" }),
     });
-    void listener.start(); // never listens
+    void listener.start(); // settles when it is stopped
     await waitFor(() => opened.length > 1, { what: "a second connection", timeoutMs: 20_000 });
     expect(listener.listening).toBe(false);
     await listener.stop();

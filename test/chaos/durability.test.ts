@@ -18,7 +18,7 @@ import type { ServerProcess } from "../helpers/server-process.ts";
 import { mintToken } from "../helpers/tokens.ts";
 
 /*
- * The promise of an ack: what was acked survives the death of the server, at whatever moment it comes.
+ * The promise of an ack: an acked heartbeat survives the death of the server at any moment.
  */
 
 describe("a server that is killed under load", () => {
@@ -31,7 +31,7 @@ describe("a server that is killed under load", () => {
     for (const clean of cleanups.splice(0).reverse()) await clean();
   });
 
-  /** Kills the server some time into the load, again and again, and starts it on the same port. */
+  /** Kills the server under load at random moments, and starts it again on the same port each time. */
   async function killUnderLoad(given: FlowEnvironment, options: { kills: number; players: number }): Promise<void> {
     const random = createRandomOfRun();
     const env = { PORT: await findFreePort(), ...given };
@@ -47,7 +47,7 @@ describe("a server that is killed under load", () => {
     await load.settle();
   }
 
-  it("has every acked heartbeat in its own PostgreSQL, each with its owner, and exact sums", async () => {
+  it("has every acked heartbeat in its own PostgreSQL, each with its user, and exact sums", async () => {
     const dataDir = await makeDataFolder();
     cleanups.push(() => removeDataFolder(dataDir));
     await killUnderLoad({ PLAYHEAD_DATA_DIR: dataDir }, { kills: 3, players: 50 });
@@ -57,7 +57,7 @@ describe("a server that is killed under load", () => {
     expect(await server.stop()).toBe(0);
   });
 
-  it("has every acked heartbeat in a PostgreSQL that outlives it, each with its owner, and exact sums", async () => {
+  it("has every acked heartbeat in a PostgreSQL that outlives it, each with its user, and exact sums", async () => {
     const database = await createTestDatabase();
     cleanups.push(() => database.drop());
     await killUnderLoad({ DATABASE_URL: database.url }, { kills: 6, players: 50 });

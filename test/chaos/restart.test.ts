@@ -19,7 +19,7 @@ import { mintToken } from "../helpers/tokens.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
 /*
- * A server with its own PostgreSQL that stops and starts, politely and otherwise.
+ * A server with its own PostgreSQL stops and starts again, by signals and by crashes.
  */
 
 const PLAYERS = 30;
@@ -34,7 +34,7 @@ describe("a server that stops and starts again", () => {
 
   beforeEach(async () => {
     dataDir = await makeDataFolder();
-    // What waits for a busy course is refused after a while: the drain takes less.
+    // Short, because a heartbeat that waits for a locked course is refused after some seconds.
     env = { PLAYHEAD_DATA_DIR: dataDir, PORT: await findFreePort(), DRAIN_MS: "100" };
     server = await startFlowServer(env, { detached: true });
     await putLoadCourse(server.url);
@@ -61,7 +61,7 @@ describe("a server that stops and starts again", () => {
     expect(await findBrokenPromises(played, queryOf(await embeddedUrl(dataDir)), COURSE_ID)).toEqual([]);
   }
 
-  /** Holds every heartbeat back while the work goes on, as a change of the course does. */
+  /** Holds every heartbeat back until the work is done, as a change of the course does. */
   async function whileHeldBack(work: () => Promise<void>): Promise<void> {
     await withTransaction(await embeddedUrl(dataDir), async (query) => {
       await query("SELECT lock_catalogue($1)", [COURSE_ID]);
@@ -73,7 +73,7 @@ describe("a server that stops and starts again", () => {
     await waitFor(async () => (await pendingBeats(server.url)) === beats, { what: `${beats} heartbeats to wait` });
   }
 
-  it("answers every heartbeat that waits at SIGTERM, and takes no more connections meanwhile", async () => {
+  it("acks every heartbeat that waits at SIGTERM, and accepts no new connection meanwhile", async () => {
     const { socket, send } = await openPlayer(server.url);
     const draining = new Promise((resolve) => socket.once("server:draining", resolve));
     const waiting: Promise<BeatAck>[] = [];
@@ -109,7 +109,7 @@ describe("a server that stops and starts again", () => {
     socket.disconnect();
   });
 
-  it("loses nothing at SIGTERM under load, leaves nobody without an answer, and exits with 0", async () => {
+  it("answers every beat at SIGTERM under load, loses none, and exits with 0", async () => {
     const played = await play();
     expect(await server.stop()).toBe(0);
     expect(played.unanswered).toBe(0);
@@ -118,7 +118,7 @@ describe("a server that stops and starts again", () => {
     await expectNothingLost(played);
   });
 
-  it("flushes before its PostgreSQL stops when Ctrl-C reaches the whole process group", async () => {
+  it("writes every beat before its PostgreSQL stops when Ctrl-C reaches the whole process group", async () => {
     const played = await play();
     const postgres = await findCluster(join(dataDir, "postgres"));
     process.kill(-server.pid, "SIGINT");
@@ -131,7 +131,7 @@ describe("a server that stops and starts again", () => {
     await expectNothingLost(played);
   });
 
-  it("takes over from a PostgreSQL that a killed server left running", async () => {
+  it("replaces a PostgreSQL that a killed server left running", async () => {
     const played = await play();
     await server.kill();
     const orphan = await findCluster(join(dataDir, "postgres"));
@@ -142,7 +142,7 @@ describe("a server that stops and starts again", () => {
     await expectNothingLost(played);
   });
 
-  it("refuses a second server in the same data folder, and goes on undisturbed", async () => {
+  it("goes on undisturbed when a second server is refused its data folder", async () => {
     const played = await play();
     const second = runProcess(SERVER_MAIN, ["serve"], { env: { ...env, PORT: "0", DATABASE_URL: undefined } });
     expect(await second.exited).toBe(1);
@@ -168,7 +168,7 @@ describe("a server that stops and starts again", () => {
   });
 });
 
-/** A player with one beat acked: what follows is not held up by anything of its own. */
+/** Opens a player with one beat acked, so that the next beats wait for nothing but the test's lock. */
 async function openPlayer(url: string) {
   const socket = io(`${url}/player`, { auth: { token: await mintToken("ann") }, transports: ["websocket"] });
   const send = async (seq: number): Promise<BeatAck> => {
@@ -179,7 +179,7 @@ async function openPlayer(url: string) {
   return { socket, send };
 }
 
-/** Sends until a beat is refused because the last flush has begun; those before it wait with the others. */
+/** Sends beats until one is refused because the last flush has begun. The beats before it wait for the lock. */
 async function untilLastFlush(send: (seq: number) => Promise<BeatAck>, late: Promise<BeatAck>[]): Promise<void> {
   let begun = false;
   const check = () => {
@@ -190,7 +190,7 @@ async function untilLastFlush(send: (seq: number) => Promise<BeatAck>, late: Pro
         (ack) => {
           begun ||= isStopping(ack);
         },
-        () => undefined, // looked at by the caller
+        () => undefined, // the caller looks at it
       );
     }
     return begun;
@@ -235,7 +235,7 @@ async function readCourse(url: string, token: string): Promise<unknown> {
   return await response.json();
 }
 
-/** What a new connection meets: its error's code, or `accepted`. */
+/** Tries a new connection, and gives the code of its error, or `accepted`. */
 function knock(port: string): Promise<string> {
   return new Promise((resolve) => {
     const socket = connect(Number(port), "127.0.0.1");

@@ -9,10 +9,10 @@ import type { ServerProcess } from "../helpers/server-process.ts";
 import { makeTemporaryFolder } from "../helpers/temporary-folder.ts";
 
 /*
- * The command line as a person uses it, beside a server and without one.
+ * The command line as a person uses it, beside a running server and without one.
  */
 
-describe("the command line beside a server", () => {
+describe("the command line", () => {
   let folder: string;
   let database: TestDatabase;
   let server: ServerProcess | undefined;
@@ -30,7 +30,7 @@ describe("the command line beside a server", () => {
     await database.drop();
   });
 
-  it("explains itself with --help, each command too, and says its version", async () => {
+  it("explains every command with --help, and prints its version", async () => {
     const help = await runPlayhead(["--help"], { cwd: folder });
     expect(help).toMatchObject({ code: 0, stderr: "" });
     for (const command of ["serve", "migrate", "token", "doctor"]) {
@@ -60,7 +60,7 @@ describe("the command line beside a server", () => {
     },
   );
 
-  it("migrates an empty database, and has nothing to do the second time", async () => {
+  it("migrates an empty database once", async () => {
     const env = { DATABASE_URL: database.url };
     expect(await runPlayhead(["migrate"], { cwd: folder, env })).toMatchObject({
       code: 0,
@@ -72,12 +72,12 @@ describe("the command line beside a server", () => {
     });
   });
 
-  it("mints a token that the server on the same database accepts", async () => {
+  it("mints a token that a server on the same database accepts", async () => {
     server = await startFlowServer({ DATABASE_URL: database.url, AUTH_SECRET: undefined });
     await expectAccepted(server.url, { DATABASE_URL: database.url });
   });
 
-  it("mints a token that the server with the same data folder accepts", async () => {
+  it("mints a token that a server with the same data folder accepts", async () => {
     const env = { PLAYHEAD_DATA_DIR: join(folder, "data") };
     server = await startFlowServer({ ...env, AUTH_SECRET: undefined });
     await expectAccepted(server.url, env);
@@ -91,7 +91,7 @@ describe("the command line beside a server", () => {
     expect(await callAs(server.url, token)).toBe(401);
   });
 
-  it("says why a server does not start where the port is taken", async () => {
+  it("names the port when a server cannot start because the port is taken", async () => {
     server = await startFlowServer({ DATABASE_URL: database.url });
     const port = new URL(server.url).port;
     const { code, stdout, stderr } = await runPlayhead(["serve"], {

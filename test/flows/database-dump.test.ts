@@ -9,7 +9,7 @@ import { runPlayhead } from "../helpers/run-playhead.ts";
 import { makeTemporaryFolder } from "../helpers/temporary-folder.ts";
 
 /*
- * `playhead db dump` and `restore` as an operator uses them.
+ * `playhead db dump` and `playhead db restore` as an operator uses them.
  */
 
 describe("dump and restore on the command line", () => {
@@ -34,7 +34,7 @@ describe("dump and restore on the command line", () => {
   const db = (database: TestDatabase, ...args: string[]) =>
     runPlayhead(["db", ...args], { cwd: folder, env: { DATABASE_URL: database.url } });
 
-  it("bring every row over by a file that only its owner reads", async () => {
+  it("copy every row by a file that only its owner may read", async () => {
     const file = join(folder, "rows.dump");
     const dumped = await db(source, "dump", "--no-tools", file);
     expect(dumped).toEqual({
@@ -53,7 +53,7 @@ describe("dump and restore on the command line", () => {
     expect(doctor).toMatchObject({ code: 0, stdout: expect.stringContaining("equal to a recount in 2 courses") });
   });
 
-  it("say what is missing where no pg_dump fits, and dump all the same", async () => {
+  it("dump without pg_dump where none of version 18 is installed, and say so", async () => {
     const old = await makeTools("old", { version: "15.9" });
     const { code, stderr } = await db(source, "dump", "--tools", old, join(folder, "none.dump"));
     expect(code).toBe(1);
@@ -62,12 +62,12 @@ describe("dump and restore on the command line", () => {
     );
     const env = { DATABASE_URL: source.url, PATH: `${old}:/nowhere` };
     const without = await runPlayhead(["db", "dump", join(folder, "own.dump")], { cwd: folder, env });
-    // A machine may have version 18 where packages put it.
+    // This machine may have version 18 in a folder that is not in the PATH.
     if (!/with pg_dump/.test(without.stderr)) expect(without.stderr).toMatch(/^Without pg_dump.*\nDumped \d+ tables/);
     expect(without.code).toBe(0);
   });
 
-  it("use pg_dump and pg_restore where they fit, and show no password among their arguments", async () => {
+  it("use pg_dump and pg_restore of version 18, and put no password among their arguments", async () => {
     const tools = await makeTools("new", { version: "18.3" });
     const file = join(folder, "archive.dump");
     const dumped = await db(source, "dump", "--tools", tools, file);
@@ -88,7 +88,7 @@ describe("dump and restore on the command line", () => {
     expect(await readFile(join(tools, "pg_restore.input"), "utf8")).toBe("PGDMP and so on");
   });
 
-  it("tell what pg_dump said when it fails, and leave no file", async () => {
+  it("show the error of pg_dump when it fails, and leave no file", async () => {
     const tools = await makeTools("failing", { version: "18.3", fails: "the disk is on fire" });
     const file = join(folder, "failed.dump");
     const { code, stderr } = await db(source, "dump", "--tools", tools, file);
@@ -97,7 +97,7 @@ describe("dump and restore on the command line", () => {
     await expect(stat(`${file}.unfinished`)).rejects.toThrow("ENOENT");
   });
 
-  it("refuse what is no dump, or not there, in one line", async () => {
+  it("refuse a file that is no dump or does not exist, in one line", async () => {
     const file = join(folder, "text");
     await writeFile(file, "hello");
     expect(await db(target, "restore", file)).toMatchObject({
@@ -108,7 +108,7 @@ describe("dump and restore on the command line", () => {
     expect(missing).toMatchObject({ code: 1, stderr: expect.stringMatching(/^The dump cannot be read: ENOENT.*\n$/) });
   });
 
-  it("refuse to restore below a running server, whatever is forced, and dump beside it", async () => {
+  it("dump beside a running server, and refuse to restore below it, even with --force", async () => {
     const dataDir = await makeDataFolder();
     const env = { PLAYHEAD_DATA_DIR: dataDir };
     const server = await startFlowServer(env);
@@ -122,7 +122,7 @@ describe("dump and restore on the command line", () => {
         stderr: expect.stringMatching(/^Playhead is connected .*stop every server/),
       });
       expect(await server.stop()).toBe(0);
-      // The embedded PostgreSQL is started for as long as it takes.
+      // No server runs now: the command starts the embedded PostgreSQL itself.
       const restored = await runPlayhead(["db", "restore", "--force", file], { cwd: folder, env });
       expect(restored).toMatchObject({ code: 0, stderr: expect.stringMatching(/^Restored /) });
     } finally {
@@ -132,8 +132,8 @@ describe("dump and restore on the command line", () => {
   });
 
   /**
-   * Programs that stand for PostgreSQL's own of some version: they write down how they are called. The real ones of
-   * version 18 are in no distribution that the tests run on.
+   * Makes fakes of pg_dump and pg_restore of some version, which write down their arguments. No distribution that the
+   * tests run on has the real ones of version 18.
    */
   async function makeTools(name: string, { version, fails }: { version: string; fails?: string }): Promise<string> {
     const tools = join(folder, name);

@@ -6,8 +6,8 @@ import { loadConfig, VARIABLES } from "../../src/config.ts";
 import { readPanels } from "../helpers/monitoring.ts";
 
 /*
- * docker-compose.yml, the Dockerfile and what they mount, held to what can be told without Docker: that they refer to
- * what is there, have no secret of their own, and run as nobody in particular.
+ * Checks of docker-compose.yml, the Dockerfile and the files that they mount, as far as they work without Docker: every
+ * reference leads somewhere, no file has a secret in it, and the processes run without rights.
  */
 
 const ROOT = join(import.meta.dirname, "../..");
@@ -34,7 +34,7 @@ const text = read("docker-compose.yml");
 const compose = parse(text, { merge: true }) as { services: Record<string, Service>; volumes: Record<string, null> };
 const services = Object.entries(compose.services);
 const serviceOf = (name: string) => compose.services[name] as Service;
-/** `${NAME…}`, with what is behind the name. */
+/** Every `${NAME…}`, with the text between the name and the brace. */
 const variables = [...text.matchAll(/\$\{(\w+)(.*?)\}/g)].map(([, name, rest]) => ({
   name: String(name),
   rest: String(rest),
@@ -42,7 +42,7 @@ const variables = [...text.matchAll(/\$\{(\w+)(.*?)\}/g)].map(([, name, rest]) =
 const SECRETS = /PASSWORD|SECRET/;
 
 describe("docker-compose.yml", () => {
-  it("has every part, in the version that Playhead needs", () => {
+  it("has every service, in the version that Playhead needs", () => {
     expect(Object.keys(compose.services).sort()).toEqual([
       ...["grafana", "node-exporter", "playhead-1", "playhead-2", "postgres", "prometheus", "proxy", "redis"],
     ]);
@@ -52,10 +52,10 @@ describe("docker-compose.yml", () => {
   });
 
   it.each(services)(
-    "has %s restarted, limited and watched",
+    "restarts %s, limits its memory and checks its health",
     (name, { restart, mem_limit, healthcheck, image, build }) => {
       expect({ restart, limited: /^\d+[mg]$/.test(mem_limit) }).toEqual({ restart: "unless-stopped", limited: true });
-      // A tag that moves by itself would bring a new major version overnight.
+      // The tag `latest` could bring a new major version overnight.
       expect(image).not.toMatch(/:latest$/);
       // Playhead's own is in its image.
       if (build !== undefined) expect({ name, image }).toMatchObject({ image: "playhead" });
@@ -68,7 +68,7 @@ describe("docker-compose.yml", () => {
     },
   );
 
-  it("waits for services that are there and say when they are healthy", () => {
+  it("makes services wait only for services that exist and report their health", () => {
     const waits = services.flatMap(([name, { depends_on = {} }]) =>
       Object.entries(depends_on).map(([on, { condition }]) => ({ name, on, condition })),
     );
@@ -81,7 +81,7 @@ describe("docker-compose.yml", () => {
     expect(Object.keys(serviceOf("playhead-1").depends_on ?? {})).toEqual(["postgres", "redis"]);
   });
 
-  it("mounts files that are in this folder, and volumes that it names", () => {
+  it("mounts files that exist, read-only, and volumes that it declares", () => {
     const mounts = services.flatMap(([, { volumes = [] }]) => volumes.map((mount) => mount.split(":")));
     for (const [source = "", , mode] of mounts) {
       if (source.startsWith("./"))
@@ -92,13 +92,13 @@ describe("docker-compose.yml", () => {
     expect(serviceOf("postgres").volumes).toEqual(["postgres-data:/var/lib/postgresql"]);
   });
 
-  it("has no secret of its own: each has to be given, or may be left out", () => {
+  it("has no secret in it: each comes from the environment", () => {
     const secrets = variables.filter(({ name }) => SECRETS.test(name));
     expect([...new Set(secrets.map(({ name }) => name))].sort()).toEqual([
       ...["AUTH_SECRET", "GRAFANA_PASSWORD", "HOOK_SECRETS", "POSTGRES_PASSWORD", "REDIS_PASSWORD", "RTMP_SECRETS"],
     ]);
     for (const { name, rest } of secrets) {
-      // Without any, no media server is let in.
+      // These two may be left out: then no media server is let in.
       const expected = /^(RTMP|HOOK)_SECRETS$/.test(name) ? /^:-$/ : /^:\?.+/;
       expect({ name, rest }).toEqual({ name, rest: expect.stringMatching(expected) });
     }
@@ -113,14 +113,14 @@ describe("docker-compose.yml", () => {
     expect(written).toEqual([]);
   });
 
-  it("opens the proxy to everybody, figures to this machine, and nothing else", () => {
+  it("opens the proxy to everybody, Prometheus and Grafana to this machine, and nothing else", () => {
     const open = services.flatMap(([name, { ports = [] }]) =>
       ports.map((port) => `${name} ${port.replace(/\$\{\w+:-(\d+)\}/, "$1")}`),
     );
     expect(open).toEqual(["proxy 8080:8080", "prometheus 127.0.0.1:9090:9090", "grafana 127.0.0.1:3000:3000"]);
   });
 
-  it("lets neither the nodes nor the proxy change their system, or be more than they are", () => {
+  it("gives the nodes and the proxy a read-only system and no capabilities", () => {
     for (const name of ["playhead-1", "playhead-2", "proxy"]) {
       expect(serviceOf(name)).toMatchObject({
         read_only: true,
@@ -131,7 +131,7 @@ describe("docker-compose.yml", () => {
     expect(serviceOf("proxy").user).toBe("101:101");
   });
 
-  it("gives the nodes settings that Playhead takes, and more time to stop than they need", () => {
+  it("gives the nodes valid settings, and more time to stop than they need", () => {
     const devEnvironment = readDevEnvironment();
     const { environment = {} } = serviceOf("playhead-1");
     const given = Object.fromEntries(
@@ -153,7 +153,7 @@ describe("docker-compose.yml", () => {
     );
   });
 
-  it("is tried with secrets that say what they are, and every one that is asked for", () => {
+  it("finds every secret that it requires in deploy/dev.env, whose values say that they are for development", () => {
     const dev = readDevEnvironment();
     const required = variables.filter(({ rest }) => rest.startsWith(":?")).map(({ name }) => name);
     expect(required.filter((name) => !(name in dev))).toEqual([]);
@@ -174,7 +174,7 @@ describe("docker-compose.yml", () => {
 });
 
 describe("the proxy and Prometheus", () => {
-  it("ask the nodes where they are", () => {
+  it("use the addresses of the nodes", () => {
     const nodes = services.filter(([, { build }]) => build !== undefined).map(([name]) => `${name}:8080`);
     const balanced = [...read("deploy/nginx/nginx.conf").matchAll(/^\s+server (\S+:\d+) /gm)].map(([, node]) => node);
     expect(balanced).toEqual(nodes);
@@ -189,7 +189,7 @@ describe("the proxy and Prometheus", () => {
     expect(rule_files).toEqual(["rules.yml"]);
   });
 
-  it("are asked by Grafana, which finds its dashboard", () => {
+  it("serve Grafana, which finds its data source and its dashboard", () => {
     const sources = parse(read("deploy/grafana/provisioning/datasources/prometheus.yml")) as {
       datasources: { uid: string; url: string }[];
     };
@@ -210,7 +210,7 @@ describe("the Dockerfile", () => {
   const dockerfile = read("Dockerfile");
   const last = dockerfile.slice(dockerfile.lastIndexOf("\nFROM "));
 
-  it("runs as a user without rights, says how it is, and stops when it is told to", () => {
+  it("runs as a user without rights, has a health check, and stops at SIGTERM", () => {
     expect(last).toMatch(/^USER node$/m);
     expect(last.slice(last.indexOf("USER node"))).not.toMatch(/^(RUN|USER root)/m);
     expect(last).toMatch(/^HEALTHCHECK [\s\S]*\/readyz/m);
@@ -218,12 +218,12 @@ describe("the Dockerfile", () => {
     expect(last).toMatch(/^STOPSIGNAL SIGTERM$/m);
   });
 
-  it("stands on Debian, in a version of Node that uWebSockets.js has binaries for", () => {
+  it("builds on Debian and a version of Node that uWebSockets.js has binaries for", () => {
     const bases = [...dockerfile.matchAll(/^FROM (\S+)/gm)].map(([, image]) => image);
     expect(bases).toEqual(["node:22-trixie-slim", "base", "packages", "packages", "base"]);
   });
 
-  it("has no secret, and sees none", () => {
+  it("has no secret in it, and copies none into the image", () => {
     expect(dockerfile).not.toMatch(/^(ARG|ENV).*(SECRET|PASSWORD|TOKEN|_URL)/m);
     const ignored = read(".dockerignore").split("\n");
     expect(ignored).toContain("*");

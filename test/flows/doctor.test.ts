@@ -9,7 +9,7 @@ import type { ServerProcess } from "../helpers/server-process.ts";
 import { mintToken } from "../helpers/tokens.ts";
 
 /*
- * The doctor beside a server that goes on working: it finds what differs from a recount, and mends it when asked.
+ * `playhead doctor` beside a server under load: it finds sums that differ from a recount, and repairs them when asked.
  */
 
 describe("the doctor", () => {
@@ -36,14 +36,14 @@ describe("the doctor", () => {
     return runPlayhead(["doctor", ...args], { cwd: dataDir, env: { PLAYHEAD_DATA_DIR: dataDir } });
   }
 
-  it("finds an installation healthy while heartbeats come in", async () => {
+  it("finds nothing wrong while heartbeats are written", async () => {
     const { code, stdout, stderr } = await doctor();
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
     expect(stdout).not.toMatch(/^(wrong|skipped)/m);
     expect(stdout).toContain("ok  aggregates: equal to a recount in 1 course");
   });
 
-  it("finds corrupted sums and changes nothing, then mends them under load when asked", async () => {
+  it("lists sums that are wrong without changing them, and repairs them under load with --repair", async () => {
     await query(
       "UPDATE lesson_progress SET watched_ms = watched_ms + 7 WHERE user_id = 'learner-3' AND lesson_id = 'lesson-1'",
     );

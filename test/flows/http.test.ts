@@ -5,8 +5,7 @@ import { type ServerProcess, startServerProcess } from "../helpers/server-proces
 import { mintToken } from "../helpers/tokens.ts";
 
 /*
- * The HTTP face of the whole server: accounts, the catalogue, progress of oneself and of one's learners, and what an
- * operator reads.
+ * The HTTP API of the whole server: accounts, the catalogue, progress, and the pages for operators.
  */
 
 const COURSE = {
@@ -68,7 +67,7 @@ async function call(
 }
 
 describe("accounts", () => {
-  it("registers, logs in, and lets the token in", async () => {
+  it("give a registered user a token that the API accepts", async () => {
     const account = { username: "nora", email: "nora@example.org", password: "correct horse battery" };
     const registered = await call(null, "POST", "/v1/auth/register", account);
     expect(registered).toMatchObject({
@@ -93,7 +92,7 @@ describe("accounts", () => {
 });
 
 describe("the catalogue", () => {
-  it("is put by its instructor or an admin, idempotent, and guarded by its tag", async () => {
+  it("takes a course from its instructor or an admin, once however often it is put, and only with the current tag", async () => {
     expect(await call("lea", "PUT", "/v1/courses/rivers", COURSE)).toMatchObject({
       status: 403,
       body: { code: "forbidden" },
@@ -127,7 +126,7 @@ describe("the catalogue", () => {
 });
 
 describe("progress", () => {
-  it("answers the older interface in its own field names", async () => {
+  it("is read and reported by the older interface, in its field names", async () => {
     const report = { file_id: "f1", progress_seconds: 50, progress_percentage: 50, completed: false };
     const row = {
       user_id: "lea",
@@ -156,7 +155,7 @@ describe("progress", () => {
     });
   });
 
-  it("takes the heartbeats of a page that closes, with the token in the body", async () => {
+  it("is taken from a closing page, which sends its token in the body", async () => {
     const token = tokens.get("luc");
     const response = await fetch(`${server.url}/v1/heartbeats`, {
       method: "POST",
@@ -184,7 +183,7 @@ describe("progress", () => {
     });
   });
 
-  it("lets the course's instructor complete, un-complete and reset, and nobody else", async () => {
+  it("is completed, un-completed and reset by the course's instructor or an admin, and by nobody else", async () => {
     const path = "/v1/courses/rivers/learners/luc";
     expect(await call("otto", "POST", `${path}/complete`, {})).toMatchObject({ status: 403 });
     expect(await call("luc", "POST", `${path}/complete`, {})).toMatchObject({ status: 403 });
@@ -207,8 +206,8 @@ describe("progress", () => {
   });
 });
 
-describe("operations", () => {
-  it("says that it is alive, ready, and what it counts", async () => {
+describe("operators", () => {
+  it("see that the server is alive and ready, and read its metrics", async () => {
     expect(await call(null, "GET", "/healthz")).toMatchObject({ status: 200, body: { status: "ok" } });
     expect(await call(null, "GET", "/readyz")).toMatchObject({
       status: 200,
@@ -232,7 +231,7 @@ describe("operations", () => {
     expect(body).toMatch(/playhead_heartbeats_total\{outcome="ok"\} [1-9]/);
   });
 
-  it("describes every route from the schemas that it validates with", async () => {
+  it("read a description of every route", async () => {
     const { body } = await call(null, "GET", "/openapi.json");
     expect(Object.keys(body.paths)).toEqual(
       expect.arrayContaining([
@@ -250,7 +249,7 @@ describe("operations", () => {
     });
   });
 
-  it("deletes a course with everything in it", async () => {
+  it("see a deleted course go with all progress in it", async () => {
     expect(await call("otto", "DELETE", "/v1/courses/rivers")).toMatchObject({ status: 403 });
     expect(await call("ines", "DELETE", "/v1/courses/rivers")).toMatchObject({ status: 204 });
     expect(await call("ines", "GET", "/v1/courses/rivers")).toMatchObject({ status: 404 });

@@ -10,12 +10,12 @@ import { type RunningProcess, runProcess } from "../helpers/run-process.ts";
 import { makeTemporaryFolder } from "../helpers/temporary-folder.ts";
 
 /*
- * What the Dockerfile builds, built by its own steps and run as its own entry point says, but on this machine.
+ * The image, built by the steps of the Dockerfile and started by its entry point, but on this machine.
  */
 
 const run = promisify(execFile);
 
-describe("what the Dockerfile builds", () => {
+describe("the image", () => {
   let folder: string;
   let image: BuiltImage;
   let database: TestDatabase;
@@ -35,7 +35,7 @@ describe("what the Dockerfile builds", () => {
 
   const packages = () => readdir(join(image.folder, "node_modules"));
 
-  it("has what runs, and no more", async () => {
+  it("has the files that the server needs to run, and no others", async () => {
     expect((await readdir(image.folder)).sort()).toEqual([
       ...["LICENSE", "bin", "dist", "migrations", "node_modules", "package.json"],
     ]);
@@ -48,7 +48,7 @@ describe("what the Dockerfile builds", () => {
     expect(tests.filter((path) => path.includes(".test."))).toEqual([]);
   });
 
-  it("serves, says by its health check how it is, and stops when it is told to", async () => {
+  it("serves, passes its health check, and stops at SIGTERM", async () => {
     const [, entry = ""] = image.entrypoint;
     const env = { ...image.env, PORT: "0", DATABASE_URL: database.url };
     server = runProcess(join(image.folder, entry), ["serve"], { cwd: image.folder, env });
@@ -68,7 +68,7 @@ describe("what the Dockerfile builds", () => {
     expect(server.stderr()).toBe("");
   });
 
-  it("says what it lacks where no database is named", async () => {
+  it("says that it has no embedded PostgreSQL where DATABASE_URL is missing", async () => {
     const started = runProcess(join(image.folder, image.entrypoint[1] as string), ["serve"], {
       cwd: folder,
       env: { ...image.env, PORT: "0", DATABASE_URL: undefined },
@@ -96,7 +96,7 @@ describe("the check of the lock file", () => {
     return await run(process.execPath, [SCRIPT, before, after]);
   }
 
-  it("takes an install that kept to it, and binaries for other systems", async () => {
+  it("accepts an install that keeps to the lock file, and binaries for other systems", async () => {
     await check(committed);
     await check({ ...committed, "node_modules/a-linux-arm64": binary });
   });
@@ -107,7 +107,7 @@ describe("the check of the lock file", () => {
     ["a is gone", {}],
     ["b 2.0.0 is not in the lock file", { ...committed, "node_modules/b": { version: "2.0.0" } }],
     ["b 2.0.0 is not in the lock file", { ...committed, "node_modules/b": { version: "2.0.0", optional: true } }],
-  ])("refuses what it did not name: %s", async (message, installed) => {
+  ])("refuses a package that the lock file does not name like that: %s", async (message, installed) => {
     await expect(check(installed)).rejects.toMatchObject({ code: 1, stderr: expect.stringContaining(message) });
   });
 });

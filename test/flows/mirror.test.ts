@@ -1,9 +1,9 @@
-import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { removeDataFolder } from "../helpers/data-folder.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 import { startTestFirestore, type TestFirestore } from "../helpers/firestore.ts";
 import { COURSE_ID, FILE_IDS, putLoadCourse, startFlowServer } from "../helpers/flow-server.ts";
+import { queryOf } from "../helpers/query.ts";
 import { recount } from "../helpers/recount.ts";
 import { runPlayhead } from "../helpers/run-playhead.ts";
 import type { ServerProcess } from "../helpers/server-process.ts";
@@ -12,8 +12,8 @@ import { mintToken } from "../helpers/tokens.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
 /*
- * The mirror as an operator has it: two servers on one database, one of them killed; then the database is lost, and
- * everything comes back from Firestore on the command line.
+ * The mirror as an operator meets it: one of two servers is killed; then the database is lost, and a command brings
+ * everything back from Firestore.
  */
 
 const PROJECT = "mirror-flow";
@@ -52,7 +52,7 @@ async function beat(url: string, userId: string, position: number): Promise<void
   expect(await response.json()).toMatchObject({ ok: true, results: FILE_IDS.map(() => ({ ok: true })) });
 }
 
-/** Documents by path, and rows likewise: their versions. */
+/** The versions of all documents and of all rows, by the paths of the documents. */
 async function compare(): Promise<{ mirrored: Record<string, unknown>; stored: Record<string, unknown> }> {
   const rows = await database.query<{ path: string; version: number }>(
     "SELECT 'users/' || user_id || '/progress/' || file_id AS path, version FROM user_progress",
@@ -77,7 +77,7 @@ async function waitUntilMirrored(what: string): Promise<void> {
   expect(Object.keys(last?.stored ?? {})).toHaveLength(LEARNERS.length * FILE_IDS.length);
 }
 
-/** The server that holds the mirror's lock says so. */
+/** The server that keeps the mirror up to date. */
 async function findFollower(servers: ServerProcess[]): Promise<ServerProcess> {
   return waitFor(
     async () => {
@@ -96,7 +96,7 @@ function run(...args: string[]) {
 }
 
 describe("the mirror in Firestore", () => {
-  it("outlives the process that kept it up, and gives back a lost database", async () => {
+  it("goes on when the server that updates it is killed, and gives back a lost database", async () => {
     const servers = await Promise.all([startFlowServer(env), startFlowServer(env)]);
     const [first] = servers;
     await putLoadCourse(first.url);
@@ -122,7 +122,7 @@ describe("the mirror in Firestore", () => {
     });
     expect((await run("restore")).stderr).toMatch(/has progress.*--force/);
 
-    // The database is lost; a new one has nothing but the catalogue.
+    // The database is lost. A new one has only the catalogue.
     const lost = database;
     const wanted = await rowsOf(lost);
     database = await createTestDatabase();
@@ -130,7 +130,7 @@ describe("the mirror in Firestore", () => {
     try {
       const server = await startFlowServer(env);
       await putLoadCourse(server.url);
-      // Until it is restored, readers get what the mirror has.
+      // Until the restore, the server reads progress from the mirror.
       const read = async (path: string) =>
         (
           await fetch(`${server.url}/v1/progress/${path}`, {
@@ -159,7 +159,7 @@ describe("the mirror in Firestore", () => {
     }
   });
 
-  it("says what is missing, and what it is for", async () => {
+  it("names the setting that is missing, and explains its commands", async () => {
     const without = await runPlayhead(["backup", "replay"], { cwd: folder, env: { DATABASE_URL: database.url } });
     expect(without).toMatchObject({ code: 1, stdout: "" });
     expect(without.stderr).toContain("FIREBASE_PROJECT_ID");
@@ -169,16 +169,10 @@ describe("the mirror in Firestore", () => {
   });
 });
 
-/** Every row, as text: what is compared is everything. */
+/** Every row of progress as text, except its id. */
 async function rowsOf({ url }: TestDatabase): Promise<string[]> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  try {
-    const { rows } = await client.query<{ row: string }>(
-      "SELECT (to_jsonb(p) - 'id')::text AS row FROM user_progress AS p ORDER BY user_id, file_id",
-    );
-    return rows.map(({ row }) => row);
-  } finally {
-    await client.end();
-  }
+  const rows = await queryOf(url)<{ row: string }>(
+    "SELECT (to_jsonb(p) - 'id')::text AS row FROM user_progress AS p ORDER BY user_id, file_id",
+  );
+  return rows.map(({ row }) => row);
 }

