@@ -4,8 +4,10 @@ import { createPlayer, type Player } from "../../src/client/player.ts";
 import type { FileProgress } from "../../src/protocol/progress.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 import { type LossyProxy, startLossyProxy } from "../helpers/lossy-proxy.ts";
+import { putCourse } from "../helpers/server-calls.ts";
 import { type Client, connect } from "../helpers/socket-client.ts";
-import { mintToken, putCourse, startTestServer, type TestServer } from "../helpers/test-server.ts";
+import { startTestServer, type TestServer } from "../helpers/test-server.ts";
+import { mintToken } from "../helpers/tokens.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
 /*

@@ -3,8 +3,10 @@ import { applyBriefAck, type BriefAck } from "../../src/protocol/brief-ack.ts";
 import type { Heartbeat } from "../../src/protocol/heartbeat.ts";
 import type { FileProgress } from "../../src/protocol/progress.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
+import { putCourse } from "../helpers/server-calls.ts";
 import { type Client, connect, connectRaw, type RawClient } from "../helpers/socket-client.ts";
-import { mintToken, putCourse, startTestServer, type TestServer } from "../helpers/test-server.ts";
+import { startTestServer, type TestServer } from "../helpers/test-server.ts";
+import { mintToken } from "../helpers/tokens.ts";
 
 /*
  * Acks as they are on the wire, whole and brief.
