@@ -1,6 +1,6 @@
 /*
- * Builds dist/: the server and the SDK with tsc, the pages with Vite. Plain JavaScript, because it also runs
- * where only production dependencies are (`--where-possible`, from npm's `prepare`): there it leaves dist as it is.
+ * Builds dist/: the server and the SDK with tsc, the pages with Vite. It is plain JavaScript because npm's `prepare` also
+ * runs it, with `--where-possible`, in installations with production dependencies only. There it leaves dist as it is.
  */
 
 import { spawnSync } from "node:child_process";

@@ -1,7 +1,7 @@
 /*
- * Whether an install kept to the lock file that is committed: every package of it in the same version with the same
- * content. What may be added are binaries for other systems alone, which that file lacks where the registry did.
- * Plain JavaScript, because it runs before anything is built. Usage: check-lock.js <committed> <after the install>
+ * Checks that an install kept to the committed lock file: every package has the same version and the same content. An
+ * install may add only binaries for other systems, which the committed file lacks if the registry did not offer them. It is
+ * plain JavaScript because it runs before anything is built. Usage: check-lock.js <committed> <after the install>
  */
 
 import { readFileSync } from "node:fs";
@@ -11,7 +11,7 @@ const problems = [];
 
 for (const [path, { version, integrity }] of Object.entries(committed)) {
   const now = installed[path];
-  if (now === undefined) problems.push(`${path} is gone`);
+  if (now === undefined) problems.push(`${path} is missing`);
   else if (now.version !== version || now.integrity !== integrity) {
     problems.push(`${path} is ${now.version} (${now.integrity}), not ${version} (${integrity})`);
   }

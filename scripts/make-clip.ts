@@ -1,8 +1,8 @@
 /*
- * Makes the demo clip, src/dashboard/public/clip.webm: 24 seconds in which a clock and a playhead run, so that a
- * person sees at any moment where the video is, and hears it: one soft note a second, higher towards the end.
- * Every frame is drawn on a canvas in headless Chromium and handed to ffmpeg. The result is in the repository;
- * run this only to change it: `npx tsx scripts/make-clip.ts` (needs chromium and ffmpeg, about a minute).
+ * Makes the demo clip, src/dashboard/public/clip.webm: 24 seconds with a running clock and playhead, and one soft note a
+ * second that rises towards the end, so that a person sees and hears the position at any moment. Headless Chromium draws
+ * every frame on a canvas, and ffmpeg encodes them. The clip is in the repository; run this only to change it:
+ * `npx tsx scripts/make-clip.ts` (needs chromium and ffmpeg, takes about a minute).
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -19,7 +19,7 @@ const OUTPUT = fileURLToPath(new URL("../src/dashboard/public/clip.webm", import
 const NOTE = "220*pow(2,(floor(t/5)*12+2*mod(floor(t),5)+gt(mod(floor(t),5),2))/24)";
 const TONE = `0.07*sin(2*PI*mod(t,1)*${NOTE})*exp(-5*mod(t,1))*min(1,mod(t,1)*80)`;
 
-/** Runs in the page: draws the frame at `second`, and gives it back as a PNG. */
+/** Runs in the page: draws the frame at `second`, and returns it as a PNG in base64. */
 function drawFrame({
   second,
   seconds,
@@ -52,7 +52,7 @@ function drawFrame({
   ink.stroke();
   ink.strokeStyle = `hsl(${hue} 85% 70%)`;
   ink.beginPath();
-  // Once around a second: even a single frame shows whether the media moves.
+  // Once around in a second, so that a person sees at once whether the media plays.
   ink.arc(x, y, radius, -Math.PI / 2, -Math.PI / 2 + Math.max(0.001, second % 1) * 2 * Math.PI);
   ink.stroke();
 
@@ -95,9 +95,9 @@ function drawFrame({
 
 function startEncoder() {
   const video = ["-f", "image2pipe", "-framerate", `${FRAMES_PER_SECOND}`, "-i", "-"];
-  // The sound begins later and ends before the picture, which alone says how long the clip is: 24.000 s.
+  // The sound begins after the picture and ends before it, so that the picture alone decides the length: 24.000 s.
   const audio = ["-itsoffset", "0.05", "-f", "lavfi", "-i", `aevalsrc='${TONE}':s=48000:d=${SECONDS - 0.1}`];
-  // A key frame a second, and the index in front: a seek lands where it should, after one range request.
+  // A key frame every second, and the index in front, so that a seek is exact and needs one range request.
   const vp9 = ["-c:v", "libvpx-vp9", "-crf", "36", "-b:v", "0", "-g", `${FRAMES_PER_SECOND}`, "-pix_fmt", "yuv420p"];
   const opus = ["-c:a", "libopus", "-b:a", "24k", "-ac", "1"];
   const webm = ["-t", `${SECONDS}`, "-cues_to_front", "1", "-fflags", "+bitexact", "-flags", "+bitexact"];

@@ -1,6 +1,6 @@
 /*
- * Takes docs/images/{dashboard,watch}.png for the README: starts a server of its own, lets a class of learners watch
- * for a while, and looks at both pages. `npm run build`, then `npx tsx scripts/take-pictures.ts` (needs chromium).
+ * Takes docs/images/{dashboard,watch}.png for the README: starts a server, lets a class of learners watch for a while, and
+ * takes a picture of both pages. `npm run build`, then `npx tsx scripts/take-pictures.ts` (needs chromium).
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -35,7 +35,7 @@ const browser = await chromium.launch({
 });
 const players: { player: Player; pause(): void }[] = [];
 
-/** Watches file after file in bursts, as fast as the allowance lets a user, and stays somewhere in the last. */
+/** Watches one file after the other in bursts, as fast as the budget allows, and stays somewhere in the last one. */
 async function watch(userId: string, index: number): Promise<void> {
   const { token } = await tokens.mint({ userId, role: "learner" });
   for (const [at, fileId] of FILES.slice(0, 1 + (index % 3)).entries()) {
@@ -54,7 +54,7 @@ async function watch(userId: string, index: number): Promise<void> {
   }
 }
 
-/** Plays on in real time, around and around. */
+/** Plays on in real time, in a loop. */
 function stay(player: Player, from: number): void {
   let position = from;
   const timer = setInterval(() => {
@@ -87,7 +87,7 @@ try {
   await learner.screenshot({ path: join(IMAGES, "watch.png") });
 
   const dashboard = await open("/", "Look at the demo course");
-  // Those who left are gone when their lease ends; those who stay, and the learner at the other page, are there.
+  // Waits until the leases of the learners who left have ended. The others, and the learner on the other page, stay.
   await dashboard.waitForFunction(
     (count) => document.querySelectorAll(".viewers li").length === count,
     players.length + 1,

@@ -1,6 +1,6 @@
 /*
- * Brings what only the tests need, before they run. Where it may (root, with apt) it installs; elsewhere it
- * names everything that is missing in one message, with the command that brings it.
+ * Provides the tools that only the tests need, before they run. As root, with apt, it installs them. Otherwise it names all
+ * missing tools in one message, with the command that installs them.
  */
 
 import { spawnSync } from "node:child_process";
@@ -17,7 +17,7 @@ function install(tools: Tool[]): void {
   const environment = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
   const steps = [["update"], ["install", ...APT_OPTIONS, ...tools.flatMap((tool) => tool.aptPackages)]];
   for (const args of steps) {
-    // What apt says on the way is of interest only when it fails.
+    // The output of apt is shown only if it fails.
     const { status, stdout, stderr } = spawnSync("apt-get", args, { env: environment, encoding: "utf8" });
     if (status !== 0) {
       process.stderr.write(`apt-get ${args[0]} failed:\n${stdout ?? ""}${stderr ?? ""}\n`);
@@ -38,7 +38,7 @@ const missing = findMissing();
 if (missing.length > 0) {
   const lines = missing.map((tool) => `  ${tool.name} (${howFound(tool)}), for ${tool.neededFor}`);
   process.stderr.write(
-    `The tests need what is not installed:\n${lines.join("\n")}\n` +
+    `The tests need tools that are not installed:\n${lines.join("\n")}\n` +
       `On Debian and Ubuntu: sudo apt-get install ${missing.flatMap((tool) => tool.aptPackages).join(" ")}\n`,
   );
   process.exit(1);

@@ -30,21 +30,21 @@ describe("the command line", () => {
     return { code, stdout: run.stdout(), stderr: run.stderr() };
   }
 
-  it("lists its commands, and says its version", async () => {
+  it("lists its commands, and prints its version", async () => {
     const help = await playhead(["--help"]);
     expect(help.code).toBe(0);
     expect(help.stdout).toMatch(/serve[\s\S]*migrate[\s\S]*token[\s\S]*doctor/);
     expect(await playhead(["--version"])).toMatchObject({ code: 0, stdout: "0.1.0\n" });
   });
 
-  it("lists every mistake in the configuration, without a stack, and exits with 1", async () => {
+  it("lists all mistakes in the configuration, without a stack, and exits with 1", async () => {
     const { code, stdout, stderr } = await playhead(["migrate"], { PORT: "x", WRITERS: "0" });
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
     expect(stderr).toMatch(/PORT: got "x"[\s\S]*WRITERS: got "0"/);
     expect(stderr).not.toMatch(/^\s+at /m);
   });
 
-  it("reads .env where there is one, and lets the environment decide", async () => {
+  it("reads .env if there is one, and lets the environment override it", async () => {
     const home = join(folder, "home");
     await mkdir(home);
     await writeFile(join(home, ".env"), "PORT=wrong-in-file\nWRITERS=wrong-in-file\n");
@@ -57,13 +57,13 @@ describe("the command line", () => {
     expect(run.stdout()).toBe("");
   });
 
-  it("says that the database cannot be reached", async () => {
+  it("explains that the database cannot be reached", async () => {
     const { code, stderr } = await playhead(["migrate"], { DATABASE_URL: "postgres://nobody@127.0.0.1:1/none" });
     expect(code).toBe(1);
     expect(stderr).toBe("The database cannot be reached: connect ECONNREFUSED 127.0.0.1:1\n");
   });
 
-  it("migrates an empty database, and only then mints tokens with the secret kept there", async () => {
+  it("migrates an empty database, and mints tokens with its secret only after that", async () => {
     const empty = await createTestDatabase({ migrated: false });
     const env = { DATABASE_URL: empty.url };
     const early = await playhead(["token", "--user", "alice", "--role", "learner"], env);
@@ -89,13 +89,13 @@ describe("the command line", () => {
     [["token", "--user", "", "--role", "admin"], "1 to 128 characters"],
     [["token", "--user", "a", "--role", "admin", "--ttl", "1"], "--ttl"],
     [["dance"], "unknown command"],
-  ])("refuses %j", async (args, reason) => {
+  ])("refuses the arguments %j", async (args, reason) => {
     const { code, stdout, stderr } = await playhead(args);
     expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
     expect(stderr).toContain(reason);
   });
 
-  it("finds an installation healthy", async () => {
+  it("reports a healthy installation", async () => {
     const { code, stdout } = await playhead(["doctor"], { DATABASE_URL: database.url });
     expect(stdout.split("\n")).toEqual([
       "ok  configuration: every variable is valid",
@@ -122,7 +122,7 @@ describe("the command line", () => {
     expect(await playhead(["doctor"], env)).toMatchObject({ code: 0 });
   });
 
-  it("finds aggregates that differ from a recount, and mends them when asked", async () => {
+  it("reports aggregates that differ from a recount, and repairs them on request", async () => {
     await database.query("insert into users (id) values ('u')");
     await database.query("insert into courses (id, title) values ('c', 'C')");
     await database.query("insert into lessons (id, course_id, title, position) values ('l', 'c', 'L', 0)");
@@ -145,7 +145,7 @@ describe("the command line", () => {
     expect(await playhead(["doctor"], env)).toMatchObject({ code: 0 });
   });
 
-  it("works with the embedded PostgreSQL of a server that runs, else starts it for the duration", async () => {
+  it("uses the embedded PostgreSQL of a running server, and otherwise starts one for the command", async () => {
     const dataDir = join(folder, "data");
     expect(await playhead(["migrate"])).toMatchObject({ code: 0, stdout: expect.stringContaining("Applied 0001_") });
     const postgres = await startEmbeddedPostgres({ dataDir, logger: createLogger({ level: "silent" }) });

@@ -6,7 +6,7 @@ import { io } from "socket.io-client";
 import { expect, it, onTestFinished } from "vitest";
 import { createOutlet } from "./outlet.ts";
 
-/** One client of a plain Socket.IO, and what would have been published natively. */
+/** A client of a plain Socket.IO server, and the frames that would have been published natively. */
 async function connect(transports: string[]) {
   const http = createServer().listen(0, "127.0.0.1");
   await once(http, "listening");
@@ -25,7 +25,7 @@ async function connect(transports: string[]) {
   return { outlet, published, client, nextUpdate, socket: await connected };
 }
 
-it("publishes the bytes of a Socket.IO event, to who has joined by WebSocket", async () => {
+it("publishes the bytes of a Socket.IO event to members connected by WebSocket", async () => {
   const { outlet, published, nextUpdate, socket } = await connect(["websocket"]);
   outlet.join(socket.id, "course:c1");
   outlet.broadcast("course:c1", '{"topic":"course:c1"}');
@@ -35,7 +35,7 @@ it("publishes the bytes of a Socket.IO event, to who has joined by WebSocket", a
   expect(await update).toEqual({ topic: "course:c1", viewers: 1 });
 });
 
-it("sends to who polls by itself, until it leaves", async () => {
+it("sends frames to members that poll one by one, until they leave", async () => {
   const { outlet, nextUpdate, client, socket } = await connect(["polling"]);
   outlet.join(socket.id, "course:c1");
   const update = nextUpdate();

@@ -6,19 +6,19 @@ import type { TemplatedApp, WebSocket } from "../uws/uws.ts";
 const SEPARATOR = "\x1f";
 
 /**
- * The way out of frames, by the sockets of one namespace. Socket.IO on uWebSockets.js subscribes a socket that joins a
- * room natively, so a frame is published as bytes, past Socket.IO's adapter: that would go over all members, once more
- * a frame, for those who poll.
+ * Sends frames to the sockets of one namespace. Socket.IO on uWebSockets.js subscribes a socket that joins a room natively.
+ * So a frame is published as bytes, past Socket.IO's adapter, which for every frame would also go through all members to
+ * find those that poll.
  */
 export function createOutlet(app: Pick<TemplatedApp, "publish">, namespace: Namespace): Outlet {
   const { name } = namespace;
   const packetOf = (update: string) => `2${name},["update",${update}]`;
-  /** Who joined while it polled, by topic: uWebSockets.js does not know it. */
+  /** By topic, the sockets that joined while they polled: they are not subscribed natively. */
   const polling = new Map<string, Set<Socket>>();
 
   function sendToPolling(topic: string, update: string): void {
     for (const socket of polling.get(topic) ?? []) {
-      // Socket.IO has subscribed it natively, with all its rooms, when it was upgraded.
+      // When a socket is upgraded to WebSocket, Socket.IO subscribes it to all its rooms natively.
       if (!socket.connected || socket.conn.transport.name === "websocket") forget(socket, topic);
       else socket.conn.write(packetOf(update));
     }
@@ -54,7 +54,7 @@ export function createOutlet(app: Pick<TemplatedApp, "publish">, namespace: Name
     bufferedBytes(id) {
       const socket = namespace.sockets.get(id);
       if (socket === undefined || !socket.connected || socket.conn.readyState !== "open") return 0;
-      // Not public, and the only way to see what waits: Socket.IO on uWebSockets.js drops in silence past the limit.
+      // Not public, but the only way to learn how much waits: past the limit messages are dropped silently.
       const { socket: native } = socket.conn.transport as unknown as { socket?: WebSocket<unknown> };
       return native?.getBufferedAmount?.() ?? 0;
     },

@@ -1,8 +1,8 @@
-import type { Namespace } from "socket.io";
+import type { Namespace, Socket } from "socket.io";
 import { isOneOf } from "../auth/secret-check.ts";
 import { AppError } from "../errors.ts";
 import { createCallLimits } from "../limits/call-limits.ts";
-import { createRateLimit } from "../limits/rate-limit.ts";
+import { createRateLimit, type RateLimit } from "../limits/rate-limit.ts";
 import type { StreamDrop } from "../protocol/stream.ts";
 import { MediaServerAuth, StreamEnded, StreamStarted, StreamStats, StreamValidate } from "../protocol/stream.ts";
 import type { Drop } from "../streams/claim.ts";
@@ -11,124 +11,128 @@ import { type CallParts, CallTable, type GatewaySocket } from "./call.ts";
 import { NamespaceFrames } from "./direct-frames.ts";
 import { asHandshake } from "./handshake.ts";
 
-/** A server asks and reports for all its encoders; this is far more than a thousand of them do. */
+/** A media server asks and reports for all its encoders. A thousand encoders need far fewer calls. */
 const LIMITS = { burst: 20_000, perSecond: 2000 };
-/** Wrong secrets from one address; a right one is always taken. */
+/** Limits the wrong secrets of one address. A right secret is always accepted. */
 const WRONG_SECRETS = { burst: 20, perSecond: 20 / 60 };
 const RETRY_MS = 1000;
 
 export interface RtmpNamespaceParts extends Omit<CallParts, "limits"> {
-  /** Any of which lets a media server in. */
+  /** Every one of them lets a media server in. */
   secrets: readonly string[];
   gate: PublishGate;
-  /** What a server that was away has to end. */
+  /** Finds the sessions that a media server must end, and was not told of while it was away. */
   findDrops(server: { name: string; boot: string }): Promise<Drop[]>;
   isDraining: () => boolean;
 }
 
-/** Whoever carries the media: asks whether a key may publish, and says what became of it. */
+/** A media server as it named itself at the handshake. */
+interface ConnectedServer {
+  name: string;
+  boot: string;
+}
+
+/** Serves media servers: they ask whether a key may publish, and report on the stream. */
 export function serveMediaServers(namespace: Namespace, parts: RtmpNamespaceParts): void {
   const { gate, metrics, logger } = parts;
-  const limits = createCallLimits(LIMITS);
-  const limitWrongSecrets = createRateLimit(WRONG_SECRETS);
+  const servers = new WeakMap<GatewaySocket, ConnectedServer>();
+  const serverOf = (socket: GatewaySocket) => servers.get(socket) as ConnectedServer;
 
-  async function admit(socket: GatewaySocket): Promise<void> {
-    const given = MediaServerAuth.safeParse(socket.handshake.auth);
-    if (given.success && isOneOf(given.data.secret, parts.secrets)) {
-      const { server, boot } = given.data;
-      // A server that does not say who it is cannot be known again: each of its connections is another server.
-      serverOf.set(
-        socket,
-        server === undefined ? { name: `unnamed-${socket.id}`, boot: "" } : { name: server, boot: boot ?? "" },
-      );
-      return;
-    }
-    await limitWrongSecrets(socket.handshake.address);
-    if (!given.success && (socket.handshake.auth as { secret?: unknown }).secret !== undefined) {
-      throw new AppError(
-        "bad_request",
-        "The handshake is malformed; expected `auth: { secret, server?, boot? }`, all text.",
-      );
-    }
-    throw new AppError(
-      "unauthenticated",
-      parts.secrets.length === 0
-        ? "No media server may connect: the server has no RTMP_SECRETS."
-        : "The handshake carries no valid secret; pass `auth: { secret, server, boot }` with one of RTMP_SECRETS.",
-    );
-  }
-
-  const serverOf = new WeakMap<GatewaySocket, { name: string; boot: string }>();
-
-  function nameOf(socket: GatewaySocket): { name: string; boot: string } {
-    const server = serverOf.get(socket);
-    if (server === undefined) throw new Error("a media server was let in without a name");
-    return server;
-  }
-
-  const calls = new CallTable("/rtmp", { limits, metrics, logger }, (socket) => ({
-    userId: nameOf(socket).name,
+  const calls = new CallTable("/rtmp", { limits: createCallLimits(LIMITS), metrics, logger }, (socket) => ({
+    userId: serverOf(socket).name,
     expiresAt: null,
   }));
   calls.onFrequent("stream:validate", StreamValidate, (request, socket, answer) => {
-    gate.validate(nameOf(socket), request).then(
+    gate.validate(serverOf(socket), request).then(
       (verdict) => answer.give(verdict),
       (error: unknown) => answer.refuse(error),
     );
   });
   calls.on("stream:started", StreamStarted, async ({ sessionId }, socket) => ({
-    stream: await gate.started(nameOf(socket), sessionId),
+    stream: await gate.started(serverOf(socket), sessionId),
   }));
   calls.on("stream:stats", StreamStats, async ({ sessionId, ...figures }, socket) => {
-    await gate.report(nameOf(socket), sessionId, figures);
+    await gate.report(serverOf(socket), sessionId, figures);
     return {};
   });
   calls.on("stream:ended", StreamEnded, async ({ sessionId, reason }, socket) => ({
-    stream: await gate.ended(nameOf(socket), sessionId, reason),
+    stream: await gate.ended(serverOf(socket), sessionId, reason),
   }));
 
   const validations = new NamespaceFrames("/rtmp", "stream:validate", calls, { gathersAcks: true });
+  const limitWrongSecrets = createRateLimit(WRONG_SECRETS);
+  const admit = async (socket: GatewaySocket) => {
+    servers.set(socket, await identify(socket, parts.secrets, limitWrongSecrets));
+  };
   namespace.use(asHandshake(admit, parts) as never);
   namespace.on("connection", (raw) => {
     const socket = raw as unknown as GatewaySocket;
-    const server = nameOf(socket);
     metrics.sockets.inc({ namespace: "/rtmp" });
     socket.on("disconnect", (reason) => {
       metrics.sockets.dec({ namespace: "/rtmp" });
       metrics.disconnects.inc({ reason });
     });
-    void socket.join(roomOf(server));
-
+    void socket.join(roomOf(serverOf(socket)));
     calls.serve(socket);
     validations.serve(socket);
-
-    /** Until it could be read: a server that is not told goes on publishing. */
-    function tellMissed(): void {
-      if (!socket.connected) return;
-      parts.findDrops(server).then(
-        (missed) => {
-          for (const drop of missed)
-            (raw as { emit(event: string, drop: StreamDrop): void }).emit("stream:drop", toWire(drop));
-        },
-        (error: unknown) => {
-          logger.warn(
-            { err: error, server: server.name },
-            "what a media server missed could not be read; again in a second",
-          );
-          setTimeout(tellMissed, RETRY_MS).unref();
-        },
-      );
-    }
-    tellMissed();
+    tellMissedDrops(raw, serverOf(socket), parts);
   });
 }
 
-/** Tells the media server whose session it is, where it is connected to this process. */
+/** Checks the secret of a handshake. @throws AppError `unauthenticated`, `bad_request`, `rate_limited` */
+async function identify(
+  socket: GatewaySocket,
+  secrets: readonly string[],
+  limitWrongSecrets: RateLimit,
+): Promise<ConnectedServer> {
+  const given = MediaServerAuth.safeParse(socket.handshake.auth);
+  if (given.success && isOneOf(given.data.secret, secrets)) {
+    const { server, boot } = given.data;
+    // Without a name a media server cannot be recognized, so each of its connections counts as another server.
+    return server === undefined ? { name: `unnamed-${socket.id}`, boot: "" } : { name: server, boot: boot ?? "" };
+  }
+  await limitWrongSecrets(socket.handshake.address);
+  if (!given.success && (socket.handshake.auth as { secret?: unknown }).secret !== undefined) {
+    throw new AppError(
+      "bad_request",
+      "The handshake is malformed; expected `auth: { secret, server?, boot? }`, all text.",
+    );
+  }
+  throw new AppError(
+    "unauthenticated",
+    secrets.length === 0
+      ? "No media server may connect: the server has no RTMP_SECRETS."
+      : "The handshake carries no valid secret; pass `auth: { secret, server, boot }` with one of RTMP_SECRETS.",
+  );
+}
+
+/** Tells a server the drops that it missed. Tries until it succeeds: a media server that is not told goes on publishing. */
+function tellMissedDrops(
+  socket: Socket,
+  server: ConnectedServer,
+  parts: Pick<RtmpNamespaceParts, "findDrops" | "logger">,
+): void {
+  if (!socket.connected) return;
+  parts.findDrops(server).then(
+    (missed) => {
+      for (const drop of missed) socket.emit("stream:drop", toWire(drop));
+    },
+    (error: unknown) => {
+      parts.logger.warn(
+        { err: error, server: server.name },
+        "the drops that a media server missed could not be read; tried again in a second",
+      );
+      setTimeout(tellMissedDrops, RETRY_MS, socket, server, parts).unref();
+    },
+  );
+}
+
+/** Tells the session's media server to end it, if the server is connected to this process. */
 export function tellMediaServer(namespace: Namespace, drop: Drop): void {
   namespace.to(roomOf({ name: drop.server, boot: drop.boot })).emit("stream:drop", toWire(drop));
 }
 
-function roomOf({ name, boot }: { name: string; boot: string }): string {
+function roomOf({ name, boot }: ConnectedServer): string {
   return `${name}\u0000${boot}`;
 }
 

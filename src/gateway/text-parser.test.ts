@@ -11,7 +11,7 @@ function decode(...frames: unknown[]): Packet[] {
 }
 
 describe("the parser", () => {
-  it("reads what it wrote", () => {
+  it("reads the packets that it wrote", () => {
     const packet: Packet = { type: PacketType.EVENT, nsp: "/player", id: 7, data: ["heartbeat", { position: 1 }] };
     const frames = new textParser.Encoder().encode(packet);
     expect(decode(...frames)).toEqual([packet]);
@@ -27,14 +27,14 @@ describe("the parser", () => {
     ["a binary ack", '61-/player,1[{"_placeholder":true,"num":0}]'],
     ["raw NaN", '2["heartbeat",{"position":NaN}]'],
     ["half a packet", '2["heartbeat"'],
-    ["a type that is none", "9"],
+    ["an unknown type", "9"],
     ["a reserved event", '2["disconnecting"]'],
     ["an event that is no text", '2[{"toString":1}]'],
-  ])("refuses %s, and gives nothing on", (_, frame) => {
+  ])("refuses %s", (_, frame) => {
     expect(() => decode(frame)).toThrow();
   });
 
-  it("waits for no attachment: the packet after a refused one is read by itself", () => {
+  it("waits for no attachment: it reads the packet after a refused one", () => {
     const decoder = new textParser.Decoder();
     const decoded = vi.fn();
     decoder.on("decoded", decoded);

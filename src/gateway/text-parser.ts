@@ -1,15 +1,15 @@
 import { Decoder as BaseDecoder, Encoder } from "socket.io-parser";
 
 /*
- * Socket.IO's own protocol, less its binary part: nothing here is binary, and packets that wait for attachments are
- * where memory can be held by sending nothing (CVE-2026-33151, CVE-2026-69185). Such a packet ends its socket.
+ * The parser of Socket.IO without its binary part. Nothing here is binary, and a client could make the server hold memory by
+ * packets whose attachments never come (CVE-2026-33151, CVE-2026-69185). A binary packet ends its socket.
  */
 
 class Decoder extends BaseDecoder {
   override add(packet: unknown): void {
-    if (typeof packet !== "string") throw new Error("binary packets are not taken");
+    if (typeof packet !== "string") throw new Error("binary packets are not accepted");
     const type = packet.charCodeAt(0);
-    if (type === BINARY_EVENT || type === BINARY_ACK) throw new Error("packets with attachments are not taken");
+    if (type === BINARY_EVENT || type === BINARY_ACK) throw new Error("packets with attachments are not accepted");
     super.add(packet);
   }
 }
@@ -17,4 +17,5 @@ class Decoder extends BaseDecoder {
 const BINARY_EVENT = "5".charCodeAt(0);
 const BINARY_ACK = "6".charCodeAt(0);
 
+/** The `parser` option of Socket.IO. */
 export const textParser = { Encoder, Decoder };

@@ -4,25 +4,25 @@ import { AppError } from "../errors.ts";
 import type { CallTable, GatewaySocket } from "./call.ts";
 
 /*
- * A token ends while its socket lives: the client is told a minute before, may bring a new one of the same subject,
- * and is disconnected when it does not.
+ * A socket may live longer than its token. A minute before the token ends the client is told; it may send a new token of
+ * the same user, and is disconnected if it does not.
  */
 
 const WARN_BEFORE_MS = 60_000;
-/** With less than this left nobody is told again. */
+/** A client is not told again when its token has less than this left. */
 const MIN_LEFT_MS = 1000;
-/** How often it is looked who has but a minute left: a timer for every socket would cost each of them 300 bytes. */
+/** How often all sockets are checked for tokens that end soon. A timer for each socket would cost 300 bytes a socket. */
 const SWEEP_MS = 5000;
 
 export const TokenRefresh = z.object({ token: z.string().min(1).max(8192) });
 
 export interface TokenSessionParts {
   verifyToken: VerifyToken;
-  /** Rights may have changed with the token. */
+  /** Called after a new token was accepted: with it, rights may have changed. */
   onRefreshed: (socket: GatewaySocket) => Promise<void> | void;
 }
 
-/** Takes `token:refresh`, and gives the way to watch the end of a socket's token. */
+/** Serves `token:refresh`. @returns the function that watches over a socket's token from now on */
 export function keepTokenSessions(calls: CallTable, parts: TokenSessionParts): (socket: GatewaySocket) => void {
   calls.on("token:refresh", TokenRefresh, async ({ token }, socket) => {
     const before = socket.data.caller;
@@ -51,7 +51,7 @@ function leftMsOf(socket: GatewaySocket): number {
   return socket.data.caller.expiresAt.getTime() - Date.now();
 }
 
-/** Does what is due. With more than a minute left that is nothing: the sweep looks again. */
+/** Tells the client, and arms its disconnection, if the token has at most a minute left. Else the next sweep looks again. */
 function watch(socket: GatewaySocket): void {
   clearTimeout(socket.data.tokenTimer);
   const leftMs = leftMsOf(socket);
@@ -64,8 +64,8 @@ function watch(socket: GatewaySocket): void {
 }
 
 /**
- * The same token came again: some libraries give theirs away for as long as it is good (Firebase's until 30 s before
- * its end). Who is told again at once brings it again at once, so half of the time that is left has to pass.
+ * For a client that sent the same token again: some libraries return a token as long as it is valid (Firebase's until 30 s
+ * before its end). Told again at once, the client would send it again at once; so it is told after half of the time left.
  */
 function tellAgainLater(socket: GatewaySocket): void {
   const leftMs = leftMsOf(socket);
@@ -76,6 +76,6 @@ function tellAgainLater(socket: GatewaySocket): void {
 
 function assertSameSubject(before: Caller, now: Caller): void {
   if (before.userId !== now.userId) {
-    throw new AppError("forbidden", "The new token is another user's; connect anew with it.");
+    throw new AppError("forbidden", "The new token belongs to another user; open a new connection with it.");
   }
 }
