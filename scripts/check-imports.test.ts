@@ -20,18 +20,18 @@ async function breachesOf(files: Record<string, string>): Promise<string[]> {
   return findBreaches(root);
 }
 
-it("accepts imports of the own part and of lower rows", async () => {
+it("accepts imports of the same part and of lower rows", async () => {
   const text = 'import { b } from "./b.ts";\nimport type { Pool } from "../db/pool.ts";\n';
   expect(await breachesOf({ "progress/a.ts": text, "progress/b.ts": "", "db/pool.ts": "" })).toEqual([]);
 });
 
-it("refuses an import of a higher row, also of a type", async () => {
+it("refuses an import of a higher row, even of a type", async () => {
   expect(await breachesOf({ "db/pool.ts": 'import type { Hub } from "../live/hub.ts";\n' })).toEqual([
     "db/pool.ts imports live/hub.ts: db may not depend on live.",
   ]);
 });
 
-it("refuses an import of another part in the same row, written over several lines or made at run time", async () => {
+it("refuses an import of another part in the same row, also over several lines or at run time", async () => {
   const files = {
     "live/hub.ts": 'export {\n  type Writer,\n} from "../progress/writer.ts";\n',
     "streams/gate.ts": 'const hub = await import("../live/hub.ts");\n',
@@ -48,7 +48,7 @@ it("refuses a folder that no row names", async () => {
   ]);
 });
 
-it("refuses what the server owns in browsers, and Node's own modules", async () => {
+it("refuses imports of the server's parts and of Node's modules in parts that run in browsers", async () => {
   const text = 'import { join } from "node:path";\nimport { Pool } from "../db/pool.ts";\n';
   expect(await breachesOf({ "client/player.ts": text })).toEqual([
     "client/player.ts imports db/pool.ts: client may not depend on db.",
@@ -56,11 +56,11 @@ it("refuses what the server owns in browsers, and Node's own modules", async () 
   ]);
 });
 
-it("refuses two files that import each other, also types", async () => {
+it("refuses two files that import each other, even for types", async () => {
   const files = { "live/a.ts": 'import type { B } from "./b.ts";\n', "live/b.ts": 'import { a } from "./a.ts";\n' };
   expect(await breachesOf(files)).toEqual(["live/a.ts imports live/b.ts imports live/a.ts: a circle."]);
 });
 
-it("leaves tests alone, which may import everything", async () => {
+it("does not check tests, which may import everything", async () => {
   expect(await breachesOf({ "db/pool.test.ts": 'import "../live/hub.ts";\n' })).toEqual([]);
 });

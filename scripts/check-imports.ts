@@ -3,32 +3,32 @@ import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
 /*
- * The check that dependencies in src/ point one way. A part may import itself and every part in a lower row of its
- * table, types included. No file may import itself through others.
+ * Checks that the dependencies in src/ point one way. A part is a folder, or a file, directly in src/. It may import itself
+ * and the parts in lower rows, types included. Parts in one row do not import each other, nor do two files.
  */
 
-/** The server, from the top down, as docs/architecture.md draws it. Two parts in one row do not import each other. */
+/** The server, from the top down, as docs/architecture.md draws it. */
 const SERVER_ROWS = [
-  ["main.ts"],
-  ["cli", "server.ts"],
-  ["gateway", "http", "workers"],
-  ["progress", "live", "streams", "mirror"],
-  ["auth", "catalogue"],
-  ["db", "uws", "redis", "limits"],
-  ["metrics", "config.ts"],
-  ["protocol"],
+  ["main.ts"], // the command line
+  ["cli", "server.ts"], // its commands, and the composition root
+  ["gateway", "http", "workers"], // the ways in: sockets, HTTP; several processes
+  ["progress", "live", "streams", "mirror"], // the subjects
+  ["auth", "catalogue"], // who is calling, and what there is to watch
+  ["db", "redis", "uws", "limits"], // the ground that subjects stand on
+  ["metrics", "config.ts"], // imported everywhere above, mostly for types
+  ["protocol"], // the wire
   ["errors.ts", "logger.ts", "version.ts", "within-time.ts"],
   ["hide-stream-keys.ts"],
 ];
-/** What runs elsewhere: in browsers, and inside media servers. */
+/** The parts that run outside the server: in browsers, and inside media servers. */
 const CLIENT_ROWS = [["dashboard", "rtmp"], ["client"], ["protocol"], ["errors.ts"]];
-/** Parts that run in browsers: nothing of Node may reach them. */
+/** The parts that run in browsers, and so must not import Node's modules. */
 const BROWSER_PARTS = ["client", "dashboard"];
 
 const SOURCE = /(?<!\.test)\.tsx?$/;
 const IMPORT = /^(?:import|export)\b[^;]*?\bfrom "([^"]+)"|\bimport\("([^"]+)"\)|^import "([^"]+)"/gm;
 
-/** Every breach in the files of `root`, one sentence each. */
+/** Finds every breach in the files below `root`, and describes each in a sentence. */
 export function findBreaches(root: string): string[] {
   const imports = new Map<string, string[]>();
   const breaches: string[] = [];
@@ -61,7 +61,7 @@ function mayImport(part: string, target: string): boolean {
   return rowOf(part) !== -1 && rowOf(target) > rowOf(part);
 }
 
-/** One sentence for each import that closes a circle. */
+/** Describes each import that closes a circle. */
 function findCycles(imports: ReadonlyMap<string, string[]>): string[] {
   const cycles: string[] = [];
   const done = new Set<string>();
