@@ -2,7 +2,7 @@ import type { Context } from "hono";
 import { cors } from "hono/cors";
 import { isAllowedOrigin } from "../auth/origins.ts";
 import { AppError } from "../errors.ts";
-import type { HttpMiddleware, HttpTypes } from "./http-app.ts";
+import type { Middleware, RouterTypes } from "./router.ts";
 
 const PREFLIGHT_SECONDS = 600;
 
@@ -10,10 +10,10 @@ const PREFLIGHT_SECONDS = 600;
  * Refuses requests from pages of origins that are not allowed: it does not merely keep those pages from reading the answer.
  * A request without an Origin header comes from no other site's page; only its token counts.
  */
-export function allowOrigins(options: { allowed: string[]; trustProxy: boolean }): HttpMiddleware {
+export function allowOrigins(options: { allowed: string[]; trustProxy: boolean }): Middleware {
   const { allowed, trustProxy } = options;
 
-  function isAllowed(origin: string, c: Context<HttpTypes>): boolean {
+  function isAllowed(origin: string, c: Context<RouterTypes>): boolean {
     const host = (trustProxy ? c.req.header("x-forwarded-host") : undefined) ?? c.req.header("host");
     return isAllowedOrigin(origin, host, allowed);
   }

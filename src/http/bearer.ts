@@ -3,14 +3,14 @@ import type { Caller, VerifyToken } from "../auth/caller.ts";
 import { AppError } from "../errors.ts";
 import type { RateLimit } from "../limits/rate-limit.ts";
 import type { ClientAddress } from "./client-address.ts";
-import type { HttpMiddleware, HttpTypes } from "./http-app.ts";
+import type { Middleware, RouterTypes } from "./router.ts";
 
 /** How routes learn who is calling. */
 export interface Bearer {
   /** Middleware that lets requests with a valid token pass, and sets `c.var.caller`. */
-  required: HttpMiddleware;
+  required: Middleware;
   /** Checks a token that came elsewhere than in the header. @throws AppError `unauthenticated`, `rate_limited` */
-  authenticate(c: Context<HttpTypes>, token: string | undefined): Promise<Caller>;
+  authenticate(c: Context<RouterTypes>, token: string | undefined): Promise<Caller>;
 }
 
 interface BearerParts {
@@ -22,7 +22,7 @@ interface BearerParts {
 
 /** Counts calls with a valid token for the token's user, and all others for the address from which they come. */
 export function createBearer({ verifyToken, limitUser, limitAddress, clientAddress }: BearerParts): Bearer {
-  async function authenticate(c: Context<HttpTypes>, token: string | undefined): Promise<Caller> {
+  async function authenticate(c: Context<RouterTypes>, token: string | undefined): Promise<Caller> {
     try {
       if (token === undefined) {
         throw new AppError("unauthenticated", "No token came: send the header `Authorization: Bearer <token>`.");
@@ -46,6 +46,6 @@ export function createBearer({ verifyToken, limitUser, limitAddress, clientAddre
 }
 
 /** The bearer token of the Authorization header, if there is one. */
-export function readBearer(c: Context<HttpTypes>): string | undefined {
+export function readBearer(c: Context<RouterTypes>): string | undefined {
   return /^Bearer +(\S+) *$/i.exec(c.req.header("authorization") ?? "")?.[1];
 }

@@ -1,9 +1,9 @@
 import type { Context } from "hono";
 import { networkOf } from "../limits/network-address.ts";
-import type { HttpTypes } from "./http-app.ts";
+import type { RouterTypes } from "./router.ts";
 
 /** Returns the network that the caller is counted under. */
-export type ClientAddress = (c: Context<HttpTypes>) => string;
+export type ClientAddress = (c: Context<RouterTypes>) => string;
 
 export function createClientAddress({ trustProxy }: { trustProxy: boolean }): ClientAddress {
   return (c) =>

@@ -17,12 +17,12 @@ import { type Bearer, createBearer } from "./bearer.ts";
 import { type ClientAddress, createClientAddress } from "./client-address.ts";
 import { addCourseRoutes } from "./courses/course-routes.ts";
 import { addHookRoutes } from "./hooks/hook-routes.ts";
-import { createHttpApp, type HttpApp, type HttpMiddleware } from "./http-app.ts";
 import type { Health } from "./operations/health.ts";
 import { addOperationRoutes } from "./operations/operation-routes.ts";
 import { addPageRoutes } from "./pages/page-routes.ts";
 import { toAppError, toProblemResponse } from "./problem.ts";
 import { addProgressRoutes } from "./progress/progress-routes.ts";
+import { createRouter, type Middleware, type Router } from "./router.ts";
 import { addStreamRoutes } from "./streams/stream-routes.ts";
 
 /** The longest body of any request: a catalogue of about 15,000 files. `serveFetch` enforces it. */
@@ -70,7 +70,7 @@ interface RouteParts extends HttpParts {
 }
 
 /** The subjects of the API, a folder each. Each takes the parts that it needs. */
-const SUBJECTS: readonly ((app: HttpApp, parts: RouteParts) => void)[] = [
+const SUBJECTS: readonly ((router: Router, parts: RouteParts) => void)[] = [
   addAccountRoutes,
   addProgressRoutes,
   addCourseRoutes,
@@ -81,30 +81,30 @@ const SUBJECTS: readonly ((app: HttpApp, parts: RouteParts) => void)[] = [
 ];
 
 /** Builds the whole HTTP API, as an application whose `fetch` answers requests. */
-export function createHttpApi(parts: HttpParts): HttpApp {
+export function createHttpApi(parts: HttpParts): Router {
   const { config, logger, metrics, verifyToken } = parts;
   const rates = { burst: config.RATE_LIMIT_BURST, perSecond: config.RATE_LIMIT_PER_SECOND };
   const clientAddress = createClientAddress({ trustProxy: config.TRUST_PROXY });
   const limitAddress = createRateLimit(rates);
   const bearer = createBearer({ verifyToken, limitUser: createRateLimit(rates), limitAddress, clientAddress });
 
-  const app = createHttpApp();
-  app.onError((thrown) => {
+  const router = createRouter();
+  router.onError((thrown) => {
     const error = toAppError(thrown);
     log(logger, error);
     return toProblemResponse(error);
   });
-  app.notFound((c) => answerUnknown(app, c.req.path));
-  app.use(countRequests(metrics));
-  app.use(async (c, next) => {
+  router.notFound((c) => answerUnknown(router, c.req.path));
+  router.use(countRequests(metrics));
+  router.use(async (c, next) => {
     await next();
     c.header("x-content-type-options", "nosniff");
     c.header("referrer-policy", "no-referrer");
   });
-  app.use(allowOrigins({ allowed: config.ALLOWED_ORIGINS, trustProxy: config.TRUST_PROXY }));
-  app.use(limitBodies());
-  for (const addRoutes of SUBJECTS) addRoutes(app, { ...parts, bearer, limitAddress, clientAddress });
-  return app;
+  router.use(allowOrigins({ allowed: config.ALLOWED_ORIGINS, trustProxy: config.TRUST_PROXY }));
+  router.use(limitBodies());
+  for (const addRoutes of SUBJECTS) addRoutes(router, { ...parts, bearer, limitAddress, clientAddress });
+  return router;
 }
 
 function log(logger: Logger, error: unknown): void {
@@ -115,9 +115,9 @@ function log(logger: Logger, error: unknown): void {
 }
 
 /** Answers 405 if another method has this path, else 404. */
-function answerUnknown(app: HttpApp, path: string): Response {
+function answerUnknown(router: Router, path: string): Response {
   const allowed = METHODS.filter((method) =>
-    app.router.match(method, path)[0].some(([[, route]]) => route.method === method),
+    router.router.match(method, path)[0].some(([[, route]]) => route.method === method),
   );
   if (allowed.length === 0)
     return toProblemResponse(new AppError("not_found", "There is no such address here; /docs lists them."));
@@ -126,7 +126,7 @@ function answerUnknown(app: HttpApp, path: string): Response {
   return toProblemResponse(new AppError("bad_request", `This address takes ${allow}.`, { status: 405 }), { allow });
 }
 
-function countRequests({ httpRequests, httpSeconds }: Metrics): HttpMiddleware {
+function countRequests({ httpRequests, httpSeconds }: Metrics): Middleware {
   return async (c, next) => {
     const startedAt = performance.now();
     await next();
@@ -138,7 +138,7 @@ function countRequests({ httpRequests, httpSeconds }: Metrics): HttpMiddleware {
   };
 }
 
-function limitBodies(): HttpMiddleware {
+function limitBodies(): Middleware {
   const limit = bodyLimit({
     maxSize: MAX_SMALL_BODY_BYTES,
     onError: () => {

@@ -4,7 +4,7 @@ import { AppError } from "../../errors.ts";
 import type { RateLimit } from "../../limits/rate-limit.ts";
 import { Login, Register } from "../../protocol/account.ts";
 import type { ClientAddress } from "../client-address.ts";
-import { createRoute, type HttpApp, jsonBody, jsonContent, PROBLEMS } from "../http-app.ts";
+import { createRoute, jsonBody, jsonContent, PROBLEMS, type Router } from "../router.ts";
 import { addDemoSignIn, SignedInSchema } from "./demo-sign-in.ts";
 
 const register = createRoute({
@@ -37,13 +37,13 @@ export interface AccountParts {
 }
 
 /** Adds the routes by which users register and sign in. */
-export function addAccountRoutes(app: HttpApp, parts: AccountParts): void {
-  addBuiltinAccounts(app, parts);
-  if (parts.config.demo) addDemoSignIn(app, parts);
+export function addAccountRoutes(router: Router, parts: AccountParts): void {
+  addBuiltinAccounts(router, parts);
+  if (parts.config.demo) addDemoSignIn(router, parts);
 }
 
-function addBuiltinAccounts(app: HttpApp, { accounts, limitAddress, clientAddress }: AccountParts): void {
-  app.use("/v1/auth/*", async (c, next) => {
+function addBuiltinAccounts(router: Router, { accounts, limitAddress, clientAddress }: AccountParts): void {
+  router.use("/v1/auth/*", async (c, next) => {
     if (accounts === null) {
       throw new AppError("forbidden", "This server keeps no accounts of its own (BUILTIN_ACCOUNTS=false).");
     }
@@ -51,6 +51,6 @@ function addBuiltinAccounts(app: HttpApp, { accounts, limitAddress, clientAddres
     await next();
   });
   if (accounts === null) return;
-  app.openapi(register, async (c) => c.json(await accounts.register(c.req.valid("json")), 201));
-  app.openapi(login, async (c) => c.json(await accounts.login(c.req.valid("json"), clientAddress(c)), 200));
+  router.openapi(register, async (c) => c.json(await accounts.register(c.req.valid("json")), 201));
+  router.openapi(login, async (c) => c.json(await accounts.login(c.req.valid("json"), clientAddress(c)), 200));
 }

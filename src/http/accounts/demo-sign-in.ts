@@ -3,7 +3,7 @@ import type { MintToken } from "../../auth/caller.ts";
 import type { RateLimit } from "../../limits/rate-limit.ts";
 import { DemoSignIn, SignedIn } from "../../protocol/account.ts";
 import type { ClientAddress } from "../client-address.ts";
-import { createRoute, type HttpApp, jsonBody, jsonContent, PROBLEMS } from "../http-app.ts";
+import { createRoute, jsonBody, jsonContent, PROBLEMS, type Router } from "../router.ts";
 
 export const SignedInSchema = SignedIn.meta({ id: "SignedIn" });
 
@@ -25,8 +25,8 @@ export interface DemoParts {
 }
 
 /** Adds the sign-in without a password. To be called only if the demo runs. */
-export function addDemoSignIn(app: HttpApp, { mintToken, limitAddress, clientAddress }: DemoParts): void {
-  app.openapi(signIn, async (c) => {
+export function addDemoSignIn(router: Router, { mintToken, limitAddress, clientAddress }: DemoParts): void {
+  router.openapi(signIn, async (c) => {
     await limitAddress(clientAddress(c));
     const asked = c.req.valid("json");
     const id = toDemoId(asked);

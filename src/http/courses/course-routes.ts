@@ -4,7 +4,7 @@ import { AppError } from "../../errors.ts";
 import { CourseTree } from "../../protocol/course.ts";
 import { Id } from "../../protocol/ids.ts";
 import type { Bearer } from "../bearer.ts";
-import { BEARER, createRoute, type HttpApp, jsonBody, jsonContent, PROBLEMS, pageQuery, z } from "../http-app.ts";
+import { BEARER, createRoute, jsonBody, jsonContent, PROBLEMS, pageQuery, type Router, z } from "../router.ts";
 import { assertOwnCourse, requireOwnCourse } from "./course-rights.ts";
 
 const CourseTreeSchema = CourseTree.meta({ id: "CourseTree" });
@@ -36,7 +36,7 @@ export interface CourseParts {
 }
 
 /** Adds the routes of the catalogue. */
-export function addCourseRoutes(app: HttpApp, { catalogue, bearer }: CourseParts): void {
+export function addCourseRoutes(router: Router, { catalogue, bearer }: CourseParts): void {
   const shared = { tags: ["Courses"], middleware: bearer.required, security: BEARER };
   const path = "/v1/courses/{courseId}";
 
@@ -51,7 +51,7 @@ export function addCourseRoutes(app: HttpApp, { catalogue, bearer }: CourseParts
     },
     responses: { 200: jsonContent(CourseList, "One page."), ...PROBLEMS },
   });
-  app.openapi(list, async (c) => {
+  router.openapi(list, async (c) => {
     const { after, limit, mine } = c.req.valid("query");
     const found = await catalogue.list({
       limit: limit + 1,
@@ -71,7 +71,7 @@ export function addCourseRoutes(app: HttpApp, { catalogue, bearer }: CourseParts
     request: { params },
     responses: { 200: jsonContent(Course, "The course; its ETag is the value for If-Match."), ...PROBLEMS },
   });
-  app.openapi(read, async (c) => {
+  router.openapi(read, async (c) => {
     const course = await catalogue.get(c.req.valid("param").courseId);
     return c.json(toBody(course), 200, { etag: course.etag });
   });
@@ -90,7 +90,7 @@ export function addCourseRoutes(app: HttpApp, { catalogue, bearer }: CourseParts
       ...PROBLEMS,
     },
   });
-  app.openapi(put, async (c) => {
+  router.openapi(put, async (c) => {
     const { courseId } = c.req.valid("param");
     const tree = await withOwner(catalogue, c.var.caller, courseId, c.req.valid("json"));
     const { created, course } = await catalogue.put(courseId, tree, toOptions(c.req.valid("header")));
@@ -106,7 +106,7 @@ export function addCourseRoutes(app: HttpApp, { catalogue, bearer }: CourseParts
     request: { params, headers: Conditional },
     responses: { 204: { description: "The course is deleted." }, ...PROBLEMS },
   });
-  app.openapi(remove, async (c) => {
+  router.openapi(remove, async (c) => {
     const { courseId } = c.req.valid("param");
     await requireOwnCourse(catalogue, c.var.caller, courseId);
     await catalogue.delete(courseId, toOptions(c.req.valid("header")));

@@ -1,12 +1,12 @@
 import type { Context } from "hono";
 import type { PublishGate } from "../../streams/publish-gate.ts";
-import { createRoute, type HttpApp, type HttpMiddleware, type HttpTypes, PROBLEMS, z } from "../http-app.ts";
+import { createRoute, type Middleware, PROBLEMS, type Router, type RouterTypes, z } from "../router.ts";
 
 /** The parts that the hooks of every dialect use. */
 export interface HookParts {
   gate: PublishGate;
   /** Lets only the media server pass. */
-  guard: HttpMiddleware;
+  guard: Middleware;
 }
 
 interface HookRoute {
@@ -26,10 +26,10 @@ const QUERY = z.object({ secret: z.string().optional(), server: z.string().optio
 
 /** Adds a hook. The guard checks the caller before anything reads the body, so no declared validation runs. */
 export function addHook(
-  app: HttpApp,
+  router: Router,
   { path, summary, description, contentType, answers }: HookRoute,
-  guard: HttpMiddleware,
-  handle: (c: Context<HttpTypes>) => Promise<Response>,
+  guard: Middleware,
+  handle: (c: Context<RouterTypes>) => Promise<Response>,
 ): void {
   const route = createRoute({
     method: "post",
@@ -40,6 +40,6 @@ export function addHook(
     request: { query: QUERY, body: { required: true, content: { [contentType]: { schema: Posted } } } },
     responses: { ...answers, ...PROBLEMS },
   });
-  app.openAPIRegistry.registerPath(route);
-  app.post(route.getRoutingPath(), guard, handle);
+  router.openAPIRegistry.registerPath(route);
+  router.post(route.getRoutingPath(), guard, handle);
 }

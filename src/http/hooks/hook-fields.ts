@@ -5,8 +5,8 @@ import { parseWire } from "../../protocol/ack.ts";
 import { Id } from "../../protocol/ids.ts";
 import { StreamKey } from "../../protocol/stream.ts";
 import type { MediaServer } from "../../streams/publish-gate.ts";
-import type { HttpTypes } from "../http-app.ts";
-import { z } from "../http-app.ts";
+import type { RouterTypes } from "../router.ts";
+import { z } from "../router.ts";
 
 /*
  * The fields that the dialects share. A field that a media server leaves out or empty is undefined here.
@@ -37,7 +37,7 @@ const Query = z.object({ server: Id.optional(), boot: Id.optional() });
  * The media server and its boot, as the hook's address names them, and otherwise as the body does.
  * @throws AppError `bad_request`
  */
-export function readServer(c: Context<HttpTypes>, otherwise: MediaServer): MediaServer {
+export function readServer(c: Context<RouterTypes>, otherwise: MediaServer): MediaServer {
   const { server, boot } = parseWire(Query, { server: c.req.query("server"), boot: c.req.query("boot") });
   return { name: server ?? otherwise.name, boot: boot ?? otherwise.boot };
 }

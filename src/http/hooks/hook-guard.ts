@@ -2,7 +2,7 @@ import type { Context } from "hono";
 import { AppError } from "../../errors.ts";
 import type { RateLimit } from "../../limits/rate-limit.ts";
 import type { ClientAddress } from "../client-address.ts";
-import type { HttpMiddleware, HttpTypes } from "../http-app.ts";
+import type { Middleware, RouterTypes } from "../router.ts";
 import { createHookSecrets, type Dialect } from "./hook-secret.ts";
 
 interface GuardParts {
@@ -14,14 +14,14 @@ interface GuardParts {
 
 export interface HookGuard {
   /** Lets calls pass that carry a secret as `?secret=`. */
-  bySecret(dialect: Dialect): HttpMiddleware;
+  bySecret(dialect: Dialect): Middleware;
   /** Lets calls pass whose body is signed with a secret. */
-  bySignature(dialect: Dialect, header: string): HttpMiddleware;
+  bySignature(dialect: Dialect, header: string): Middleware;
 }
 
 /** Checks the secrets of hooks. Only failed calls are counted, for their address: a media server may ask as often as it likes. */
 export function createHookGuard({ secrets, limitAddress, clientAddress }: GuardParts): HookGuard {
-  async function refuse(c: Context<HttpTypes>, message: string): Promise<never> {
+  async function refuse(c: Context<RouterTypes>, message: string): Promise<never> {
     await limitAddress(clientAddress(c));
     throw new AppError("unauthenticated", message);
   }

@@ -1,7 +1,7 @@
 import type { RateLimit } from "../../limits/rate-limit.ts";
 import type { PublishGate } from "../../streams/publish-gate.ts";
 import type { ClientAddress } from "../client-address.ts";
-import type { HttpApp } from "../http-app.ts";
+import type { Router } from "../router.ts";
 import { createHookGuard } from "./hook-guard.ts";
 import { addMediamtxHooks } from "./mediamtx.ts";
 import { addNginxRtmpHooks } from "./nginx-rtmp.ts";
@@ -17,12 +17,12 @@ export interface HookRoutesParts {
 
 /** Adds the hooks by which media servers ask over HTTP whether a key may publish, each server in its own dialect. */
 export function addHookRoutes(
-  app: HttpApp,
+  router: Router,
   { publishGate: gate, config, limitAddress, clientAddress }: HookRoutesParts,
 ): void {
   const guard = createHookGuard({ secrets: config.HOOK_SECRETS, limitAddress, clientAddress });
-  addNginxRtmpHooks(app, { gate, guard: guard.bySecret("nginx-rtmp") });
-  addSrsHooks(app, { gate, guard: guard.bySecret("srs") });
-  addMediamtxHooks(app, { gate, guard: guard.bySecret("mediamtx") });
-  addOvenMediaEngineHooks(app, { gate, guard: guard.bySignature("ovenmediaengine", SIGNATURE_HEADER) });
+  addNginxRtmpHooks(router, { gate, guard: guard.bySecret("nginx-rtmp") });
+  addSrsHooks(router, { gate, guard: guard.bySecret("srs") });
+  addMediamtxHooks(router, { gate, guard: guard.bySecret("mediamtx") });
+  addOvenMediaEngineHooks(router, { gate, guard: guard.bySignature("ovenmediaengine", SIGNATURE_HEADER) });
 }

@@ -3,7 +3,7 @@ import type { Context } from "hono";
 import { AppError } from "../../errors.ts";
 import { parseWire } from "../../protocol/ack.ts";
 import type { MediaServer, PublishedConnection, PublishGate, PublishRequest } from "../../streams/publish-gate.ts";
-import { type HttpApp, type HttpTypes, z } from "../http-app.ts";
+import { type Router, type RouterTypes, z } from "../router.ts";
 import { addHook, type HookParts, UNPUBLISHED } from "./add-hook.ts";
 import { readJson } from "./hook-body.ts";
 import { ClientIp, Label, Protocol, readServer, toStreamKey } from "./hook-fields.ts";
@@ -26,7 +26,7 @@ type Connection = z.infer<typeof Connection>;
 type Publish = z.infer<typeof Publish>;
 
 /** Adds the hook of MediaMTX. */
-export function addMediamtxHooks(app: HttpApp, { gate, guard }: HookParts): void {
+export function addMediamtxHooks(router: Router, { gate, guard }: HookParts): void {
   const route = {
     path: "/v1/hooks/mediamtx",
     contentType: "application/json",
@@ -35,7 +35,7 @@ export function addMediamtxHooks(app: HttpApp, { gate, guard }: HookParts): void
       "The key is the password, else the token, else `key` in the query, else the last part of the path. Other actions belong in authHTTPExclude. `update` and `unpublish` are for runOnReady and runOnNotReady, with the same `id` as publish.",
     answers: { 204: { description: "Accepted." } },
   };
-  addHook(app, route, guard, async (c) => {
+  addHook(router, route, guard, async (c) => {
     const body = await readJson(c);
     const { action } = parseWire(Action, body);
     const server = readServer(c, { name: "mediamtx", boot: "" });
@@ -57,7 +57,7 @@ export function addMediamtxHooks(app: HttpApp, { gate, guard }: HookParts): void
 }
 
 async function publish(
-  c: Context<HttpTypes>,
+  c: Context<RouterTypes>,
   gate: PublishGate,
   server: MediaServer,
   asked: Publish,

@@ -3,7 +3,7 @@ import { parseWire } from "../../protocol/ack.ts";
 import { Id } from "../../protocol/ids.ts";
 import { StreamKey } from "../../protocol/stream.ts";
 import type { MediaServer } from "../../streams/publish-gate.ts";
-import { type HttpApp, z } from "../http-app.ts";
+import { type Router, z } from "../router.ts";
 import { addHook, type HookParts, UNPUBLISHED } from "./add-hook.ts";
 import { readForm } from "./hook-body.ts";
 import { ClientIp, Label, readServer } from "./hook-fields.ts";
@@ -29,7 +29,7 @@ const path = (event: string) => `/v1/hooks/nginx-rtmp/${event}`;
 const NGINX: MediaServer = { name: "nginx", boot: null };
 
 /** Adds the hooks of nginx-rtmp-module. */
-export function addNginxRtmpHooks(app: HttpApp, { gate, guard }: HookParts): void {
+export function addNginxRtmpHooks(router: Router, { gate, guard }: HookParts): void {
   const publish = {
     ...shared,
     path: path("on_publish"),
@@ -38,7 +38,7 @@ export function addNginxRtmpHooks(app: HttpApp, { gate, guard }: HookParts): voi
       "The stream's name is the key. An accepted stream counts as started; every status other than 2xx refuses.",
     answers: OK,
   };
-  addHook(app, publish, guard, async (c) => {
+  addHook(router, publish, guard, async (c) => {
     const form = await readForm(c);
     // nginx sends these fields with updates. They would come twice if the encoder's query had them, and end the publisher.
     if ("time" in form || "timestamp" in form) {
@@ -61,7 +61,7 @@ export function addNginxRtmpHooks(app: HttpApp, { gate, guard }: HookParts): voi
     description: "200 also while the database is away, because every other status ends the publisher.",
     answers: OK,
   };
-  addHook(app, update, guard, async (c) => {
+  addHook(router, update, guard, async (c) => {
     const { name, clientid, app, timestamp } = parseWire(Updated, await readForm(c));
     const connection = { streamKey: name, connectionId: clientid, app };
     const reason = await gate.update(readServer(c, NGINX), connection, { mediaTimeMs: timestamp });
@@ -76,7 +76,7 @@ export function addNginxRtmpHooks(app: HttpApp, { gate, guard }: HookParts): voi
     description: "Ignored if the stream is not live.",
     answers: OK,
   };
-  addHook(app, done, guard, async (c) => {
+  addHook(router, done, guard, async (c) => {
     const { name, clientid, app } = parseWire(Published, await readForm(c));
     await gate.unpublish(readServer(c, NGINX), { streamKey: name, connectionId: clientid, app }, UNPUBLISHED);
     return c.json({ ok: true });

@@ -2,7 +2,7 @@ import type { Context } from "hono";
 import { AppError } from "../../errors.ts";
 import { parseWire } from "../../protocol/ack.ts";
 import type { PublishGate, PublishRequest } from "../../streams/publish-gate.ts";
-import { type HttpApp, type HttpTypes, z } from "../http-app.ts";
+import { type Router, type RouterTypes, z } from "../router.ts";
 import { addHook, type HookParts, UNPUBLISHED } from "./add-hook.ts";
 import { readJson } from "./hook-body.ts";
 import { ClientIp, Protocol, readServer, toStreamKey } from "./hook-fields.ts";
@@ -31,7 +31,7 @@ const Admission = z.object({
 type Admission = z.infer<typeof Admission>;
 
 /** Adds the hook of OvenMediaEngine. */
-export function addOvenMediaEngineHooks(app: HttpApp, { gate, guard }: HookParts): void {
+export function addOvenMediaEngineHooks(router: Router, { gate, guard }: HookParts): void {
   const route = {
     path: "/v1/hooks/ovenmediaengine",
     contentType: "application/json",
@@ -39,7 +39,7 @@ export function addOvenMediaEngineHooks(app: HttpApp, { gate, guard }: HookParts
     description: `Signed by \`${SIGNATURE_HEADER}\`, with the SecretKey of AdmissionWebhooks; without \`?secret=\`. The key is the last part of the address, or \`key\` in its query. Enable it for providers only.`,
     answers: { 200: { description: "`{ allowed, lifetime?, reason? }` to an opening, `{}` to a closing." } },
   };
-  addHook(app, route, guard, async (c) => {
+  addHook(router, route, guard, async (c) => {
     const asked = parseWire(Admission, await readJson(c));
     const { direction, status } = asked.request;
     const server = readServer(c, { name: "ovenmediaengine", boot: "" });
@@ -57,7 +57,7 @@ export function addOvenMediaEngineHooks(app: HttpApp, { gate, guard }: HookParts
   });
 }
 
-async function open(c: Context<HttpTypes>, ask: () => ReturnType<PublishGate["publish"]>): Promise<Response> {
+async function open(c: Context<RouterTypes>, ask: () => ReturnType<PublishGate["publish"]>): Promise<Response> {
   try {
     const verdict = await ask();
     if (!verdict.valid) return refuse(c, REFUSAL_TEXTS[verdict.reason]);
@@ -70,7 +70,7 @@ async function open(c: Context<HttpTypes>, ask: () => ReturnType<PublishGate["pu
   }
 }
 
-function refuse(c: Context<HttpTypes>, reason: string): Response {
+function refuse(c: Context<RouterTypes>, reason: string): Response {
   return c.json({ allowed: false, reason });
 }
 

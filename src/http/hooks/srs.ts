@@ -2,7 +2,7 @@ import type { Context } from "hono";
 import { parseWire } from "../../protocol/ack.ts";
 import { Id } from "../../protocol/ids.ts";
 import type { MediaServer, PublishedConnection } from "../../streams/publish-gate.ts";
-import { type HttpApp, type HttpTypes, z } from "../http-app.ts";
+import { type Router, type RouterTypes, z } from "../router.ts";
 import { addHook, type HookParts, UNPUBLISHED } from "./add-hook.ts";
 import { readJson } from "./hook-body.ts";
 import { ClientIp, Label, readServer, toStreamKey } from "./hook-fields.ts";
@@ -33,7 +33,7 @@ const Event = z.object({
 type Event = z.infer<typeof Event>;
 
 /** Adds the hook of SRS. */
-export function addSrsHooks(app: HttpApp, { gate, guard }: HookParts): void {
+export function addSrsHooks(router: Router, { gate, guard }: HookParts): void {
   const route = {
     path: "/v1/hooks/srs",
     contentType: "application/json",
@@ -42,7 +42,7 @@ export function addSrsHooks(app: HttpApp, { gate, guard }: HookParts): void {
       "The key is the stream's name, or `key` in the query behind it. on_hls renews the lease and is optional; on_play is refused.",
     answers: { 200: { description: 'Accepted: `{"code":0}`.' } },
   };
-  addHook(app, route, guard, async (c) => {
+  addHook(router, route, guard, async (c) => {
     const body = await readJson(c);
     const { action } = parseWire(Action, body);
     if (action === "on_play")
@@ -67,11 +67,11 @@ export function addSrsHooks(app: HttpApp, { gate, guard }: HookParts): void {
   });
 }
 
-function accept(c: Context<HttpTypes>): Response {
+function accept(c: Context<RouterTypes>): Response {
   return c.json({ code: 0 });
 }
 
-function refuse(c: Context<HttpTypes>, message: string): Response {
+function refuse(c: Context<RouterTypes>, message: string): Response {
   return c.json({ code: 1, message }, 403);
 }
 

@@ -1,5 +1,5 @@
 import type { Metrics } from "../../metrics/metrics.ts";
-import { createRoute, type HttpApp, jsonContent, z } from "../http-app.ts";
+import { createRoute, jsonContent, type Router, z } from "../router.ts";
 import type { Health } from "./health.ts";
 
 const Alive = z.object({ status: z.literal("ok"), uptimeSeconds: z.number() });
@@ -47,17 +47,17 @@ export interface OperationParts {
 
 /** Adds the routes that operators and balancers ask. */
 export function addOperationRoutes(
-  app: HttpApp,
+  router: Router,
   { health, metrics, figures = () => metrics.registry.metrics() }: OperationParts,
 ): void {
-  app.openapi(healthz, (c) => c.json(health.alive(), 200, NO_STORE));
+  router.openapi(healthz, (c) => c.json(health.alive(), 200, NO_STORE));
 
-  app.openapi(readyz, async (c) => {
+  router.openapi(readyz, async (c) => {
     const readiness = await health.ready();
     return c.json(readiness, readiness.ok ? 200 : 503, NO_STORE);
   });
 
-  app.openapi(metricsRoute, async (c) =>
+  router.openapi(metricsRoute, async (c) =>
     c.text(await figures(), 200, { "content-type": metrics.registry.contentType, ...NO_STORE }),
   );
 }

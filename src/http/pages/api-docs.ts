@@ -1,25 +1,25 @@
-import type { HttpApp } from "../http-app.ts";
+import type { Router } from "../router.ts";
 import { contentSecurityPolicy } from "./content-security-policy.ts";
 import { renderDocs } from "./docs-page.ts";
 
 /** Adds `/openapi.json`, and `/docs`, which shows the same as a page. */
-export function addApiDocs(app: HttpApp, { version }: { version: string }): void {
+export function addApiDocs(router: Router, { version }: { version: string }): void {
   // All routes are added before the first request; so the description is made once, at that request.
   let described: ReturnType<typeof describeRoutes> | null = null;
   const describeOnce = () => {
-    described ??= describeRoutes(app, version);
+    described ??= describeRoutes(router, version);
     return described;
   };
-  app.get("/openapi.json", (c) => c.json(describeOnce()));
-  app.get("/docs", (c) =>
+  router.get("/openapi.json", (c) => c.json(describeOnce()));
+  router.get("/docs", (c) =>
     c.html(renderDocs(describeOnce()), 200, {
       "content-security-policy": contentSecurityPolicy(new URL(c.req.url).host),
     }),
   );
 }
 
-function describeRoutes(app: HttpApp, version: string) {
-  return app.getOpenAPI31Document({
+function describeRoutes(router: Router, version: string) {
+  return router.getOpenAPI31Document({
     openapi: "3.1.0",
     info: {
       title: "Playhead",

@@ -2,12 +2,12 @@ import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createHttpApp, type HttpApp } from "../http-app.ts";
+import { createRouter, type Router } from "../router.ts";
 import { addPageRoutes } from "./page-routes.ts";
 
 const CLIP = Uint8Array.from({ length: 200_000 }, (_, i) => i % 251);
 let outside: string;
-let app: HttpApp;
+let app: Router;
 
 beforeAll(async () => {
   outside = await mkdtemp(join(tmpdir(), "playhead-pages-"));
@@ -19,7 +19,7 @@ beforeAll(async () => {
   await writeFile(join(folder, "assets", "main-1a2b.js"), "export {}");
   await writeFile(join(folder, "assets", "clip-3c4d.webm"), CLIP);
   await symlink(join(outside, "secret.txt"), join(folder, "link.txt"));
-  app = createHttpApp();
+  app = createRouter();
   addPageRoutes(app, { pages: folder, version: "1.2.3" });
 });
 
@@ -82,7 +82,7 @@ describe("the pages", () => {
   });
 
   it("say how to build them, if they are not built", async () => {
-    const empty = createHttpApp();
+    const empty = createRouter();
     addPageRoutes(empty, { pages: join(outside, "not-there"), version: "1.2.3" });
     empty.onError((error) => new Response(error.message));
     expect(await (await empty.request("/")).text()).toContain("npm run build");

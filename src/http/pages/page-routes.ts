@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
 import type { Context } from "hono";
 import { AppError } from "../../errors.ts";
-import type { HttpApp, HttpTypes } from "../http-app.ts";
+import type { Router, RouterTypes } from "../router.ts";
 import { addApiDocs } from "./api-docs.ts";
 import { contentSecurityPolicy } from "./content-security-policy.ts";
 import { loadStaticFiles, type StaticFile, serveStaticFile } from "./static-files.ts";
@@ -25,26 +25,26 @@ export interface PageParts {
 }
 
 /** Adds the description of the API, and the built pages: `/`, `/watch`, and every other file under its own path. */
-export function addPageRoutes(app: HttpApp, { pages, version }: PageParts): void {
-  addApiDocs(app, { version });
-  if (pages !== undefined) addBuiltPages(app, pages);
+export function addPageRoutes(router: Router, { pages, version }: PageParts): void {
+  addApiDocs(router, { version });
+  if (pages !== undefined) addBuiltPages(router, pages);
 }
 
-function addBuiltPages(app: HttpApp, folder: string): void {
+function addBuiltPages(router: Router, folder: string): void {
   const files = loadStaticFiles(folder);
   for (const [address, name] of Object.entries(ADDRESSES)) {
-    app.get(address, (c) => {
+    router.get(address, (c) => {
       const file = files.get(name);
       if (file === undefined) throw new AppError("not_found", "The pages are not built; `npm run build` makes them.");
       return serve(c, file);
     });
   }
   for (const file of files.values()) {
-    app.get(`/${file.path}`, (c) => serve(c, file));
+    router.get(`/${file.path}`, (c) => serve(c, file));
   }
 }
 
-function serve(c: Context<HttpTypes>, file: StaticFile): Response {
+function serve(c: Context<RouterTypes>, file: StaticFile): Response {
   return serveStaticFile(file, c.req.raw.headers, {
     "cache-control": HASHED.test(file.path) ? FOREVER : REVALIDATE,
     "content-security-policy": contentSecurityPolicy(new URL(c.req.url).host),

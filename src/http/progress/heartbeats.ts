@@ -4,7 +4,7 @@ import type { ProgressService } from "../../progress/progress-service.ts";
 import { parseWire } from "../../protocol/ack.ts";
 import { Heartbeat, Heartbeats, MAX_BEATS } from "../../protocol/heartbeat.ts";
 import { type Bearer, readBearer } from "../bearer.ts";
-import { BEARER, createRoute, type HttpApp, jsonContent, PROBLEMS, z } from "../http-app.ts";
+import { BEARER, createRoute, jsonContent, PROBLEMS, type Router, z } from "../router.ts";
 import { FileProgressSchema } from "./own-progress.ts";
 
 /** The token in the body, because a beacon cannot set headers. */
@@ -59,10 +59,10 @@ export interface HeartbeatParts {
 }
 
 /** Adds the route that takes heartbeats without a socket. */
-export function addHeartbeats(app: HttpApp, { progress, bearer }: HeartbeatParts): void {
+export function addHeartbeats(router: Router, { progress, bearer }: HeartbeatParts): void {
   // The route reads the body itself: a declared validator would refuse JSON that comes as text/plain.
-  app.openAPIRegistry.registerPath(send);
-  app.post(send.getRoutingPath(), async (c) => {
+  router.openAPIRegistry.registerPath(send);
+  router.post(send.getRoutingPath(), async (c) => {
     const body = parseJson(await c.req.text());
     const caller = await bearer.authenticate(c, readBearer(c) ?? tokenOf(body));
     const { beats } = parseWire(Beacon, body);

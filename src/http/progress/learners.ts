@@ -6,7 +6,7 @@ import { Id } from "../../protocol/ids.ts";
 import { CourseProgressRow, type ProgressTarget } from "../../protocol/progress.ts";
 import type { Bearer } from "../bearer.ts";
 import { requireOwnCourse } from "../courses/course-rights.ts";
-import { BEARER, createRoute, type HttpApp, jsonContent, PROBLEMS, pageQuery, z } from "../http-app.ts";
+import { BEARER, createRoute, jsonContent, PROBLEMS, pageQuery, type Router, z } from "../router.ts";
 import { CourseProgressSchema } from "./own-progress.ts";
 
 const LearnersPage = z
@@ -34,7 +34,7 @@ export interface LearnerParts {
 }
 
 /** Adds the routes by which an admin, or the course's instructor, sees and changes the progress of learners. */
-export function addLearners(app: HttpApp, { catalogue, progress, bearer }: LearnerParts): void {
+export function addLearners(router: Router, { catalogue, progress, bearer }: LearnerParts): void {
   const shared = { tags: ["Learners"], middleware: bearer.required, security: BEARER };
 
   const list = createRoute({
@@ -45,7 +45,7 @@ export function addLearners(app: HttpApp, { catalogue, progress, bearer }: Learn
     request: { params: z.object({ courseId: Id }), query: z.object(pageQuery({ max: 500, default: 100 })) },
     responses: { 200: jsonContent(LearnersPage, "One page."), ...PROBLEMS },
   });
-  app.openapi(list, async (c) => {
+  router.openapi(list, async (c) => {
     const { courseId } = c.req.valid("param");
     const { after, limit } = c.req.valid("query");
     await requireOwnCourse(catalogue, c.var.caller, courseId);
@@ -75,14 +75,14 @@ export function addLearners(app: HttpApp, { catalogue, progress, bearer }: Learn
     progress: await progress.readCourse(userId, courseId),
   });
 
-  app.openapi(declare("reset", "Reset progress to zero, under a new epoch", Change), async (c) => {
+  router.openapi(declare("reset", "Reset progress to zero, under a new epoch", Change), async (c) => {
     const { courseId, userId } = c.req.valid("param");
     const { userId: by } = c.var.caller;
     await progress.reset(userId, await target(c.var.caller, courseId, c.req.valid("json").fileId), by);
     return c.json(await answer(userId, courseId), 200);
   });
 
-  app.openapi(declare("complete", "Complete by hand", Completion), async (c) => {
+  router.openapi(declare("complete", "Complete by hand", Completion), async (c) => {
     const { courseId, userId } = c.req.valid("param");
     // Without a body the validator does not fill in defaults.
     const { fileId, source = "manual" } = c.req.valid("json");
@@ -90,7 +90,7 @@ export function addLearners(app: HttpApp, { catalogue, progress, bearer }: Learn
     return c.json(await answer(userId, courseId), 200);
   });
 
-  app.openapi(declare("uncomplete", "Take a completion back", Change), async (c) => {
+  router.openapi(declare("uncomplete", "Take a completion back", Change), async (c) => {
     const { courseId, userId } = c.req.valid("param");
     const { userId: by } = c.var.caller;
     await progress.uncomplete(userId, await target(c.var.caller, courseId, c.req.valid("json").fileId), by);

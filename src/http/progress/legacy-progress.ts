@@ -3,7 +3,7 @@ import type { LegacyFileProgress, ProgressService } from "../../progress/progres
 import { MAX_POSITION_SECONDS } from "../../protocol/heartbeat.ts";
 import { Id } from "../../protocol/ids.ts";
 import type { Bearer } from "../bearer.ts";
-import { BEARER, createRoute, type HttpApp, jsonBody, jsonContent, PROBLEMS, z } from "../http-app.ts";
+import { BEARER, createRoute, jsonBody, jsonContent, PROBLEMS, type Router, z } from "../router.ts";
 
 /*
  * The older REST interface, in the field names of its reference document. The server believes the progress that such a
@@ -47,7 +47,7 @@ export interface LegacyParts {
 }
 
 /** Adds the older REST interface. */
-export function addLegacyProgress(app: HttpApp, { progress, bearer }: LegacyParts): void {
+export function addLegacyProgress(router: Router, { progress, bearer }: LegacyParts): void {
   const shared = { tags: ["Legacy progress"], middleware: bearer.required, security: BEARER };
 
   const report = createRoute({
@@ -58,7 +58,7 @@ export function addLegacyProgress(app: HttpApp, { progress, bearer }: LegacyPart
     request: { body: jsonBody(Report) },
     responses: { 200: jsonContent(FileRow, "The row after the report, already durable."), ...PROBLEMS },
   });
-  app.openapi(report, async (c) => {
+  router.openapi(report, async (c) => {
     const body = c.req.valid("json");
     const row = await progress.report(
       { userId: c.var.caller.userId, connectionId: `http:${randomUUID()}` },
@@ -80,7 +80,7 @@ export function addLegacyProgress(app: HttpApp, { progress, bearer }: LegacyPart
     request: { params: z.object({ fileId: Id }) },
     responses: { 200: jsonContent(FileRow, "Zeros if nothing was watched yet."), ...PROBLEMS },
   });
-  app.openapi(readFile, async (c) => {
+  router.openapi(readFile, async (c) => {
     const row = await progress.readLegacy(c.var.caller.userId, c.req.valid("param").fileId);
     return c.json(toFileRow(row), 200);
   });
@@ -93,7 +93,7 @@ export function addLegacyProgress(app: HttpApp, { progress, bearer }: LegacyPart
     request: { params: z.object({ courseId: Id }) },
     responses: { 200: jsonContent(CourseRow, "Zeros if nothing was watched yet."), ...PROBLEMS },
   });
-  app.openapi(readCourse, async (c) => {
+  router.openapi(readCourse, async (c) => {
     const row = await progress.readCourseRow(c.var.caller.userId, c.req.valid("param").courseId);
     const body = {
       user_id: row.userId,

@@ -2,7 +2,7 @@ import type { ProgressService } from "../../progress/progress-service.ts";
 import { Id } from "../../protocol/ids.ts";
 import { CourseProgress, FileProgress, MinVersion } from "../../protocol/progress.ts";
 import type { Bearer } from "../bearer.ts";
-import { BEARER, createRoute, type HttpApp, jsonContent, PROBLEMS, z } from "../http-app.ts";
+import { BEARER, createRoute, jsonContent, PROBLEMS, type Router, z } from "../router.ts";
 
 export const FileProgressSchema = FileProgress.meta({ id: "FileProgress" });
 export const CourseProgressSchema = CourseProgress.meta({ id: "CourseProgress" });
@@ -13,7 +13,7 @@ export interface OwnProgressParts {
 }
 
 /** Adds the reads of the caller's own progress, in the shape that the sockets use. */
-export function addOwnProgress(app: HttpApp, { progress, bearer }: OwnProgressParts): void {
+export function addOwnProgress(router: Router, { progress, bearer }: OwnProgressParts): void {
   const query = z.object({ minVersion: MinVersion.optional() });
   const shared = { tags: ["Progress"], middleware: bearer.required, security: BEARER };
 
@@ -28,7 +28,7 @@ export function addOwnProgress(app: HttpApp, { progress, bearer }: OwnProgressPa
       ...PROBLEMS,
     },
   });
-  app.openapi(readFile, async (c) =>
+  router.openapi(readFile, async (c) =>
     c.json(
       await progress.readFile(c.var.caller.userId, c.req.valid("param").fileId, c.req.valid("query").minVersion),
       200,
@@ -43,7 +43,7 @@ export function addOwnProgress(app: HttpApp, { progress, bearer }: OwnProgressPa
     request: { params: z.object({ courseId: Id }), query },
     responses: { 200: jsonContent(CourseProgressSchema, "The course, with every lesson and file."), ...PROBLEMS },
   });
-  app.openapi(readCourse, async (c) =>
+  router.openapi(readCourse, async (c) =>
     c.json(
       await progress.readCourse(c.var.caller.userId, c.req.valid("param").courseId, c.req.valid("query").minVersion),
       200,

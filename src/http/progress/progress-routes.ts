@@ -1,4 +1,4 @@
-import type { HttpApp } from "../http-app.ts";
+import type { Router } from "../router.ts";
 import { addHeartbeats, type HeartbeatParts } from "./heartbeats.ts";
 import { addLearners, type LearnerParts } from "./learners.ts";
 import { addLegacyProgress, type LegacyParts } from "./legacy-progress.ts";
@@ -6,11 +6,11 @@ import { addOwnProgress, type OwnProgressParts } from "./own-progress.ts";
 
 /** Adds the routes of progress. */
 export function addProgressRoutes(
-  app: HttpApp,
+  router: Router,
   parts: HeartbeatParts & OwnProgressParts & LegacyParts & LearnerParts,
 ): void {
-  addHeartbeats(app, parts);
-  addOwnProgress(app, parts);
-  addLegacyProgress(app, parts);
-  addLearners(app, parts);
+  addHeartbeats(router, parts);
+  addOwnProgress(router, parts);
+  addLegacyProgress(router, parts);
+  addLearners(router, parts);
 }

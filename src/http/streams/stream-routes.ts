@@ -3,7 +3,7 @@ import type { Role } from "../../protocol/roles.ts";
 import { ChangeStream, CreateStream, RotateStream } from "../../protocol/stream.ts";
 import type { StreamService } from "../../streams/stream-service.ts";
 import type { Bearer } from "../bearer.ts";
-import { BEARER, createRoute, type HttpApp, jsonBody, jsonContent, PROBLEMS, pageQuery, z } from "../http-app.ts";
+import { BEARER, createRoute, jsonBody, jsonContent, PROBLEMS, pageQuery, type Router, z } from "../router.ts";
 import { requireOwnStream, toOwner } from "./stream-rights.ts";
 import { KeyAnswer, SessionList, StreamAnswer, StreamList, toAnswer } from "./stream-schemas.ts";
 
@@ -30,18 +30,18 @@ export interface StreamParts {
 }
 
 /** Adds the routes by which owners keep their streams. Media servers call the routes of `hooks/`. */
-export function addStreamRoutes(app: HttpApp, parts: StreamParts): void {
-  addCollection(app, parts);
-  addStream(app, parts);
-  addKeySwitches(app, parts);
-  addSessions(app, parts);
+export function addStreamRoutes(router: Router, parts: StreamParts): void {
+  addCollection(router, parts);
+  addStream(router, parts);
+  addKeySwitches(router, parts);
+  addSessions(router, parts);
 }
 
 function toShared(bearer: Bearer) {
   return { tags: ["Streams"], middleware: bearer.required, security: BEARER };
 }
 
-function addCollection(app: HttpApp, { streams, config, bearer }: StreamParts): void {
+function addCollection(router: Router, { streams, config, bearer }: StreamParts): void {
   const shared = toShared(bearer);
 
   const create = createRoute({
@@ -54,7 +54,7 @@ function addCollection(app: HttpApp, { streams, config, bearer }: StreamParts): 
     request: { body: jsonBody(CreateStream.meta({ id: "CreateStream" })) },
     responses: { 201: jsonContent(KeyAnswer, "The stream was made."), ...PROBLEMS },
   });
-  app.openapi(create, async (c) => {
+  router.openapi(create, async (c) => {
     const { userId, ...settings } = c.req.valid("json");
     const owner = toOwner(c.var.caller, userId, config.STREAM_ROLES);
     const { stream, streamKey } = await streams.create({ ...settings, userId: owner });
@@ -72,7 +72,7 @@ function addCollection(app: HttpApp, { streams, config, bearer }: StreamParts): 
     },
     responses: { 200: jsonContent(StreamList, "One page."), ...PROBLEMS },
   });
-  app.openapi(list, async (c) => {
+  router.openapi(list, async (c) => {
     const { after, limit, mine } = c.req.valid("query");
     const { role, userId } = c.var.caller;
     const found = await streams.list({
@@ -86,7 +86,7 @@ function addCollection(app: HttpApp, { streams, config, bearer }: StreamParts): 
   });
 }
 
-function addStream(app: HttpApp, { streams, bearer }: StreamParts): void {
+function addStream(router: Router, { streams, bearer }: StreamParts): void {
   const shared = toShared(bearer);
 
   const read = createRoute({
@@ -98,7 +98,7 @@ function addStream(app: HttpApp, { streams, bearer }: StreamParts): void {
     request: { params },
     responses: { 200: jsonContent(StreamAnswer, "The stream as it is now."), ...PROBLEMS },
   });
-  app.openapi(read, async (c) => {
+  router.openapi(read, async (c) => {
     const stream = await requireOwnStream(streams, c.var.caller, c.req.valid("param").streamId);
     return c.json({ stream: toAnswer(stream) }, 200);
   });
@@ -112,7 +112,7 @@ function addStream(app: HttpApp, { streams, bearer }: StreamParts): void {
     request: { params, body: jsonBody(ChangeStream.meta({ id: "ChangeStream" })) },
     responses: { 200: jsonContent(StreamAnswer, "The stream as it is now."), ...PROBLEMS },
   });
-  app.openapi(change, async (c) => {
+  router.openapi(change, async (c) => {
     const { id } = await requireOwnStream(streams, c.var.caller, c.req.valid("param").streamId);
     return c.json({ stream: toAnswer(await streams.change(id, c.req.valid("json"))) }, 200);
   });
@@ -126,14 +126,14 @@ function addStream(app: HttpApp, { streams, bearer }: StreamParts): void {
     request: { params },
     responses: { 204: { description: "The stream is deleted." }, ...PROBLEMS },
   });
-  app.openapi(remove, async (c) => {
+  router.openapi(remove, async (c) => {
     const { id } = await requireOwnStream(streams, c.var.caller, c.req.valid("param").streamId);
     await streams.remove(id);
     return c.body(null, 204);
   });
 }
 
-function addKeySwitches(app: HttpApp, { streams, bearer }: StreamParts): void {
+function addKeySwitches(router: Router, { streams, bearer }: StreamParts): void {
   const shared = toShared(bearer);
 
   const rotate = createRoute({
@@ -149,7 +149,7 @@ function addKeySwitches(app: HttpApp, { streams, bearer }: StreamParts): void {
     },
     responses: { 200: jsonContent(KeyAnswer, "The stream and its new key."), ...PROBLEMS },
   });
-  app.openapi(rotate, async (c) => {
+  router.openapi(rotate, async (c) => {
     const { id } = await requireOwnStream(streams, c.var.caller, c.req.valid("param").streamId);
     // Without a body the validator does not fill in defaults.
     const { graceSeconds = 0 } = c.req.valid("json");
@@ -167,14 +167,14 @@ function addKeySwitches(app: HttpApp, { streams, bearer }: StreamParts): void {
       request: { params },
       responses: { 200: jsonContent(StreamAnswer, "The stream as it is now."), ...PROBLEMS },
     });
-    app.openapi(route, async (c) => {
+    router.openapi(route, async (c) => {
       const { id } = await requireOwnStream(streams, c.var.caller, c.req.valid("param").streamId);
       return c.json({ stream: toAnswer(await streams[verb](id)) }, 200);
     });
   }
 }
 
-function addSessions(app: HttpApp, { streams, bearer }: StreamParts): void {
+function addSessions(router: Router, { streams, bearer }: StreamParts): void {
   const shared = toShared(bearer);
 
   const sessions = createRoute({
@@ -192,7 +192,7 @@ function addSessions(app: HttpApp, { streams, bearer }: StreamParts): void {
     },
     responses: { 200: jsonContent(SessionList, "One page."), ...PROBLEMS },
   });
-  app.openapi(sessions, async (c) => {
+  router.openapi(sessions, async (c) => {
     const { before, limit } = c.req.valid("query");
     const { id } = await requireOwnStream(streams, c.var.caller, c.req.valid("param").streamId);
     const found = await streams.sessions(id, { limit: limit + 1, ...(before === undefined ? {} : { before }) });

@@ -1,5 +1,5 @@
 import { type OwnStream, SESSION_POLICIES, STREAM_STATUSES, type StreamSession } from "../../protocol/stream.ts";
-import { z } from "../http-app.ts";
+import { z } from "../router.ts";
 
 /*
  * The answers about streams. Only the answer that makes a key contains it.

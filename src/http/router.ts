@@ -11,7 +11,7 @@ import { Problem } from "./problem.ts";
  * the route, its validation, and its entry in /openapi.json.
  */
 
-export interface HttpTypes {
+export interface RouterTypes {
   Bindings: HttpEnv;
   Variables: {
     /** Set by the middleware `bearer.required`. */
@@ -19,18 +19,18 @@ export interface HttpTypes {
   };
 }
 
-export type HttpApp = OpenAPIHono<HttpTypes>;
-export type HttpMiddleware = MiddlewareHandler<HttpTypes>;
+export type Router = OpenAPIHono<RouterTypes>;
+export type Middleware = MiddlewareHandler<RouterTypes>;
 
 /** Makes an application without routes. Requests that a route's schemas do not accept are refused as `bad_request`. */
-export function createHttpApp(): HttpApp {
-  const app: HttpApp = new OpenAPIHono<HttpTypes>({
+export function createRouter(): Router {
+  const router: Router = new OpenAPIHono<RouterTypes>({
     defaultHook: (result) => {
       if (!result.success) throw toBadRequest(result.error);
     },
   });
-  app.openAPIRegistry.registerComponent("securitySchemes", "bearer", { type: "http", scheme: "bearer" });
-  return app;
+  router.openAPIRegistry.registerComponent("securitySchemes", "bearer", { type: "http", scheme: "bearer" });
+  return router;
 }
 
 export { createRoute, z };
