@@ -80,6 +80,7 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
   const common = { config, metrics, logger };
   const worker = isWorker ? new Worker({ metrics }) : null;
 
+  // The ground that all parts stand on.
   const database = await openDatabase({ config, logger });
   cleanups.push(() => database.close());
   collectDatabaseMetrics(metrics, database);
@@ -94,6 +95,7 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
   const mirror = await openMirror({ ...common, database });
   cleanups.push(() => mirror?.stop());
 
+  // The way out: sockets, and the live view of changes. Nobody can connect before the port opens.
   const app = App();
   const sockets = openSockets({ app, config, metrics });
   const progressCache =
@@ -119,6 +121,8 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
     },
     { frameIntervalMs: config.FRAME_INTERVAL_MS },
   );
+
+  // The subjects. A new one is a folder, a line here, and its name in `subjects`.
   const progress = createProgress({
     ...common,
     database,
@@ -129,8 +133,9 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
     readCopy: mirror === null ? null : mirror.readFromMirror,
   });
   const streams = createStreams({ ...common, pool, tell: sockets.tellMediaServer });
-
   const subjects = { ...common, catalogue, progress: progress.service };
+
+  // The ways in: calls of sockets, notifications of the database, HTTP.
   const gateway = serveSockets(sockets, { ...subjects, verifyToken: identity.verifyToken, live, streams });
   const listener = new NotificationListener({
     connectionString: directUrl,
@@ -172,6 +177,7 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
     pages: BUILT_PAGES,
   });
   const http = serveFetch(app, api.fetch, { toProblem, maxBodyBytes: MAX_BODY_BYTES, logger, metrics });
+
   const port = await listen(app, { host: config.HOST, port: config.PORT, shared: isWorker });
   const partitions = makePartitionsDaily({ pool, logger });
   worker?.ready(port.url);
