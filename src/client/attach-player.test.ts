@@ -4,7 +4,7 @@ import type { Heartbeat } from "../protocol/heartbeat.ts";
 import { attachPlayer } from "./attach-player.ts";
 import type { Player } from "./player.ts";
 
-/** A media element as far as the SDK looks at one; it plays in real time. */
+/** The parts of a media element that the SDK uses. It plays in real time. */
 class FakeMedia extends EventTarget {
   readonly HAVE_METADATA = 1;
   readonly HAVE_FUTURE_DATA = 3;
@@ -81,13 +81,13 @@ async function waitUntilPosition(seconds: number): Promise<void> {
   await vi.waitFor(() => expect(media.currentTime).toBeGreaterThan(seconds), { timeout: 5000, interval: 10 });
 }
 
-/** The lengths and places of what was claimed, in seconds. */
+/** The ranges that were claimed as played, in seconds. */
 function claimed(): [number, number][] {
   return beats().flatMap((beat) => beat.played ?? []);
 }
 
 describe("a player attached to a media element", () => {
-  it("resumes where the user left off, and says nothing until the user plays", async () => {
+  it("resumes where the user left off, and sends nothing until the user plays", async () => {
     resumeAt = 30;
     await attach();
     await vi.waitFor(() => expect(media.seeking).toBe(false));
@@ -98,7 +98,7 @@ describe("a player attached to a media element", () => {
     await vi.waitFor(() => expect(beats()[0]).toMatchObject({ position: expect.closeTo(30, 0), state: "playing" }));
   });
 
-  it("leaves the user where it sought before the answer came", async () => {
+  it("stays where the user sought before the stored progress came", async () => {
     resumeAt = 30;
     const attached = attach();
     media.currentTime = 5;
@@ -107,7 +107,7 @@ describe("a player attached to a media element", () => {
     expect(media.currentTime).toBe(5);
   });
 
-  it("claims what played until the pause, exactly", async () => {
+  it("claims exactly the range that played until the pause", async () => {
     await attach();
     media.play();
     await waitUntilPosition(0.7);
@@ -119,7 +119,7 @@ describe("a player attached to a media element", () => {
     expect(claimed()[0]?.[1]).toBeCloseTo(media.currentTime, 2);
   });
 
-  it("claims nothing for a seek, and tells where it ended", async () => {
+  it("claims nothing for a seek, and sends the position where it ended", async () => {
     await attach();
     media.currentTime = 50;
     await vi.waitFor(() => expect(beats().at(-1)).toMatchObject({ position: 50, state: "paused", played: [] }));
@@ -136,7 +136,7 @@ describe("a player attached to a media element", () => {
     expect(parts.some(([from]) => from < 12)).toBe(true);
   });
 
-  it("tells one position at the end of a drag, not one for every step of it", async () => {
+  it("sends the position at the end of a drag, and not at every step", async () => {
     await attach();
     media.currentTime = 1;
     await vi.waitFor(() => expect(beats()).toHaveLength(1));
@@ -148,7 +148,7 @@ describe("a player attached to a media element", () => {
     expect(beats().length).toBeLessThan(6);
   });
 
-  it("says that it stalls, so that nobody extrapolates", async () => {
+  it("sends a rate of 0 while it stalls, so that no dashboard extrapolates", async () => {
     await attach();
     media.play();
     await vi.waitFor(() => expect(beats().at(-1)?.rate).toBe(1));

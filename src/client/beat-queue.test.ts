@@ -24,7 +24,7 @@ function createMemoryStorage(): BeatStorage {
 }
 
 describe("the beat queue", () => {
-  it("joins what is played while offline into one beat, at the newest position", () => {
+  it("joins ranges that are played while offline into one beat, at the newest position", () => {
     const clock = createFakeClock();
     const queue = createBeatQueue({ clock }, { sessionId: "s" });
     queue.push(seen(clock, { positionMs: 10_000 }), [[0, 10_000]]);
@@ -44,7 +44,7 @@ describe("the beat queue", () => {
     ]);
   });
 
-  it("keeps a sent beat as it is, and puts what is played meanwhile into the next", () => {
+  it("keeps a sent beat as it is, and puts ranges that are played later into the next one", () => {
     const clock = createFakeClock();
     const queue = createBeatQueue({ clock }, { sessionId: "s" });
     queue.push(seen(clock, { positionMs: 10_000 }), [[0, 10_000]]);
@@ -57,7 +57,7 @@ describe("the beat queue", () => {
     expect(again[1]?.wire).toMatchObject({ position: 15, played: [[10, 15]], ageMs: 0 });
   });
 
-  it("keeps time spent twice on the same part apart", () => {
+  it("keeps two plays of the same part in two beats, so that the time spent counts twice", () => {
     const clock = createFakeClock();
     const queue = createBeatQueue({ clock }, { sessionId: "s" });
     queue.push(seen(clock), [[0, 10_000]]);
@@ -65,7 +65,7 @@ describe("the beat queue", () => {
     expect(queue.size).toBe(2);
   });
 
-  it("counts the age of a position over a sleep in which the monotonic clock stood still", () => {
+  it("counts the age of a position through a sleep in which the monotonic clock stood still", () => {
     const clock = createFakeClock();
     const queue = createBeatQueue({ clock }, { sessionId: "s" });
     queue.push(seen(clock), [[0, 1000]]);
@@ -73,7 +73,7 @@ describe("the beat queue", () => {
     expect(queue.takeBatch()[0]?.wire.ageMs).toBe(8 * 3600 * 1000);
   });
 
-  it("claims an age of 0 to 30 days, whatever was done to the wall clock", () => {
+  it("claims an age of 0 to 30 days, however the wall clock was set", () => {
     const clock = createFakeClock(40 * DAY_MS);
     const queue = createBeatQueue({ clock }, { sessionId: "s" });
     queue.push(seen(clock), []);
@@ -97,7 +97,7 @@ describe("the beat queue", () => {
     expect(bytes).toBeGreaterThan(30 * 1024);
   });
 
-  it("stays bounded through weeks offline, and loses nothing played", () => {
+  it("stays bounded through weeks offline, and loses no played range", () => {
     const clock = createFakeClock();
     const queue = createBeatQueue({ clock }, { sessionId: "s", maxBeats: 20 });
     for (let n = 0; n < 1000; n++) {
@@ -115,7 +115,7 @@ describe("the beat queue", () => {
     }
   });
 
-  it("forgets what was played of a file that was reset, but not what is already on its way", () => {
+  it("forgets the fresh beats of a file that was reset, but not the sent ones", () => {
     const clock = createFakeClock();
     const queue = createBeatQueue({ clock }, { sessionId: "s" });
     queue.push(seen(clock), [[0, 1000]]);
@@ -130,7 +130,7 @@ describe("the beat queue", () => {
   });
 });
 
-// A player's life: it plays, sends, loses acks, and is reloaded.
+// The life of a player: it plays, sends, loses acks, and its page is reloaded.
 const event = fc.oneof(
   {
     weight: 4,
@@ -230,7 +230,7 @@ describe("kept beats", () => {
     return queue.beats;
   }
 
-  it("come back after a reload with the time since then in their age", () => {
+  it("come back after a reload, older by the time that passed", () => {
     const clock = createFakeClock();
     const storage = createMemoryStorage();
     shelfOf(storage, clock, "old").save(filled(clock), { closed: true });
@@ -240,7 +240,7 @@ describe("kept beats", () => {
     expect(queue.takeBatch()[0]?.wire).toMatchObject({ sessionId: "old", seq: 1, ageMs: 3600_000, played: [[0, 1]] });
   });
 
-  it("of another user stay where they are", () => {
+  it("stay where they are if they are another user's", () => {
     const clock = createFakeClock();
     const storage = createMemoryStorage();
     shelfOf(storage, clock, "old").save(filled(clock), { closed: true });
@@ -248,7 +248,7 @@ describe("kept beats", () => {
     expect(storage.keys()).toHaveLength(1);
   });
 
-  it("of a tab that lives are left to it, those of one that crashed are taken over", () => {
+  it("are left to their tab while it lives, and taken over after it crashed", () => {
     const clock = createFakeClock();
     const storage = createMemoryStorage();
     shelfOf(storage, clock, "old").save(filled(clock));
@@ -257,7 +257,7 @@ describe("kept beats", () => {
     expect(shelfOf(storage, clock, "new").adopt().beats).toHaveLength(1);
   });
 
-  it("that are damaged are dropped", () => {
+  it("are dropped where they are damaged", () => {
     const clock = createFakeClock();
     const storage = createMemoryStorage();
     shelfOf(storage, clock, "old").save(filled(clock), { closed: true });

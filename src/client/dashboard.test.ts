@@ -30,7 +30,7 @@ function subscribe() {
 
 const newest = () => ({ version: seen.at(-1)?.courses[0]?.version, stale: seen.at(-1)?.stale });
 
-it("shows the snapshot and every frame after it, a frame that overtook the snapshot included", async () => {
+it("shows the snapshot and every later frame, also one that overtook the snapshot", async () => {
   server.handle("subscribe", (_, reply, socket) => {
     socket.emit("update", frame(5));
     reply({ ok: true, topic: "course:c", snapshot: frame(4) });
@@ -55,13 +55,13 @@ it("is stale while the server is away, and shows the new snapshot when it is bac
   await vi.waitFor(() => expect(newest()).toEqual({ version: 2, stale: false }), { timeout: 5000 });
 });
 
-it("says why a topic was refused", async () => {
+it("reports the error of a refused topic", async () => {
   server.handle("subscribe", (_, reply) => reply({ ok: false, error: { code: "forbidden", message: "not yours" } }));
   subscribe();
   await vi.waitFor(() => expect(seen.at(-1)?.error).toEqual({ code: "forbidden", message: "not yours" }));
 });
 
-it("asks again where the server was only too busy", async () => {
+it("subscribes again where the server was too busy", async () => {
   const answers = [{ ok: false, error: { code: "overloaded", message: "busy", retryAfterMs: 20 } }];
   server.handle("subscribe", (_, reply) => reply(answers.pop() ?? { ok: true, topic: "course:c", snapshot: frame(1) }));
   subscribe();
@@ -69,7 +69,7 @@ it("asks again where the server was only too busy", async () => {
   expect(seen.at(-1)?.error).toBeNull();
 });
 
-it("subscribes once for many listeners, and leaves with the last", async () => {
+it("subscribes once for all listeners of a topic, and unsubscribes with the last one", async () => {
   server.handle("subscribe", (_, reply) => reply({ ok: true, topic: "course:c", snapshot: frame(1) }));
   const [one, two] = [subscribe(), subscribe()];
   await vi.waitFor(() => expect(seen).toHaveLength(2));
@@ -78,7 +78,7 @@ it("subscribes once for many listeners, and leaves with the last", async () => {
   await vi.waitFor(() => expect(server.calls.map(({ event }) => event)).toEqual(["subscribe", "unsubscribe"]));
 });
 
-it("merges rows that came another way by their version", async () => {
+it("merges rows that came over HTTP by their version", async () => {
   server.handle("subscribe", (_, reply) => reply({ ok: true, topic: "course:c", snapshot: frame(4) }));
   const subscription = subscribe();
   await vi.waitFor(() => expect(seen).toHaveLength(1));
@@ -91,7 +91,7 @@ it("merges rows that came another way by their version", async () => {
   ]);
 });
 
-it("says when a topic may be watched no more", async () => {
+it("reports the end of the right to watch a topic", async () => {
   const error = { code: "forbidden" as const, message: "the course is another instructor's now" };
   let end = () => {};
   server.handle("subscribe", (_, reply, socket) => {

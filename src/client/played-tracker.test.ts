@@ -8,7 +8,7 @@ function sample(position: number, atMs: number, more: Partial<Sample> = {}): Sam
 }
 
 describe("the played tracker", () => {
-  it("credits what lies between two samples of a playing media", () => {
+  it("credits the part between two samples of a playing media", () => {
     const tracker = createPlayedTracker();
     tracker.sample(sample(10, 0));
     tracker.sample(sample(10.25, 250));
@@ -33,7 +33,7 @@ describe("the played tracker", () => {
     expect(tracker.take()).toEqual([]);
   });
 
-  it("credits nothing while paused, though the position was moved", () => {
+  it("credits nothing while the media is paused, even if the position moves", () => {
     const tracker = createPlayedTracker();
     tracker.sample(sample(10, 0, { advancing: false }));
     tracker.sample(sample(10.2, 250));
@@ -47,7 +47,7 @@ describe("the played tracker", () => {
     expect(tracker.take()).toEqual([[10_000, 70_000]]);
   });
 
-  it("credits at double speed what double speed can play", () => {
+  it("credits at double speed no more than double speed can play", () => {
     const tracker = createPlayedTracker();
     tracker.sample(sample(0, 0, { rate: 2 }));
     tracker.sample(sample(20, 10_000, { rate: 2 }));
@@ -55,7 +55,7 @@ describe("the played tracker", () => {
     expect(tracker.take()).toEqual([[0, 20_000]]);
   });
 
-  it("ignores a position that is no number", () => {
+  it("ignores a position that is not a number", () => {
     const tracker = createPlayedTracker();
     tracker.sample(sample(1, 0));
     tracker.sample(sample(Number.NaN, 250));
@@ -73,7 +73,7 @@ describe("the played tracker", () => {
     fc.record({ kind: fc.constant("take" as const) }),
   );
 
-  it("loses nothing played and claims nothing else, whatever a person does", () => {
+  it("claims every played range and no other, whatever a person does", () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
         const tracker = createPlayedTracker();

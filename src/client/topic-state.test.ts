@@ -23,7 +23,7 @@ function stream(id: string, version: number, status: Stream["status"] = "ready")
 const here = { userId: "a", fileId: "f", position: 10, state: "playing" as const, rate: 2, ageMs: 500 };
 
 describe("a topic's state", () => {
-  it("comes out the same for every order and repetition of its frames", () => {
+  it("is the same after every order and repetition of its frames", () => {
     const versions = fc.uniqueArray(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 20 });
     fc.assert(
       fc.property(versions, fc.array(fc.nat(19), { maxLength: 30 }), fc.nat(40), (order, repeats, removedAt) => {
@@ -39,7 +39,7 @@ describe("a topic's state", () => {
     );
   });
 
-  it("keeps rows of other keys apart, also where ids look like keys", () => {
+  it("keeps the rows of different keys apart, also where an id looks like a key", () => {
     const state = createTopicState("course:c", createFakeClock());
     state.replace(frame(0, { courses: [row("a", 2), row("a:c", 1)] }));
     state.apply(frame(1, { courses: [row("a", 3)] }));
@@ -49,14 +49,14 @@ describe("a topic's state", () => {
     ]);
   });
 
-  it("is the new snapshot alone after a reconnect", () => {
+  it("holds only the new snapshot after a reconnect", () => {
     const state = createTopicState("course:c", createFakeClock());
     state.replace(frame(5, { courses: [row("a", 9)], present: [here], viewers: 1 }));
     state.replace(frame(3, { courses: [row("b", 2)] }));
     expect(state.view()).toMatchObject({ courses: [{ userId: "b" }], present: [], viewers: 0 });
   });
 
-  it("shows each stream at its highest version, and none that was removed", () => {
+  it("shows each stream at its highest version, and no removed stream", () => {
     const state = createTopicState("streams", createFakeClock());
     state.replace(frame(0, { streams: [stream("s", 1), stream("t", 2)] }));
     state.apply(frame(2, { streams: [stream("s", 4, "live")] }));
@@ -68,7 +68,7 @@ describe("a topic's state", () => {
     expect(state.view().streams.map(({ id }) => id)).toEqual(["t"]);
   });
 
-  it("takes presence from the frame made last, and drops who left", () => {
+  it("takes presence from the frame that was made last, and drops viewers who left", () => {
     const state = createTopicState("course:c", createFakeClock());
     state.replace(frame(5, { present: [here], viewers: 1 }));
     state.apply(frame(4, { present: [{ ...here, position: 3 }], viewers: 7 }));
@@ -79,7 +79,7 @@ describe("a topic's state", () => {
 });
 
 describe("the extrapolated position", () => {
-  it("runs on from the report at the reported speed, to the end of the file at most", () => {
+  it("goes on from the reported position at the reported rate, to the end of the file at most", () => {
     const present = { ...here, heardAtMs: 1000 };
     expect(extrapolatePosition(present, 2500)).toBe(14);
     expect(extrapolatePosition(present, 60_000, 24)).toBe(24);
@@ -89,7 +89,7 @@ describe("the extrapolated position", () => {
     expect(extrapolatePosition({ ...here, state: "paused", heardAtMs: 1000 }, 9000)).toBe(10);
   });
 
-  it("is behind from the frame that says so until one that says it is over, or begins anew", () => {
+  it("is behind from the frame that says so to the frame that ends it, or to the next snapshot", () => {
     const state = createTopicState("course:c1", { monotonicMs: () => 0 });
     const frame = (at: number, rest: Partial<Update>): Update => ({
       topic: "course:c1",

@@ -9,7 +9,7 @@ import { type CallHandler, CallTable, type GatewaySocket } from "./call.ts";
 
 const HOUR_MS = 3_600_000;
 
-/** A socket that events are put into, as Socket.IO hands them over. */
+/** A socket. `receive` hands it an event as Socket.IO does. */
 class FakeSocket extends EventEmitter {
   readonly id = "s1";
   readonly nsp = { name: "/player" };
@@ -58,7 +58,7 @@ function createTable(handler: CallHandler<{ n: number }>, take: () => void = () 
 }
 
 describe("a call", () => {
-  it("is answered with what its handler gives, and what comes after it comes after the ack", async () => {
+  it("is acked with the result of its handler, and `after` runs after the ack", async () => {
     const order: string[] = [];
     const { socket, after } = createTable(({ n }) => ({ sum: n + 1 }));
     after.mockImplementation(() => order.push("after"));
@@ -73,7 +73,7 @@ describe("a call", () => {
   });
 
   it.each([[{ n: "1" }], [null], [undefined], [[]]])(
-    "with a payload that is none (%j) never reaches its handler",
+    "never reaches its handler where its payload does not fit the schema (%j)",
     async (payload) => {
       const handler = vi.fn(() => ({}));
       const { call, after, counted } = createTable(handler);
@@ -84,7 +84,7 @@ describe("a call", () => {
     },
   );
 
-  it("after the end of the token is refused, whatever it is, before it is looked at", async () => {
+  it("is refused after the end of the token, before its payload is read", async () => {
     const handler = vi.fn(() => ({}));
     const { socket, call } = createTable(handler);
     socket.data.caller.expiresAt = new Date(Date.now() - 1);
@@ -92,7 +92,7 @@ describe("a call", () => {
     expect(handler).not.toHaveBeenCalled();
   });
 
-  it("past the limits is refused before it is looked at", async () => {
+  it("is refused past the limits, before its payload is read", async () => {
     const handler = vi.fn(() => ({}));
     const { call } = createTable(handler, () => {
       throw new AppError("rate_limited", "too many", { retryAfterMs: 5 });
@@ -104,7 +104,7 @@ describe("a call", () => {
     expect(handler).not.toHaveBeenCalled();
   });
 
-  it("that fails inside is logged, and tells the client nothing of it", async () => {
+  it("is logged where its handler fails, and the client does not see the text of the error", async () => {
     const { call, logger } = createTable(async () => {
       throw new Error("the password of the database is hunter2");
     });
@@ -116,7 +116,7 @@ describe("a call", () => {
   });
 
   it.each(["nonsense", "__proto__", 5, 0.5, "x".repeat(5000)])(
-    "that is not declared is refused with those that are (%#)",
+    "is refused where it is not declared, and the message names the declared ones (%#)",
     async (event) => {
       const { call } = createTable(() => ({}));
       const answer = await call(event, { n: 1 });
@@ -128,7 +128,7 @@ describe("a call", () => {
     },
   );
 
-  it("without an ack function does nothing but say so", async () => {
+  it("does nothing without an ack function, and the client is told so by an event", async () => {
     const handler = vi.fn(() => ({}));
     const { socket } = createTable(handler);
     for (const given of [["add", { n: 1 }], ["add"], ["nonsense"], [5]]) socket.receive(...given);

@@ -10,19 +10,19 @@ import type { Metrics, Tally } from "../metrics/metrics.ts";
 import { type Ack, parseWire } from "../protocol/ack.ts";
 
 /*
- * One way in for every call: limits, parse, handler, ack. Whatever goes wrong becomes the error of the ack; what a
- * client did not do wrong is logged, and its text stays here.
+ * The one way in for every call: limits, parse, handler, ack. Every error becomes the error of the ack. An error that is
+ * not the client's fault is logged, and the client does not see its text.
  */
 
-/** What a connected socket carries. */
+/** The data of a connected socket. */
 export interface SocketData {
-  /** Whose token it came with; in the namespaces that take tokens. */
+  /** The user whose token the socket came with; only in the namespaces that take tokens. */
   caller: Caller;
   /** Set where the socket asked for brief acks of heartbeats; players only. */
   wantsBriefAcks?: true;
-  /** Topics it watches; dashboards only. */
+  /** The topics that the socket watches; only dashboards. */
   topics: Set<string>;
-  /** Tells, or ends, its socket when its token comes to its end. */
+  /** Warns or ends the socket when its token ends soon. */
   tokenTimer?: NodeJS.Timeout;
 }
 
@@ -41,25 +41,25 @@ export type GatewaySocket = Socket<
   SocketData
 >;
 
-/** Who calls, as far as every call asks. */
+/** The caller, as far as every call needs to know. */
 export interface CallIdentity {
-  /** Whose calls are counted together. */
+  /** Calls are counted by user. */
   userId: string;
-  /** Past it no call is taken; null where that never comes. */
+  /** After this no call is taken; null where the right to call never ends. */
   expiresAt: Date | null;
 }
 
-/** Handles an event. The handler's result is the ack. */
+/** Handles an event. The result of the handler becomes the ack. */
 export type CallHandler<T> = (payload: T, socket: GatewaySocket) => Promise<object> | object;
 
-/** Answers a call, once. */
+/** Answers one call, once. */
 export interface Answer {
   give(result: object): void;
-  /** Whatever went wrong: it becomes the ack's error. */
+  /** The error, of any type, becomes the error of the ack. */
   refuse(error: unknown): void;
 }
 
-/** Handles an event that comes too often for a promise each. */
+/** Handles an event that is too frequent for one promise a call. */
 export type FrequentCallHandler<T> = (payload: T, socket: GatewaySocket, answer: Answer) => void;
 
 interface Call {
@@ -68,14 +68,14 @@ interface Call {
   succeeded: Tally;
 }
 
-/** What a namespace's sockets may call; anything else is refused as `bad_request`. One a namespace. */
+/** The calls of one namespace. Every other event is refused as `bad_request`. */
 export class CallTable {
   readonly #namespace: string;
   readonly #parts: CallParts;
   readonly #identify: (socket: GatewaySocket) => CallIdentity;
   readonly #calls = new Map<string, Call>();
 
-  /** `identify` is asked at every call; by default it is the token's caller. */
+  /** `identify` names the caller at every call: by default the user of the token. */
   constructor(
     namespace: string,
     parts: CallParts,
@@ -86,7 +86,7 @@ export class CallTable {
     this.#parts = parts;
   }
 
-  /** `after` runs when the ack has been handed over. */
+  /** Declares a call. `after` runs once the ack has been handed over. */
   on<S extends z.ZodType>(
     event: string,
     schema: S,
@@ -104,7 +104,7 @@ export class CallTable {
     this.onFrequent(event, schema, (payload, socket, answer) => void answerWith(payload, socket, answer)); // never rejects
   }
 
-  /** For a call whose every allocation counts: the handler answers when it can, and may throw at once. */
+  /** Declares a call whose every allocation counts. The handler answers when it can; it may throw synchronously. */
   onFrequent<S extends z.ZodType>(event: string, schema: S, handle: FrequentCallHandler<z.output<S>>): void {
     const succeeded = this.#parts.metrics.socketCalls.tally({ namespace: this.#namespace, event, outcome: "ok" });
     this.#calls.set(event, { schema, handle, succeeded });
@@ -112,7 +112,7 @@ export class CallTable {
 
   /** Takes the calls of a socket from now on. */
   serve(socket: GatewaySocket): void {
-    // A client may name an event by a number, too; a throw in here would end the process.
+    // A client may name an event by a number. An exception thrown in this listener would end the process.
     socket.onAny((event: string | number, ...given: unknown[]) => {
       const ack = given.at(-1);
       const call = this.#calls.get(event as string);
@@ -129,7 +129,7 @@ export class CallTable {
     });
   }
 
-  /** Limits, parse, handler, ack: the one way of every call, however its frame was read. */
+  /** Runs one call: limits, parse, handler, ack. It does not matter who read the frame. */
   take(socket: GatewaySocket, event: string | number, given: unknown, ack: AckFunction): void {
     const call = this.#calls.get(event as string);
     const answer = new CallAnswer(this, socket, event as string, call?.succeeded ?? null, ack);
@@ -146,7 +146,7 @@ export class CallTable {
     }
   }
 
-  /** Turns what was thrown into the ack of a refused call. */
+  /** Acks a call with the error that refused it. */
   refuse(socket: GatewaySocket, event: string, thrown: unknown, ack: AckFunction): void {
     const error = toUnavailable(thrown);
     const wire = toWireError(error);
@@ -163,13 +163,13 @@ export class CallTable {
     return `There is no call ${JSON.stringify(toShown(String(event)))} here; the calls are ${[...this.#calls.keys()].join(", ")}.`;
   }
 
-  /** Where no ack can be sent, the client is told by an event, as long as it keeps within its limits. */
+  /** Tells the client by an event, where no ack can be sent and the client is within its limits. */
   #complain(socket: GatewaySocket, event: string, message: string): void {
     this.#parts.metrics.socketCalls.inc({ namespace: this.#namespace, event: "unknown", outcome: "bad_request" });
     try {
       this.#parts.limits.take(this.#identify(socket).userId, socket);
     } catch {
-      return; // past its limits it is told nothing
+      return; // a client past its limits hears nothing
     }
     (socket as Socket).emit("problem", { event: toShown(event), error: { code: "bad_request", message } });
   }
@@ -200,7 +200,7 @@ class CallAnswer implements Answer {
   }
 }
 
-/** What a client named an event, as it is told and logged: whatever it may be. */
+/** The event name that a client sent, fit for messages and logs. */
 function toShown(event: string): string {
   return hideStreamKeys(event).slice(0, 100);
 }

@@ -6,7 +6,7 @@ import type { TemplatedApp, WebSocketBehavior } from "../uws/uws.ts";
 import { CallTable, type GatewaySocket } from "./call.ts";
 import { NamespaceFrames, readDirectFrames } from "./direct-frames.ts";
 
-/** A connection whose frames are put in as uWebSockets.js hands them over, and what became of each. */
+/** A connection. `receive` hands it a frame as uWebSockets.js does; the arrays tell what became of each frame. */
 function connect(options: { upgrades?: boolean } = {}) {
   const sent: string[] = [];
   const passedOn: string[] = [];
@@ -70,7 +70,7 @@ function connect(options: { upgrades?: boolean } = {}) {
 }
 
 describe("a frame of a frequent call", () => {
-  it("reaches its handler at once, and its ack has Socket.IO's own bytes", () => {
+  it("reaches its handler, and is acked with the same bytes as Socket.IO's own acks", () => {
     const { receive, sent, passedOn } = connect();
     receive('42/player,0["beat",{"n":1}]');
     receive('42/player,17["beat",{"n":41,"é":"😀"}]');
@@ -78,7 +78,7 @@ describe("a frame of a frequent call", () => {
     expect(passedOn).toEqual([]);
   });
 
-  it("with a payload that is none is refused there as everywhere", () => {
+  it("is refused as bad_request where its payload does not fit the schema", () => {
     const { receive, sent, handled } = connect();
     receive('42/player,3["beat",{"n":"1"}]');
     receive('42/player,4["beat",null]');
@@ -102,7 +102,7 @@ describe("a frame of a frequent call", () => {
     ["that is an ack", '43/player,1["beat",{"n":1}]'],
     ["that is a pong", "3"],
     ["that is empty", ""],
-  ])("%s goes Socket.IO's way, whole", (_what, frame) => {
+  ])("%s is left to Socket.IO as it is", (_what, frame) => {
     const { receive, passedOn, handled, sent } = connect();
     receive(frame);
     expect(passedOn).toEqual([frame]);
@@ -110,14 +110,14 @@ describe("a frame of a frequent call", () => {
     expect(sent).toEqual([]);
   });
 
-  it("that is binary goes Socket.IO's way", () => {
+  it("is left to Socket.IO where it is binary", () => {
     const { receive, beneath, handled } = connect();
     receive('42/player,1["beat",{"n":1}]', true);
     expect(beneath).toHaveBeenCalledOnce();
     expect(handled).toEqual([]);
   });
 
-  it("goes Socket.IO's way where it is the sign of life that is waited for, and directly after it", () => {
+  it("is left to Socket.IO where it is the first one after a ping, and read directly after that", () => {
     const { receive, conn, passedOn, sent } = connect();
     conn.pingTimeoutTimer = {};
     conn.hasRefreshedPingTimeout = false;
@@ -128,7 +128,7 @@ describe("a frame of a frequent call", () => {
     expect(sent).toHaveLength(1);
   });
 
-  it("goes Socket.IO's way once the socket has left", () => {
+  it("is left to Socket.IO once the socket has left its namespace", () => {
     const { receive, socket, conn, passedOn } = connect();
     socket.connected = false;
     receive('42/player,1["beat",{"n":1}]');
@@ -138,7 +138,7 @@ describe("a frame of a frequent call", () => {
     expect(passedOn).toHaveLength(2);
   });
 
-  it("is answered to nobody once the socket has left", () => {
+  it("gets no ack once the socket has left", () => {
     const { receive, socket, handled, sent, answer } = connect();
     receive('42/player,1["beat",{"n":-1}]');
     expect(handled).toHaveLength(1);
@@ -147,7 +147,7 @@ describe("a frame of a frequent call", () => {
     expect(sent).toEqual([]);
   });
 
-  it("is read directly from the upgrade on where the connection began with polling", () => {
+  it("is read directly after the upgrade of a connection that began with polling", () => {
     const { receive, upgrade, beneath, sent } = connect({ upgrades: true });
     receive('42/player,1["beat",{"n":1}]');
     expect(beneath).toHaveBeenCalledOnce();

@@ -2,25 +2,25 @@ import type { TemplatedApp, WebSocket } from "../uws/uws.ts";
 import type { CallTable, GatewaySocket } from "./call.ts";
 
 /*
- * The frames of frequent calls, past Socket.IO's layers: between uWebSockets.js and a handler these cost three times
- * what the rest of a heartbeat does. The bytes are Socket.IO's own, and every call takes the one way of all calls
- * (call.ts); only who reads the frame and writes the ack differs.
+ * Reads and writes the frames of frequent calls itself, past Socket.IO's layers: these layers cost three times as much
+ * as the rest of a heartbeat. The bytes are Socket.IO's own, and the calls go through the call table (call.ts) like all
+ * others.
  *
  *   42/player,17["heartbeat",{…}]   ──▶   43/player,17[{"ok":true,…}]
  *
- * Whatever is not exactly that goes Socket.IO's way: polling, other events, several arguments, JSON that does not
- * parse, a socket that has left its namespace, and the first frame after a ping, by which Engine.IO knows that the
- * connection lives.
+ * Every frame of another form is left to Socket.IO: polling, other events, several arguments, JSON that does not parse,
+ * and frames of a socket that has left its namespace. So is the first frame after a ping, because by it Engine.IO knows
+ * that the connection lives.
  * https://socket.io/docs/v4/socket-io-protocol/#packet-encoding
  */
 
-/** What Engine.IO hangs on a socket of uWebSockets.js, and what is added here. */
+/** The user data of a uWebSockets.js socket: Engine.IO's transport, and the connection that this file adds. */
 interface UserData {
   transport: { onData(text: string): void };
   direct?: DirectConnection;
 }
 
-/** Engine.IO's socket, with what is not public: whether it waits for a sign of life, and has had one. */
+/** Engine.IO's socket. Not public are the two fields that say whether it waits for a sign of life, and whether one came. */
 interface EngineConnection {
   readyState: string;
   pingTimeoutTimer: unknown;
@@ -33,17 +33,17 @@ interface DirectConnection {
   socket: GatewaySocket;
   conn: EngineConnection;
   frames: NamespaceFrames;
-  /** Acks that leave at the end of the turn. */
+  /** Acks that are sent at the end of the turn. */
   acks: string[];
 }
 
-/** More digits than any client counts to. */
+/** No client counts its calls further than this. */
 const MAX_ID_DIGITS = 9;
 const ZERO = "0".charCodeAt(0);
 const NINE = "9".charCodeAt(0);
 const BRACKET = "]".charCodeAt(0);
 
-/** Reads frames before Socket.IO does. Before it is attached to the app. */
+/** Reads the frames of an app before Socket.IO does. Call it before Socket.IO is attached to the app. */
 export function readDirectFrames(app: TemplatedApp): void {
   const open = app.ws.bind(app) as TemplatedApp["ws"];
   app.ws = ((path, behavior) =>
@@ -63,13 +63,13 @@ export function readDirectFrames(app: TemplatedApp): void {
 
 export interface NamespaceFramesOptions {
   /**
-   * Whether one socket has many calls under way, answered together: then what is answered in one turn leaves in one
-   * write. Where a socket has one at a time it would only be in the way.
+   * Whether to send all acks of one turn to a socket in one write: worth it where a socket has many calls under way that
+   * are answered together. False by default.
    */
   gathersAcks?: boolean;
 }
 
-/** Of one namespace, for the frequent calls of its table. */
+/** Serves the frames of one frequent event of one namespace. */
 export class NamespaceFrames {
   readonly #table: CallTable;
   readonly #eventPrefix: string;
@@ -92,7 +92,7 @@ export class NamespaceFrames {
     this.#head = `[${JSON.stringify(event)},`;
   }
 
-  /** Reads the socket's frames from now on. */
+  /** Reads the frames of a socket from now on. */
   serve(socket: GatewaySocket): void {
     const conn = socket.conn as unknown as EngineConnection;
     const attach = () => {
@@ -103,7 +103,7 @@ export class NamespaceFrames {
     else conn.once("upgrade", attach);
   }
 
-  /** Whether the frame was a frequent call, and is taken care of. */
+  /** @returns whether the frame was a call of this event; otherwise it is Socket.IO's to read */
   take(direct: DirectConnection, text: string): boolean {
     const { socket, conn } = direct;
     if (!text.startsWith(this.#eventPrefix)) return false;
@@ -125,7 +125,7 @@ export class NamespaceFrames {
       return false;
     }
     this.#table.take(socket, this.#event, payload, (answer) => {
-      // As Socket.IO does, an ack to whoever has left is nobody's.
+      // Like Socket.IO, it drops the ack of a socket that has left.
       if (!socket.connected || conn.readyState !== "open") return;
       const ack = `${this.#ackPrefix}${id}[${JSON.stringify(answer)}]`;
       if (this.#gathersAcks) gather(direct, ack);

@@ -16,7 +16,7 @@ export interface HeartbeatResult {
   nextBeatMs: number;
 }
 
-/** A durable heartbeat, for the sender's ack. Ask it at once: the stored row behind it moves on. */
+/** A durable heartbeat, for its sender's ack. */
 export interface DurableHeartbeat {
   /** The version of the progress. */
   readonly version: number;

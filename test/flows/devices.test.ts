@@ -8,7 +8,7 @@ import { startTestServer, type TestServer } from "../helpers/test-server.ts";
 import { mintToken } from "../helpers/tokens.ts";
 
 /*
- * One learner, several devices: each hears what the others do, and none undoes it.
+ * One learner with several devices: each hears what the others do, and none undoes it.
  */
 
 const MINUTE_MS = 60_000;
@@ -56,8 +56,8 @@ const at = (position: number) => (progress: FileProgress) => progress.position =
 /** Everything that was sent to the client before has arrived. */
 const settle = (client: Client) => client.call("progress:get", { fileId: "f1" });
 
-describe("what one device plays", () => {
-  it("reaches the user's other devices whole, and neither itself nor another user's", async () => {
+describe("a beat of one device", () => {
+  it("reaches the user's other devices whole, but neither itself nor the device of another user", async () => {
     const [phone, tv, tablet, stranger] = [await device(), await device(), await device(), await device("stranger")];
     const acked = await beat(phone, 12, { played: [[0, 5]] });
     for (const other of [tv, tablet]) expect(await other.hear("progress")).toEqual(acked);
@@ -72,7 +72,7 @@ describe("what one device plays", () => {
     expect(heardOf(tv)).toEqual([12]);
   });
 
-  it("is told with versions that grow, and ends with the newest, however fast it comes", async () => {
+  it("is told with growing versions, and the newest one is told last, however fast the beats come", async () => {
     const [phone, tv] = [await device(), await device()];
     let last = 0;
     for (let i = 1; i <= 60; i++) last = (await beat(phone, i)).version;
@@ -85,7 +85,7 @@ describe("what one device plays", () => {
     expect(heardOf(phone)).toEqual([]);
   });
 
-  it("reaches them when it came over HTTP, by plain SQL, or by a reset", async () => {
+  it("reaches them also when the progress was changed over HTTP, by plain SQL, or by a reset", async () => {
     const [phone, tv] = [await device(), await device()];
     await fetch(`${server.url}/v1/heartbeats`, {
       method: "POST",
@@ -99,8 +99,8 @@ describe("what one device plays", () => {
   });
 });
 
-describe("where to resume", () => {
-  it("is not moved back by the keep-alives of a device that stands still", async () => {
+describe("the position to resume at", () => {
+  it("is not moved back by the keep-alives of a paused device", async () => {
     const [tv, phone] = [await device(), await device()];
     const dashboard = await connect(server.url, "/dashboard", await mintToken("ines", "instructor"));
     open.push(dashboard);
@@ -127,7 +127,7 @@ describe("where to resume", () => {
     );
   });
 
-  it("is not moved back by what a device brings that was offline, whose watching counts all the same", async () => {
+  it("is not moved back by the late beats of a device that was offline, but their watched ranges count", async () => {
     const [phone, tv] = [await device(), await device()];
     await beat(tv, 300, { played: [[298, 300]], sessionId: "tv", seq: 1 });
     const late = await beat(phone, 20, { played: [[15, 20]], ageMs: 60 * MINUTE_MS, sessionId: "phone", seq: 1 });
@@ -140,14 +140,14 @@ describe("where to resume", () => {
     });
   });
 
-  it("goes back where the device that plays does", async () => {
+  it("goes back where the playing device goes back", async () => {
     const [phone, tv] = [await device(), await device()];
     await beat(phone, 300);
     expect(await beat(phone, 30)).toMatchObject({ position: 30, resumeAt: 28 });
     await tv.hear("progress", at(30));
   });
 
-  it("is where the newest was, whatever the order of arrival", async () => {
+  it("is the position that was seen last, in every order of arrival", async () => {
     const clients = [await device(), await device(), await device()];
     const ages = [7, 2, 9, 1, 5, 8, 3, 6, 4];
     await Promise.all(
