@@ -4,12 +4,14 @@ import type { LiveHub } from "../live/live-hub.ts";
 import { Subscribe } from "../protocol/dashboard.ts";
 import { type CallParts, CallTable, type GatewaySocket } from "./call.ts";
 import type { Handshake } from "./handshake.ts";
+import type { SocketOutlet } from "./outlet.ts";
 import { keepTokenSessions, type TokenSessionParts } from "./token-session.ts";
 import { TopicSubscriptions } from "./topic-subscriptions.ts";
 
 export interface DashboardNamespaceParts extends CallParts, Pick<TokenSessionParts, "verifyToken"> {
   handshake: Handshake;
   hub: LiveHub;
+  outlet: SocketOutlet;
   catalogue: Pick<Catalogue, "findCourse" | "findLesson" | "findFile">;
   hasStream(streamId: string): Promise<boolean>;
 }
@@ -21,8 +23,8 @@ export interface Dashboards {
 
 /** Serves dashboards: they subscribe to topics, and frames follow. */
 export function serveDashboards(namespace: Namespace, parts: DashboardNamespaceParts): Dashboards {
-  const { hub, metrics, logger } = parts;
-  const subscriptions = new TopicSubscriptions({ hub, facts: { ...parts.catalogue, hasStream: parts.hasStream } });
+  const { hub, outlet, catalogue, hasStream, metrics, logger } = parts;
+  const subscriptions = new TopicSubscriptions({ hub, outlet, facts: { ...catalogue, hasStream } });
 
   const calls = new CallTable("/dashboard", parts);
   const watchToken = keepTokenSessions(calls, {

@@ -3,14 +3,13 @@ import { isAllowedOrigin } from "../auth/origins.ts";
 import type { Config } from "../config.ts";
 import type { WireError } from "../errors.ts";
 import { networkOf } from "../limits/network-address.ts";
-import type { Outlet } from "../live/outlet.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { FileProgress } from "../protocol/progress.ts";
 import type { Drop } from "../streams/claim.ts";
 import { countOversizedFrames } from "../uws/oversized-frames.ts";
 import type { TemplatedApp } from "../uws/uws.ts";
 import { readDirectFrames } from "./direct-frames.ts";
-import { createOutlet } from "./outlet.ts";
+import { SocketOutlet } from "./outlet.ts";
 import { skipOwnRooms } from "./own-rooms.ts";
 import { tellMediaServer } from "./rtmp-namespace.ts";
 import { textParser } from "./text-parser.ts";
@@ -40,7 +39,7 @@ export interface Sockets {
   dashboards: Namespace;
   mediaServers: Namespace;
   /** The way out to dashboards. */
-  outlet: Outlet;
+  outlet: SocketOutlet;
   tellDevice(socketId: string, progress: FileProgress): void;
   /** Tells the session's media server to end it, if that server is connected to this process. */
   tellMediaServer(drop: Drop): void;
@@ -62,7 +61,7 @@ export function openSockets({ app, config, metrics }: SocketParts): Sockets {
     players,
     dashboards,
     mediaServers,
-    outlet: createOutlet(app, dashboards),
+    outlet: new SocketOutlet(app, dashboards),
     tellDevice(socketId, progress) {
       players.sockets.get(socketId)?.emit("progress", progress);
     },

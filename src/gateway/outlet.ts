@@ -1,67 +1,102 @@
 import type { Namespace, Socket } from "socket.io";
-import type { Outlet } from "../live/outlet.ts";
+import type { Outlet, Subscriber } from "../live/outlet.ts";
 import type { TemplatedApp, WebSocket } from "../uws/uws.ts";
+
+/*
+ * The way out of frames, by the sockets of one namespace. Socket.IO on uWebSockets.js subscribes a socket that joins a
+ * room natively. So a frame is published as bytes, past Socket.IO's adapter: the adapter would go through all members
+ * again at each frame, to find those that poll.
+ */
 
 /** How Socket.IO names a room of a namespace to uWebSockets.js (socket.io/lib/uws.ts). */
 const SEPARATOR = "\x1f";
 
-/**
- * Sends frames to the sockets of one namespace. Socket.IO on uWebSockets.js subscribes a socket that joins a room natively.
- * So a frame is published as bytes, past Socket.IO's adapter, which for every frame would also go through all members to
- * find those that poll.
- */
-export function createOutlet(app: Pick<TemplatedApp, "publish">, namespace: Namespace): Outlet {
-  const { name } = namespace;
-  const packetOf = (update: string) => `2${name},["update",${update}]`;
-  /** By topic, the sockets that joined while they polled: they are not subscribed natively. */
-  const polling = new Map<string, Set<Socket>>();
+/** What is used of a Socket.IO socket, whatever events it is typed for. */
+type AnySocket = Pick<Socket, "id" | "connected" | "conn" | "join" | "leave" | "disconnect"> & {
+  emit(event: string, payload: never): unknown;
+};
 
-  function sendToPolling(topic: string, update: string): void {
-    for (const socket of polling.get(topic) ?? []) {
-      // When a socket is upgraded to WebSocket, Socket.IO subscribes it to all its rooms natively.
-      if (!socket.connected || socket.conn.transport.name === "websocket") forget(socket, topic);
-      else socket.conn.write(packetOf(update));
+export class SocketOutlet implements Outlet {
+  readonly #app: Pick<TemplatedApp, "publish">;
+  readonly #topicPrefix: string;
+  readonly #packetHead: string;
+  /** Sockets that joined while they polled, by topic: uWebSockets.js does not know them. */
+  readonly #polling = new Map<string, Set<AnySocket>>();
+
+  constructor(app: Pick<TemplatedApp, "publish">, { name }: Pick<Namespace, "name">) {
+    this.#app = app;
+    this.#topicPrefix = `${name}${SEPARATOR}`;
+    this.#packetHead = `2${name},["update",`;
+  }
+
+  broadcast(topic: string, update: string): void {
+    this.#app.publish(this.#topicPrefix + topic, `4${this.#packetHead}${update}]`);
+    if (this.#polling.size > 0) this.#sendToPolling(topic, update);
+  }
+
+  send(socket: AnySocket, update: string): void {
+    if (socket.connected) socket.conn.write(`${this.#packetHead}${update}]`);
+  }
+
+  join(socket: AnySocket, topic: string): void {
+    if (!socket.connected) return;
+    void socket.join(topic);
+    if (socket.conn.transport.name === "websocket") return;
+    this.#polling.set(topic, (this.#polling.get(topic) ?? new Set()).add(socket));
+  }
+
+  leave(socket: AnySocket, topic: string): void {
+    // Socket.IO has taken a socket that is disconnected out of its rooms.
+    if (socket.connected) void socket.leave(topic);
+    const sockets = this.#polling.get(topic);
+    if (sockets?.delete(socket) && sockets.size === 0) this.#polling.delete(topic);
+  }
+
+  #sendToPolling(topic: string, update: string): void {
+    for (const socket of this.#polling.get(topic) ?? []) {
+      // When a socket is upgraded, Socket.IO subscribes it natively, with all its rooms.
+      if (!socket.connected || socket.conn.transport.name === "websocket") this.#polling.get(topic)?.delete(socket);
+      else this.send(socket, update);
     }
   }
+}
 
-  function forget(socket: Socket, topic: string): void {
-    const sockets = polling.get(topic);
-    if (sockets?.delete(socket) && sockets.size === 0) polling.delete(topic);
+/** A socket as the hub serves it. */
+export class SocketSubscriber implements Subscriber {
+  readonly #outlet: SocketOutlet;
+  readonly #socket: AnySocket;
+
+  constructor(outlet: SocketOutlet, socket: AnySocket) {
+    this.#outlet = outlet;
+    this.#socket = socket;
   }
 
-  return {
-    broadcast(topic, update) {
-      app.publish(`${name}${SEPARATOR}${topic}`, `4${packetOf(update)}`);
-      if (polling.size > 0) sendToPolling(topic, update);
-    },
-    send(id, update) {
-      const socket = namespace.sockets.get(id);
-      if (socket?.connected) socket.conn.write(packetOf(update));
-    },
-    join(id, topic) {
-      const socket = namespace.sockets.get(id);
-      if (socket === undefined) return;
-      void socket.join(topic);
-      if (socket.conn.transport.name === "websocket") return;
-      polling.set(topic, (polling.get(topic) ?? new Set()).add(socket));
-    },
-    leave(id, topic) {
-      const socket = namespace.sockets.get(id);
-      if (socket === undefined) return;
-      void socket.leave(topic);
-      forget(socket, topic);
-    },
-    bufferedBytes(id) {
-      const socket = namespace.sockets.get(id);
-      if (socket === undefined || !socket.connected || socket.conn.readyState !== "open") return 0;
-      // Not public, but the only way to learn how much waits: past the limit messages are dropped silently.
-      const { socket: native } = socket.conn.transport as unknown as { socket?: WebSocket<unknown> };
-      return native?.getBufferedAmount?.() ?? 0;
-    },
-    disconnect(id, reason) {
-      const socket = namespace.sockets.get(id);
-      socket?.emit("server:disconnect", { code: reason });
-      socket?.disconnect(true);
-    },
-  };
+  get id(): string {
+    return this.#socket.id;
+  }
+
+  join(topic: string): void {
+    this.#outlet.join(this.#socket, topic);
+  }
+
+  leave(topic: string): void {
+    this.#outlet.leave(this.#socket, topic);
+  }
+
+  send(update: string): void {
+    this.#outlet.send(this.#socket, update);
+  }
+
+  bufferedBytes(): number {
+    const { connected, conn } = this.#socket;
+    if (!connected || conn.readyState !== "open") return 0;
+    // Not public, and the only way to see what waits: Socket.IO on uWebSockets.js drops in silence past the limit.
+    const { socket } = conn.transport as unknown as { socket?: WebSocket<unknown> };
+    return socket?.getBufferedAmount?.() ?? 0;
+  }
+
+  disconnect(reason: string): void {
+    this.#socket.emit("server:disconnect", { code: reason } as never);
+    this.#socket.disconnect(true);
+  }
 }

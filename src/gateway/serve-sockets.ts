@@ -53,6 +53,7 @@ export function serveSockets(sockets: Sockets, parts: GatewayParts): Gateway {
   const dashboards = serveDashboards(sockets.dashboards, {
     ...common,
     hub: live.hub,
+    outlet: sockets.outlet,
     catalogue,
     hasStream: streams.exists,
   });

@@ -3,6 +3,7 @@ import { AppError, toWireError, type WireError } from "../errors.ts";
 import type { LiveHub } from "../live/live-hub.ts";
 import { parseTopic, TOPIC_FORMS, type Topic } from "../protocol/dashboard.ts";
 import type { GatewaySocket } from "./call.ts";
+import { type SocketOutlet, SocketSubscriber } from "./outlet.ts";
 import { authorizeTopic, type TopicFacts } from "./topic-rights.ts";
 
 /*
@@ -17,15 +18,18 @@ const MAX_TOPICS = 100;
 
 export interface TopicSubscriptionsParts {
   hub: Pick<LiveHub, "subscribe" | "unsubscribe">;
+  outlet: SocketOutlet;
   facts: TopicFacts;
 }
 
 export class TopicSubscriptions {
   readonly #hub: TopicSubscriptionsParts["hub"];
+  readonly #outlet: SocketOutlet;
   readonly #facts: TopicFacts;
 
-  constructor({ hub, facts }: TopicSubscriptionsParts) {
+  constructor({ hub, outlet, facts }: TopicSubscriptionsParts) {
     this.#hub = hub;
+    this.#outlet = outlet;
     this.#facts = facts;
   }
 
@@ -41,7 +45,8 @@ export class TopicSubscriptions {
     const courseId = await authorizeTopic(socket.data.caller, topic, this.#facts);
     socket.data.topics.add(name);
     try {
-      const snapshot = await this.#hub.subscribe(name, topic, courseId, socket);
+      const subscriber = new SocketSubscriber(this.#outlet, socket);
+      const snapshot = await this.#hub.subscribe(name, topic, courseId, subscriber);
       if (!socket.connected) this.#hub.unsubscribe(name, socket.id);
       // The course may have got another instructor while the snapshot was read.
       await authorizeTopic(socket.data.caller, topic, this.#facts);

@@ -24,14 +24,14 @@ function present(position: number): Entry {
   };
 }
 
-function drain(backlog: Backlog): Entry[][] {
-  const frames: Entry[][] = [];
+function drain(backlog: Backlog): (readonly Entry[])[] {
+  const frames: (readonly Entry[])[] = [];
   while (backlog.size > 0) frames.push(backlog.take().entries);
   return frames;
 }
 
 describe("a backlog", () => {
-  it("keeps the newest state of a key, and gives it once", () => {
+  it("keeps the newest state of each key, and gives it once", () => {
     const backlog = new Backlog();
     for (let version = 1; version <= 1000; version++) backlog.put(lesson("alice", version));
     backlog.put(lesson("bob", 1));
@@ -40,7 +40,7 @@ describe("a backlog", () => {
     expect(backlog.take()).toEqual({ entries: [], bytes: 0 });
   });
 
-  it("does not take the same id in two places for one key", () => {
+  it("keeps states of different kinds apart when their ids are equal", () => {
     const backlog = new Backlog();
     backlog.put(lesson("alice", 1, "x"));
     backlog.put({ field: "removed", value: { kind: "course", userId: "alice", courseId: "x", version: 1 } });
@@ -50,7 +50,7 @@ describe("a backlog", () => {
     expect(backlog.size).toBe(5);
   });
 
-  it("lets a removal take the place of a state, and a state that of a removal", () => {
+  it("puts a removal in the place of a state, and a state in the place of a removal", () => {
     const backlog = new Backlog();
     const removal: Entry = { field: "removed", value: { kind: "lesson", userId: "alice", lessonId: "l1", version: 2 } };
     backlog.put(lesson("alice", 1));
@@ -64,7 +64,7 @@ describe("a backlog", () => {
     expect(backlog.size).toBe(1);
   });
 
-  it("gives frames that fit, oldest first, until nothing is left", () => {
+  it("gives as many entries as fit into a frame, oldest first, until nothing is left", () => {
     const backlog = new Backlog();
     const put = Array.from({ length: 2000 }, (_, i) => lesson(`user-${i}`, i));
     for (const entry of put) backlog.put(entry);
@@ -74,7 +74,7 @@ describe("a backlog", () => {
     for (const frame of frames) expect(JSON.stringify(toLists(frame)).length).toBeLessThan(MAX_FRAME_BYTES + 100);
   });
 
-  it("measures in bytes, not in characters", () => {
+  it("measures a frame in bytes, not in characters", () => {
     const backlog = new Backlog();
     for (let i = 0; i < 400; i++) backlog.put(lesson(`${i}-${"\u{1f600}".repeat(120)}`, i));
     for (const frame of drain(backlog)) {
@@ -82,7 +82,7 @@ describe("a backlog", () => {
     }
   });
 
-  it("gives an entry that fits into no frame a frame of its own", () => {
+  it("gives an entry that is too long for any frame a frame of its own", () => {
     const backlog = new Backlog();
     backlog.put(lesson("x".repeat(MAX_FRAME_BYTES), 1));
     backlog.put(lesson("alice", 1));
@@ -91,7 +91,7 @@ describe("a backlog", () => {
 });
 
 describe("the lists of a frame", () => {
-  it("are named by what they hold, and left out where empty", () => {
+  it("are named by the field of their entries, and are left out where they are empty", () => {
     expect(toLists([])).toEqual({});
     expect(toLists([lesson("alice", 1), present(5), lesson("bob", 2)])).toMatchObject({
       lessons: [{ userId: "alice" }, { userId: "bob" }],

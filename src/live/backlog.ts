@@ -3,31 +3,39 @@ import type { CourseProgressRow, FileProgress, FileProgressRow, LessonProgress }
 import type { Stream } from "../protocol/stream.ts";
 
 /*
- * What waits for the next frame: the newest state per key, and nothing else. A frame takes as much as fits; the rest
- * waits for the one after.
+ * What waits for the next frame: the newest state per key, and nothing else. A frame takes as many entries as fit; the
+ * others wait for the frame after it.
  */
 
-/** What the entries of a frame may take; the rest of its 64 KB is for what is around them. */
+/** Room for entries in a frame of 64 KB; the rest is for what is around them. */
 export const MAX_FRAME_BYTES = 60_000;
 
-/** `text`: the value as JSON, once somebody needed it. An entry is shared by rooms, and by members served alone. */
-export type Entry = { text?: string } & (
+/**
+ * One state of one key. Rooms, and members served alone, share an entry; so its key, its text and the text's length are
+ * made once, by the first that needs them.
+ */
+export type Entry = { key?: string; text?: string; bytes?: number } & (
   | { field: "progress"; value: FileProgress | FileProgressRow }
   | { field: "lessons"; value: LessonProgress }
   | { field: "courses"; value: CourseProgressRow }
   | { field: "streams"; value: Stream }
-  /** `seenAt`: when the position was seen, by the process's monotonic clock. How long ago that is, a frame says anew. */
+  /** `seenAt`: when the position was seen, by the monotonic clock. Every frame says anew how long ago that is. */
   | { field: "present"; value: Present; seenAt: number }
   | { field: "removed"; value: Removed }
 );
 
+/** The fields of entries that belong to one user. */
+type UserField = "progress" | "lessons" | "courses" | "present";
+
 type Lists = Pick<Update, "progress" | "lessons" | "courses" | "streams" | "present" | "removed">;
 
-/** What one frame takes. */
+/** The entries of one frame. */
 export interface Batch {
-  entries: Entry[];
+  entries: readonly Entry[];
   bytes: number;
 }
+
+const EMPTY: Batch = { entries: [], bytes: 0 };
 
 export class Backlog {
   readonly #entries = new Map<string, Entry>();
@@ -38,7 +46,8 @@ export class Backlog {
 
   /** A later state of a key takes the place of an earlier one. */
   put(entry: Entry): void {
-    this.#entries.set(keyOf(entry), entry);
+    entry.key ??= keyOf(entry);
+    this.#entries.set(entry.key, entry);
   }
 
   clear(): void {
@@ -50,54 +59,82 @@ export class Backlog {
     return this.#entries.values();
   }
 
-  /** Takes what fits into one frame, oldest first; one entry at least. */
+  /** Takes what fits into one frame, oldest first; at least one entry. */
   take(): Batch {
+    if (this.#entries.size === 0) return EMPTY;
     const entries: Entry[] = [];
     let bytes = 0;
-    for (const [key, entry] of this.#entries) {
-      const size = Buffer.byteLength(textOf(entry)) + 1;
+    for (const entry of this.#entries.values()) {
+      const size = bytesOf(entry) + 1;
       if (bytes > 0 && bytes + size > MAX_FRAME_BYTES) break;
       entries.push(entry);
-      this.#entries.delete(key);
       bytes += size;
     }
+    // Not `clear`, which makes a new table: most rooms have one entry a frame.
+    for (const { key } of entries) this.#entries.delete(key as string);
     return { entries, bytes };
   }
 }
 
-/** A removal takes the place of the state it removes, and the other way round. */
-function keyOf({ field, value }: Entry): string {
-  if (field === "removed") {
-    switch (value.kind) {
-      case "present":
-        return `present\u0000${value.userId}\u0000${value.fileId}`;
-      case "progress":
-        return `progress\u0000${value.userId}\u0000${value.fileId}`;
-      case "lesson":
-        return `lessons\u0000${value.userId}\u0000${value.lessonId}`;
-      case "course":
-        return `courses\u0000${value.userId}\u0000${value.courseId}`;
-      case "stream":
-        return `streams\u0000${value.streamId}`;
-    }
-  }
-  if (field === "streams") return `streams\u0000${value.id}`;
-  const id = field === "lessons" ? value.lessonId : field === "courses" ? value.courseId : value.fileId;
-  return `${field}\u0000${value.userId}\u0000${id}`;
+/** The key of a user's state in a backlog. `id` names the file, the lesson or the course. */
+export function keyOfUser(field: UserField, userId: string, id: string): string {
+  return `${field}\u0000${userId}\u0000${id}`;
 }
 
-/** The value as JSON. How long ago a viewer was seen is said anew each time. */
+/** A removal takes the place of the state that it removes, and a state that of a removal. */
+function keyOf({ field, value }: Entry): string {
+  switch (field) {
+    case "removed":
+      return keyOfRemoved(value);
+    case "streams":
+      return keyOfStream(value.id);
+    case "lessons":
+      return keyOfUser(field, value.userId, value.lessonId);
+    case "courses":
+      return keyOfUser(field, value.userId, value.courseId);
+    case "progress":
+    case "present":
+      return keyOfUser(field, value.userId, value.fileId);
+  }
+}
+
+function keyOfRemoved(removed: Removed): string {
+  switch (removed.kind) {
+    case "present":
+      return keyOfUser("present", removed.userId, removed.fileId);
+    case "progress":
+      return keyOfUser("progress", removed.userId, removed.fileId);
+    case "lesson":
+      return keyOfUser("lessons", removed.userId, removed.lessonId);
+    case "course":
+      return keyOfUser("courses", removed.userId, removed.courseId);
+    case "stream":
+      return keyOfStream(removed.streamId);
+  }
+}
+
+function keyOfStream(streamId: string): string {
+  return `streams\u0000${streamId}`;
+}
+
+/** The value as JSON. */
 export function textOf(entry: Entry): string {
   if (entry.field === "present") return JSON.stringify(toPresent(entry));
   entry.text ??= JSON.stringify(entry.value);
   return entry.text;
 }
 
+function bytesOf(entry: Entry): number {
+  if (entry.field === "present") return Buffer.byteLength(textOf(entry));
+  entry.bytes ??= Buffer.byteLength(textOf(entry));
+  return entry.bytes;
+}
+
 function toPresent({ value, seenAt }: Entry & { field: "present" }): Present {
   return { ...value, ageMs: Math.round(performance.now() - seenAt) };
 }
 
-/** The lists of an update; empty ones are left out. */
+/** The entries as lists of an update; empty lists are left out. */
 export function toLists(entries: readonly Entry[]): Lists {
   const lists: Record<string, unknown[]> = {};
   for (const entry of entries) {

@@ -1,12 +1,11 @@
 import type { PlayerState } from "../protocol/heartbeat.ts";
-import { PresenceDemand, type PresenceKind } from "./presence-demand.ts";
 
 /*
- * What nodes tell each other. A channel a course and a channel a user; a node subscribes only to those its own rooms
- * need. Messages say what changed, never the state itself: whoever shows it reads it.
+ * What processes tell each other. A message says which rows changed, never their state: a process that shows a row
+ * reads it.
  */
 
-/** A row of progress that changed, and the version it has now at least. */
+/** A row of progress that changed, and the version that it has now at least. */
 export interface ChangedKey {
   courseId: string;
   lessonId: string;
@@ -15,7 +14,7 @@ export interface ChangedKey {
   version: number;
 }
 
-/** A stream that changed, and the version it has now at least. */
+/** A stream that changed, and the version that it has now at least. */
 export interface ChangedStream {
   streamId: string;
   version: number;
@@ -27,107 +26,49 @@ export interface PresenceReport {
   lessonId: string;
   fileId: string;
   userId: string;
+  /** Seconds. */
   position: number;
   state: PlayerState;
   rate: number;
   /** How old the position was when it was reported. */
   ageMs: number;
-  /** After so long without another report the viewer is gone. */
+  /** Without another report the viewer is gone after this time. */
   leaseMs: number;
 }
 
 export type BusMessage =
-  | { type: "changed"; keys: ChangedKey[] }
-  | { type: "streams"; keys: ChangedStream[] }
-  /** Too much changed to name it, or notifications may have been lost: read again what is shown. */
+  | { type: "changed"; keys: readonly ChangedKey[] }
+  | { type: "streams"; keys: readonly ChangedStream[] }
+  /** Too many rows changed to name them, or notifications may have been lost: rooms read again what they show. */
   | { type: "again" }
-  /** The relay lives: what changes is told. */
+  /** The relay lives, and tells what changes. */
   | { type: "pulse" }
   | { type: "present"; report: PresenceReport };
 
-export type BusHandler = (message: BusMessage, channel: string) => void;
-
-const USER_PREFIX = "user:";
-
-/** The channel of a course, of a user, of all users, of all streams, of everything, and of the relay's sign of life. */
-export const channels = {
-  course: (courseId: string) => `course:${courseId}`,
-  user: (userId: string) => `${USER_PREFIX}${userId}`,
-  users: "users",
-  streams: "streams",
-  all: "all",
-  pulse: "pulse",
-};
-
-/** Of a user's channel. */
-export function toUserId(channel: string): string {
-  return channel.slice(USER_PREFIX.length);
-}
-
-export interface Subscription {
-  /** Resolves when nothing that is published from then on is missed. Where others cannot be reached it does so at once: a resync follows. */
-  ready: Promise<void>;
-  leave(): void;
-}
+/** `channel` is null for changes that this process relays itself: it hears them once, for all channels together. */
+export type BusListener = (message: BusMessage, channel: string | null) => void;
 
 export interface Bus {
+  /** Tells this process at once, and every other process that subscribed to the channel. */
   publish(channel: string, message: BusMessage): void;
-  subscribe(channel: string, handler: BusHandler): Subscription;
-  /** As the subscription's `leave`, for whoever has too many of them to keep a function for each. */
-  unsubscribe(channel: string, handler: BusHandler): void;
+  /** Tells which rows of progress changed: other processes in the channels of each row's course and user, this one once. */
+  publishChanges(keys: readonly ChangedKey[]): void;
+  /** Tells other processes that a player is there, if any of them wants its viewers. */
+  publishPresence(report: PresenceReport): void;
   /**
-   * Viewers who are present at other processes are wanted in this channel, those who are there already as well.
-   * @returns the way to end that
+   * The listener hears what this process publishes, and what others publish in the channels that are subscribed to.
+   * @returns the function that ends this
    */
-  wantPresence(channel: string): () => void;
-  /** Whether anybody, here or at another process, wants the viewers of a course or of a user. */
-  isPresenceWanted(kind: PresenceKind, id: string): boolean;
-}
-
-/** The bus of a process that runs alone. */
-export function createMemoryBus(): Bus {
-  const local = new LocalHandlers();
-  const demand = new PresenceDemand();
-  return {
-    publish: (channel, message) => local.deliver(channel, message),
-    subscribe(channel, handler) {
-      local.add(channel, handler);
-      return { ready: Promise.resolve(), leave: () => local.remove(channel, handler) };
-    },
-    unsubscribe: (channel, handler) => local.remove(channel, handler),
-    wantPresence(channel) {
-      demand.want(channel);
-      return () => demand.wantNoMore(channel);
-    },
-    isPresenceWanted: (kind, id) => demand.isWanted(kind, id),
-  };
-}
-
-/** Handlers of this process, by channel. Most channels are a user's, and have one: a set for it would be 200 bytes. */
-export class LocalHandlers {
-  readonly #handlers = new Map<string, BusHandler | Set<BusHandler>>();
-
-  add(channel: string, handler: BusHandler): void {
-    const known = this.#handlers.get(channel);
-    if (known === undefined) this.#handlers.set(channel, handler);
-    else if (known instanceof Set) known.add(handler);
-    else this.#handlers.set(channel, new Set([known, handler]));
-  }
-
-  remove(channel: string, handler: BusHandler): void {
-    const known = this.#handlers.get(channel);
-    if (known === handler) this.#handlers.delete(channel);
-    else if (known instanceof Set && known.delete(handler) && known.size === 0) this.#handlers.delete(channel);
-  }
-
-  has(channel: string): boolean {
-    return this.#handlers.has(channel);
-  }
-
-  deliver(channel: string, message: BusMessage): void {
-    const known = this.#handlers.get(channel);
-    if (known === undefined) return;
-    if (known instanceof Set) for (const handler of known) handler(message, channel);
-    else known(message, channel);
-  }
+  listen(listener: BusListener): () => void;
+  /**
+   * Each subscription needs an `unsubscribe` of its own.
+   * @returns a promise that resolves when nothing is missed that others publish from then on. While the others cannot be
+   * reached it resolves at once; a message `again` follows when they can.
+   */
+  subscribe(channel: string): Promise<void>;
+  unsubscribe(channel: string): void;
+  /** Asks other processes for the viewers of a course's or a user's channel: those who are there, and those who come. */
+  wantPresence(channel: string): void;
+  /** Ends one `wantPresence`. */
+  releasePresence(channel: string): void;
 }

@@ -1,24 +1,28 @@
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { FileProgress } from "../protocol/progress.ts";
-import { createMemoryBus } from "./bus.ts";
+import type { Carrier } from "./carrier.ts";
+import { splitPresenceChannel } from "./channels.ts";
 import { DeviceFollowers } from "./device-follower.ts";
 import { LiveHub } from "./live-hub.ts";
+import { createMemoryBus } from "./memory-bus.ts";
 import type { Outlet } from "./outlet.ts";
+import { Presence } from "./presence.ts";
 import { Pulse } from "./pulse.ts";
 import { RelayDuty, type RelayDutyParts } from "./relay-duty.ts";
-import { type Carrier, SharedBus } from "./shared-bus.ts";
+import { SharedBus } from "./shared-bus.ts";
 import type { TopicSource } from "./topic-source.ts";
 
 export interface LiveParts {
   /** This process, by a name that no other has. */
   node: string;
-  /** What reaches the other processes; null where there are none. */
-  carrier: (Carrier & { readonly isNear: boolean }) | null;
+  /** Reaches the other processes; null where there are none. */
+  carrier: Carrier | null;
   /** Past any pooler. */
   connectionString: string;
   source: TopicSource;
   outlet: Outlet;
+  /** Sends a learner's progress to one of its sockets. */
   tellDevice: (socketId: string, progress: FileProgress) => void;
   cache: RelayDutyParts["cache"];
   metrics: Metrics;
@@ -31,26 +35,19 @@ export interface Live {
   /** Whether changes may be missed now. */
   readonly isBehind: boolean;
   start(): void;
-  /** Shows nothing more, and gives the relay to the next. */
+  /** Shows nothing more, and lays down the relay for another process to take up. */
   stop(): Promise<void>;
 }
 
-/** Builds the way out: the bus, what it feeds, and this process's part in relaying. */
+/** Builds the way out: the bus, the rooms and devices that it feeds, and this process's part in relaying. */
 export function createLive(parts: LiveParts, options: { frameIntervalMs: number }): Live {
-  const { node, carrier, connectionString, source, cache, metrics, logger } = parts;
-  const shared =
-    carrier === null
-      ? null
-      : new SharedBus({
-          carrier,
-          node,
-          presentIn: (channel) => hub.presentIn(channel),
-          onGap: () => hub.resync(),
-          logger,
-        });
+  const { node, carrier, connectionString, source, outlet, cache, metrics, logger } = parts;
+  const presence = new Presence();
+  const presentHere = (channel: string) => presence.localReports(...splitPresenceChannel(channel));
+  const shared = carrier === null ? null : new SharedBus({ carrier, node, presentHere, logger });
   const bus = shared ?? createMemoryBus();
-  const hub: LiveHub = new LiveHub({ bus, source, outlet: parts.outlet, metrics, logger }, options);
-  const devices = new DeviceFollowers({ bus, source, logger, tell: parts.tellDevice }, options);
+  const hub = new LiveHub({ bus, presence, source, outlet, metrics, logger }, options);
+  const devices = new DeviceFollowers({ bus, source, tell: parts.tellDevice, logger }, options);
   const pulse = new Pulse({ bus, onBehind: () => hub.setBehind(true), onLevel: () => hub.setBehind(false) });
   const relay = new RelayDuty({
     connectionString,

@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createLogger } from "../logger.ts";
 import type { FileProgress } from "../protocol/progress.ts";
-import { channels, createMemoryBus } from "./bus.ts";
+import { channels } from "./channels.ts";
 import { DeviceFollowers } from "./device-follower.ts";
+import { createMemoryBus } from "./memory-bus.ts";
 import type { TopicSource } from "./topic-source.ts";
 
 const INTERVAL_MS = 250;
@@ -30,20 +31,21 @@ function createWorld() {
     { frameIntervalMs: INTERVAL_MS },
   );
   return {
+    stored,
     followers,
     told,
     files,
-    /** A commit, as the notification tells of it. */
+    bus,
+    /** A commit, and the notification of it. */
     commit(version: number, fileId = "f1", userId = "alice") {
       stored.set(fileId, version);
-      const key = { courseId: "c1", lessonId: "l1", fileId, userId, version };
-      bus.publish(channels.user(userId), { type: "changed", keys: [key] });
+      bus.publishChanges([{ courseId: "c1", lessonId: "l1", fileId, userId, version }]);
     },
   };
 }
 
 describe("a user's devices", () => {
-  it("hear what another did, and the one that did it does not", async () => {
+  it("are told what another device did, and the device that did it is not", async () => {
     const world = createWorld();
     world.followers.add("alice", "tv");
     world.followers.add("alice", "phone");
@@ -54,7 +56,7 @@ describe("a user's devices", () => {
     expect(world.told).toEqual(["tv f1 1"]);
   });
 
-  it("ask nothing of the database where one device plays alone", async () => {
+  it("read nothing from the database while one device plays alone", async () => {
     const world = createWorld();
     world.followers.add("alice", "phone");
     for (let version = 1; version < 10; version++) {
@@ -66,13 +68,13 @@ describe("a user's devices", () => {
     expect(world.files.mock.calls.flatMap(([keys]) => keys)).toEqual([]);
   });
 
-  it("are not told of their own doing because its ack comes after the notification", async () => {
+  it("are not told what they did themselves when the ack comes after the notification", async () => {
     const world = createWorld();
     world.followers.add("alice", "tv");
     world.followers.add("alice", "phone");
     world.commit(1);
     world.followers.told("alice", "phone", "f1", 1);
-    // The next heartbeat is committed, and read, just before its ack.
+    // The next heartbeat is committed just before the first is due, and acked just after.
     await vi.advanceTimersByTimeAsync(INTERVAL_MS - 1);
     world.commit(2);
     await vi.advanceTimersByTimeAsync(1);
@@ -81,7 +83,7 @@ describe("a user's devices", () => {
     expect(world.told).toEqual(["tv f1 2"]);
   });
 
-  it("hear of each other when both play the same file at once", async () => {
+  it("are told of each other when both play the same file at once", async () => {
     const world = createWorld();
     world.followers.add("alice", "tv");
     world.followers.add("alice", "phone");
@@ -94,7 +96,7 @@ describe("a user's devices", () => {
     expect(world.told).toEqual(["tv f1 2"]);
   });
 
-  it("are told of each file", async () => {
+  it("are told of every file that changed", async () => {
     const world = createWorld();
     world.followers.add("alice", "tv");
     world.commit(1, "f1");
@@ -103,7 +105,7 @@ describe("a user's devices", () => {
     expect(world.told.sort()).toEqual(["tv f1 1", "tv f2 2"]);
   });
 
-  it("that left are told nothing", async () => {
+  it("are told nothing after they left", async () => {
     const world = createWorld();
     world.followers.add("alice", "tv");
     world.followers.add("alice", "phone");
@@ -112,5 +114,17 @@ describe("a user's devices", () => {
     world.followers.remove("alice", "phone");
     await vi.advanceTimersByTimeAsync(INTERVAL_MS);
     expect(world.told).toEqual([]);
+  });
+
+  it("are told what they lack after notifications may have been lost", async () => {
+    const world = createWorld();
+    world.followers.add("alice", "tv");
+    world.followers.add("alice", "phone");
+    world.commit(1);
+    for (const socketId of ["tv", "phone"]) world.followers.told("alice", socketId, "f1", 1);
+    world.stored.set("f1", 2); // nobody is told of this version
+    world.bus.publish(channels.all, { type: "again" });
+    await vi.advanceTimersByTimeAsync(2 * INTERVAL_MS);
+    expect(world.told.sort()).toEqual(["phone f1 2", "tv f1 2"]);
   });
 });

@@ -1,32 +1,29 @@
 import type { Logger } from "../logger.ts";
 import type { FileProgress } from "../protocol/progress.ts";
-import { type Bus, type BusHandler, channels, toUserId } from "./bus.ts";
-import type { TopicSource } from "./topic-source.ts";
-import { pairKey } from "./topic-view.ts";
+import type { Bus, BusMessage, ChangedKey } from "./bus.ts";
+import { channels, isUserChannel } from "./channels.ts";
+import { Devices } from "./devices.ts";
+import type { Pair, TopicSource } from "./topic-source.ts";
 
 /*
- * Tells a user's sockets what its other devices do. Every socket remembers the versions it has from its own acks;
- * only what is newer is read, and only where some socket lacks it.
+ * Tells a user's sockets what its other devices did. Each socket's own acks say which versions it has. Only a newer
+ * version is read, and told only to sockets that lack it.
  */
 
 export interface DeviceFollowerParts {
   bus: Bus;
-  source: TopicSource;
+  source: Pick<TopicSource, "files">;
   logger: Logger;
-  /** Hands the state to one socket. */
+  /** Sends a state to one socket. */
   tell: (socketId: string, progress: FileProgress) => void;
 }
 
-/** A version that some socket may lack. */
-interface Heard {
-  userId: string;
-  fileId: string;
-  version: number;
-}
+/** A version of a row that some socket may lack. */
+type Heard = Pick<ChangedKey, "userId" | "fileId" | "version">;
 
 /**
- * What was heard within a moment. The device that played knows its version from its ack, which may come after the
- * notification: so each version waits for an interval by itself (less a moment), and not for what is left of an earlier one's.
+ * Versions that were heard within a moment. The device that played learns its version from its ack, which may come after
+ * the notification; so a version is looked at only an interval later (less a moment).
  */
 interface Batch {
   /** Until then it takes more. */
@@ -37,86 +34,58 @@ interface Batch {
 /** The moment's share of an interval. */
 const MOMENT_SHARE = 0.1;
 
-/** A socket of a user, and the user's next one: nearly all have one, and a map for it would cost a connection 200 bytes. */
-interface Device {
-  readonly socketId: string;
-  /** The newest version it has, by file; null while it has said nothing. */
-  versions: Map<string, number> | null;
-  next: Device | null;
-}
-
 export class DeviceFollowers {
   readonly #parts: DeviceFollowerParts;
   readonly #intervalMs: number;
-  readonly #users = new Map<string, Device>();
-  /** The oldest first; each is due an interval after it was opened. */
+  readonly #devices = new Devices();
+  /** The oldest first. Each is due an interval after it was opened. */
   readonly #batches: Batch[] = [];
-  readonly #leaveBus: (() => void)[];
+  readonly #leaveBus: () => void;
   #timer: NodeJS.Timeout | null = null;
 
-  constructor(parts: DeviceFollowerParts, options: { frameIntervalMs: number }) {
+  constructor(parts: DeviceFollowerParts, { frameIntervalMs }: { frameIntervalMs: number }) {
     this.#parts = parts;
-    this.#intervalMs = options.frameIntervalMs;
-    // Too much changed to name it, or notifications may have been lost.
-    this.#leaveBus = [channels.users, channels.all].map(
-      (channel) => parts.bus.subscribe(channel, () => this.#readAgain()).leave,
-    );
+    this.#intervalMs = frameIntervalMs;
+    this.#leaveBus = parts.bus.listen((message, channel) => this.#hear(message, channel));
+    for (const channel of [channels.users, channels.all]) void parts.bus.subscribe(channel); // never rejects
   }
 
+  /** A socket of the user is connected. */
   add(userId: string, socketId: string): void {
-    const first = this.#users.get(userId);
-    if (first === undefined) this.#parts.bus.subscribe(channels.user(userId), this.#hear);
-    this.#users.set(userId, { socketId, versions: null, next: first ?? null });
+    if (this.#devices.add(userId, socketId)) void this.#parts.bus.subscribe(channels.user(userId)); // never rejects
   }
 
   remove(userId: string, socketId: string): void {
-    const first = this.#users.get(userId);
-    if (first === undefined) return;
-    const left = without(first, socketId);
-    if (left !== null) {
-      this.#users.set(userId, left);
-      return;
-    }
-    this.#users.delete(userId);
-    this.#parts.bus.unsubscribe(channels.user(userId), this.#hear);
+    if (this.#devices.remove(userId, socketId)) this.#parts.bus.unsubscribe(channels.user(userId));
   }
 
-  /** @returns the newest version that the socket had before; 0 where it had none */
+  /**
+   * The socket has this version of the file, from its own ack.
+   * @returns the newest version that it had before; 0 where it had none
+   */
   told(userId: string, socketId: string, fileId: string, version: number): number {
-    for (let device = this.#users.get(userId) ?? null; device !== null; device = device.next) {
-      if (device.socketId !== socketId) continue;
-      const held = device.versions?.get(fileId) ?? 0;
-      device.versions ??= new Map();
-      if (held < version) device.versions.set(fileId, version);
-      return held;
-    }
-    return 0;
+    return this.#devices.told(userId, socketId, fileId, version);
   }
 
   stop(): void {
-    for (const leave of this.#leaveBus) leave();
+    this.#leaveBus();
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#batches.length = 0;
   }
 
-  /** One for all channels. */
-  readonly #hear: BusHandler = (message, channel) => {
-    if (message.type !== "changed") return;
-    const userId = toUserId(channel);
-    for (const { fileId, version } of message.keys) {
-      if (this.#isLacking(userId, fileId, version)) this.#openBatch().heard.push({ userId, fileId, version });
+  #hear(message: BusMessage, channel: string | null): void {
+    if (message.type === "again" && (channel === channels.users || channel === channels.all)) this.#readAgain();
+    // The same keys come in the course's channel as well.
+    if (message.type !== "changed" || !(channel === null || isUserChannel(channel))) return;
+    for (const key of message.keys) {
+      if (this.#devices.isLacking(key.userId, key.fileId, key.version)) this.#openBatch().heard.push(key);
     }
-  };
+  }
 
-  /** Reads every file that a socket here has said something of. What no socket lacks is told to none. */
+  /** Too much changed to name it, or notifications may have been lost: every file is read that a socket here has played. */
   #readAgain(): void {
-    for (const [userId, first] of this.#users) {
-      for (let device: Device | null = first; device !== null; device = device.next) {
-        for (const fileId of device.versions?.keys() ?? []) {
-          this.#openBatch().heard.push({ userId, fileId, version: Number.MAX_SAFE_INTEGER });
-        }
-      }
-    }
+    for (const { userId, fileId } of this.#devices.played())
+      this.#openBatch().heard.push({ userId, fileId, version: Number.MAX_SAFE_INTEGER });
   }
 
   #openBatch(): Batch {
@@ -136,55 +105,36 @@ export class DeviceFollowers {
     this.#timer ??= setTimeout(() => void this.#tellDue(), Math.max(0, dueAt - performance.now())); // never rejects
   }
 
-  #isLacking(userId: string, fileId: string, version: number): boolean {
-    for (let device = this.#users.get(userId) ?? null; device !== null; device = device.next) {
-      if ((device.versions?.get(fileId) ?? 0) < version) return true;
-    }
-    return false;
-  }
-
-  #socketsLacking(userId: string, fileId: string, version: number): string[] {
-    const lacking: string[] = [];
-    for (let device = this.#users.get(userId) ?? null; device !== null; device = device.next) {
-      if ((device.versions?.get(fileId) ?? 0) < version) lacking.push(device.socketId);
-    }
-    return lacking;
-  }
-
   async #tellDue(): Promise<void> {
     this.#timer = null;
-    const due = new Map<string, Heard>();
-    // Most of the time nobody lacks anything any more.
-    for (const heard of this.#batches.shift()?.heard ?? []) {
-      const { userId, fileId, version } = heard;
-      if (this.#isLacking(userId, fileId, version)) due.set(pairKey(userId, fileId), heard);
-    }
+    // By now nearly every version was acked to the only device that its user has.
+    const due = (this.#batches.shift()?.heard ?? []).filter(({ userId, fileId, version }) =>
+      this.#devices.isLacking(userId, fileId, version),
+    );
     this.#schedule();
-    if (due.size === 0) return;
+    if (due.length === 0) return;
+    const byRow = new Map(due.map((heard) => [rowKey(heard), heard]));
     try {
-      const rows = await this.#parts.source.files(
-        [...due.values()].map(({ userId, fileId }) => [userId, fileId] as const),
-      );
-      for (const row of rows) {
-        const heard = due.get(pairKey(row.userId, row.fileId))?.version ?? row.version;
+      const keys = [...byRow.values()].map(({ userId, fileId }): Pair => [userId, fileId]);
+      for (const row of await this.#parts.source.files(keys)) {
+        const heard = byRow.get(rowKey(row))?.version ?? row.version;
         this.#tell(row, Math.min(heard, row.version));
       }
     } catch (error) {
-      this.#parts.logger.warn({ err: error }, "what other devices do could not be read");
+      this.#parts.logger.warn({ err: error }, "progress of other devices could not be read");
     }
   }
 
-  /** To whoever lacks the version heard of; the row may be newer already, and then who made it so has no ack yet. */
+  /** Tells sockets that lack the version that was heard. The row may be newer: its writer may be waiting for its ack. */
   #tell(row: FileProgress, version: number): void {
-    for (const socketId of this.#socketsLacking(row.userId, row.fileId, version)) {
-      this.told(row.userId, socketId, row.fileId, row.version);
+    const { userId, fileId } = row;
+    for (const socketId of this.#devices.lacking(userId, fileId, version)) {
+      this.#devices.told(userId, socketId, fileId, row.version);
       this.#parts.tell(socketId, row);
     }
   }
 }
 
-function without(device: Device, socketId: string): Device | null {
-  if (device.socketId === socketId) return device.next;
-  if (device.next !== null) device.next = without(device.next, socketId);
-  return device;
+function rowKey({ userId, fileId }: { userId: string; fileId: string }): string {
+  return `${userId}\u0000${fileId}`;
 }

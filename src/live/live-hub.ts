@@ -1,25 +1,34 @@
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { Present, Topic, Update } from "../protocol/dashboard.ts";
-import { type Bus, type BusMessage, channels, type PresenceReport } from "./bus.ts";
+import { Audience } from "./audience.ts";
+import type { Bus, PresenceReport } from "./bus.ts";
 import { toEntry, toFrame, toUpdate } from "./frame.ts";
-import { MemberService } from "./member-service.ts";
-import type { Outlet } from "./outlet.ts";
-import { Presence } from "./presence.ts";
-import { beginAnew, type Member, Room, type Subscriber } from "./room.ts";
+import { FrameClock } from "./frame-clock.ts";
+import { LevelMembers } from "./level-members.ts";
+import type { Member } from "./member.ts";
+import type { Outlet, Subscriber } from "./outlet.ts";
+import type { Presence } from "./presence.ts";
+import { Room } from "./room.ts";
 import { RoomIndex } from "./room-index.ts";
+import { RoomNews } from "./room-news.ts";
 import { RoomReader } from "./room-reader.ts";
+import { RoomRefresher } from "./room-refresher.ts";
+import { SlowMembers } from "./slow-members.ts";
 import type { TopicSource } from "./topic-source.ts";
 import { isOfStreams } from "./topic-view.ts";
+import { TotalsReader } from "./totals-reader.ts";
 
 /*
- * Shows topics to whoever watches them. Changes are conflated: a room reads what changed at most once a frame
- * interval, for all rooms in one query a table (room-reader.ts), and sends the newest state per key. Nobody's queue
- * grows: who is slow is served alone (member-service.ts).
+ * Shows topics to dashboards. A change marks the rooms that show it (room-news.ts). In turns (frame-clock.ts) the rooms
+ * that are due read what changed, all in one query a table (room-reader.ts), and each sends one frame with the newest
+ * state per key: to members that keep up at once (level-members.ts), to the others one by one (slow-members.ts).
  */
 
 export interface LiveHubParts {
   bus: Bus;
+  /** Who is there; shared with the bus, which tells other processes. */
+  presence: Presence;
   source: TopicSource;
   outlet: Outlet;
   metrics: Metrics;
@@ -31,69 +40,74 @@ export interface LiveHubOptions {
   frameIntervalMs: number;
 }
 
-/** A change that comes alone goes out after so short a while: what comes with it shares its frame. */
-const GATHER_MS = 10;
-/** And after no more than this share of the frame interval. */
-const GATHER_SHARE = 0.25;
-/** Presence is known before the progress of the same heartbeat is durable; it waits for it, to share a frame. */
-const PRESENCE_GATHER_MS = 120;
+const PRESENCE_SWEEP_MS = 1000;
 const READ_RETRY_MS = 500;
 
 export class LiveHub {
   readonly #parts: LiveHubParts;
-  readonly #options: LiveHubOptions;
-  readonly #gatherMs: number;
+  readonly #frameIntervalMs: number;
   readonly #rooms: RoomIndex;
+  readonly #audience = new Audience();
+  readonly #clock: FrameClock;
+  readonly #news: RoomNews;
   readonly #reader: RoomReader;
-  readonly #members: MemberService;
-  /** Rooms with something to read or to send. */
-  readonly #active = new Set<Room>();
-  readonly presence: Presence;
-  #timer: NodeJS.Timeout | null = null;
-  #dueAt = Number.POSITIVE_INFINITY;
-  #ticking = false;
-  #isBehind = false;
-  #leaveBus: () => void = () => undefined;
+  readonly #refresher: RoomRefresher;
+  readonly #totals: TotalsReader;
+  readonly #level: LevelMembers;
+  readonly #slow: SlowMembers;
   readonly #resyncListeners: (() => void)[] = [];
+  #sweep: NodeJS.Timeout | null = null;
+  #isBehind = false;
 
   constructor(parts: LiveHubParts, options: LiveHubOptions) {
+    const { bus, presence, source, outlet, metrics, logger } = parts;
     this.#parts = parts;
-    this.#options = options;
-    this.#gatherMs = Math.min(GATHER_MS, GATHER_SHARE * options.frameIntervalMs);
-    this.presence = new Presence((report) => this.#showGone(report));
-    this.#rooms = new RoomIndex(parts.bus, (message, channel) => this.#hear(message, channel));
-    this.#reader = new RoomReader(parts.source, (room) => {
-      for (const present of this.#viewersOf(room)) room.backlog.put(toEntry(present));
+    this.#frameIntervalMs = options.frameIntervalMs;
+    this.#rooms = new RoomIndex(bus);
+    this.#reader = new RoomReader(source);
+    const clock = new FrameClock({ ...options, onTurn: (due, active) => this.#turn(due, active) });
+    this.#clock = clock;
+    this.#refresher = new RoomRefresher({
+      reader: this.#reader,
+      onDone: (room) => this.#onRefreshed(room),
+      logger,
     });
-    this.#members = new MemberService(
+    this.#totals = new TotalsReader({ source, onLate: (room) => this.#onLateTotals(room), logger });
+    this.#slow = new SlowMembers(
       {
-        ...parts,
         reader: this.#reader,
         viewersOf: (room) => this.#viewersOf(room),
         countViewers: (room) => this.#countViewers(room),
-        wakeAt: (room, at) => {
-          this.#active.add(room);
-          this.#wakeAt(at);
-        },
+        wakeAt: (room, at) => clock.wakeAt(room, at),
+        metrics,
+        logger,
       },
       options,
     );
+    this.#level = new LevelMembers({ outlet, slow: this.#slow, metrics });
+    this.#news = new RoomNews({
+      bus,
+      rooms: this.#rooms,
+      presence,
+      clock,
+      resync: () => this.resync(),
+    });
   }
 
   start(): void {
-    this.presence.start();
-    this.#leaveBus = this.#parts.bus.subscribe(channels.all, () => this.resync()).leave;
+    this.#news.start();
+    this.#sweep = setInterval(() => {
+      for (const viewer of this.#parts.presence.takeExpired()) this.#news.showGone(viewer);
+    }, PRESENCE_SWEEP_MS).unref();
   }
 
   stop(): void {
-    this.presence.stop();
-    this.#leaveBus();
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = null;
-    this.#dueAt = Number.NEGATIVE_INFINITY; // nothing is scheduled any more
+    if (this.#sweep !== null) clearInterval(this.#sweep);
+    this.#news.stop();
+    this.#clock.stop();
   }
 
-  /** Calls the listener at every resync: the right to watch may have changed without a notification. */
+  /** The listener hears of every resync: what it knows of the database may be old. */
   onResync(listener: () => void): void {
     this.#resyncListeners.push(listener);
   }
@@ -102,87 +116,66 @@ export class LiveHub {
   resync(): void {
     this.#parts.metrics.resyncs.inc();
     for (const listener of this.#resyncListeners) listener();
-    for (const room of this.#rooms.all()) this.#readAgain(room);
+    for (const room of this.#rooms.all()) this.#news.markStale(room);
   }
 
-  /**
-   * Changes may be missed from now on, or come again: said to whoever watches. When they come again, what is shown is
-   * read anew.
-   */
+  /** Tells all members whether changes may be missed from now on. When they no longer are, every room is read again. */
   setBehind(isBehind: boolean): void {
     this.#isBehind = isBehind;
     for (const room of this.#rooms.all()) {
       room.isBehind = isBehind;
       room.owesBehind = true;
-      this.#schedule(room);
+      this.#clock.schedule(room);
     }
     if (!isBehind) this.resync();
   }
 
-  /** Who is present here in what a channel of the bus shows. */
-  presentIn(channel: string): PresenceReport[] {
-    return this.presence.localReports(
-      ({ courseId, userId }) => channels.course(courseId) === channel || channels.user(userId) === channel,
-    );
-  }
-
-  /** A player reported: told to this node's rooms, and over the bus to the other nodes'. */
+  /** A player that is connected to this process reported its position. */
   report(report: PresenceReport): void {
-    if (!this.presence.apply(report, { isLocal: true })) return;
-    const { bus } = this.#parts;
-    const { courseId, userId } = report;
-    // Most are watched by nobody, and heartbeats are many.
-    if (bus.isPresenceWanted("course", courseId)) bus.publish(channels.course(courseId), { type: "present", report });
-    if (bus.isPresenceWanted("user", userId)) bus.publish(channels.user(userId), { type: "present", report });
+    const viewer = this.#parts.presence.renew(report, true);
+    if (viewer === null) return;
+    this.#news.showViewer(viewer, null);
+    this.#parts.bus.publishPresence(report);
   }
 
   /**
-   * Subscribes first, then reads, so that nothing falls between. Frames are held back until `ready`; what of a large
-   * snapshot does not fit into one frame comes in the next ones.
-   * `courseId` is the course that the topic's changes come from; null for a user's own topic.
+   * Subscribes first, then reads the snapshot, so that no change falls between. No frame is sent before `ready`. What
+   * does not fit into the first frame of a large snapshot comes in the next ones.
+   * @param courseId the course that the topic's changes come from; null for a user's own topic
+   * @throws where the snapshot cannot be read; the subscriber is unsubscribed again
    */
   async subscribe(name: string, topic: Topic, courseId: string | null, subscriber: Subscriber): Promise<Update> {
     const room = this.#rooms.get(name) ?? this.#openRoom(name, topic, courseId);
-    const member = room.members.get(subscriber.id) ?? this.#members.add(room, subscriber);
+    const member = room.members.get(subscriber.id) ?? this.#audience.add(room, subscriber);
+    this.#slow.hold(room, member);
     try {
-      return await this.#snapshot(room, member);
+      return await this.#readFirst(room, member);
     } catch (error) {
       this.unsubscribe(name, subscriber.id);
       throw error;
     }
   }
 
-  async #snapshot(room: Room, member: Member): Promise<Update> {
-    this.#members.hold(room, member);
-    await room.heard;
-    const { rows, entries, totals } = await this.#reader.snapshot(room);
-    const viewers = this.#viewersOf(room);
-    beginAnew(member, [...entries, ...viewers.map(toEntry)], totals);
-    const first = toUpdate(room, member, member.backlog.take().entries, () => viewers.length);
-    // Every list that the topic has is there, an empty one too.
-    const lists = isOfStreams(room.topic) ? Object.keys(rows) : [...Object.keys(rows), "present"];
-    return { ...Object.fromEntries(lists.map((field) => [field, []])), ...first };
-  }
-
   /** The snapshot has been sent: from here on frames follow. */
   ready(name: string, subscriberId: string): void {
     const room = this.#rooms.get(name);
     const member = room?.members.get(subscriberId);
-    if (room === undefined || member === undefined || member.mode !== "holding") return;
+    if (room === undefined || member?.mode !== "holding") return;
     room.setMode(member, "alone");
-    this.#members.serveAlone(room, member);
-    this.#schedule(room);
+    this.#slow.serve(room, member);
+    this.#clock.schedule(room);
   }
 
   unsubscribe(name: string, subscriberId: string): void {
     const room = this.#rooms.get(name);
     const member = room?.members.get(subscriberId);
     if (room === undefined || member === undefined) return;
-    this.#members.remove(room, member);
+    this.#audience.remove(room, member);
+    this.#slow.forget(member);
     if (room.members.size === 0) this.#closeRoom(room);
   }
 
-  /** Which of these topics show the course. */
+  /** Those of the topics that show the course. */
   topicsOfCourse(courseId: string, names: Iterable<string>): string[] {
     return [...names].filter((name) => this.#rooms.get(name)?.courseId === courseId);
   }
@@ -196,131 +189,72 @@ export class LiveHub {
 
   #closeRoom(room: Room): void {
     this.#rooms.delete(room);
-    this.#active.delete(room);
+    this.#clock.forget(room);
     this.#parts.metrics.topics.set(this.#rooms.size);
   }
 
-  #hear(message: BusMessage, channel: string): void {
-    const rooms = this.#rooms;
-    const touched = new Set<Room>();
-    if (message.type === "again") for (const room of rooms.inChannel(channel)) this.#readAgain(room);
-    else if (message.type === "present") this.#showPresent(message.report, channel);
-    else if (message.type === "changed") {
-      for (const key of message.keys) {
-        for (const room of rooms.concernedBy(key, channel)) {
-          room.change(key);
-          touched.add(room);
-        }
-      }
-    } else if (message.type === "streams") {
-      for (const key of message.keys) {
-        for (const room of rooms.concernedByStream(key)) {
-          room.changeStream(key);
-          touched.add(room);
-        }
-      }
-    }
-    for (const room of touched) this.#schedule(room);
+  async #readFirst(room: Room, member: Member): Promise<Update> {
+    await room.heard;
+    const { rows, entries, totals } = await this.#reader.snapshot(room);
+    const viewers = this.#viewersOf(room);
+    member.beginAnew([...entries, ...viewers.map(toEntry)], totals);
+    room.shownTotals = null;
+    const first = toUpdate(room, member, member.backlog.take().entries, this.#countViewers(room));
+    // Every list that the topic has is there, empty lists too.
+    const lists = isOfStreams(room.topic) ? Object.keys(rows) : [...Object.keys(rows), "present"];
+    return { ...Object.fromEntries(lists.map((field) => [field, []])), ...first };
   }
 
-  #readAgain(room: Room): void {
-    room.again = true;
-    this.#schedule(room);
+  /** Never rejects. */
+  async #turn(due: readonly Room[], active: Iterable<Room>): Promise<void> {
+    this.#refresher.refresh(due);
+    const showing = due.filter(({ isRefreshing }) => !isRefreshing);
+    await Promise.all([this.#readChanges(showing), this.#totals.readDue(showing)]);
+    this.#level.beginTurn();
+    let frames = 0;
+    for (const room of showing) if (this.#sendFrame(room)) frames += 1;
+    this.#parts.metrics.frames.inc(frames);
+    for (const room of active) if (room.alone.size > 0) this.#slow.serveAll(room);
+    this.#level.endTurn();
   }
 
-  #showPresent(report: PresenceReport, channel: string): void {
-    // Known already where its player is connected here.
-    this.presence.apply(report, { isLocal: false });
-    const present = this.presence.find(report);
-    if (present === null) return;
-    const entry = toEntry(present);
-    for (const room of this.#rooms.concernedBy(report, channel)) {
-      room.backlog.put(entry);
-      room.viewersChanged = true;
-      this.#schedule(room, PRESENCE_GATHER_MS);
+  async #readChanges(rooms: readonly Room[]): Promise<void> {
+    try {
+      await this.#reader.readChanges(rooms);
+    } catch (error) {
+      this.#parts.logger.warn({ err: error }, "changed rows could not be read; they will be tried again");
+      // Presence goes out all the same.
+      for (const room of rooms) room.readableAt = performance.now() + READ_RETRY_MS;
     }
   }
 
-  #showGone(report: PresenceReport): void {
-    const { userId, fileId } = report;
-    for (const room of this.#rooms.concernedBy(report, null)) {
-      room.backlog.put({ field: "removed", value: { kind: "present", userId, fileId, version: 0 } });
-      room.viewersChanged = true;
-      this.#schedule(room);
-    }
+  /** @returns whether there was anything to send */
+  #sendFrame(room: Room): boolean {
+    if (!room.isOwed) return false;
+    const batch = room.backlog.take();
+    const frame = toFrame(room, room, batch.entries, room.viewersChanged ? this.#countViewers(room) : null);
+    room.lastFrameAt = performance.now();
+    this.#level.broadcast(room, batch, frame);
+    return true;
+  }
+
+  #onRefreshed(room: Room): void {
+    if (!this.#rooms.has(room)) return;
+    for (const viewer of this.#viewersOf(room)) room.backlog.put(toEntry(viewer));
+    this.#clock.schedule(room);
+  }
+
+  /** The sums wait for one interval for a frame of their room that goes out anyway. */
+  #onLateTotals(room: Room): void {
+    if (this.#rooms.has(room)) this.#clock.schedule(room, this.#frameIntervalMs);
   }
 
   #viewersOf(room: Room): Present[] {
-    return this.presence.viewersOf(room.topic, room.courseId);
+    return this.#parts.presence.viewersOf(room.topic, room.courseId);
   }
 
-  #countViewers(room: Room): number {
-    return this.presence.count(room.topic, room.courseId);
-  }
-
-  #schedule(room: Room, gatherMs = this.#gatherMs): void {
-    this.#active.add(room);
-    this.#wakeAt(Math.max(performance.now() + gatherMs, room.lastFrameAt + this.#options.frameIntervalMs));
-  }
-
-  #wakeAt(at: number): void {
-    if (at >= this.#dueAt) return;
-    if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#dueAt = at;
-    this.#timer = setTimeout(
-      () => {
-        this.#dueAt = Number.POSITIVE_INFINITY;
-        void this.#tick(); // never rejects
-      },
-      Math.max(0, at - performance.now()),
-    );
-  }
-
-  async #tick(): Promise<void> {
-    if (this.#ticking) return;
-    this.#ticking = true;
-    const now = performance.now();
-    const due = [...this.#active].filter(
-      (room) => room.dirty && room.lastFrameAt + this.#options.frameIntervalMs <= now + 1,
-    );
-    try {
-      await this.#reader.read(due);
-    } catch (error) {
-      // The rows stay marked; what is known of presence goes out all the same.
-      this.#parts.logger.warn({ err: error }, "what dashboards show could not be read");
-      for (const room of due) room.again = true;
-    }
-    this.#members.beginTurn();
-    let frames = 0;
-    for (const room of due) if (this.#frame(room)) frames += 1;
-    this.#parts.metrics.frames.inc(frames);
-    for (const room of this.#active) {
-      for (const member of room.alone) if (member.mode === "alone") this.#members.serveAlone(room, member);
-    }
-    this.#members.endTurn();
-    this.#ticking = false;
-    this.#scheduleRest();
-  }
-
-  #scheduleRest(): void {
-    const now = performance.now();
-    for (const room of this.#active) {
-      const nextFrameAt = room.lastFrameAt + this.#options.frameIntervalMs;
-      if (room.again) this.#wakeAt(Math.max(now + READ_RETRY_MS, nextFrameAt));
-      else if (room.hasChanges || room.backlog.size > 0 || room.viewersChanged || room.owesBehind) this.#schedule(room);
-      else if (room.totalsChanged) this.#wakeAt(Math.max(room.totalsDueAt, nextFrameAt));
-      else if (room.alone.size > 0) this.#wakeAt(now + this.#options.frameIntervalMs);
-      else this.#active.delete(room);
-    }
-  }
-
-  /** @returns whether there was anything to tell */
-  #frame(room: Room): boolean {
-    const batch = room.backlog.take();
-    if (batch.entries.length === 0 && !room.viewersChanged && room.totals === null && !room.owesBehind) return false;
-    const frame = toFrame(room, room, batch.entries, () => this.#countViewers(room));
-    room.lastFrameAt = performance.now();
-    this.#members.broadcast(room, batch, frame);
-    return true;
+  /** Null where the topic has no viewers. */
+  #countViewers(room: Room): number | null {
+    return isOfStreams(room.topic) ? null : this.#parts.presence.count(room.topic, room.courseId);
   }
 }

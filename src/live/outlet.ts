@@ -1,12 +1,22 @@
-/** How frames leave the process; the gateway's part. An update is JSON already: it is made once for all who get it. */
+/*
+ * How frames leave the process: the gateway's part. An update is JSON already, made once for everybody who gets it.
+ */
+
 export interface Outlet {
-  /** To every member that has joined the topic. */
+  /** Sends an update to every subscriber that has joined the topic. */
   broadcast(topic: string, update: string): void;
-  send(subscriberId: string, update: string): void;
-  join(subscriberId: string, topic: string): void;
-  leave(subscriberId: string, topic: string): void;
-  /** Bytes that still wait to go out to this subscriber. */
-  bufferedBytes(subscriberId: string): number;
-  /** Ends a connection that takes nothing any more. */
-  disconnect(subscriberId: string, reason: string): void;
+}
+
+/** A connection that watches topics. */
+export interface Subscriber {
+  readonly id: string;
+  /** From now on the connection gets the topic's broadcasts. */
+  join(topic: string): void;
+  leave(topic: string): void;
+  /** Sends an update to this connection alone. */
+  send(update: string): void;
+  /** Bytes that still wait to go out to this connection. */
+  bufferedBytes(): number;
+  /** Ends the connection, and tells the client why. */
+  disconnect(reason: string): void;
 }

@@ -1,95 +1,78 @@
+import { channels, type PresenceKind, splitPresenceChannel } from "./channels.ts";
+
 /*
- * Whose viewers are wanted: by rooms of this process, and by other processes for a while. Asked at every heartbeat, by
- * ids, so that no channel's name is made where nobody wants to know.
+ * Which viewers are wanted: those that this process's rooms show, and those that other processes asked for. Every
+ * heartbeat asks by ids, so that no channel's name is made for viewers that no other process wants.
  */
 
-/** What channels of viewers there are: of a course, of a user. */
-export type PresenceKind = "course" | "user";
-
 interface Demand {
-  /** How often it is wanted here. */
+  /** How often this process wants it. */
   here: number;
-  /** Until when another process wants it. */
+  /** Until when another process wants it, by the monotonic clock. */
   othersUntil: number;
 }
 
 export class PresenceDemand {
   readonly #byKind: Record<PresenceKind, Map<string, Demand>> = { course: new Map(), user: new Map() };
 
-  isWanted(kind: PresenceKind, id: string): boolean {
+  isWantedByOthers(kind: PresenceKind, id: string): boolean {
     const demands = this.#byKind[kind];
     if (demands.size === 0) return false;
     const demand = demands.get(id);
-    return demand !== undefined && (demand.here > 0 || demand.othersUntil >= performance.now());
+    return demand !== undefined && demand.othersUntil >= performance.now();
   }
 
-  isWantedByOthers(channel: string): boolean {
-    return (this.#find(channel)?.othersUntil ?? Number.NEGATIVE_INFINITY) >= performance.now();
-  }
-
-  /** @returns whether it was not wanted here before */
+  /** @returns whether this process did not want the channel before */
   want(channel: string): boolean {
     const demand = this.#open(channel);
     demand.here += 1;
     return demand.here === 1;
   }
 
-  wantNoMore(channel: string): void {
-    const demand = this.#find(channel);
-    if (demand === undefined) return;
+  /** Ends one `want`. */
+  release(channel: string): void {
+    const [kind, id] = splitPresenceChannel(channel);
+    const demand = this.#byKind[kind].get(id);
+    if (demand === undefined || demand.here === 0) return;
     demand.here -= 1;
-    this.#forgetUnwanted(channel, demand);
+    this.#forgetUnwanted(kind, id, demand);
   }
 
   othersWant(channel: string, until: number): void {
     this.#open(channel).othersUntil = until;
   }
 
-  /** Channels that are wanted here. */
+  /** Channels that this process wants. */
   ofHere(): string[] {
     return this.#channels(({ here }) => here > 0);
   }
 
+  /** Channels that other processes want. */
   ofOthers(): string[] {
     const now = performance.now();
     return this.#channels(({ othersUntil }) => othersUntil >= now);
   }
 
-  /** Forgets what others have not said again in time. */
+  /** Forgets channels that other processes have not asked for again in time. */
   forgetExpired(): void {
-    for (const channel of this.#channels(() => true)) {
-      const demand = this.#find(channel);
-      if (demand !== undefined) this.#forgetUnwanted(channel, demand);
-    }
+    for (const kind of ["course", "user"] as const)
+      for (const [id, demand] of this.#byKind[kind]) this.#forgetUnwanted(kind, id, demand);
   }
 
-  #forgetUnwanted(channel: string, { here, othersUntil }: Demand): void {
-    if (here > 0 || othersUntil >= performance.now()) return;
-    const [kind, id] = split(channel);
-    this.#byKind[kind].delete(id);
+  #forgetUnwanted(kind: PresenceKind, id: string, { here, othersUntil }: Demand): void {
+    if (here === 0 && othersUntil < performance.now()) this.#byKind[kind].delete(id);
   }
 
   #channels(matches: (demand: Demand) => boolean): string[] {
-    return Object.entries(this.#byKind).flatMap(([kind, demands]) =>
-      [...demands].filter(([, demand]) => matches(demand)).map(([id]) => `${kind}:${id}`),
+    return (["course", "user"] as const).flatMap((kind) =>
+      [...this.#byKind[kind]].filter(([, demand]) => matches(demand)).map(([id]) => channels[kind](id)),
     );
   }
 
-  #find(channel: string): Demand | undefined {
-    const [kind, id] = split(channel);
-    return this.#byKind[kind].get(id);
-  }
-
   #open(channel: string): Demand {
-    const [kind, id] = split(channel);
+    const [kind, id] = splitPresenceChannel(channel);
     const demand = this.#byKind[kind].get(id) ?? { here: 0, othersUntil: Number.NEGATIVE_INFINITY };
     this.#byKind[kind].set(id, demand);
     return demand;
   }
-}
-
-/** Viewers are told in channels of courses and of users; nobody is in any other. */
-function split(channel: string): [kind: PresenceKind, id: string] {
-  const at = channel.indexOf(":");
-  return [channel.startsWith("course:") ? "course" : "user", at < 0 ? channel : channel.slice(at + 1)];
 }

@@ -1,204 +1,119 @@
 import type { Present, Topic } from "../protocol/dashboard.ts";
 import type { PresenceReport } from "./bus.ts";
+import type { PresenceKind } from "./channels.ts";
+import { CourseViewers, type Viewer } from "./course-viewers.ts";
 
 /*
- * Who is there now. A lease, renewed by every heartbeat: when it ends the viewer is gone, at the last reported
- * position. Never stored, nothing extrapolated.
+ * Who is there now. Every heartbeat renews a lease; when it ends the viewer is gone, at the last reported position.
+ * Presence is never stored, and no position is extrapolated.
  */
-
-interface Viewer {
-  report: PresenceReport;
-  reportedAt: number;
-  leaseUntil: number;
-  /** Its player is connected to this process. */
-  isLocal: boolean;
-  /** The same user at another file of the course: hardly ever. */
-  next: Viewer | null;
-}
-
-/** Of one course. Every heartbeat looks here: by the user, without a key of both that would be made each time. */
-class CourseViewers {
-  readonly users = new Map<string, Viewer>();
-  size = 0;
-  readonly byLesson = new Map<string, number>();
-  readonly byFile = new Map<string, number>();
-
-  find({ userId, fileId }: PresenceReport): Viewer | null {
-    let viewer = this.users.get(userId) ?? null;
-    while (viewer !== null && viewer.report.fileId !== fileId) viewer = viewer.next;
-    return viewer;
-  }
-
-  add(viewer: Viewer): void {
-    const { userId } = viewer.report;
-    viewer.next = this.users.get(userId) ?? null;
-    this.users.set(userId, viewer);
-    this.count(viewer.report, 1);
-  }
-
-  delete(gone: Viewer): void {
-    const { userId } = gone.report;
-    const first = this.users.get(userId);
-    if (first === undefined) return;
-    if (first === gone && gone.next === null) this.users.delete(userId);
-    else if (first === gone) this.users.set(userId, gone.next as Viewer);
-    else {
-      let viewer = first;
-      while (viewer.next !== null && viewer.next !== gone) viewer = viewer.next;
-      viewer.next = gone.next;
-    }
-    this.count(gone.report, -1);
-  }
-
-  count({ lessonId, fileId }: PresenceReport, by: 1 | -1): void {
-    this.size += by;
-    tally(this.byLesson, lessonId, by);
-    tally(this.byFile, fileId, by);
-  }
-
-  *all(): Iterable<Viewer> {
-    for (const first of this.users.values()) yield* chainOf(first);
-  }
-}
-
-/** Who left: its lease ended. */
-export type OnGone = (report: PresenceReport) => void;
-
-const SWEEP_MS = 1000;
 
 export class Presence {
   readonly #courses = new Map<string, CourseViewers>();
-  readonly #onGone: OnGone;
-  #sweep: NodeJS.Timeout | null = null;
-
-  constructor(onGone: OnGone) {
-    this.#onGone = onGone;
-  }
-
-  start(): void {
-    this.#sweep = setInterval(() => this.#expire(performance.now()), SWEEP_MS).unref();
-  }
-
-  stop(): void {
-    if (this.#sweep !== null) clearInterval(this.#sweep);
-  }
 
   /**
-   * Takes a report. A paused player repeats where it stopped, and the network makes it look a little older now and
-   * then: it is still there. @returns false where a newer position is known already
+   * Takes a report. `isLocal`: its player is connected to this process.
+   * @returns the viewer; null where a newer position is known already
    */
-  apply(report: PresenceReport, { isLocal }: { isLocal: boolean }): boolean {
+  renew(report: PresenceReport, isLocal: boolean): Viewer | null {
     const now = performance.now();
-    const viewers = this.#open(report.courseId);
-    const known = viewers.find(report);
+    const seenAt = now - report.ageMs;
     const leaseUntil = now + report.leaseMs;
-    if (known === null) {
-      viewers.add({ report, reportedAt: now, leaseUntil, isLocal, next: null });
-      return true;
-    }
-    // A process hears its own reports again, by the bus.
-    if (known.report === report) return true;
-    if (known.leaseUntil > now && known.reportedAt - known.report.ageMs > now - report.ageMs) {
-      // An older one of another device may not keep alive the device that has left.
-      if (known.report.position !== report.position || known.report.state !== report.state) return false;
-      known.leaseUntil = Math.max(known.leaseUntil, leaseUntil);
-      return true; // other nodes have to hear of it
-    }
-    if (known.report.lessonId !== report.lessonId) {
-      viewers.count(known.report, -1);
-      viewers.count(report, 1);
-    }
-    known.report = report;
-    known.reportedAt = now;
-    known.leaseUntil = leaseUntil;
-    known.isLocal = isLocal;
-    return true;
+    const viewers = this.#courses.get(report.courseId) ?? this.#open(report.courseId);
+    const known = viewers.find(report.userId, report.fileId);
+    if (known !== null && known.leaseUntil > now && known.seenAt > seenAt)
+      return extendLease(known, report, leaseUntil);
+    const viewer = known ?? viewers.add(report);
+    if (viewer.lessonId !== report.lessonId) viewers.moveToLesson(viewer, report.lessonId);
+    viewer.position = report.position;
+    viewer.state = report.state;
+    viewer.rate = report.rate;
+    viewer.seenAt = seenAt;
+    viewer.leaseUntil = leaseUntil;
+    viewer.isLocal = isLocal;
+    return viewer;
   }
 
-  /** Who is connected here, as another process has to hear it now. */
-  localReports(matches: (report: PresenceReport) => boolean): PresenceReport[] {
+  /** Forgets viewers whose lease has ended. @returns these viewers */
+  takeExpired(): Viewer[] {
     const now = performance.now();
-    return [...this.#courses.values()]
-      .flatMap((viewers) => [...viewers.all()])
-      .filter(({ isLocal, report, leaseUntil }) => isLocal && leaseUntil > now && matches(report))
-      .map(({ report, reportedAt, leaseUntil }) => ({
-        ...report,
-        ageMs: Math.round(report.ageMs + now - reportedAt),
+    const gone: Viewer[] = [];
+    for (const [courseId, viewers] of this.#courses) {
+      for (const viewer of viewers.all()) {
+        if (viewer.leaseUntil > now) continue;
+        viewers.delete(viewer);
+        gone.push(viewer);
+      }
+      if (viewers.size === 0) this.#courses.delete(courseId);
+    }
+    return gone;
+  }
+
+  /** The viewers of a course or of a user whose players are connected to this process, as another process has to hear it now. */
+  localReports(kind: PresenceKind, id: string): PresenceReport[] {
+    const now = performance.now();
+    return [...(kind === "course" ? this.#ofCourse(id) : this.#ofUser(id))]
+      .filter(({ isLocal, leaseUntil }) => isLocal && leaseUntil > now)
+      .map(({ isLocal: _here, next: _next, seenAt, leaseUntil, ...rest }) => ({
+        ...rest,
+        ageMs: Math.round(now - seenAt),
         leaseMs: Math.round(leaseUntil - now),
       }));
   }
 
-  /** Everybody whom the topic shows; `courseId` is the course it belongs to. */
+  /** Everybody whom the topic shows. `courseId` is the topic's course; null for a user's own topic. */
   viewersOf(topic: Topic, courseId: string | null): Present[] {
     const now = performance.now();
     return [...this.#select(topic, courseId)].map((viewer) => toPresent(viewer, now));
   }
 
-  /** How many `viewersOf` would be. */
+  /** How many viewers `viewersOf` returns. */
   count(topic: Topic, courseId: string | null): number {
     const viewers = courseId === null ? undefined : this.#courses.get(courseId);
     if (topic.kind === "course") return viewers?.size ?? 0;
-    if (topic.kind === "lesson") return viewers?.byLesson.get(topic.lessonId) ?? 0;
-    if (topic.kind === "file") return viewers?.byFile.get(topic.fileId) ?? 0;
+    if (topic.kind === "lesson") return viewers?.countOfLesson(topic.lessonId) ?? 0;
+    if (topic.kind === "file") return viewers?.countOfFile(topic.fileId) ?? 0;
     return [...this.#select(topic, courseId)].length;
   }
 
-  /** Null where nobody of this key is there. */
-  find(report: PresenceReport): Present | null {
-    const viewer = this.#courses.get(report.courseId)?.find(report) ?? null;
-    return viewer === null ? null : toPresent(viewer, performance.now());
-  }
-
   *#select(topic: Topic, courseId: string | null): Iterable<Viewer> {
-    if (topic.kind === "user") {
-      for (const { users } of this.#courses.values()) yield* chainOf(users.get(topic.userId) ?? null);
-      return;
-    }
-    const viewers = courseId === null ? undefined : this.#courses.get(courseId);
-    if (viewers === undefined) return;
-    if (topic.kind === "learner") yield* chainOf(viewers.users.get(topic.userId) ?? null);
-    else if (topic.kind === "course") yield* viewers.all();
-    else {
-      for (const viewer of viewers.all()) {
-        const { lessonId, fileId } = viewer.report;
-        if (topic.kind === "lesson" ? lessonId === topic.lessonId : topic.kind === "file" && fileId === topic.fileId)
-          yield viewer;
+    if (topic.kind === "user") yield* this.#ofUser(topic.userId);
+    if (courseId === null) return;
+    if (topic.kind === "course") yield* this.#ofCourse(courseId);
+    else if (topic.kind === "learner") yield* this.#courses.get(courseId)?.ofUser(topic.userId) ?? [];
+    else if (topic.kind === "lesson" || topic.kind === "file") {
+      for (const viewer of this.#ofCourse(courseId)) {
+        if (topic.kind === "lesson" ? viewer.lessonId === topic.lessonId : viewer.fileId === topic.fileId) yield viewer;
       }
     }
+  }
+
+  #ofCourse(courseId: string): Iterable<Viewer> {
+    return this.#courses.get(courseId)?.all() ?? [];
+  }
+
+  *#ofUser(userId: string): Iterable<Viewer> {
+    for (const viewers of this.#courses.values()) yield* viewers.ofUser(userId);
   }
 
   #open(courseId: string): CourseViewers {
-    let viewers = this.#courses.get(courseId);
-    if (viewers === undefined) {
-      viewers = new CourseViewers();
-      this.#courses.set(courseId, viewers);
-    }
+    const viewers = new CourseViewers();
+    this.#courses.set(courseId, viewers);
     return viewers;
   }
-
-  #expire(now: number): void {
-    for (const [courseId, viewers] of this.#courses) {
-      for (const viewer of viewers.all()) {
-        if (viewer.leaseUntil > now) continue;
-        viewers.delete(viewer);
-        this.#onGone(viewer.report);
-      }
-      if (viewers.size === 0) this.#courses.delete(courseId);
-    }
-  }
 }
 
-function* chainOf(first: Viewer | null): Iterable<Viewer> {
-  for (let viewer = first; viewer !== null; viewer = viewer.next) yield viewer;
+/**
+ * A paused player repeats the position where it stopped, and the network may make it look a little older than before:
+ * it is still there. An older report with another position comes from another device, and may not keep this one alive.
+ */
+function extendLease(known: Viewer, { position, state }: PresenceReport, leaseUntil: number): Viewer | null {
+  if (known.position !== position || known.state !== state) return null;
+  known.leaseUntil = Math.max(known.leaseUntil, leaseUntil);
+  return known;
 }
 
-function tally(counts: Map<string, number>, key: string, by: number): void {
-  const count = (counts.get(key) ?? 0) + by;
-  if (count === 0) counts.delete(key);
-  else counts.set(key, count);
-}
-
-function toPresent({ report, reportedAt }: Viewer, now: number): Present {
-  const { userId, fileId, position, state, rate } = report;
-  return { userId, fileId, position, state, rate, ageMs: Math.round(now - reportedAt + report.ageMs) };
+/** A viewer as dashboards see it at this moment, by the monotonic clock. */
+export function toPresent({ userId, fileId, position, state, rate, seenAt }: Viewer, now: number): Present {
+  return { userId, fileId, position, state, rate, ageMs: Math.round(now - seenAt) };
 }

@@ -1,51 +1,52 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { channels, createMemoryBus } from "./bus.ts";
+import { channels } from "./channels.ts";
+import { createMemoryBus } from "./memory-bus.ts";
 import { Pulse } from "./pulse.ts";
 
 describe("the pulse", () => {
   const bus = createMemoryBus();
-  const said: string[] = [];
+  const told: string[] = [];
   let pulse: Pulse;
   const beat = () => bus.publish(channels.pulse, { type: "pulse" });
 
   beforeEach(() => {
     vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "performance"] });
-    said.length = 0;
-    pulse = new Pulse({ bus, onBehind: () => said.push("behind"), onLevel: () => said.push("level") });
+    told.length = 0;
+    pulse = new Pulse({ bus, onBehind: () => told.push("behind"), onLevel: () => told.push("level") });
   });
   afterEach(() => {
     pulse.stop();
     vi.useRealTimers();
   });
 
-  it("that comes every second says nothing", () => {
+  it("tells nothing while it comes every second", () => {
     for (let second = 0; second < 60; second++) {
       vi.advanceTimersByTime(1000);
       beat();
     }
-    expect(said).toEqual([]);
+    expect(told).toEqual([]);
     expect(pulse.isBehind).toBe(false);
   });
 
-  it("that stays away is told once, and its return once", () => {
+  it("tells once that it stays away, and once that it is back", () => {
     vi.advanceTimersByTime(60_000);
-    expect(said).toEqual(["behind"]);
+    expect(told).toEqual(["behind"]);
     beat();
     beat();
-    expect(said).toEqual(["behind", "level"]);
+    expect(told).toEqual(["behind", "level"]);
     expect(pulse.isBehind).toBe(false);
   });
 
-  it("tells within 4 s", () => {
+  it("tells within 4 s that it stays away", () => {
     beat();
     vi.advanceTimersByTime(4000);
-    expect(said).toEqual(["behind"]);
+    expect(told).toEqual(["behind"]);
   });
 
-  it("tells nobody once it is stopped", () => {
+  it("tells nothing after it was stopped", () => {
     pulse.stop();
     vi.advanceTimersByTime(60_000);
     beat();
-    expect(said).toEqual([]);
+    expect(told).toEqual([]);
   });
 });

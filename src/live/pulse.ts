@@ -1,8 +1,9 @@
-import { type Bus, channels } from "./bus.ts";
+import type { Bus } from "./bus.ts";
+import { channels } from "./channels.ts";
 
 /*
- * Whether what changes in the database reaches this process. The relay says once a second that it lives, after its
- * own notification has come back to it: a pulse has been through the database, the relay and the bus.
+ * Whether changes in the database reach this process. The relay sends a pulse every second, after its own notification
+ * has come back to it: so a pulse has passed the database, the relay and the bus.
  *
  *   level ── no pulse for a while ──▶ behind ── a pulse ──▶ level
  */
@@ -13,25 +14,27 @@ const LOOK_MS = 500;
 
 export interface PulseParts {
   bus: Bus;
-  /** What is shown may be old from now on. */
+  /** From now on changes may be missed. */
   onBehind: () => void;
-  /** Changes come again, but some may have been missed. */
+  /** Changes arrive again, but some may have been missed. */
   onLevel: () => void;
 }
 
 export class Pulse {
   #lastAt = performance.now();
   #isBehind = false;
-  readonly #leave: () => void;
+  readonly #leaveBus: () => void;
   readonly #timer: NodeJS.Timeout;
 
   constructor({ bus, onBehind, onLevel }: PulseParts) {
-    this.#leave = bus.subscribe(channels.pulse, () => {
+    this.#leaveBus = bus.listen((message) => {
+      if (message.type !== "pulse") return;
       this.#lastAt = performance.now();
       if (!this.#isBehind) return;
       this.#isBehind = false;
       onLevel();
-    }).leave;
+    });
+    void bus.subscribe(channels.pulse); // never rejects
     this.#timer = setInterval(() => {
       if (this.#isBehind || performance.now() - this.#lastAt < SILENCE_MS) return;
       this.#isBehind = true;
@@ -45,6 +48,6 @@ export class Pulse {
 
   stop(): void {
     clearInterval(this.#timer);
-    this.#leave();
+    this.#leaveBus();
   }
 }

@@ -1,7 +1,8 @@
 import { Election } from "../db/election.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
-import { type Bus, type ChangedKey, channels } from "./bus.ts";
+import type { Bus, ChangedKey } from "./bus.ts";
+import { channels } from "./channels.ts";
 import { NotificationListener } from "./notification-listener.ts";
 import { relayProgress, relayStreams } from "./relay.ts";
 

@@ -1,55 +1,29 @@
 import { describe, expect, it } from "vitest";
-import { type BusMessage, channels, createMemoryBus } from "./bus.ts";
-import { relayProgress } from "./relay.ts";
+import type { BusMessage } from "./bus.ts";
+import { createMemoryBus } from "./memory-bus.ts";
+import { relayProgress, relayStreams } from "./relay.ts";
 
 function listen() {
   const bus = createMemoryBus();
-  const heard: [string, BusMessage][] = [];
-  for (const channel of [
-    channels.course("c1"),
-    channels.course("c2"),
-    channels.user("alice"),
-    channels.user("bob"),
-    channels.users,
-  ]) {
-    bus.subscribe(channel, (message) => heard.push([channel, message]));
-  }
+  const heard: [channel: string | null, BusMessage][] = [];
+  bus.listen((message, channel) => heard.push([channel, message]));
   return { bus, heard };
 }
 
-const toKey = (courseId: string, fileId: string, userId: string, version: number) => ({
-  courseId,
-  lessonId: "l1",
-  fileId,
-  userId,
-  version,
-});
-
 describe("a notification of progress", () => {
-  it("becomes one message a course, and one a key for its user", () => {
+  it("is told as the keys that it names, and returns them", () => {
     const { bus, heard } = listen();
-    relayProgress(bus, '{"keys":[["c1","l1","f1","alice",1],["c2","l1","f9","alice",2],["c1","l1","f2","bob",3]]}');
-    const changed = (...keys: ReturnType<typeof toKey>[]): BusMessage => ({ type: "changed", keys });
-    const [one, two, three] = [
-      toKey("c1", "f1", "alice", 1),
-      toKey("c2", "f9", "alice", 2),
-      toKey("c1", "f2", "bob", 3),
-    ];
-    expect(heard).toHaveLength(5);
-    for (const expected of [
-      ["course:c1", changed(one, three)],
-      ["course:c2", changed(two)],
-      ["user:alice", changed(one)],
-      ["user:alice", changed(two)],
-      ["user:bob", changed(three)],
-    ]) {
-      expect(heard).toContainEqual(expected);
-    }
+    const keys = relayProgress(bus, '{"keys":[["c1","l1","f1","alice",1],["c2","l2","f9","bob",2]]}');
+    expect(keys).toEqual([
+      { courseId: "c1", lessonId: "l1", fileId: "f1", userId: "alice", version: 1 },
+      { courseId: "c2", lessonId: "l2", fileId: "f9", userId: "bob", version: 2 },
+    ]);
+    expect(heard).toEqual([[null, { type: "changed", keys }]]);
   });
 
-  it("that names a course alone has it, and every user's topic, read again", () => {
+  it("that names only a course has the course's topics and all users' topics read again", () => {
     const { bus, heard } = listen();
-    relayProgress(bus, '{"again":"c1"}');
+    expect(relayProgress(bus, '{"again":"c1"}')).toBeNull();
     expect(heard).toEqual([
       ["course:c1", { type: "again" }],
       ["users", { type: "again" }],
@@ -57,11 +31,25 @@ describe("a notification of progress", () => {
   });
 
   it.each(["", "nonsense", "{}", "5", "null", '{"keys":5}', '{"keys":[5]}'])(
-    "that no trigger sends (%j) throws, and is told to nobody",
+    "that no trigger sends (%j) is refused, and nobody is told of it",
     (payload) => {
       const { bus, heard } = listen();
       expect(() => relayProgress(bus, payload)).toThrow();
       expect(heard).toEqual([]);
     },
   );
+});
+
+describe("a notification of streams", () => {
+  it("is told as the streams that it names", () => {
+    const { bus, heard } = listen();
+    relayStreams(bus, '{"keys":[["s1",7]]}');
+    expect(heard).toEqual([["streams", { type: "streams", keys: [{ streamId: "s1", version: 7 }] }]]);
+  });
+
+  it("that names none has all topics of streams read again", () => {
+    const { bus, heard } = listen();
+    relayStreams(bus, '{"again":true}');
+    expect(heard).toEqual([["streams", { type: "again" }]]);
+  });
 });

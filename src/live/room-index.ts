@@ -1,21 +1,16 @@
 import type { Topic } from "../protocol/dashboard.ts";
-import type { Bus, BusHandler, ChangedStream, Subscription } from "./bus.ts";
+import type { Bus, ChangedStream } from "./bus.ts";
+import { hasPresence, isUserChannel } from "./channels.ts";
 import type { Room } from "./room.ts";
-import { channelsOf, isOfStreams, pairKey } from "./topic-view.ts";
+import { channelsOf } from "./topic-view.ts";
 
 /*
- * Rooms by what concerns them, so that a change finds the few that show it however many there are; and one
- * subscription to the bus a channel, for all rooms that need it.
+ * The rooms of this process, found by name, by channel, and by what a change is about, so that a change finds the few
+ * rooms that show it however many there are. The index subscribes to the channels that its rooms need.
  */
 
-interface Channel {
-  rooms: Set<Room>;
-  subscription: Subscription;
-  endPresence: () => void;
-}
-
-/** What a change, or a viewer, is of. */
-interface Key {
+/** The ids of a change, or of a viewer. */
+interface Ids {
   courseId: string;
   lessonId: string;
   fileId: string;
@@ -24,7 +19,6 @@ interface Key {
 
 export class RoomIndex {
   readonly #bus: Bus;
-  readonly #hear: BusHandler;
   readonly #byName = new Map<string, Room>();
   readonly #byKind: Record<Topic["kind"], Map<string, Room>> = {
     user: new Map(),
@@ -35,11 +29,10 @@ export class RoomIndex {
     stream: new Map(),
     streams: new Map(),
   };
-  readonly #channels = new Map<string, Channel>();
+  readonly #byChannel = new Map<string, Set<Room>>();
 
-  constructor(bus: Bus, hear: BusHandler) {
+  constructor(bus: Bus) {
     this.#bus = bus;
-    this.#hear = hear;
   }
 
   get size(): number {
@@ -50,18 +43,25 @@ export class RoomIndex {
     return this.#byName.get(name);
   }
 
+  has(room: Room): boolean {
+    return this.#byName.get(room.name) === room;
+  }
+
   all(): Iterable<Room> {
     return this.#byName.values();
   }
 
-  /** Changes that concern the room are heard from when `room.heard` resolves. */
+  /** No change that concerns the room is missed once `room.heard` has resolved. */
   add(room: Room): void {
     this.#byName.set(room.name, room);
     this.#byKind[room.topic.kind].set(idOf(room.topic), room);
-    const ready = channelsOf(room.topic, room.courseId).map((name) => {
-      const channel = this.#channels.get(name) ?? this.#open(name, room);
-      channel.rooms.add(room);
-      return channel.subscription.ready;
+    const ready = channelsOf(room.topic, room.courseId).map((channel) => {
+      const rooms = this.#byChannel.get(channel) ?? new Set();
+      this.#byChannel.set(channel, rooms.add(room));
+      // Each room has a subscription of its own: the bus counts them.
+      const subscribed = this.#bus.subscribe(channel);
+      if (hasPresence(channel)) this.#bus.wantPresence(channel);
+      return subscribed;
     });
     room.heard = Promise.all(ready);
   }
@@ -69,32 +69,33 @@ export class RoomIndex {
   delete(room: Room): void {
     this.#byName.delete(room.name);
     this.#byKind[room.topic.kind].delete(idOf(room.topic));
-    for (const name of channelsOf(room.topic, room.courseId)) {
-      const channel = this.#channels.get(name);
-      channel?.rooms.delete(room);
-      if (channel === undefined || channel.rooms.size > 0) continue;
-      this.#channels.delete(name);
-      channel.subscription.leave();
-      channel.endPresence();
+    for (const channel of channelsOf(room.topic, room.courseId)) {
+      const rooms = this.#byChannel.get(channel);
+      if (rooms?.delete(room) && rooms.size === 0) this.#byChannel.delete(channel);
+      if (hasPresence(channel)) this.#bus.releasePresence(channel);
+      this.#bus.unsubscribe(channel);
     }
   }
 
-  inChannel(name: string): Iterable<Room> {
-    return this.#channels.get(name)?.rooms ?? [];
+  inChannel(channel: string): Iterable<Room> {
+    return this.#byChannel.get(channel) ?? [];
   }
 
-  /** Rooms that show a change, or a viewer, of this key, as told in a channel; in any where it is null. */
-  concernedBy(key: Key, channel: string | null): Room[] {
+  /** The rooms that show a change, or a viewer, as told in a channel; in all channels where it is null. */
+  concernedBy({ courseId, lessonId, fileId, userId }: Ids, channel: string | null): Room[] {
     const { user, course, learner, lesson, file } = this.#byKind;
     const rooms: Room[] = [];
-    const add = (room: Room | undefined) => {
-      if (room !== undefined && (channel === null || this.#channels.get(channel)?.rooms.has(room))) rooms.push(room);
-    };
-    if (file.size > 0) add(file.get(key.fileId));
-    if (lesson.size > 0) add(lesson.get(key.lessonId));
-    if (course.size > 0) add(course.get(key.courseId));
-    if (user.size > 0) add(user.get(key.userId));
-    if (learner.size > 0) add(learner.get(pairKey(key.courseId, key.userId)));
+    const isOfUser = channel !== null && isUserChannel(channel);
+    if (!isOfUser) {
+      addIfOf(courseId, rooms, file.size > 0 ? file.get(fileId) : undefined);
+      addIfOf(courseId, rooms, lesson.size > 0 ? lesson.get(lessonId) : undefined);
+      addIfOf(courseId, rooms, course.size > 0 ? course.get(courseId) : undefined);
+      addIfOf(courseId, rooms, learner.size > 0 ? learner.get(learnerId(courseId, userId)) : undefined);
+    }
+    if (channel === null || isOfUser) {
+      const own = user.size > 0 ? user.get(userId) : undefined;
+      if (own !== undefined) rooms.push(own);
+    }
     return rooms;
   }
 
@@ -102,16 +103,15 @@ export class RoomIndex {
     const { stream, streams } = this.#byKind;
     return [stream.get(streamId), streams.get("")].filter((room) => room !== undefined);
   }
+}
 
-  #open(name: string, { topic }: Room): Channel {
-    const channel: Channel = {
-      rooms: new Set(),
-      subscription: this.#bus.subscribe(name, this.#hear),
-      endPresence: isOfStreams(topic) ? () => undefined : this.#bus.wantPresence(name),
-    };
-    this.#channels.set(name, channel);
-    return channel;
-  }
+/** A file or a lesson that moved to another course is not shown to those who watch it in its old course. */
+function addIfOf(courseId: string, rooms: Room[], room: Room | undefined): void {
+  if (room !== undefined && room.courseId === courseId) rooms.push(room);
+}
+
+function learnerId(courseId: string, userId: string): string {
+  return `${courseId}\u0000${userId}`;
 }
 
 function idOf(topic: Topic): string {
@@ -121,7 +121,7 @@ function idOf(topic: Topic): string {
     case "course":
       return topic.courseId;
     case "learner":
-      return pairKey(topic.courseId, topic.userId);
+      return learnerId(topic.courseId, topic.userId);
     case "lesson":
       return topic.lessonId;
     case "file":

@@ -1,0 +1,106 @@
+import type { Room } from "./room.ts";
+
+/*
+ * Says when rooms are due, by one timer for all of them. A turn takes all rooms that are due; there is one turn at a
+ * time, and no room is due within a frame interval of its last frame.
+ */
+
+/** A change that comes alone waits this long for others, to share a frame with them. */
+const GATHER_MS = 10;
+/** It never waits for more than this share of the frame interval. */
+const GATHER_SHARE = 0.25;
+
+export interface FrameClockParts {
+  frameIntervalMs: number;
+  /** Shows the rooms that are due, and serves the members of `active` that are served alone. Must not reject. */
+  onTurn: (due: readonly Room[], active: Iterable<Room>) => Promise<void>;
+}
+
+export class FrameClock {
+  readonly #frameIntervalMs: number;
+  readonly #gatherMs: number;
+  readonly #onTurn: FrameClockParts["onTurn"];
+  /** Rooms with something to read or to send, and rooms with members that are served alone. */
+  readonly #active = new Set<Room>();
+  #timer: NodeJS.Timeout | null = null;
+  #wakesAt = Number.POSITIVE_INFINITY;
+  #isTurning = false;
+
+  constructor({ frameIntervalMs, onTurn }: FrameClockParts) {
+    this.#frameIntervalMs = frameIntervalMs;
+    this.#gatherMs = Math.min(GATHER_MS, GATHER_SHARE * frameIntervalMs);
+    this.#onTurn = onTurn;
+  }
+
+  /** The room has something to show. It waits `gatherMs` for more, unless a turn comes before. */
+  schedule(room: Room, gatherMs = this.#gatherMs): void {
+    this.wakeAt(room, Math.max(performance.now() + gatherMs, room.lastFrameAt + this.#frameIntervalMs));
+  }
+
+  /** The room has something to do at that time, by the monotonic clock. */
+  wakeAt(room: Room, at: number): void {
+    this.#active.add(room);
+    this.#wakeAt(at);
+  }
+
+  forget(room: Room): void {
+    this.#active.delete(room);
+  }
+
+  stop(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#wakesAt = Number.NEGATIVE_INFINITY; // earlier than anything that is asked for from now on
+  }
+
+  #wakeAt(at: number): void {
+    if (at >= this.#wakesAt) return;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#wakesAt = at;
+    const delayMs = Math.max(0, at - performance.now());
+    this.#timer = setTimeout(() => {
+      this.#wakesAt = Number.POSITIVE_INFINITY;
+      void this.#turn(); // never rejects
+    }, delayMs);
+  }
+
+  async #turn(): Promise<void> {
+    if (this.#isTurning) return; // the turn that is under way looks at all rooms at its end
+    this.#isTurning = true;
+    const now = performance.now();
+    const due: Room[] = [];
+    for (const room of this.#active) if (this.#isDue(room, now)) due.push(room);
+    await this.#onTurn(due, this.#active);
+    this.#isTurning = false;
+    this.#wakeForRest();
+  }
+
+  #isDue(room: Room, now: number): boolean {
+    // Timers come up to a millisecond early.
+    return (
+      room.isDirty &&
+      !room.isRefreshing &&
+      now >= room.readableAt &&
+      now + 1 >= room.lastFrameAt + this.#frameIntervalMs
+    );
+  }
+
+  #wakeForRest(): void {
+    const now = performance.now();
+    for (const room of this.#active) {
+      const at = this.#nextAt(room, now);
+      if (at === Number.POSITIVE_INFINITY) this.#active.delete(room);
+      else this.#wakeAt(at);
+    }
+  }
+
+  /** When the room has something to do next; infinity where it waits to be scheduled. */
+  #nextAt(room: Room, now: number): number {
+    const servesAt = room.alone.size > 0 ? now + this.#frameIntervalMs : Number.POSITIVE_INFINITY;
+    if (room.isRefreshing) return servesAt;
+    const nextFrameAt = room.lastFrameAt + this.#frameIntervalMs;
+    if (room.mustRead || room.isOwed)
+      return Math.min(servesAt, Math.max(now + this.#gatherMs, nextFrameAt, room.readableAt));
+    return room.totalsChanged ? Math.min(servesAt, Math.max(room.totalsDueAt, nextFrameAt)) : servesAt;
+  }
+}
