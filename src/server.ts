@@ -59,10 +59,10 @@ export interface ServerOptions {
   google?: GoogleAccess;
 }
 
-/** Closes what a start has opened, the last first. */
+/** Each closes a part that the start has opened. They run in reverse order. */
 type Cleanups = (() => unknown)[];
 
-/** @throws AppError, ConfigError or a database's error if a part does not start; what was opened before is closed */
+/** @throws AppError, ConfigError or a database's error if a part does not start; parts opened before are closed */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const cleanups: Cleanups = [];
   try {
@@ -185,7 +185,7 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
   async function stop(): Promise<number> {
     port.close();
     gateway.drain();
-    // Clients leave by themselves, each after its own share of the time; what they still send is taken.
+    // Clients leave by themselves, each after its own share of the time. Their calls are still served until then.
     if (gateway.connections() > 0) await delay(config.DRAIN_MS);
     const unwritten = await progress.stop(config.SHUTDOWN_TIMEOUT_MS / 2);
     clearInterval(partitions);

@@ -52,7 +52,7 @@ export interface CourseSummary {
 
 /** Courses, lessons and files. */
 export interface Catalogue {
-  /** Null where the catalogue has no such file; likewise below. */
+  /** Null if the catalogue has no such file; likewise below. */
   findFile(fileId: string): Promise<FilePlace | null>;
   findCourse(courseId: string): Promise<CourseFacts | null>;
   findLesson(lessonId: string): Promise<LessonFacts | null>;

@@ -1,6 +1,7 @@
 import { AppError, toWireError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
+import { endsWithin } from "../within-time.ts";
 import { keyOf, mergeInto, type PendingBeat, rowKeyOf } from "./pending-beat.ts";
 import { byRow, isWorthRetrying } from "./progress-writer.ts";
 import type { WriteResult } from "./split-batch.ts";
@@ -203,7 +204,7 @@ export class HeartbeatBuffer {
   async stop(timeoutMs: number): Promise<number> {
     this.#stopping = true;
     const waiting = this.#running;
-    if (waiting !== null) await Promise.race([waiting, pause(timeoutMs)]);
+    if (waiting !== null) await endsWithin(waiting, timeoutMs);
     const left = [...this.#inFlight, ...this.#entries.values()];
     this.#entries.clear();
     this.#inFlight = [];

@@ -11,7 +11,7 @@ import type { HttpRequest, HttpResponse, TemplatedApp } from "./uws.ts";
  * a request wait here until the fetch function reads them. Responses are throttled (http-exchange.ts).
  */
 
-/** What the fetch function gets besides the request. */
+/** Facts about the request that the fetch function gets besides it. */
 export interface HttpEnv {
   /** The address at the other end of the connection: the client's, or that of a proxy. */
   remoteAddress: string;

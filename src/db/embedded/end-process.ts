@@ -1,5 +1,5 @@
 import type { ChildProcess } from "node:child_process";
-import { setTimeout as delay } from "node:timers/promises";
+import { endsWithin } from "../../within-time.ts";
 
 export type StopMode = "fast" | "immediate";
 
@@ -31,13 +31,7 @@ export async function endPostgres(pid: number | undefined, exit: Promise<Exit>, 
     if (pid === undefined || !sendSignal(pid, signal)) {
       return;
     }
-    const abort = new AbortController();
-    const gone = await Promise.race([
-      exit.then(() => true),
-      delay(patienceMs, false, { signal: abort.signal }).catch(() => false),
-    ]);
-    abort.abort();
-    if (gone) {
+    if (await endsWithin(exit, patienceMs)) {
       return;
     }
   }
