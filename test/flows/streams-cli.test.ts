@@ -192,7 +192,7 @@ describe("playhead streams", () => {
     ["create --user alice --title=", /'--title <text>'.*A title has 1 to 500 characters\./],
     ["create --user alice --title T --expires tomorrow", /'--expires <when>'.*such as 2027-01-31T18:00:00Z/],
     ["create --user alice --title T --expires 2027-01-31", /with its zone/],
-    ["create --user alice --title T --expires 2020-01-01T00:00:00Z", /still to come/],
+    ["create --user alice --title T --expires 2020-01-01T00:00:00Z", /in the future/],
     ["create --user alice --title T --policy last_wins", /Allowed choices are first_wins, takeover/],
     ["create --user alice --title T --reconnect 1801", /whole seconds, 0 to 1800/],
     ["create --user alice --title T --reconnect soon", /whole seconds, 0 to 1800/],
