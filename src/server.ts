@@ -156,6 +156,7 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
   await listener.start();
   cleanups.push(() => listener.stop());
   live.start();
+  cleanups.push(() => live.stop());
   mirror?.start();
 
   const health = createHealth({

@@ -22,7 +22,8 @@ const login = createRoute({
   path: "/v1/auth/login",
   tags: ["Accounts"],
   summary: "Sign in",
-  description: "By `username` or `email`. After ten failures in 15 minutes an address must wait.",
+  description:
+    "By `username` or `email`. In 15 minutes an account may fail 10 times from one address and 100 times in all, and an address 100 times; past that the answer is `rate_limited`.",
   request: { body: jsonBody(Login.meta({ id: "Login" })) },
   responses: { 200: jsonContent(SignedInSchema, "A token, and when it ends."), ...PROBLEMS },
 });

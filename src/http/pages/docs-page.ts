@@ -24,7 +24,7 @@ interface OpenApi {
 }
 
 const SCHEMAS = "#/components/schemas/";
-const METHODS = ["get", "post", "put", "delete"] as const;
+const METHODS = ["get", "post", "put", "patch", "delete"] as const;
 
 const STYLE = `
 :root { color-scheme: light dark; --line: light-dark(#d8dbe2, #3a3f4b); --soft: light-dark(#f5f6f8, #22252c) }
