@@ -9,36 +9,36 @@ import { createTopicState, type TopicState, type TopicView } from "./topic-state
 const RETRY_MS = 2000;
 
 export interface DashboardOptions {
-  /** Where the server is; in a browser by default where the page came from. */
+  /** The server; by default, in a browser, where the page came from. */
   url?: string;
-  /** A token, or a function that gets one: it is called at every connect and before a token ends. */
+  /** A token, or a function that gets one: the SDK calls it at every connect and before a token ends. */
   token: TokenSource;
   /** For tests. */
   clock?: Clock;
 }
 
-/** A topic as it stands, and how far it can be trusted. */
+/** The state of a topic, and whether it is up to date. */
 export interface WatchedTopic extends TopicView {
-  /** `at` is null while the first snapshot is on its way, or where it was refused. */
+  /** Why the topic was refused or ended; null while there is no error. Before the first snapshot `at` is null. */
   error: WireError | null;
-  /** True while the connection is away, or the server is behind itself: what is shown may be old. */
+  /** True while the connection is broken, or the server itself may miss changes: the shown state may be old. */
   stale: boolean;
 }
 
 export interface Subscription {
   readonly topic: string;
   readonly current: WatchedTopic;
-  /** Merges rows that came another way, such as a further page of learners over HTTP. */
+  /** Merges rows from elsewhere, such as a further page of learners that was read over HTTP. */
   merge(update: Omit<Update, "topic" | "at">): void;
   unsubscribe(): void;
 }
 
 export interface Dashboard {
   readonly state: ConnectionState;
-  /** True while the connection is away: everything shown may be old. */
+  /** True while the connection is broken: everything that is shown may be old. */
   readonly stale: boolean;
   onState(listener: (state: ConnectionState) => void): () => void;
-  /** Follows a topic, such as `course:algebra` or `user:alice`; the listener gets the whole of it at every change. */
+  /** Follows a topic, such as `course:algebra` or `user:alice`. The listener gets its whole state at every change. */
   subscribe(topic: string, listener: (watched: WatchedTopic) => void): Subscription;
   close(): void;
 }
@@ -47,7 +47,7 @@ interface Followed {
   topic: string;
   state: TopicState;
   isLive: boolean;
-  /** Frames that came before the snapshot they belong on top of. */
+  /** Frames that came before the snapshot. They are applied after it. */
   early: Update[];
   error: WireError | null;
   listeners: Set<(watched: WatchedTopic) => void>;
@@ -88,7 +88,7 @@ export function createDashboard(options: DashboardOptions): Dashboard {
     tell(topic);
   });
 
-  // The course changed hands, or the new token may see less: no more frames come.
+  // The course has another instructor now, or the new token has fewer rights. No more frames come.
   connection.onEvent("unsubscribed", ({ topic: name, error }: { topic: string; error: WireError }) => {
     const topic = followed.get(name);
     if (!topic) return;
@@ -97,7 +97,7 @@ export function createDashboard(options: DashboardOptions): Dashboard {
     tell(topic);
   });
 
-  /** A frame may be a snapshot too: where the server had to let go of what this socket had not yet read. */
+  /** A frame may be a snapshot: the server sends one after it had to drop frames that this socket had not read. */
   function absorb(topic: Followed, update: Update): void {
     if (update.snapshot) topic.state.replace(update);
     else topic.state.apply(update);
@@ -129,7 +129,7 @@ export function createDashboard(options: DashboardOptions): Dashboard {
     } else {
       topic.error = answer?.error ?? null;
       const waitMs = answer === null ? RETRY_MS : toRetryMs(answer.error);
-      // Away from the server the next connection subscribes again by itself.
+      // Without a connection there is no need to retry: the next connection subscribes again.
       if (waitMs !== null && connection.state === "online")
         topic.cancelRetry = clock.after(waitMs, () => void loadSnapshot(topic));
     }
@@ -167,7 +167,7 @@ export function createDashboard(options: DashboardOptions): Dashboard {
     onState: (listener) => listeners.on("state", listener),
     subscribe(name, listener) {
       const topic = followed.get(name) ?? follow(name);
-      // A listener of its own for every subscription, so that the same function may be given twice.
+      // Every subscription has a listener of its own, so that a caller may pass the same function twice.
       const own = (watched: WatchedTopic) => listener(watched);
       topic.listeners.add(own);
       if (topic.isLive) own(toWatched(topic));
@@ -195,7 +195,7 @@ export function createDashboard(options: DashboardOptions): Dashboard {
   };
 }
 
-/** Null where a repeat would be refused again. */
+/** How long to wait before the next try; null where it would be refused again. */
 function toRetryMs(error: WireError): number | null {
   if (error.retryAfterMs !== undefined) return error.retryAfterMs;
   return ["unavailable", "overloaded", "rate_limited", "internal"].includes(error.code) ? RETRY_MS : null;

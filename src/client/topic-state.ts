@@ -3,12 +3,12 @@ import type { CourseProgressRow, FileProgress, FileProgressRow, LessonProgress }
 import type { Stream } from "../protocol/stream.ts";
 
 /*
- * What a topic shows, built from its snapshot and the frames after it. Frames may come late, twice or out of
- * order: per key the highest version wins, and a removal outlives older rows of its key. Presence, viewers and
- * totals carry no version; there the frame made last wins.
+ * The state of a topic, built from its snapshot and the frames after it. Frames may come late, twice or out of order.
+ * Per key the highest version wins, and a removal wins over older rows of its key. Presence, viewers and totals have no
+ * version: there the frame that was made last wins.
  */
 
-/** A topic as it stands. The arrays are in no particular order. */
+/** The state of a topic. The arrays are in no particular order. */
 export interface TopicView {
   topic: string;
   /** When the newest frame was made, ISO 8601; null before the snapshot. */
@@ -20,18 +20,18 @@ export interface TopicView {
   present: PresentView[];
   viewers: number;
   totals: TopicTotals | null;
-  /** The server may miss changes for now: what is shown may be old. */
+  /** Whether the server may miss changes for now, so that the shown state may be old. */
   behind: boolean;
 }
 
-/** A viewer, and when that was heard here. */
+/** A viewer, and when the SDK heard of it. */
 export interface PresentView extends Present {
   /** Monotonic milliseconds. */
   heardAtMs: number;
 }
 
 export interface TopicState {
-  /** What was known is forgotten: the snapshot is the whole truth. */
+  /** Forgets the old state, and takes the snapshot as the whole state. */
   replace(snapshot: Update): void;
   /** Merges a frame. */
   apply(update: Update): void;
@@ -40,7 +40,7 @@ export interface TopicState {
 
 type Versioned = { version: number };
 
-/** Rows of one kind, the highest version a key. */
+/** Rows of one kind. It keeps the row with the highest version of each key. */
 class VersionedRows<Row extends Versioned> {
   readonly #rows = new Map<string, Row>();
   readonly #removed = new Map<string, number>();
@@ -53,7 +53,7 @@ class VersionedRows<Row extends Versioned> {
   put(row: Row): void {
     const key = this.#toKey(row);
     if (row.version < (this.#rows.get(key)?.version ?? 0)) return;
-    // A row may come back after its removal (content that is named again), with a higher version.
+    // A removed row may come back with a higher version: its content was named in the catalogue again.
     if (row.version <= (this.#removed.get(key) ?? -1)) return;
     this.#rows.set(key, row);
   }
@@ -73,7 +73,7 @@ class VersionedRows<Row extends Versioned> {
   }
 }
 
-/** Ids may hold any character but U+0000. */
+/** Ids may contain every character but U+0000, so it separates them. */
 function toKey(...ids: string[]): string {
   return ids.join("\u0000");
 }
@@ -144,7 +144,7 @@ export function createTopicState(topic: string, { monotonicMs }: { monotonicMs()
 }
 
 /**
- * Where a viewer is by now, in seconds, if it plays on: to show, never to store.
+ * The position of a viewer now, in seconds, if it plays on. Show it, but never store it.
  * @param nowMs monotonic milliseconds, `performance.now()`
  */
 export function extrapolatePosition(present: PresentView, nowMs: number, durationSeconds?: number | null): number {

@@ -4,7 +4,7 @@ import { Login, Register } from "./account.ts";
 const account = { username: "ada", email: "ada@example.org", password: "correct horse" };
 const paths = (body: unknown) => Register.safeParse(body).error?.issues.map((issue) => issue.path.join("."));
 
-describe("what registers an account", () => {
+describe("the body of a registration", () => {
   it("is read in lower case and without surrounding spaces", () => {
     expect(Register.parse({ ...account, username: " Ada ", email: " ADA@Example.org " })).toMatchObject({
       username: "ada",
@@ -23,17 +23,17 @@ describe("what registers an account", () => {
     ["an e-mail without a host", { email: "ada@" }, "email"],
     ["a first name of 101 characters", { firstName: "x".repeat(101) }, "firstName"],
     ["a number for a name", { username: 7 }, "username"],
-  ])("may not be %s", (_, change, path) => {
+  ])("is refused with %s", (_, change, path) => {
     expect(paths({ ...account, ...change })).toContain(path);
   });
 
-  it("may be a password of exactly 72 bytes", () => {
+  it("may have a password of exactly 72 bytes", () => {
     expect(Register.safeParse({ ...account, password: "\u20ac".repeat(24) }).success).toBe(true);
   });
 });
 
-describe("what logs in", () => {
-  it("is a username or an e-mail, not both and not none", () => {
+describe("the body of a login", () => {
+  it("has either a username or an e-mail", () => {
     expect(Login.safeParse({ username: "ada", password: "x" }).success).toBe(true);
     expect(Login.safeParse({ email: "ada@example.org", password: "x" }).success).toBe(true);
     expect(Login.safeParse({ password: "x" }).success).toBe(false);

@@ -1,11 +1,11 @@
 import { z } from "zod";
 import { Title } from "./ids.ts";
 
-/** bcrypt reads no further: what a longer password has past them would not count, so it is refused. */
+/** bcrypt ignores everything after these bytes, so a longer password is refused. */
 const MAX_PASSWORD_BYTES = 72;
 const MIN_PASSWORD_CHARACTERS = 8;
 
-/** A name to sign in with. Case does not tell two people apart; without an `@` it is never taken for an e-mail. */
+/** A name to sign in with. Names that differ only in case are the same. Without an `@` no name looks like an e-mail. */
 const USERNAME = /^[\p{L}\p{N}][\p{L}\p{M}\p{N}._-]*$/u;
 const Username = z
   .string()
@@ -14,7 +14,7 @@ const Username = z
   .toLowerCase()
   .max(50)
   .min(1)
-  // Not .regex(): JSON schema has no place for its flag.
+  // Not `.regex()`: a JSON schema cannot carry the flag `u`.
   .refine((text) => USERNAME.test(text), { error: "expected letters, digits, dots, dashes and underscores" });
 
 const Email = z.string().trim().toLowerCase().max(255).regex(z.regexes.email, { error: "expected an e-mail address" });
@@ -39,7 +39,7 @@ export const Register = z.object({
 });
 export type Register = z.infer<typeof Register>;
 
-/** An e-mail is also taken where a username is asked. */
+/** Where a username is expected, an e-mail is accepted too. */
 export const Login = z
   .object({
     username: z.string().trim().normalize("NFKC").toLowerCase().min(1).max(255).optional(),
@@ -62,7 +62,7 @@ export const User = z.object({
 });
 export type User = z.infer<typeof User>;
 
-/** What signing in is answered with. */
+/** The answer to a sign-in. */
 export const SignedIn = z.object({
   token: z.string(),
   /** ISO 8601. */
@@ -71,7 +71,7 @@ export const SignedIn = z.object({
 });
 export type SignedIn = z.infer<typeof SignedIn>;
 
-/** One-click sign-in, where the demo runs. With `name` or `new` a learner of its own, else the one that is always there. */
+/** Sign-in by one click, where the demo runs. `name` or `new` makes a new learner; without them it is the demo's own. */
 export const DemoSignIn = z.object({
   as: z.enum(["learner", "instructor"]),
   name: PersonName.optional(),

@@ -9,11 +9,11 @@ export const CourseFile = z
   .object({
     id: Id,
     title: Title,
-    /** Unknown where absent: such a file never completes by itself. */
+    /** If absent, the duration is unknown, and the file never completes by itself. */
     durationSeconds: Seconds.gt(0).nullish(),
-    /** Files that are not required count for nothing in the roll-up. */
+    /** A file that is not required does not count in the sums of its lesson and course. */
     required: z.boolean().optional(),
-    /** Share of the file that must be watched; the course's where absent. */
+    /** The share of the file that must be watched; if absent, the course's. */
     completionThreshold: Threshold.nullish(),
     /** Where the content begins, after a title sequence. */
     startSeconds: Seconds.nullish(),
@@ -43,13 +43,13 @@ function hasDistinctIds(tree: { lessons: CourseLesson[] }): boolean {
   return new Set(lessons).size === lessons.length && new Set(files).size === files.length;
 }
 
-/** A course with its lessons and files, as the catalogue keeps it. Putting the same tree twice changes nothing. */
+/** A course with its lessons and files. To put the same tree twice changes nothing. */
 export const CourseTree = z
   .object({
     title: Title,
     instructorId: Id.nullish(),
     completionThreshold: Threshold.nullish(),
-    /** Whether what a legacy client reports about itself is believed for its own row. */
+    /** Whether a legacy client is believed what it reports about its own progress. */
     acceptReported: z.boolean().optional(),
     lessons: z.array(CourseLesson).max(500),
   })

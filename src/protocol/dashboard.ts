@@ -4,7 +4,7 @@ import { Id } from "./ids.ts";
 import type { CourseProgressRow, FileProgress, FileProgressRow, LessonProgress } from "./progress.ts";
 import type { Stream } from "./stream.ts";
 
-/** What a dashboard can watch. */
+/** A topic that a dashboard can watch. */
 export type Topic =
   | { kind: "user"; userId: string }
   | { kind: "course"; courseId: string }
@@ -21,8 +21,8 @@ export const TOPIC_FORMS =
   "user:<id>, course:<id>, course:<id>/user:<id>, lesson:<id>, file:<id>, stream:<id> or streams";
 
 /**
- * Reads a topic's name. An id may itself contain `/user:`; the last one parts course and learner.
- * @returns null where it is no topic; `TOPIC_FORMS` says what is.
+ * Reads the name of a topic. An id may itself contain `/user:`, so the last one separates the course from the learner.
+ * @returns null where the name is no topic; `TOPIC_FORMS` lists the forms
  */
 export function parseTopic(name: string): Topic | null {
   if (name === "streams") return { kind: "streams" };
@@ -55,18 +55,18 @@ function parseLearnerTopic(rest: string): Topic | null {
   return { kind: "learner", courseId, userId };
 }
 
-/** A player that is there now, at the position it last reported. */
+/** A player that is present, at the position that it reported last. */
 export interface Present {
   userId: string;
   fileId: string;
   position: number;
   state: PlayerState;
   rate: number;
-  /** How long ago the position was reported, at the time the frame was built. */
+  /** How long ago the position was reported, when the frame was built. */
   ageMs: number;
 }
 
-/** What is there no more. `version` is 0 for a viewer that left: presence has no version. */
+/** A row or a viewer that is gone. A viewer that left has `version` 0, because presence has no versions. */
 export type Removed =
   | { kind: "present"; userId: string; fileId: string; version: number }
   | { kind: "progress"; userId: string; fileId: string; version: number }
@@ -82,7 +82,7 @@ export interface TopicTotals {
   percentage: number;
 }
 
-/** One frame of a topic, and its snapshot: state with versions, never deltas. Keep the highest version per key. */
+/** A frame or a snapshot of a topic: states with versions, never deltas. Keep the highest version per key. */
 export interface Update {
   topic: string;
   /** ISO 8601, the server's clock. */
@@ -92,12 +92,12 @@ export interface Update {
   courses?: CourseProgressRow[];
   streams?: Stream[];
   present?: Present[];
-  /** Players present. */
+  /** How many players are present. */
   viewers?: number;
   removed?: Removed[];
   totals?: TopicTotals;
-  /** Set on a frame that begins the state anew, as a snapshot does: forget what you hold of the topic. */
+  /** Set if the frame begins the state anew: forget everything that you hold of the topic. */
   snapshot?: true;
-  /** `true`: changes may be missed from now on, what is shown may be old. `false`: they come again; a snapshot follows. */
+  /** `true`: changes may be missing from now on, and the shown state may be old. `false`: they come again; a snapshot follows. */
   behind?: boolean;
 }

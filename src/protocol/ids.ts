@@ -1,9 +1,9 @@
 import { z } from "zod";
 
-/** The longest id, in characters (Unicode code points), as the tables hold it. */
+/** The longest id that the tables hold, in characters (Unicode code points). */
 export const MAX_ID_CHARACTERS = 128;
 
-/** What PostgreSQL can hold as text and both sides order alike: no U+0000, no lone surrogate. */
+/** Whether PostgreSQL can store the text, and orders it as JavaScript does: no U+0000, no lone surrogate. */
 export function isStorableText(text: string): boolean {
   return !text.includes("\u0000") && text.isWellFormed();
 }
@@ -21,7 +21,7 @@ export const Id = z
   .refine(isWithinLength, { error: `expected at most ${MAX_ID_CHARACTERS} characters` })
   .refine(isStorableText, { error: "expected no U+0000 and no lone surrogate" });
 
-/** A title a person reads: up to 500 characters. */
+/** A title for people to read: up to 500 characters. */
 export const Title = z.string().trim().min(1).max(500).refine(isStorableText, {
   error: "expected no U+0000 and no lone surrogate",
 });

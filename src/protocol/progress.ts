@@ -7,13 +7,13 @@ export const FileProgress = z.object({
   fileId: z.string(),
   lessonId: z.string(),
   courseId: z.string(),
-  /** Where the player was last seen. */
+  /** The last position of the player. */
   position: z.number(),
-  /** Where to resume: 0 within the first 5 s or past the end boundary, else two seconds before the position. */
+  /** Where to resume: 0 within the first 5 s and past the end boundary, else two seconds before the position. */
   resumeAt: z.number(),
-  /** From the catalogue; null while it is not known. */
+  /** From the catalogue; null while it is unknown. */
   duration: z.number().nullable(),
-  /** The union of what was really played. */
+  /** The union of all ranges that really played. */
   watched: z.array(z.tuple([z.number(), z.number()])),
   watchedSeconds: z.number(),
   /** Time spent, re-watching included. */
@@ -21,15 +21,15 @@ export const FileProgress = z.object({
   /** watched / duration x 100. */
   percentage: z.number(),
   completed: z.boolean(),
-  /** ISO 8601; null where nothing was watched yet. */
+  /** When the player was at the position, ISO 8601; null if no player was there yet. */
   lastWatched: z.string().nullable(),
   epoch: z.number(),
-  /** Grows with every change; keep the highest. 0 where nothing was watched yet. */
+  /** Grows with every change: keep the highest. 0 if there is no progress yet. */
   version: z.number(),
 });
 export type FileProgress = z.infer<typeof FileProgress>;
 
-/** A file's progress in a topic that many learners share: without the ranges. */
+/** Progress in a file as the topics of many learners carry it: without the ranges. */
 export type FileProgressRow = Omit<FileProgress, "watched">;
 
 export const LessonProgress = z.object({
@@ -64,17 +64,17 @@ export const CourseProgress = CourseProgressRow.extend({
 });
 export type CourseProgress = z.infer<typeof CourseProgress>;
 
-/** One file or a whole course: what `progress:reset` names. */
+/** The payload of `progress:reset`: one file, or a whole course. */
 export const ProgressTarget = z.union([z.strictObject({ fileId: Id }), z.strictObject({ courseId: Id })], {
   error: "expected { fileId } or { courseId }, one of the two",
 });
 export type ProgressTarget = z.infer<typeof ProgressTarget>;
 
-/** The version that a reader was acked: what it reads is never older. */
+/** The version that a reader was acked. What it reads is never older. */
 export const MinVersion = z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER);
 
 const minVersion = MinVersion.optional();
-/** What `progress:get` names. */
+/** The payload of `progress:get`. */
 export const ProgressQuestion = z.union(
   [z.strictObject({ fileId: Id, minVersion }), z.strictObject({ courseId: Id, minVersion })],
   { error: "expected { fileId } or { courseId }, one of the two, and minVersion if you were acked one" },

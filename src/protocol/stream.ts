@@ -2,19 +2,19 @@ import { z } from "zod";
 import { Id, isStorableText, Title } from "./ids.ts";
 
 /*
- * Streams, and what a media server and Playhead say to each other about them. A stream key goes one way only: from
- * the encoder, by the media server, to Playhead; no answer carries it but the one that makes it.
+ * Streams, and the messages of media servers about them. A stream key goes one way only: from the encoder, by the media
+ * server, to Playhead. No answer carries it, except the one that makes the key.
  */
 
 /**
- * What a stream's status may be. The first four follow its sessions; the last three are set, and refuse its key.
+ * The statuses of a stream. The first four follow its sessions; in the last three its key is refused.
  *
- *   ready ──▶ live ⇄ reconnecting ──▶ ended ──▶ live …      expired, revoked, disabled: from anywhere
+ *   ready ──▶ live ⇄ reconnecting ──▶ ended ──▶ live …      expired, revoked, disabled: from every status
  */
 export const STREAM_STATUSES = ["ready", "live", "reconnecting", "ended", "expired", "revoked", "disabled"] as const;
 export type StreamStatus = (typeof STREAM_STATUSES)[number];
 
-/** A stream as everybody may see it; never the key. */
+/** A stream as everybody may see it. It never contains the key. */
 export interface Stream {
   id: string;
   userId: string;
@@ -22,30 +22,30 @@ export interface Stream {
   status: StreamStatus;
   /** The first characters of the key, to tell keys apart. */
   keyPrefix: string;
-  /** As the media server reported last; null while nothing is live. */
+  /** The media server's latest report; null while nothing is live. */
   bitrateKbps: number | null;
   viewers: number | null;
-  /** ISO 8601; null where the key never expires. */
+  /** ISO 8601; null if the key never expires. */
   expiresAt: string | null;
-  /** Of the last session, or the one that is on. */
+  /** Of the current session, else of the last one. */
   startedAt: string | null;
   endedAt: string | null;
   version: number;
 }
 
-/** What a second encoder with a live key meets: it is refused, or it takes the stream over. */
+/** What happens when a second encoder comes with the key of a live stream: it is refused, or it takes the stream over. */
 export const SESSION_POLICIES = ["first_wins", "takeover"] as const;
 export type SessionPolicy = (typeof SESSION_POLICIES)[number];
 
 export const MAX_RECONNECT_SECONDS = 1800;
 
-/** Any text that may be a key; only a look-up tells whether it is one. As long as the reference table allows. */
+/** A text that may be a key; only a look-up tells. As long as the reference table allows. */
 export const StreamKey = z.string().min(1).max(255);
 
 const ReconnectSeconds = z.number().int().min(0).max(MAX_RECONNECT_SECONDS);
 const Expiry = z.iso.datetime({ offset: true });
 
-/** What an owner may set. `reconnectWindowSeconds: null` means the server's default. */
+/** The settings that an owner may change. `reconnectWindowSeconds: null` means the server's default. */
 const StreamSettings = z.object({
   title: Title,
   expiresAt: Expiry.nullable().optional(),
@@ -53,7 +53,7 @@ const StreamSettings = z.object({
   reconnectWindowSeconds: ReconnectSeconds.nullable().optional(),
 });
 
-/** `userId`, by an admin: whose stream it is to be. */
+/** An admin may name another owner by `userId`. */
 export const CreateStream = StreamSettings.extend({ userId: Id.optional() });
 export type CreateStream = z.infer<typeof CreateStream>;
 
@@ -61,19 +61,19 @@ export const ChangeStream = StreamSettings.partial();
 export type ChangeStream = z.infer<typeof ChangeStream>;
 
 export const MAX_GRACE_SECONDS = 24 * 3600;
-/** For so long the old key is good beside the new one; not at all unless asked. */
+/** How long the old key stays valid beside the new one: by default not at all. */
 export const RotateStream = z.object({ graceSeconds: z.number().int().min(0).max(MAX_GRACE_SECONDS).default(0) });
 
-/** What an owner sees of a stream: how it is set, beside what everybody sees. */
+/** A stream as its owner sees it: with its settings. */
 export interface OwnStream extends Stream {
   policy: SessionPolicy;
   reconnectWindowSeconds: number;
-  /** Until when the key before the last rotation is still good; null where it is not. */
+  /** Until when the key before the last rotation stays valid; null if it is not valid any more. */
   previousKeyUntil: string | null;
   createdAt: string;
 }
 
-/** One publication, reconnects within the window included. */
+/** One publication, including its reconnects within the window. */
 export interface StreamSession {
   id: number;
   state: "reserved" | "live" | "reconnecting" | "ended";
@@ -86,11 +86,11 @@ export interface StreamSession {
   endedAt: string | null;
   endReason: string | null;
   durationSeconds: number | null;
-  /** How often an encoder connected: 1 and its reconnects. */
+  /** How often an encoder connected: 1 + its reconnects. */
   connections: number;
   peakViewers: number | null;
   meanBitrateKbps: number | null;
-  /** Admitted while the database was away. */
+  /** Whether the session was admitted while the database was away. */
   provisional: boolean;
 }
 
@@ -98,7 +98,7 @@ export interface StreamSession {
 export const REFUSALS = ["unknown", "expired", "revoked", "disabled", "already_live"] as const;
 export type Refusal = (typeof REFUSALS)[number];
 
-/** Why a session that was on has to end: what became of its stream, or who took its place. */
+/** Why a running session has to end. */
 export type DropReason = "expired" | "revoked" | "disabled" | "already_live" | "taken_over" | "ended";
 
 /** Tells a media server to end a session's connection. */
@@ -107,11 +107,11 @@ export interface StreamDrop {
   reason: DropReason;
 }
 
-/** A short text that is stored; empty where the media server has nothing to say. */
+/** A short text that is stored. It may be empty. */
 const label = (max: number) =>
   z.string().max(max).refine(isStorableText, { error: "expected no U+0000 and no lone surrogate" });
 
-/** Identifies the media server; one that does not give its name counts as another with every connection. */
+/** Identifies the media server. A server without a name counts as a new one with every connection. */
 export const MediaServerAuth = z.object({
   secret: z.string().min(1).max(1024),
   server: Id.optional(),
@@ -131,7 +131,7 @@ const SessionId = z.string().min(1).max(128);
 
 export const StreamStarted = z.object({ sessionId: SessionId });
 
-/** What a media server measures: kbit/s and viewers as they are now, media time in milliseconds. */
+/** The measurements of a media server: the current kbit/s and viewers, and the media time in milliseconds. */
 export const StreamFigures = z.object({
   bitrateKbps: z.number().min(0).max(10_000_000).optional(),
   viewers: z.number().int().min(0).max(1_000_000_000).optional(),
@@ -143,7 +143,7 @@ export const StreamStats = StreamFigures.extend({ sessionId: SessionId });
 
 export const StreamEnded = z.object({ sessionId: SessionId, reason: label(200).optional() });
 
-/** The answer to `stream:validate`. `lifetimeMs`: after so long the key expires; 0 where it never does. */
+/** The answer to `stream:validate`. `lifetimeMs`: the time until the key expires; 0 if it never does. */
 export type Verdict =
   | { valid: true; stream: Stream; sessionId: string; lifetimeMs: number }
   | { valid: false; reason: Refusal };
