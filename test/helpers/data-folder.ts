@@ -58,6 +58,7 @@ export async function prepareDataFolder(): Promise<string> {
   } finally {
     await cluster.stop();
   }
+  await rm(join(folder, "postgres.log"));
   return folder;
 }
 

@@ -4,6 +4,9 @@ import { join } from "node:path";
 import { type RunningCluster, startCluster } from "../../src/db/embedded/postgres-cluster.ts";
 import { DATABASE, makeDataFolder, toUrl } from "./data-folder.ts";
 
+/** Without fsync a crash of PostgreSQL loses nothing that is committed; only a crash of the machine would. */
+const SETTINGS = { fsync: "off" };
+
 /** A PostgreSQL that belongs to one test, which may crash it. */
 export interface TestPostgres {
   /** The URL of a migrated, empty database. */
@@ -26,10 +29,10 @@ export async function startTestPostgres(settings: Record<string, string> = {}): 
 
 /** Starts PostgreSQL on a prepared data folder, and removes the folder when it stops or this process ends. */
 export async function startPostgresIn(folder: string, settings: Record<string, string> = {}): Promise<TestPostgres> {
-  const directory = join(folder, "postgres");
+  const options = { directory: join(folder, "postgres"), settings: { ...SETTINGS, ...settings } };
   let cluster: RunningCluster;
   try {
-    cluster = await startCluster({ directory, settings });
+    cluster = await startCluster(options);
   } catch (error) {
     await rm(folder, { recursive: true, force: true });
     throw error;
@@ -53,7 +56,7 @@ export async function startPostgresIn(folder: string, settings: Record<string, s
     },
     killImmediately: () => cluster.stop("immediate"),
     async startAgain() {
-      cluster = await startCluster({ directory, port, settings });
+      cluster = await startCluster({ ...options, port });
     },
     async stop() {
       await cluster.stop("immediate");

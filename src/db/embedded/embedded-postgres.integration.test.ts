@@ -3,8 +3,8 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { makeDataFolder } from "../../../test/helpers/data-folder.ts";
 import { type RunningProcess, runProcess } from "../../../test/helpers/run-process.ts";
-import { makeTemporaryFolder } from "../../../test/helpers/temporary-folder.ts";
 import { waitFor } from "../../../test/helpers/wait-for.ts";
 import { createLogger } from "../../logger.ts";
 import { type EmbeddedPostgres, findRunningEmbeddedPostgres, startEmbeddedPostgres } from "./embedded-postgres.ts";
@@ -14,9 +14,12 @@ const logger = createLogger({ level: "silent" });
 
 describe("the embedded PostgreSQL", () => {
   let dataDir: string;
+  /** A folder that no server has used yet. */
+  let newFolder: string;
   let started: EmbeddedPostgres[];
   beforeEach(async () => {
-    dataDir = await makeTemporaryFolder();
+    dataDir = await makeDataFolder();
+    newFolder = join(dataDir, "new");
     started = [];
   });
   afterEach(async () => {
@@ -39,18 +42,18 @@ describe("the embedded PostgreSQL", () => {
   }
 
   it("keeps its data over a restart, and its password in a file that only its owner can read", async () => {
-    const first = await start();
+    const first = await start(newFolder);
     await query(first.url, "create table kept (n int)");
     await query(first.url, "insert into kept values (42)");
-    expect((await stat(join(dataDir, "postgres-password"))).mode & 0o777).toBe(0o600);
+    expect((await stat(join(newFolder, "postgres-password"))).mode & 0o777).toBe(0o600);
     await first.stop();
     expect(await processStartMark(first.pid)).toBeNull();
-    const second = await start();
+    const second = await start(newFolder);
     expect(await query(second.url, "select n from kept")).toEqual([{ n: 42 }]);
   });
 
   it("stores Unicode, sorts text by code point, and keeps fsync and synchronous_commit on", async () => {
-    const { url } = await start();
+    const { url } = await start(newFolder);
     const [settings] = await query(
       url,
       `select current_setting('server_encoding') as encoding, current_setting('fsync') as fsync,
@@ -125,9 +128,9 @@ describe("the embedded PostgreSQL", () => {
   });
 
   it("starts anew when the very first start was interrupted", async () => {
-    await mkdir(join(dataDir, "postgres.unfinished"));
-    await writeFile(join(dataDir, "postgres.unfinished", "half"), "");
-    expect(await query((await start()).url, "select 1 as one")).toEqual([{ one: 1 }]);
+    await mkdir(join(newFolder, "postgres.unfinished"), { recursive: true });
+    await writeFile(join(newFolder, "postgres.unfinished", "half"), "");
+    expect(await query((await start(newFolder)).url, "select 1 as one")).toEqual([{ one: 1 }]);
   });
 
   it.each(["SIGINT", "SIGTERM"] as const)(
