@@ -34,8 +34,9 @@ export class Room {
   totalsChanged = false;
   /** Not read again before, by the monotonic clock. */
   totalsDueAt = Number.NEGATIVE_INFINITY;
-  /** How long the last reading of the sums took. */
+  /** How long the last reading of the sums took, and of how many topics together it was. */
   totalsMs = 0;
+  totalsGroup = 0;
 
   /** What was read and is to be sent. */
   readonly backlog = new Backlog();

@@ -31,9 +31,11 @@ export function showsCourses({ kind }: Topic): boolean {
   return kind === "user" || kind === "learner" || kind === "course";
 }
 
-/** Whether the topic has sums over learners. */
+/** The kinds of topics that have sums over learners. */
+export const KINDS_WITH_TOTALS = ["course", "lesson", "file"] as const satisfies readonly Topic["kind"][];
+
 export function hasTotals({ kind }: Topic): boolean {
-  return kind === "course" || kind === "lesson" || kind === "file";
+  return KINDS_WITH_TOTALS.some((one) => one === kind);
 }
 
 /** The rows of a topic's snapshot. */
