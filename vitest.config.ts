@@ -1,9 +1,25 @@
-import { defineConfig } from "vitest/config";
+import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config";
 
-const SERVICES = { globalSetup: ["test/helpers/global-setup.ts"], testTimeout: 60_000, hookTimeout: 120_000 };
-const LONG_TESTS = { testTimeout: 180_000 };
 /** Files of one process share its modules: loading them anew for every file would take longer than the tests. */
 const SHARED_PROCESSES = { isolate: false };
+/** A PostgreSQL, and a build of the server. */
+const SERVICES = ["test/helpers/global-setup.ts"];
+const MINUTES_MS = 60_000;
+
+/** Tests of whole servers in one folder. */
+function flows(name: string, options: TestProjectInlineConfiguration["test"]): TestProjectInlineConfiguration {
+  return {
+    extends: true,
+    test: {
+      name,
+      include: [`test/${name}/**/*.test.ts`],
+      globalSetup: SERVICES,
+      testTimeout: 3 * MINUTES_MS,
+      hookTimeout: 2 * MINUTES_MS,
+      ...options,
+    },
+  };
+}
 
 export default defineConfig({
   test: {
@@ -18,7 +34,7 @@ export default defineConfig({
           name: "unit",
           include: ["src/**/*.test.ts", "loadtest/**/*.test.ts", "scripts/**/*.test.ts"],
           exclude: ["src/**/*.integration.test.ts", "**/node_modules/**"],
-          testTimeout: 30_000,
+          testTimeout: MINUTES_MS / 2,
           sequence: { groupOrder: 1 },
           ...SHARED_PROCESSES,
         },
@@ -28,43 +44,18 @@ export default defineConfig({
         test: {
           name: "integration",
           include: ["src/**/*.integration.test.ts"],
+          globalSetup: SERVICES,
+          testTimeout: MINUTES_MS,
+          hookTimeout: 2 * MINUTES_MS,
           sequence: { groupOrder: 2 },
           ...SHARED_PROCESSES,
-          ...SERVICES,
         },
       },
-      {
-        extends: true,
-        test: {
-          name: "flows",
-          include: ["test/flows/**/*.test.ts"],
-          sequence: { groupOrder: 3 },
-          ...SERVICES,
-          ...LONG_TESTS,
-        },
-      },
-      {
-        extends: true,
-        test: {
-          name: "media-servers",
-          include: ["test/media-servers/**/*.test.ts"],
-          sequence: { groupOrder: 3 },
-          ...SERVICES,
-          ...LONG_TESTS,
-        },
-      },
-      {
-        extends: true,
-        test: {
-          name: "chaos",
-          include: ["test/chaos/**/*.test.ts"],
-          // One file at a time: each keeps both cores busy while it kills servers and databases.
-          fileParallelism: false,
-          sequence: { groupOrder: 4 },
-          ...SERVICES,
-          ...LONG_TESTS,
-        },
-      },
+      flows("flows", { sequence: { groupOrder: 3 } }),
+      flows("media-servers", { sequence: { groupOrder: 3 } }),
+      flows("pages", { sequence: { groupOrder: 3 }, globalSetup: [...SERVICES, "test/helpers/pages-setup.ts"] }),
+      // One file at a time: each keeps both cores busy while it kills servers and databases.
+      flows("chaos", { sequence: { groupOrder: 4 }, fileParallelism: false }),
     ],
   },
 });

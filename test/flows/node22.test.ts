@@ -4,6 +4,7 @@ import { delimiter, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { io, type Socket } from "socket.io-client";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { SERVER_MAIN } from "../helpers/built-server.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 import { runProcess } from "../helpers/run-process.ts";
 import { startServerProcess } from "../helpers/server-process.ts";
@@ -83,9 +84,7 @@ async function installProduct(product: string, node: string): Promise<void> {
     await cp(join(ROOT, part), join(product, part), { recursive: true });
   }
   await npm(node, product, "install", "--omit=dev");
-  // From the source as it is now, whatever dist holds; the pages as they were built last.
-  const tsc = join(ROOT, "node_modules/typescript/bin/tsc");
-  await run(process.execPath, [tsc, "-p", "tsconfig.build.json", "--outDir", join(product, "dist")], { cwd: ROOT });
+  await cp(dirname(SERVER_MAIN), join(product, "dist"), { recursive: true });
   await cp(join(ROOT, "dist/dashboard"), join(product, "dist/dashboard"), { recursive: true }).catch(() => undefined);
 }
 

@@ -5,11 +5,11 @@ import type { PendingBeat } from "../../src/progress/pending-beat.ts";
 import { CLOSED_GAP_MS } from "../../src/protocol/ranges.ts";
 
 /*
- * The rules of progress a second time, in SQL, over PostgreSQL's own multiranges and row comparisons: what a batch of
- * heartbeats makes of its rows. Reads the tables, writes nothing. `$19` is now.
+ * The rules of progress a second time, in SQL, with PostgreSQL's own multiranges and row comparisons. The query reads
+ * the rows and computes what a batch of heartbeats makes of them; it writes nothing. `$19` is the current time.
  */
 
-/** A beat beside its file and its row. `dropped`: it belongs to before a reset. */
+/** Each beat beside its file and its row. */
 const SEEN = `
     SELECT b.ord, b.user_id, b.file_id, b.session, b.seq, b.lead_session, b.lead_seqs, b.lead_claims, b.claim, b.reported_done,
       coalesce(b.last_session, b.session) AS last_session, coalesce(b.last_seq, b.seq) AS last_seq,
@@ -35,8 +35,9 @@ const SEEN = `
     OFFSET 0`;
 
 /**
- * Which position is newer, and the union where it is more than what the row has. `straddles`: of the heartbeats that
- * were merged some were observed before a reset and some after, so they are to be written one by one.
+ * Adds which position is newer, and the union of the ranges where it is more than the row has. `dropped` says that the
+ * beat is from before a reset. `straddles` says that some of its merged heartbeats are from before a reset and some from
+ * after: these are written one by one.
  */
 const JOINED = `
     SELECT s.*, (s.last_watched IS NULL OR (s.observed_at, s.session, s.seq) > (s.last_watched, s.position_session, s.position_seq))
@@ -46,7 +47,7 @@ const JOINED = `
     FROM (SELECT v.*, (v.outdated OR v.observed_at <= v.reset_at) IS TRUE AS dropped FROM (${SEEN}) AS v OFFSET 0) AS s
     OFFSET 0`;
 
-/** Nothing new; one range without a gap, as whoever watches from the start has; or several, to be taken apart. */
+/** The union without small gaps, by three cases: nothing new, one range, several ranges. */
 const UNION = `
       SELECT j.old_watched AS watched, j.old_watched_ms AS watched_ms, 0 AS fragments WHERE j.joined IS NULL
       UNION ALL
@@ -57,7 +58,7 @@ const UNION = `
       WHERE int4multirange(range_merge(j.joined)) <> j.joined
       HAVING count(*) > 0`;
 
-/** What the beat earns. `shattered`: too many fragments, and no fewer than before. */
+/** Adds what the beat earns. `shattered` says that the union has too many fragments, and no fewer than before. */
 const EARNED = `
     SELECT j.*, u.watched_ms - j.old_watched_ms AS union_growth_ms, shattered,
       CASE WHEN shattered THEN j.old_watched ELSE u.watched END AS watched,
@@ -69,7 +70,7 @@ const EARNED = `
     ) AS f
     OFFSET 0`;
 
-/** Time spent: once a (session, seq); without a number as much as the union grew. */
+/** Adds the watch time: each (session, seq) counts once; a beat without a number counts as much as the union grew. */
 const COUNTED = `
     SELECT e.*, e.was_completed OR (NOT e.dropped AND (e.reported_done OR (e.watched_ms >= e.complete_at_ms) IS TRUE)) AS completed,
       e.old_watch_time_ms + CASE
@@ -122,7 +123,7 @@ export interface OracleRow {
   writerSeq: number | null;
 }
 
-/** `nowMs` by the clock of the beats, which is `nowAt` by the database's. */
+/** The query for a batch. `nowMs` is the current time by the clock of the beats, `nowAt` by that of the database. */
 export function toOracleQuery(entries: PendingBeat[], { nowMs, nowAt }: { nowMs: number; nowAt: string }) {
   return { text: MERGED, values: [...toParameters(entries, nowMs), nowAt] };
 }
@@ -169,7 +170,7 @@ const NO_CLAIM: WriterColumns = {
   claim: 0,
 };
 
-/** What the row's last writer becomes, and what is judged against the one before: nulls where a single beat says it all. */
+/** The new last writer of the row, and the claims to compare with the one before; nulls where a single beat has both. */
 function toWriterColumns({ position, claims, lastSession, lastSeq }: PendingBeat): WriterColumns {
   const isLast = lastSession === position.session && lastSeq === position.seq;
   const last = isLast ? NO_CLAIM : { ...NO_CLAIM, lastSession, lastSeq };

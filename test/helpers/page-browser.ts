@@ -1,11 +1,5 @@
-import { fileURLToPath } from "node:url";
 import { type Browser, type BrowserContext, chromium } from "playwright-core";
-import { build } from "vite";
-import { findTool, TOOLS } from "./tools.ts";
-
-/*
- * A real browser on freshly built pages.
- */
+import { requireTool, TOOLS } from "./tools.ts";
 
 const BROWSER_ARGS = [
   "--headless",
@@ -19,18 +13,12 @@ const BROWSER_ARGS = [
   "--autoplay-policy=no-user-gesture-required",
 ];
 
-/** Builds the pages into dist/dashboard and starts the browser. Call `close()` in `afterAll`. */
-export async function openPageBrowser(): Promise<Browser> {
-  const executablePath = findTool(TOOLS.chromium);
-  if (executablePath === null) throw new Error(`${TOOLS.chromium.name} is missing: apt-get install -y chromium`);
-  await build({
-    configFile: fileURLToPath(new URL("../../src/dashboard/vite.config.ts", import.meta.url)),
-    logLevel: "warn",
-  });
-  return chromium.launch({ executablePath, args: BROWSER_ARGS });
+/** Starts a browser for the pages. Call `close()` in `afterAll`. */
+export function openPageBrowser(): Promise<Browser> {
+  return chromium.launch({ executablePath: requireTool(TOOLS.chromium), args: BROWSER_ARGS });
 }
 
-/** What the pages of this context have thrown or reported as an error since; above all breaches of the security policy. */
+/** Collects the errors of all pages of this context from now on, breaches of the security policy among them. */
 export function collectProblems(context: BrowserContext): string[] {
   const problems: string[] = [];
   context.on("page", (page) => {
