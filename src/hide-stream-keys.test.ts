@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { hideStreamKeys } from "./hide-stream-keys.ts";
-import { makeStreamKey } from "./streams/stream-key.ts";
+import { makeStreamKey } from "./streams/keys/stream-key.ts";
 
 const { streamKey, prefix } = makeStreamKey();
 

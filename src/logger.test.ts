@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { expect, it } from "vitest";
-import { makeStreamKey } from "./streams/stream-key.ts";
+import { makeStreamKey } from "./streams/keys/stream-key.ts";
 
 const { streamKey, prefix } = makeStreamKey();
 

@@ -1,5 +1,5 @@
 import pg from "pg";
-import { hashStreamKey } from "../../src/streams/stream-key.ts";
+import { hashStreamKey } from "../../src/streams/keys/stream-key.ts";
 
 /*
  * The streams of the load, by number: their keys, and the connections of media servers that publish them. Written by

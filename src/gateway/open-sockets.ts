@@ -5,7 +5,7 @@ import type { WireError } from "../errors.ts";
 import { networkOf } from "../limits/network-address.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { FileProgress } from "../protocol/progress.ts";
-import type { Drop } from "../streams/claim.ts";
+import type { Drop } from "../streams/claims/claim.ts";
 import { countOversizedFrames } from "../uws/oversized-frames.ts";
 import type { TemplatedApp } from "../uws/uws.ts";
 import { readDirectFrames } from "./direct-frames.ts";

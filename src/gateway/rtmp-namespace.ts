@@ -5,7 +5,7 @@ import { createCallLimits } from "../limits/call-limits.ts";
 import { createRateLimit, type RateLimit } from "../limits/rate-limit.ts";
 import type { StreamDrop } from "../protocol/stream.ts";
 import { MediaServerAuth, StreamEnded, StreamStarted, StreamStats, StreamValidate } from "../protocol/stream.ts";
-import type { Drop } from "../streams/claim.ts";
+import type { Drop } from "../streams/claims/claim.ts";
 import type { PublishGate } from "../streams/publish-gate.ts";
 import { type CallParts, CallTable, type GatewaySocket } from "./call.ts";
 import { NamespaceFrames } from "./direct-frames.ts";

@@ -2,7 +2,7 @@ import { type Pool, withTransaction } from "../db/pool.ts";
 import { toUnavailable } from "../db/unavailable.ts";
 import { AppError } from "../errors.ts";
 import type { ChangeStream, OwnStream, StreamSession } from "../protocol/stream.ts";
-import { makeStreamKey } from "./stream-key.ts";
+import { makeStreamKey } from "./keys/stream-key.ts";
 import { OWN_STREAM_COLUMNS, type OwnStreamRow, toOwnStream } from "./stream-rows.ts";
 import type { StreamService } from "./stream-service.ts";
 

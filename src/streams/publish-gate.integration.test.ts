@@ -5,7 +5,7 @@ import { loadConfig } from "../config.ts";
 import { createPool, type Pool } from "../db/pool.ts";
 import { createLogger } from "../logger.ts";
 import { createMetrics } from "../metrics/metrics.ts";
-import type { Drop } from "./claim.ts";
+import type { Drop } from "./claims/claim.ts";
 import { createStreams, type Streams } from "./create-streams.ts";
 import type { MediaServer, PublishRequest } from "./publish-gate.ts";
 

@@ -9,9 +9,9 @@ import {
 } from "../../test/helpers/stream-sessions.ts";
 import { waitFor } from "../../test/helpers/wait-for.ts";
 import { createLogger } from "../logger.ts";
-import type { ClaimResult } from "./claim.ts";
-import { createKeyExpiry } from "./key-expiry.ts";
-import { hashStreamKey } from "./stream-key.ts";
+import type { ClaimResult } from "./claims/claim.ts";
+import { createKeyExpiry } from "./keys/key-expiry.ts";
+import { hashStreamKey } from "./keys/stream-key.ts";
 
 /*
  * What becomes of keys and of what is live when a stream is changed: by its owner, by psql, or by the clock. Whoever

@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
-import type { Claim, ClaimResult } from "../../src/streams/claim.ts";
+import type { Claim, ClaimResult } from "../../src/streams/claims/claim.ts";
 import { createStreamService } from "../../src/streams/create-stream-service.ts";
-import { SessionStore } from "../../src/streams/session-store.ts";
-import { hashStreamKey } from "../../src/streams/stream-key.ts";
+import { hashStreamKey } from "../../src/streams/keys/stream-key.ts";
+import { SessionStore } from "../../src/streams/sessions/session-store.ts";
 import type { TestDatabase } from "./database.ts";
 
 /*

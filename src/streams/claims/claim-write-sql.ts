@@ -1,10 +1,10 @@
-import { toPlainArray, toTextArray } from "../db/array-literal.ts";
-import type { PoolClient } from "../db/pool.ts";
-import { hideStreamKeys } from "../hide-stream-keys.ts";
+import { toPlainArray, toTextArray } from "../../db/array-literal.ts";
+import type { PoolClient } from "../../db/pool.ts";
+import { hideStreamKeys } from "../../hide-stream-keys.ts";
+import { toHashArray } from "../keys/stream-key.ts";
 import type { Claim } from "./claim.ts";
 import type { ClaimDecision } from "./claim-decision.ts";
-import type { ClaimedRow } from "./claimed-rows.ts";
-import { toHashArray } from "./stream-key.ts";
+import type { ClaimedRow } from "./claim-lock-sql.ts";
 
 /*
  * What decided claims write, one statement a kind; whoever calls holds the locks of their streams.

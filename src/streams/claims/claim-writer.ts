@@ -1,14 +1,14 @@
-import { toTextArray } from "../db/array-literal.ts";
-import { type Pool, type PoolClient, withTransaction } from "../db/pool.ts";
-import type { DropReason, Refusal } from "../protocol/stream.ts";
+import { toTextArray } from "../../db/array-literal.ts";
+import { type Pool, type PoolClient, withTransaction } from "../../db/pool.ts";
+import type { DropReason, Refusal } from "../../protocol/stream.ts";
+import { readStreams } from "../sessions/session-read-sql.ts";
+import { goLive, setStatus } from "../sessions/session-write-sql.ts";
+import { type StreamRow, toStream } from "../stream-rows.ts";
 import type { Claim, ClaimResult, Drop } from "./claim.ts";
 import { type ClaimDecision, decideClaim } from "./claim-decision.ts";
-import { begin, endOusted, renew, resume, toAdmittedAt, type WrittenClaim } from "./claim-writes.ts";
-import { type ActiveRow, readClaimedRows } from "./claimed-rows.ts";
+import { type ActiveRow, readClaimedRows } from "./claim-lock-sql.ts";
+import { begin, endOusted, renew, resume, toAdmittedAt, type WrittenClaim } from "./claim-write-sql.ts";
 import { BatchBoots, readBoots } from "./derived-boots.ts";
-import { readStreams } from "./session-rows.ts";
-import { goLive, setStatus } from "./session-writes.ts";
-import { type StreamRow, toStream } from "./stream-rows.ts";
 
 /*
  * Claims, decided and written many at once: one transaction that holds the lock of every stream it decides about. A

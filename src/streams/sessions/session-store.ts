@@ -1,10 +1,11 @@
-import { type Pool, type PoolClient, withTransaction } from "../db/pool.ts";
-import { hideStreamKeys } from "../hide-stream-keys.ts";
-import type { Stream } from "../protocol/stream.ts";
-import type { Claim, ClaimResult, Drop } from "./claim.ts";
-import { refusalOf } from "./claim-decision.ts";
-import { ClaimWriter } from "./claim-writer.ts";
-import { isOver, noSuchSession, notStarted } from "./session-refusals.ts";
+import { type Pool, type PoolClient, withTransaction } from "../../db/pool.ts";
+import { hideStreamKeys } from "../../hide-stream-keys.ts";
+import type { Stream } from "../../protocol/stream.ts";
+import type { Claim, ClaimResult, Drop } from "../claims/claim.ts";
+import { refusalOf } from "../claims/claim-decision.ts";
+import { ClaimWriter } from "../claims/claim-writer.ts";
+import { STREAM_COLUMNS, toStream } from "../stream-rows.ts";
+import { isOver, noSuchSession, notStarted } from "./session-errors.ts";
 import {
   type ConnectionOnServer,
   findActive,
@@ -16,10 +17,9 @@ import {
   type LockedStream,
   readStreams,
   type SessionRow,
-} from "./session-rows.ts";
-import { goLive, leaseOf, setStatus } from "./session-writes.ts";
+} from "./session-read-sql.ts";
+import { goLive, leaseOf, setStatus } from "./session-write-sql.ts";
 import type { ReportedFigures } from "./stats-writer.ts";
-import { STREAM_COLUMNS, toStream } from "./stream-rows.ts";
 
 /*
  * What becomes of sessions, one transaction a step. Every step locks its stream first, so that of two that meet the

@@ -1,4 +1,4 @@
-import { AppError } from "../errors.ts";
+import { AppError } from "../../errors.ts";
 
 /*
  * What a media server is told of a session that cannot do what was asked of it.

@@ -1,5 +1,5 @@
-import { toPlainArray, toTextArray } from "../db/array-literal.ts";
-import type { PoolClient } from "../db/pool.ts";
+import { toPlainArray, toTextArray } from "../../db/array-literal.ts";
+import type { PoolClient } from "../../db/pool.ts";
 
 /*
  * Steps that several transactions take, of many sessions at once; whoever calls holds the locks of their streams. A

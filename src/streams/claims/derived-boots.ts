@@ -1,5 +1,5 @@
-import { toTextArray } from "../db/array-literal.ts";
-import type { PoolClient } from "../db/pool.ts";
+import { toTextArray } from "../../db/array-literal.ts";
+import type { PoolClient } from "../../db/pool.ts";
 import type { Claim } from "./claim.ts";
 
 /*

@@ -1,6 +1,6 @@
-import type { PoolClient } from "../db/pool.ts";
-import type { SessionPolicy } from "../protocol/stream.ts";
-import { STREAM_COLUMNS, type StreamRow } from "./stream-rows.ts";
+import type { PoolClient } from "../../db/pool.ts";
+import type { SessionPolicy } from "../../protocol/stream.ts";
+import { STREAM_COLUMNS, type StreamRow } from "../stream-rows.ts";
 
 /*
  * Streams and sessions as a step reads them, holding the stream's lock: what is past, is so by the database's clock.

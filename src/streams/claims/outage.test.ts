@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { createLogger } from "../logger.ts";
-import type { Stream, Verdict } from "../protocol/stream.ts";
+import { createLogger } from "../../logger.ts";
+import type { Stream, Verdict } from "../../protocol/stream.ts";
+import type { KnownKey } from "../keys/key-cache.ts";
 import type { Claim, ClaimResult, Drop } from "./claim.ts";
-import type { KnownKey } from "./key-cache.ts";
 import { Outage, type OutageParts } from "./outage.ts";
 
 /*

@@ -1,13 +1,13 @@
 import { randomUUID } from "node:crypto";
-import type { Pool } from "../db/pool.ts";
-import { isConnectionError } from "../db/sqlstate.ts";
-import { AppError } from "../errors.ts";
-import type { Logger } from "../logger.ts";
-import { ANSWER_MS, Late } from "./answer-time.ts";
+import type { Pool } from "../../db/pool.ts";
+import { isConnectionError } from "../../db/sqlstate.ts";
+import { AppError } from "../../errors.ts";
+import type { Logger } from "../../logger.ts";
+import { ANSWER_MS, Late } from "../answer-time.ts";
+import type { KeyCache } from "../keys/key-cache.ts";
 import type { Claim, ClaimResult } from "./claim.ts";
-import { answerUnlocked, readClaims } from "./claim-reader.ts";
+import { answerUnlocked, readClaims } from "./claim-look-up-sql.ts";
 import type { ClaimOutcome, ClaimWriter } from "./claim-writer.ts";
-import type { KeyCache } from "./key-cache.ts";
 
 /*
  * Claims that wait for the database, which decides every one of them, many at a time.

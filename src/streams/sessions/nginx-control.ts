@@ -1,4 +1,4 @@
-import type { Logger } from "../logger.ts";
+import type { Logger } from "../../logger.ts";
 
 /*
  * Ends publishers of nginx-rtmp, which takes no word over a connection of its own but has a control URL. It knows a

@@ -1,6 +1,6 @@
-import type { Logger } from "../logger.ts";
-import type { StreamFigures } from "../protocol/stream.ts";
-import { isAway } from "./is-away.ts";
+import type { Logger } from "../../logger.ts";
+import type { StreamFigures } from "../../protocol/stream.ts";
+import { isAway } from "../is-away.ts";
 
 /*
  * Reports of live sessions, written at most once in two seconds each: what watchers see of a stream changes no more

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Pool } from "../db/pool.ts";
-import type { Stream } from "../protocol/stream.ts";
+import type { Pool } from "../../db/pool.ts";
+import type { Stream } from "../../protocol/stream.ts";
 import { KeyCache, type KnownKey } from "./key-cache.ts";
 import { hashStreamKey } from "./stream-key.ts";
 

@@ -1,9 +1,9 @@
-import { toTextArray } from "../db/array-literal.ts";
-import type { PoolClient } from "../db/pool.ts";
+import { toTextArray } from "../../db/array-literal.ts";
+import type { PoolClient } from "../../db/pool.ts";
+import { toHashArray } from "../keys/stream-key.ts";
+import { STREAM_COLUMNS, type StreamRow } from "../stream-rows.ts";
 import type { Claim } from "./claim.ts";
 import type { ActiveSession, ClaimedStream } from "./claim-decision.ts";
-import { toHashArray } from "./stream-key.ts";
-import { STREAM_COLUMNS, type StreamRow } from "./stream-rows.ts";
 
 /*
  * Streams as claims find them, for many at once; whoever reads holds their locks. What is past, is so by the

@@ -1,4 +1,4 @@
-import type { Refusal, SessionPolicy, StreamStatus } from "../protocol/stream.ts";
+import type { Refusal, SessionPolicy, StreamStatus } from "../../protocol/stream.ts";
 
 /*
  * What a claim meets: the rules of who gets a stream, apart from how they are stored. Whoever calls holds the

@@ -1,6 +1,6 @@
-import { isConnectionError } from "../db/sqlstate.ts";
-import type { Logger } from "../logger.ts";
-import { DueTimer } from "./due-timer.ts";
+import { isConnectionError } from "../../db/sqlstate.ts";
+import type { Logger } from "../../logger.ts";
+import { DueTimer } from "../due-timer.ts";
 import type { SessionStore } from "./session-store.ts";
 
 /*

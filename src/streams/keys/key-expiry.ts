@@ -1,6 +1,6 @@
-import type { Pool } from "../db/pool.ts";
-import type { Logger } from "../logger.ts";
-import { DueTimer } from "./due-timer.ts";
+import type { Pool } from "../../db/pool.ts";
+import type { Logger } from "../../logger.ts";
+import { DueTimer } from "../due-timer.ts";
 
 /** Writes `expired` when a key expires, to the moment: a timer set for the next one, never a poll. To be armed when an expiry changed. */
 export function createKeyExpiry({ pool, logger }: { pool: Pool; logger: Logger }): DueTimer {

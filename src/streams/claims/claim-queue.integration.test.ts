@@ -1,15 +1,15 @@
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { createTestDatabase, type TestDatabase } from "../../test/helpers/database.ts";
-import { CLAIM_OF_EDGE, createStreamSteps, type StreamSteps } from "../../test/helpers/stream-sessions.ts";
-import { createPool, type Pool } from "../db/pool.ts";
-import { isConnectionError } from "../db/sqlstate.ts";
-import { createLogger } from "../logger.ts";
+import { createTestDatabase, type TestDatabase } from "../../../test/helpers/database.ts";
+import { CLAIM_OF_EDGE, createStreamSteps, type StreamSteps } from "../../../test/helpers/stream-sessions.ts";
+import { createPool, type Pool } from "../../db/pool.ts";
+import { isConnectionError } from "../../db/sqlstate.ts";
+import { createLogger } from "../../logger.ts";
+import { KeyCache } from "../keys/key-cache.ts";
+import { hashStreamKeyToHex } from "../keys/stream-key.ts";
+import { SessionStore } from "../sessions/session-store.ts";
 import type { ClaimResult } from "./claim.ts";
 import { ClaimQueue, type KeyClaim } from "./claim-queue.ts";
-import { KeyCache } from "./key-cache.ts";
-import { SessionStore } from "./session-store.ts";
-import { hashStreamKeyToHex } from "./stream-key.ts";
 
 /*
  * Many claims at once against a real database: what shares a batch is decided as if each had come alone, and what goes

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { AppError } from "../errors.ts";
-import { createLogger } from "../logger.ts";
+import { AppError } from "../../errors.ts";
+import { createLogger } from "../../logger.ts";
 import type { ReportedFigures } from "./stats-writer.ts";
 import { mergeFigures, StatsWriter } from "./stats-writer.ts";
 

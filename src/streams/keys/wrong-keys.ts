@@ -1,5 +1,5 @@
-import { AppError } from "../errors.ts";
-import { Allowances } from "../limits/allowances.ts";
+import { AppError } from "../../errors.ts";
+import { Allowances } from "../../limits/allowances.ts";
 
 /*
  * Wrong keys are counted, per media server and per address of the encoder, in this process. Only wrong ones: whoever

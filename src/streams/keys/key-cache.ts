@@ -1,6 +1,6 @@
-import type { Pool } from "../db/pool.ts";
-import type { SessionPolicy, Stream } from "../protocol/stream.ts";
-import { STREAM_COLUMNS, type StreamRow, toStream } from "./stream-rows.ts";
+import type { Pool } from "../../db/pool.ts";
+import type { SessionPolicy, Stream } from "../../protocol/stream.ts";
+import { STREAM_COLUMNS, type StreamRow, toStream } from "../stream-rows.ts";
 
 /*
  * Stream key → stream, by the key's hash in hex. It only says whose key it is: whether that stream may be published is

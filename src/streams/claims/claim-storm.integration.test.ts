@@ -1,18 +1,18 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createTestDatabase, type TestDatabase } from "../../test/helpers/database.ts";
+import { createTestDatabase, type TestDatabase } from "../../../test/helpers/database.ts";
 import {
   createStreamSteps,
   LEASE_SECONDS,
   type StreamSteps,
   type TestStream,
-} from "../../test/helpers/stream-sessions.ts";
-import { createPool, type Pool } from "../db/pool.ts";
-import { AppError } from "../errors.ts";
-import { createLogger } from "../logger.ts";
-import { createStreamService } from "./create-stream-service.ts";
-import { createKeyExpiry } from "./key-expiry.ts";
-import { SessionStore } from "./session-store.ts";
-import { hashStreamKey } from "./stream-key.ts";
+} from "../../../test/helpers/stream-sessions.ts";
+import { createPool, type Pool } from "../../db/pool.ts";
+import { AppError } from "../../errors.ts";
+import { createLogger } from "../../logger.ts";
+import { createStreamService } from "../create-stream-service.ts";
+import { createKeyExpiry } from "../keys/key-expiry.ts";
+import { hashStreamKey } from "../keys/stream-key.ts";
+import { SessionStore } from "../sessions/session-store.ts";
 
 /*
  * Everybody at once on few streams: encoders, media servers, owners, psql and the clock, over several pools as several

@@ -1,11 +1,11 @@
-import { toPlainArray } from "../db/array-literal.ts";
-import type { Pool } from "../db/pool.ts";
-import type { SessionPolicy, StreamStatus } from "../protocol/stream.ts";
+import { toPlainArray } from "../../db/array-literal.ts";
+import type { Pool } from "../../db/pool.ts";
+import type { SessionPolicy, StreamStatus } from "../../protocol/stream.ts";
+import type { KeyCache, KnownKey } from "../keys/key-cache.ts";
+import { toHashArray } from "../keys/stream-key.ts";
+import { STREAM_COLUMNS, type StreamRow, toStream } from "../stream-rows.ts";
 import type { ClaimResult } from "./claim.ts";
 import { type ActiveSession, type Claimant, decideClaim, refusalOf } from "./claim-decision.ts";
-import type { KeyCache, KnownKey } from "./key-cache.ts";
-import { toHashArray } from "./stream-key.ts";
-import { STREAM_COLUMNS, type StreamRow, toStream } from "./stream-rows.ts";
 
 /*
  * What keys are worth and who holds their streams, for many at once, without a lock: one statement, one snapshot. What

@@ -1,16 +1,16 @@
 import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { createTestDatabase, type TestDatabase } from "../../test/helpers/database.ts";
+import { createTestDatabase, type TestDatabase } from "../../../test/helpers/database.ts";
 import {
   createStreamSteps,
   LEASE_SECONDS,
   type StreamSteps,
   type TestStream,
-} from "../../test/helpers/stream-sessions.ts";
-import type { AppError } from "../errors.ts";
-import type { ClaimResult } from "./claim.ts";
+} from "../../../test/helpers/stream-sessions.ts";
+import type { AppError } from "../../errors.ts";
+import type { ClaimResult } from "../claims/claim.ts";
+import { hashStreamKey } from "../keys/stream-key.ts";
 import { SessionStore } from "./session-store.ts";
-import { hashStreamKey } from "./stream-key.ts";
 
 /*
  * Who gets a stream, who keeps it, and what ends it: every step against a real database. After each test the streams

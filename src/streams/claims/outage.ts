@@ -1,16 +1,16 @@
-import { isConnectionError } from "../db/sqlstate.ts";
-import { AppError } from "../errors.ts";
-import type { Logger } from "../logger.ts";
-import type { DropReason, Stream, Verdict } from "../protocol/stream.ts";
+import { isConnectionError } from "../../db/sqlstate.ts";
+import { AppError } from "../../errors.ts";
+import type { Logger } from "../../logger.ts";
+import type { DropReason, Stream, Verdict } from "../../protocol/stream.ts";
+import { isAway } from "../is-away.ts";
+import type { KnownKey } from "../keys/key-cache.ts";
+import type { PublishedConnection } from "../publish-gate.ts";
+import type { ConnectionOnServer } from "../sessions/session-read-sql.ts";
+import type { SessionStore } from "../sessions/session-store.ts";
+import type { ReportedFigures } from "../sessions/stats-writer.ts";
+import { mergeFigures } from "../sessions/stats-writer.ts";
 import type { Claim, Drop } from "./claim.ts";
 import { refusalOf } from "./claim-decision.ts";
-import { isAway } from "./is-away.ts";
-import type { KnownKey } from "./key-cache.ts";
-import type { PublishedConnection } from "./publish-gate.ts";
-import type { ConnectionOnServer } from "./session-rows.ts";
-import type { SessionStore } from "./session-store.ts";
-import type { ReportedFigures } from "./stats-writer.ts";
-import { mergeFigures } from "./stats-writer.ts";
 import { type Publisher, StreamHolders } from "./stream-holders.ts";
 
 /*

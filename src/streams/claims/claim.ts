@@ -1,4 +1,4 @@
-import type { DropReason, Refusal, Stream } from "../protocol/stream.ts";
+import type { DropReason, Refusal, Stream } from "../../protocol/stream.ts";
 
 /*
  * What is asked of a stream for a connection, and what comes of it.

@@ -1,5 +1,5 @@
 import { hash, randomBytes } from "node:crypto";
-import { KEY_MARK, SHOWN_KEY_CHARACTERS } from "../hide-stream-keys.ts";
+import { KEY_MARK, SHOWN_KEY_CHARACTERS } from "../../hide-stream-keys.ts";
 
 /*
  * Stream keys. A key is shown once; what is kept is its hash. It is random enough that a plain SHA-256 cannot be
