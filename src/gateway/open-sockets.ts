@@ -5,7 +5,7 @@ import type { WireError } from "../errors.ts";
 import { networkOf } from "../limits/network-address.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { FileProgress } from "../protocol/progress.ts";
-import type { Drop } from "../streams/claims/claim.ts";
+import type { SessionDrop } from "../streams/sessions/session-drop.ts";
 import { countOversizedFrames } from "../uws/oversized-frames.ts";
 import type { TemplatedApp } from "../uws/uws.ts";
 import { readDirectFrames } from "./direct-frames.ts";
@@ -42,7 +42,7 @@ export interface Sockets {
   outlet: SocketOutlet;
   tellDevice(socketId: string, progress: FileProgress): void;
   /** Tells the session's media server to end it, if that server is connected to this process. */
-  tellMediaServer(drop: Drop): void;
+  tellMediaServer(drop: SessionDrop): void;
   /** Closes all sockets. */
   close(): Promise<void>;
 }

@@ -5,8 +5,8 @@ import { createCallLimits } from "../limits/call-limits.ts";
 import { createRateLimit, type RateLimit } from "../limits/rate-limit.ts";
 import type { StreamDrop } from "../protocol/stream.ts";
 import { MediaServerAuth, StreamEnded, StreamStarted, StreamStats, StreamValidate } from "../protocol/stream.ts";
-import type { Drop } from "../streams/claims/claim.ts";
 import type { PublishGate } from "../streams/publish-gate.ts";
+import type { SessionDrop } from "../streams/sessions/session-drop.ts";
 import { type CallParts, CallTable, type GatewaySocket } from "./call.ts";
 import { NamespaceFrames } from "./direct-frames.ts";
 import { asHandshake } from "./handshake.ts";
@@ -22,7 +22,7 @@ export interface RtmpNamespaceParts extends Omit<CallParts, "limits"> {
   secrets: readonly string[];
   gate: PublishGate;
   /** Finds the sessions that a media server must end, and was not told of while it was away. */
-  findDrops(server: { name: string; boot: string }): Promise<Drop[]>;
+  findDrops(server: { name: string; boot: string }): Promise<SessionDrop[]>;
   isDraining: () => boolean;
 }
 
@@ -128,7 +128,7 @@ function tellMissedDrops(
 }
 
 /** Tells the session's media server to end it, if the server is connected to this process. */
-export function tellMediaServer(namespace: Namespace, drop: Drop): void {
+export function tellMediaServer(namespace: Namespace, drop: SessionDrop): void {
   namespace.to(roomOf({ name: drop.server, boot: drop.boot })).emit("stream:drop", toWire(drop));
 }
 
@@ -136,6 +136,6 @@ function roomOf({ name, boot }: ConnectedServer): string {
   return `${name}\u0000${boot}`;
 }
 
-function toWire({ sessionId, reason }: Drop): StreamDrop {
+function toWire({ sessionId, reason }: SessionDrop): StreamDrop {
   return { sessionId, reason };
 }

@@ -1,30 +1,27 @@
 import type { Config } from "../config.ts";
+import { GatheredLoads } from "../db/gathered-loads.ts";
 import type { Pool } from "../db/pool.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
-import type { Drop } from "./claims/claim.ts";
 import { ClaimQueue } from "./claims/claim-queue.ts";
+import { ClaimWriter } from "./claims/claim-writer.ts";
 import { Outage } from "./claims/outage.ts";
 import { createPublishGate } from "./create-publish-gate.ts";
-import { createStreamService } from "./create-stream-service.ts";
+import { KeyChanges, type KeyNotification } from "./key-changes.ts";
 import { KeyCache } from "./keys/key-cache.ts";
 import { createKeyExpiry } from "./keys/key-expiry.ts";
+import { readKnownKeys } from "./keys/known-key-sql.ts";
 import { createWrongKeys } from "./keys/wrong-keys.ts";
 import type { PublishGate } from "./publish-gate.ts";
+import { DropTeller } from "./sessions/drop-teller.ts";
+import { findDrops } from "./sessions/dropped-sessions-sql.ts";
 import { createNginxControl } from "./sessions/nginx-control.ts";
-import { SessionStore } from "./sessions/session-store.ts";
+import { SessionDeadlines } from "./sessions/session-deadlines.ts";
+import type { SessionDrop } from "./sessions/session-drop.ts";
+import { type SessionOwner, SessionStore } from "./sessions/session-store.ts";
 import { SessionSweeper } from "./sessions/session-sweeper.ts";
-import type { StreamService } from "./stream-service.ts";
-
-const MAX_TOLD = 10_000;
-const RETRY_MS = 1000;
-
-/** What the triggers (migrations) send. */
-interface KeyNotification {
-  streamId: string;
-  /** Of a session that was deleted while it was live. */
-  drop?: Drop;
-}
+import { findStreamIds } from "./stream-rows.ts";
+import { createStreamService, type StreamService } from "./stream-service.ts";
 
 export interface StreamsParts {
   config: Pick<
@@ -36,8 +33,8 @@ export interface StreamsParts {
     | "NGINX_CONTROL_URLS"
   >;
   pool: Pool;
-  /** Tells the media server that is connected here, if it is. */
-  tell: (drop: Drop) => void;
+  /** Tells the media server of the session, if it is connected to this process. */
+  tell: (drop: SessionDrop) => void;
   metrics: Metrics;
   logger: Logger;
 }
@@ -46,128 +43,63 @@ export interface Streams {
   service: StreamService;
   gate: PublishGate;
   exists(streamId: string): Promise<boolean>;
-  /** What this media server missed while it was not connected: sessions that it has to end. */
-  findDrops(server: { name: string; boot: string }): Promise<Drop[]>;
-  /** A stream's key, what it is worth, or its session's end was notified. @throws SyntaxError for what the triggers would never send */
+  /** The sessions that this media server has to drop, because they ended while it was not connected. */
+  findDrops(server: { name: string; boot: string }): Promise<SessionDrop[]>;
+  /** A notification of the channel `stream_keys`. @throws SyntaxError for a payload that no trigger sends */
   onKeyChanged(payload: string): void;
-  /** Notifications may have been lost, and the database may have been away. */
+  /** The listener listens (again): notifications may have been lost, and the database may have been away. */
   onListening(): void;
   stop(): void;
 }
 
-/** Builds keys, sessions and what watches over them. */
+/** Builds keys, claims and sessions, and what watches over them. */
 export function createStreams({ config, pool, tell, metrics, logger }: StreamsParts): Streams {
   const leaseSeconds = config.STREAM_LEASE_SECONDS;
-  const defaultReconnectSeconds = config.STREAM_RECONNECT_SECONDS;
-  const keys = new KeyCache({ pool });
-  const store = new SessionStore({ pool }, { defaultReconnectSeconds });
-  const claims = new ClaimQueue({ pool, keys, writer: store.claims, logger });
+  const defaults = { defaultReconnectSeconds: config.STREAM_RECONNECT_SECONDS };
+  const keys = new KeyCache({ readKeys: (hashes) => readKnownKeys(pool, hashes) });
+  const store = new SessionStore({ pool }, defaults);
+  const writer = new ClaimWriter({ pool }, defaults);
   const nginx = createNginxControl(config.NGINX_CONTROL_URLS, { logger });
-  const sweeper = new SessionSweeper({ store, logger }, { leaseSeconds });
+  const drops = new DropTeller({ tell, nginx, metrics });
+  const sweeper = new SessionSweeper({ deadlines: new SessionDeadlines({ pool }, defaults), logger }, { leaseSeconds });
   const expiry = createKeyExpiry({ pool, logger });
-  const outage = new Outage({ store, logger, onDrop: (one) => void drop(one) });
-
-  /** Once a session, whoever finds out first: the claim that ousted it, or the notification of it. */
-  function drop(one: Drop): Promise<void> {
-    const telling = told.get(one.sessionId) ?? tellNow(one);
-    told.set(one.sessionId, telling);
-    return telling;
-  }
-
-  async function tellNow(one: Drop): Promise<void> {
-    metrics.streamDrops.inc({ reason: one.reason });
-    tell(one);
-    await nginx.drop(one.server, one.connection);
-  }
-
+  const outage = new Outage({
+    claim: (claim) => writer.write(claim),
+    store,
+    logger,
+    onDrop: (drop) => void drops.drop(drop),
+  });
+  const claims = new ClaimQueue({ pool, keys, writer, logger });
   const gate = createPublishGate(
-    { keys, claims, store, outage, sweeper, wrongKeys: createWrongKeys(), nginx, drop, metrics, logger },
+    {
+      ...{ keys, claims, store, outage, sweeper, nginx, metrics, logger },
+      wrongKeys: createWrongKeys(),
+      drop: (one) => drops.drop(one),
+    },
     { leaseSeconds, silentLeaseSeconds: config.STREAM_SILENT_LEASE_SECONDS },
   );
-
-  /** Sessions that were told to end: what ended an hour ago is still read, and need not be told again. */
-  const told = new Map<string, Promise<void>>();
-  let news = { streamIds: new Set<string>(), hashes: new Set<string>(), drops: [] as Drop[] };
-  let isFollowing = false;
-  let hasListened = false;
-  let isStopped = false;
-  let retry: NodeJS.Timeout | null = null;
-
-  async function tellNews(drops: Drop[]): Promise<void> {
-    const telling = drops.map(drop);
-    for (const oldest of told.keys()) {
-      if (told.size <= MAX_TOLD) break;
-      told.delete(oldest);
-    }
-    await Promise.all(telling);
-  }
-
-  /** What was notified while the last was followed goes together: whoever revokes thousands sends thousands. */
-  async function followKeys(): Promise<void> {
-    const { streamIds, hashes, drops } = news;
-    news = { streamIds: new Set(), hashes: new Set(), drops: [] };
-    // Whoever tells a slow nginx holds up no news of others.
-    const tellThem = (found: Drop[]) => follow(() => tellNews(found));
-    tellThem(drops);
-    await Promise.all([store.findDrops({ streamIds: [...streamIds] }).then(tellThem), keys.refresh([...hashes])]);
-  }
-
-  async function followNews(): Promise<void> {
-    if (isFollowing) return;
-    isFollowing = true;
-    try {
-      while (news.streamIds.size > 0) await followKeys();
-    } finally {
-      isFollowing = false;
-    }
-  }
-
-  /** What notifications would have told, had they come. */
-  async function followAll(): Promise<void> {
-    await Promise.all([store.findDrops("all").then(tellNews), keys.refreshAll()]);
-  }
-
-  async function noteAll(): Promise<void> {
-    for (const { sessionId } of await store.findDrops("all")) told.set(sessionId, Promise.resolve());
-  }
-
-  /** Until it succeeds: a media server that is not told goes on publishing. */
-  function follow(work: () => Promise<void>): void {
-    work().catch((error: unknown) => {
-      if (isStopped) return;
-      logger.warn({ err: error }, "what changed of stream keys could not be followed; again in a second");
-      retry ??= setTimeout(() => {
-        retry = null;
-        follow(followAll);
-      }, RETRY_MS).unref();
-    });
-  }
+  const changes = new KeyChanges({ keys, drops, findDrops: (of) => findDrops(pool, of), logger });
+  const found = new GatheredLoads((ids) => findStreamIds(pool, ids));
 
   return {
-    service: createStreamService({ pool }, { maxStreamsPerUser: config.MAX_STREAMS_PER_USER, defaultReconnectSeconds }),
+    service: createStreamService({ pool }, { maxStreamsPerUser: config.MAX_STREAMS_PER_USER, ...defaults }),
     gate,
-    exists: async (streamId) => (await pool.query("SELECT FROM streams WHERE id = $1", [streamId])).rowCount === 1,
-    findDrops: ({ name, boot }) => store.findDrops({ server: name, boot }),
+    exists: async (streamId) => (await found.load(streamId)).has(streamId),
+    findDrops: ({ name, boot }) => findDrops(pool, { server: name, boot } satisfies SessionOwner),
     onKeyChanged(payload) {
-      const { streamId, drop: deleted } = JSON.parse(payload) as KeyNotification;
+      const notification = JSON.parse(payload) as KeyNotification;
       expiry.arm();
       sweeper.arm();
-      news.streamIds.add(streamId);
-      for (const hash of keys.forgetStream(streamId)) news.hashes.add(hash);
-      if (deleted !== undefined) news.drops.push(deleted);
-      follow(followNews);
+      changes.onNotified(notification);
     },
     onListening() {
       sweeper.hold();
       expiry.arm();
       void outage.reconcile(); // never rejects
-      // At the start nobody is connected; whoever connects then is told what it missed.
-      follow(hasListened ? followAll : noteAll);
-      hasListened = true;
+      changes.onListening();
     },
     stop() {
-      isStopped = true;
-      if (retry !== null) clearTimeout(retry);
+      changes.stop();
       sweeper.stop();
       expiry.stop();
       gate.stop();

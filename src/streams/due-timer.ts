@@ -1,25 +1,25 @@
 import type { Logger } from "../logger.ts";
 
 /*
- * Does something when it is due, by a clock that is elsewhere: asks how long it is until then, sleeps, does it, and
- * asks again. Whoever knows that the answer has changed arms it anew.
+ * Runs work when it is due by another clock, the database's. The timer asks how long it is until then, sleeps, runs the
+ * work, and asks again. A caller who knows that the answer has changed arms the timer anew.
  */
 
 const RETRY_MS = 1000;
-/** What is due although it was just done waits at least so long. */
+/** The pause where work is due again although it has just run. */
 const STILL_DUE_MS = 50;
-/** setTimeout takes no more. */
+/** The longest delay that setTimeout takes. */
 const MAX_DELAY_MS = 2 ** 31 - 1;
 
 export interface DueTimerParts {
-  /** For the log. */
+  /** What the timer watches, for the log: "the next expiry of a key". */
   what: string;
-  /** In how many milliseconds something is due; null where nothing is. */
+  /** In how many milliseconds work is due; null where none is. */
   findNextDueMs: () => Promise<number | null>;
   run: () => Promise<void>;
-  /** Told when either failed; it is tried again after a second. */
+  /** Called when the question or the work failed; both are tried again after a second. */
   onFailure?: () => void;
-  /** Looks again after so long, whatever it was told. */
+  /** The timer asks again after this time, whatever the last answer was. */
   lookAgainMs?: number;
   logger: Logger;
 }
@@ -30,7 +30,7 @@ export class DueTimer {
   #isBusy = false;
   /** When the timer wakes, by `performance.now()`. */
   #wakesAt = Number.POSITIVE_INFINITY;
-  /** What it was armed for while it was busy. */
+  /** When the timer has to wake, as told by `arm` while it was busy. */
   #armedFor = Number.POSITIVE_INFINITY;
   #isStopped = false;
 
@@ -38,7 +38,7 @@ export class DueTimer {
     this.#parts = parts;
   }
 
-  /** What is due next may have changed, and may be due in so long. Costs nothing where it wakes before that anyway. */
+  /** Work may be due in `dueInMs`. Costs nothing where the timer wakes before that anyway. */
   arm(dueInMs = 0): void {
     if (this.#isStopped) return;
     const wakesAt = performance.now() + dueInMs;
@@ -66,21 +66,21 @@ export class DueTimer {
       if (dueMs !== null && dueMs <= 0) {
         await this.#parts.run();
         dueMs = await this.#parts.findNextDueMs();
-        // Somebody else is at it, or it cannot be done now.
+        // Another process is doing the work, or it cannot be done now.
         if (dueMs !== null) dueMs = Math.max(dueMs, STILL_DUE_MS);
       }
-      // Rounded up: to wake early would be to wake for nothing.
+      // Rounded up, so that the timer does not wake a moment too early for nothing.
       if (dueMs !== null) delayMs = Math.min(delayMs, Math.max(1, Math.ceil(dueMs)));
     } catch (error) {
       if (this.#isStopped) return;
       hasFailed = true;
-      this.#parts.logger.warn({ err: error }, `${this.#parts.what} could not be looked at; again in a second`);
+      this.#parts.logger.warn({ err: error }, `${this.#parts.what} could not be read; tried again in a second`);
       this.#parts.onFailure?.();
       delayMs = RETRY_MS;
     }
     this.#isBusy = false;
     if (this.#isStopped) return;
-    // Where it failed, to look again at once would be to ask a database that is away without a pause.
+    // After a failure the timer keeps its pause, or it would ask a database that is away without end.
     const armedInMs = hasFailed ? delayMs : Math.max(0, this.#armedFor - performance.now());
     this.#armedFor = Number.POSITIVE_INFINITY;
     this.#sleep(Math.min(delayMs, armedInMs));

@@ -5,9 +5,9 @@ import { loadConfig } from "../config.ts";
 import { createPool, type Pool } from "../db/pool.ts";
 import { createLogger } from "../logger.ts";
 import { createMetrics } from "../metrics/metrics.ts";
-import type { Drop } from "./claims/claim.ts";
 import { createStreams, type Streams } from "./create-streams.ts";
 import type { MediaServer, PublishRequest } from "./publish-gate.ts";
+import type { SessionDrop } from "./sessions/session-drop.ts";
 
 /*
  * The gate as media servers that ask by HTTP use it: they keep no session ids, name the connection and the key, and
@@ -20,7 +20,7 @@ let database: TestDatabase;
 let steps: StreamSteps;
 let pool: Pool;
 let streams: Streams;
-let drops: Drop[];
+let drops: SessionDrop[];
 
 beforeAll(async () => {
   database = await createTestDatabase();

@@ -1,23 +1,24 @@
 import type { Stream, StreamFigures, Verdict } from "../protocol/stream.ts";
+import type { KeyRefusal } from "./keys/key-refusal.ts";
 
 /*
- * Who may publish, and what is on: the side of streams that media servers talk to.
+ * The side of streams that media servers talk to: who may publish, and which sessions are live.
  */
 
-/** A media server, and which of its runs this is: connection ids begin anew with every boot. */
+/** A media server, and one of its runs: its connection ids begin anew with every boot. */
 export interface MediaServer {
   name: string;
   /**
-   * Null where the server cannot tell (nginx): a connection id that publishes a second time then means a new boot.
-   * The empty text where it does not say.
+   * Null where the server cannot tell its boots apart (nginx-rtmp): a connection id that publishes a second time then
+   * means a new boot. The empty text where the server does not say its boot.
    */
   boot: string | null;
 }
 
-/** An encoder that asks to publish. */
+/** An encoder asks to publish. */
 export interface PublishRequest {
   streamKey: string;
-  /** The media server's own id of the encoder's connection. */
+  /** The media server's id of the encoder's connection. */
   connectionId: string;
   app?: string | undefined;
   clientIp?: string | undefined;
@@ -26,49 +27,49 @@ export interface PublishRequest {
 
 /** Names a publication by the encoder's connection, for media servers that keep no session ids. */
 export interface PublishedConnection {
-  /** Null where the server tells the connection alone; then server and connection id must name one session. */
+  /** Null where the media server tells the connection alone; server and connection id must name one session then. */
   streamKey: string | null;
   connectionId: string;
-  /** As `PublishRequest`. */
   app?: string | undefined;
 }
 
 export interface PublishGate {
   /**
-   * Whether the key may publish now. A valid one's session is reserved for 10 s, until it is started. Asked again for
-   * the same connection, it gives the same session.
-   * @throws AppError `rate_limited` for a wrong key where there were too many, `unavailable` where it cannot be told now
+   * Whether the key may publish now. If so, a session is reserved for 10 s, until it is started. The same connection
+   * gets the same session when it asks again.
+   * @throws AppError `rate_limited` for a wrong key after too many wrong ones, `unavailable` where the database is away and the key is not cached
    */
   validate(server: MediaServer, request: PublishRequest): Promise<Verdict>;
 
-  /** The media flows. @throws AppError `not_found` for a session that is not this server's, `conflict` where it is over, `unavailable` */
+  /** The media flows. @throws AppError `not_found` for a session of another media server, `conflict` for a session that has ended, `unavailable` */
   started(server: MediaServer, sessionId: string): Promise<Stream>;
 
-  /** Renews the lease; what was measured is shown. @throws AppError as `started` */
+  /** Renews the lease, and shows the figures to watchers. @throws AppError as `started` */
   report(server: MediaServer, sessionId: string, figures: StreamFigures): Promise<void>;
 
   /** The encoder is gone. @throws AppError as `started` */
   ended(server: MediaServer, sessionId: string, reason?: string): Promise<Stream>;
 
   /**
-   * For media servers that ask by HTTP, where approval is the start: `validate` and `started` in one. `reports` says
-   * whether updates will follow that renew the lease.
+   * `validate` and `started` in one, for media servers that ask by HTTP, where approval is the start. `reports` says
+   * whether updates that renew the lease will follow.
    * @throws AppError as `validate`
    */
   publish(server: MediaServer, request: PublishRequest, options: { reports: boolean }): Promise<Verdict>;
 
   /**
-   * Renews the lease of whatever this connection publishes. Never throws: what cannot be told now is no reason to cut
-   * a publisher. Media time that stands still renews nothing. Updates that come at most `everySeconds` renew for longer.
-   * @returns why the publisher is to be cut; null where there is no reason to
+   * Renews the lease of the session that this connection publishes. Media time that stands still renews nothing. The
+   * lease is longer where updates come only `everySeconds`. Never throws: a publisher is not cut because the database is
+   * away.
+   * @returns why the publisher is to be cut; null where it may go on
    */
   update(
     server: MediaServer,
     connection: PublishedConnection,
     figures: StreamFigures,
     options?: { everySeconds: number },
-  ): Promise<"expired" | "revoked" | "disabled" | null>;
+  ): Promise<KeyRefusal | null>;
 
-  /** This connection publishes no more. Never throws: what cannot be written now is written later. Unknown ones are ignored. */
+  /** The connection publishes no more. An unknown one is ignored. Never throws: an end that cannot be written now is written later. */
   unpublish(server: MediaServer, connection: PublishedConnection, reason: string): Promise<void>;
 }

@@ -12,6 +12,7 @@ import { createLogger } from "../logger.ts";
 import type { ClaimResult } from "./claims/claim.ts";
 import { createKeyExpiry } from "./keys/key-expiry.ts";
 import { hashStreamKey } from "./keys/stream-key.ts";
+import { findDrops } from "./sessions/dropped-sessions-sql.ts";
 
 /*
  * What becomes of keys and of what is live when a stream is changed: by its owner, by psql, or by the clock. Whoever
@@ -89,7 +90,7 @@ describe("a stream that is changed by plain SQL", () => {
       "SELECT s.ended_at = e.ended_at AS agrees FROM streams AS s JOIN stream_sessions AS e ON e.stream_id = s.id",
     );
     expect(session).toEqual({ agrees: true });
-    expect(await steps.store.findDrops({ streamIds: [stream.id] })).toEqual([
+    expect(await findDrops(database.pool, { streamIds: [stream.id] })).toEqual([
       { ...EDGE, connection: "c1", sessionId, reason },
     ]);
     expect(await notified("stream_keys")).toContainEqual({ streamId: stream.id });
@@ -212,7 +213,7 @@ describe("a key", () => {
     const at = { server: "edge", connection: "c1", keyHash: hashStreamKey(stream.key) };
     await steps.pass(stream, "lease_until");
     expect(await steps.store.reportConnection(at, { mediaTimeMs: 1 }, LEASE_SECONDS)).toBeNull();
-    await steps.store.sweep(stream.id);
+    await steps.deadlines.sweep(stream.id);
     expect(await steps.statusOf(stream)).toBe("live");
     await steps.store.endConnection(at, "ended");
     expect(await steps.statusOf(stream)).toBe("reconnecting");
@@ -326,11 +327,11 @@ describe("what is asked often", () => {
     await countReads();
     await database.query("SELECT pg_stat_reset()");
     const at = { server: "edge", connection: "unknown", keyHash: hashStreamKey("nobody's") };
-    await steps.store.findDrops({ streamIds: [stream.id] });
-    await steps.store.findDrops(EDGE);
-    await steps.store.findDrops("all");
-    await steps.store.findDue();
-    await steps.store.findNextDueMs();
+    await findDrops(database.pool, { streamIds: [stream.id] });
+    await findDrops(database.pool, EDGE);
+    await findDrops(database.pool, "all");
+    await steps.deadlines.findDue();
+    await steps.deadlines.findNextDueMs();
     await steps.store.reportConnection(at, {}, LEASE_SECONDS);
     await steps.store.endConnection({ ...at, keyHash: null }, "ended");
     await steps.claim(stream, "unknown", { boot: null, starts: true });

@@ -1,6 +1,8 @@
+import { toTextArray } from "../db/array-literal.ts";
+import type { Pool } from "../db/pool.ts";
 import type { OwnStream, SessionPolicy, Stream, StreamStatus } from "../protocol/stream.ts";
 
-/** A row of `streams` without what only its owner sees. */
+/** The columns of `streams` that everybody may see. */
 export interface StreamRow {
   id: string;
   userId: string;
@@ -15,7 +17,7 @@ export interface StreamRow {
   version: number;
 }
 
-/** Of a `streams` table called `s`. */
+/** Selects a StreamRow from a table `streams` called `s`. */
 export const STREAM_COLUMNS = `s.id, s.user_id AS "userId", s.title, s.status, s.key_prefix AS "keyPrefix",
   s.bitrate_kbps AS "bitrateKbps", s.viewers, s.expires_at AS "expiresAt", s.started_at AS "startedAt", s.ended_at AS "endedAt", s.version`;
 
@@ -35,6 +37,7 @@ export function toStream(row: StreamRow): Stream {
   };
 }
 
+/** The columns that only a stream's owner sees, too. */
 export interface OwnStreamRow extends StreamRow {
   policy: SessionPolicy;
   reconnectSeconds: number | null;
@@ -42,6 +45,7 @@ export interface OwnStreamRow extends StreamRow {
   createdAt: Date;
 }
 
+/** Selects an OwnStreamRow from a table `streams` called `s`. */
 export const OWN_STREAM_COLUMNS = `${STREAM_COLUMNS}, s.policy, s.reconnect_seconds AS "reconnectSeconds",
   CASE WHEN s.previous_key_until > clock_timestamp() THEN s.previous_key_until END AS "previousKeyUntil", s.created_at AS "createdAt"`;
 
@@ -53,4 +57,12 @@ export function toOwnStream(row: OwnStreamRow, defaultReconnectSeconds: number):
     previousKeyUntil: row.previousKeyUntil?.toISOString() ?? null,
     createdAt: row.createdAt.toISOString(),
   };
+}
+
+/** Which of these ids are ids of streams. @throws the database's error */
+export async function findStreamIds(pool: Pool, ids: readonly string[]): Promise<Set<string>> {
+  const { rows } = await pool.query<{ id: string }>("SELECT id FROM streams WHERE id = ANY($1::text[])", [
+    toTextArray(ids),
+  ]);
+  return new Set(rows.map(({ id }) => id));
 }

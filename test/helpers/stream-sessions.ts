@@ -1,8 +1,10 @@
 import { randomUUID } from "node:crypto";
 import type { Claim, ClaimResult } from "../../src/streams/claims/claim.ts";
-import { createStreamService } from "../../src/streams/create-stream-service.ts";
+import { ClaimWriter } from "../../src/streams/claims/claim-writer.ts";
 import { hashStreamKey } from "../../src/streams/keys/stream-key.ts";
+import { SessionDeadlines } from "../../src/streams/sessions/session-deadlines.ts";
 import { SessionStore } from "../../src/streams/sessions/session-store.ts";
+import { createStreamService } from "../../src/streams/stream-service.ts";
 import type { TestDatabase } from "./database.ts";
 
 /*
@@ -53,6 +55,8 @@ export type Deadline = "reserved_until" | "lease_until" | "reconnect_until";
 export function createStreamSteps(database: TestDatabase) {
   const service = createStreamService(database, { maxStreamsPerUser: 1_000_000, defaultReconnectSeconds: 60 });
   const store = new SessionStore(database, { defaultReconnectSeconds: 60 });
+  const writer = new ClaimWriter(database, { defaultReconnectSeconds: 60 });
+  const deadlines = new SessionDeadlines(database, { defaultReconnectSeconds: 60 });
 
   async function newStream(settings: Partial<Parameters<typeof service.create>[0]> = {}): Promise<TestStream> {
     const { stream, streamKey } = await service.create({ userId: "ines", title: "Talk", ...settings });
@@ -62,11 +66,12 @@ export function createStreamSteps(database: TestDatabase) {
   return {
     service,
     store,
+    deadlines,
     newStream,
 
     /** Claims for `connection` of the server `edge`, unless `who` says otherwise. */
-    claim(stream: TestStream, connection: string, who: Partial<Claim> = {}, of = store): Promise<ClaimResult> {
-      return of.claim({
+    claim(stream: TestStream, connection: string, who: Partial<Claim> = {}, by = writer): Promise<ClaimResult> {
+      return by.write({
         sessionId: randomUUID(),
         streamId: stream.id,
         keyHash: hashStreamKey(stream.key),

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { type ActiveSession, type Claimant, type ClaimedStream, decideClaim, refusalOf } from "./claim-decision.ts";
+import { refusalOf } from "../keys/key-refusal.ts";
+import { type ActiveSession, type Claimant, type ClaimedStream, decideClaim } from "./claim-decision.ts";
 
 const FREE: ClaimedStream = { status: "ready", policy: "first_wins", isExpired: false };
 const CLAIMED_AT = new Date("2026-11-01T10:00:00Z");

@@ -1,49 +1,50 @@
 import type { Refusal, SessionPolicy, StreamStatus } from "../../protocol/stream.ts";
+import { refusalOf } from "../keys/key-refusal.ts";
 
 /*
- * What a claim meets: the rules of who gets a stream, apart from how they are stored. Whoever calls holds the
- * stream's lock, so what is decided is still true when it is written.
+ * The rules that say who gets a stream. They know nothing of how sessions are stored. The caller holds the stream's
+ * lock, so a decision is still true when it is written.
  */
 
-/** The stream as it is, by the database's clock. */
+/** The stream now, by the database's clock. */
 export interface ClaimedStream {
   status: StreamStatus;
   policy: SessionPolicy;
-  /** Its key may have expired before anybody wrote so. */
+  /** The key has expired, whether or not the status says so yet. */
   isExpired: boolean;
 }
 
-/** The session that is not over, if there is one. */
+/** The stream's session that has not ended. */
 export interface ActiveSession {
   server: string;
   boot: string;
   connection: string;
   state: "reserved" | "live" | "reconnecting";
-  /** A reservation is in force. */
+  /** A reservation of this session is in force. */
   isReserved: boolean;
-  /** Null where no claimant was admitted before it came. */
+  /** Compared with `Claimant.admittedAt` alone; null where no claimant has one. */
   claimedAt: Date | null;
 }
 
 export interface Claimant {
   server: string;
   boot: string;
-  /** The server cannot tell: its connection ids alone tell one boot from the next, and boots are numbers. */
+  /** The media server cannot tell its boots apart: boots are numbers, derived from the connection ids that it uses again. */
   isBootDerived: boolean;
   connection: string;
-  /** Whose session the stream's policy lets it end. */
+  /** Whose session the claimant may end under the policy `takeover`. */
   mayOust: "any" | "other servers";
-  /** When it was admitted, where that was while the database was away. */
+  /** When it was admitted while the database was away; null where the database was there. */
   admittedAt: Date | null;
 }
 
 export type ClaimDecision =
   | { kind: "refuse"; reason: Refusal }
-  /** A session of its own. */
+  /** A new session begins. */
   | { kind: "begin" }
-  /** The same connection asks again. */
+  /** The connection that holds the session asks again. */
   | { kind: "same" }
-  /** The encoder is back, or a reservation that nobody started gives way: the session goes on with another connection. */
+  /** The session goes on with another connection: its encoder is back, or nobody started its reservation in time. */
   | { kind: "resume" }
   /** The active session ends for `reason`, and a new one begins. */
   | { kind: "oust"; reason: "taken_over" | "already_live" };
@@ -54,8 +55,8 @@ export function decideClaim(stream: ClaimedStream, active: ActiveSession | null,
   if (active === null) return { kind: "begin" };
   const waits = active.state === "reconnecting" && !active.isReserved;
   if (isSameConnection(active, claimant)) return { kind: waits ? "resume" : "same" };
-  if (isOver(active, claimant) || (active.state !== "live" && !active.isReserved)) return { kind: "resume" };
-  // Both were admitted, neither knowing of the other: the earlier one stays.
+  if (isGone(active, claimant) || (active.state !== "live" && !active.isReserved)) return { kind: "resume" };
+  // Both were admitted without knowing of each other: the earlier one stays.
   if (claimant.admittedAt !== null && active.claimedAt !== null && claimant.admittedAt < active.claimedAt) {
     return { kind: "oust", reason: "already_live" };
   }
@@ -65,20 +66,14 @@ export function decideClaim(stream: ClaimedStream, active: ActiveSession | null,
   return { kind: "refuse", reason: "already_live" };
 }
 
-/** Why the stream's key is refused, whoever asks. */
-export function refusalOf({ status, isExpired }: Pick<ClaimedStream, "status" | "isExpired">) {
-  if (status === "revoked" || status === "disabled" || status === "expired") return status;
-  return isExpired ? "expired" : null;
-}
-
 function isSameConnection(active: ActiveSession, { server, boot, isBootDerived, connection }: Claimant): boolean {
   return !isBootDerived && active.server === server && active.boot === boot && active.connection === connection;
 }
 
-/** Whether the session's connection cannot be there any more, since its media server was started anew. */
-function isOver(active: ActiveSession, { server, boot, isBootDerived, connection }: Claimant): boolean {
+/** The session's connection cannot exist any more, because its media server has restarted. */
+function isGone(active: ActiveSession, { server, boot, isBootDerived, connection }: Claimant): boolean {
   if (active.server !== server) return false;
   if (!isBootDerived) return active.boot !== boot;
-  // Another stream's encoder may have shown already that this is a later boot.
+  // The claimant's boot may be later because of another stream's encoder.
   return active.connection === connection || Number(active.boot) < Number(boot);
 }

@@ -6,8 +6,8 @@ import type { Claim } from "./claim.ts";
 import type { ActiveSession, ClaimedStream } from "./claim-decision.ts";
 
 /*
- * Streams as claims find them, for many at once; whoever reads holds their locks. What is past, is so by the
- * database's clock.
+ * Locks the streams of claims, and reads what decides them while the locks are held. Every deadline is compared with
+ * the database's clock.
  */
 
 export interface ActiveRow extends ActiveSession {
@@ -19,15 +19,33 @@ export interface ClaimedRow extends StreamRow, ClaimedStream {
   reconnectSeconds: number;
   keyIsGood: boolean;
   lifetimeMs: number;
-  /** By the database's clock, and when that was by `performance.now()`. */
+  /** The database's clock at the read. */
   now: Date;
+  /** The same moment by `performance.now()`. */
   readAt: number;
   active: ActiveRow | null;
 }
 
+/** The boot of a media server's newest session. */
+export interface LastBoot {
+  boot: string;
+  /** The asking connection published in this boot, and has not been unpublished. */
+  isPublishing: boolean;
+}
+
 type Row = Omit<ClaimedRow, "active" | "readAt"> & { i: number; activeId: number | null } & Omit<ActiveRow, "id">;
 
-/** Read anew after the locks were taken: the clock, and what was written while they were waited for. */
+/** Locks those streams that nobody else has locked; waits for none. @returns the ids of the locked streams */
+export async function lockFreeStreams(client: PoolClient, streamIds: readonly string[]): Promise<Set<string>> {
+  const { rows } = await client.query<{ id: string }>({
+    name: "lock-free-streams",
+    text: "SELECT id FROM streams WHERE id = ANY($1::text[]) FOR NO KEY UPDATE SKIP LOCKED",
+    values: [toTextArray(streamIds)],
+  });
+  return new Set(rows.map(({ id }) => id));
+}
+
+/** A statement of its own after the locks: it sees the clock, and what others wrote, while the locks were waited for. */
 export async function readClaimedRows(
   client: PoolClient,
   claims: readonly Claim[],
@@ -61,3 +79,17 @@ export async function readClaimedRows(
 
 const LIFETIME_MS = `CASE WHEN s.expires_at IS NULL THEN 0
   ELSE greatest(1, ceil(extract(epoch FROM s.expires_at - clock_timestamp()) * 1000)) END::float8`;
+
+/** For claims that name no boot; a media server without any session is missing. */
+export async function readLastBoots(client: PoolClient, claims: readonly Claim[]): Promise<Map<Claim, LastBoot>> {
+  const bootless = claims.filter(({ boot }) => boot === null);
+  if (bootless.length === 0) return new Map();
+  const { rows } = await client.query<LastBoot & { i: number }>(
+    `SELECT k.i::integer, last.boot, EXISTS (SELECT FROM stream_sessions WHERE server = k.server AND boot = last.boot AND connection = k.connection
+         AND end_reason IS DISTINCT FROM 'unpublished') AS "isPublishing"
+     FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (server, connection, i)
+     CROSS JOIN LATERAL (SELECT boot FROM stream_sessions WHERE server = k.server ORDER BY claimed_at DESC LIMIT 1) AS last`,
+    [toTextArray(bootless.map(({ server }) => server)), toTextArray(bootless.map(({ connection }) => connection))],
+  );
+  return new Map(rows.map(({ i, ...last }) => [bootless[i - 1] as Claim, last]));
+}

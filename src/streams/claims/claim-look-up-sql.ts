@@ -1,102 +1,100 @@
 import { toPlainArray } from "../../db/array-literal.ts";
 import type { Pool } from "../../db/pool.ts";
-import type { SessionPolicy, StreamStatus } from "../../protocol/stream.ts";
+import type { SessionPolicy, Stream } from "../../protocol/stream.ts";
 import type { KeyCache, KnownKey } from "../keys/key-cache.ts";
 import { toHashArray } from "../keys/stream-key.ts";
 import { STREAM_COLUMNS, type StreamRow, toStream } from "../stream-rows.ts";
-import type { ClaimResult } from "./claim.ts";
-import { type ActiveSession, type Claimant, decideClaim, refusalOf } from "./claim-decision.ts";
+import type { ActiveSession } from "./claim-decision.ts";
 
 /*
- * What keys are worth and who holds their streams, for many at once, without a lock: one statement, one snapshot. What
- * changes nothing may be answered from it, since it was true while the caller waited: a refusal, or that a connection
- * still holds what it holds. Everything else is the claim writer's.
+ * Reads the streams of many keys and who holds them: one statement, one snapshot, no lock.
  */
 
-export interface ReadClaim {
+/** A key's stream as it was while the caller waited for this read. */
+export interface FoundStream {
   known: KnownKey;
   isExpired: boolean;
   /** 0 where the key never expires. */
   lifetimeMs: number;
-  /** The session that is not over. */
+  /** The session that has not ended. */
   active: (ActiveSession & { sessionId: string }) | null;
 }
 
-interface Row extends Omit<StreamRow, "status" | "id"> {
-  i: number;
-  streamId: string;
-  streamStatus: StreamStatus;
-  policy: SessionPolicy;
-  isExpired: boolean;
-  lifetimeMs: number;
-  goodUntil: Date | null;
-  sessionId: string | null;
-  server: string;
-  boot: string;
-  connection: string;
-  state: ActiveSession["state"];
-  isReserved: boolean;
-  /** Null where the version is the one that is known: then the stream's own columns are, too. */
-  id: string | null;
-  status: StreamStatus;
-}
+/** Columns in the order of LOOK_UP. As arrays: `pg` builds objects from rows at twice the cost, and this runs for every claim. */
+type Row = [
+  i: number,
+  isExpired: boolean,
+  lifetimeMs: number,
+  sessionId: string | null,
+  server: string,
+  boot: string,
+  connection: string,
+  state: ActiveSession["state"],
+  isReserved: boolean,
+  goodUntil: Date | null,
+  /** Null where the cached version is the newest; the cached stream is right then. */
+  fresh: FreshStream | null,
+];
 
-/** No stream has it. */
+/** JSON has no dates. */
+type DateColumn = "expiresAt" | "startedAt" | "endedAt";
+type FreshStream = Omit<StreamRow, DateColumn> & Record<DateColumn, string | null> & { policy: SessionPolicy };
+
+/** Versions begin at 1. */
 const NO_VERSION = 0;
 
-const READ = `SELECT k.i, k."streamId", k.status AS "streamStatus", k.policy, k."isExpired", k."lifetimeMs", k."goodUntil",
-    k."sessionId", k.server, k.boot, k.connection, k.state, k."isReserved", ${STREAM_COLUMNS}
-  FROM read_claimed($1, $2) AS k CROSS JOIN LATERAL (SELECT (k.fresh).*) AS s`;
+const LOOK_UP = `SELECT k.i, k."isExpired", k."lifetimeMs", k."sessionId", k.server, k.boot, k.connection, k.state, k."isReserved", k."goodUntil",
+    CASE WHEN (k.fresh).id IS NOT NULL
+      THEN (SELECT row_to_json(r) FROM (SELECT ${STREAM_COLUMNS}, s.policy FROM (SELECT (k.fresh).*) AS s) AS r) END
+  FROM read_claimed($1, $2) AS k`;
 
-/** By hash (hex), those that are somebody's; what is read is kept as known. @throws the database's error */
-export async function readClaims(pool: Pool, keys: KeyCache, hashes: string[]): Promise<Map<string, ReadClaim>> {
-  const before = hashes.map((hash) => keys.find(hash));
-  const versions = before.map((known) => known?.stream.version ?? NO_VERSION);
+/** By hash in hex; a key that belongs to no stream is missing. Streams that changed are cached. @throws the database's error */
+export async function lookUpStreams(
+  pool: Pool,
+  keys: KeyCache,
+  hashes: readonly string[],
+): Promise<Map<string, FoundStream>> {
+  const cached = hashes.map((hash) => keys.find(hash));
+  const versions = cached.map((known) => known?.stream.version ?? NO_VERSION);
   const reading = keys.startReading();
-  const claims = new Map<string, ReadClaim>();
+  const found = new Map<string, FoundStream>();
   try {
     const { rows } = await pool.query<Row>({
-      name: "read-claimed",
-      text: READ,
+      name: "look-up-streams",
+      rowMode: "array",
+      text: LOOK_UP,
       values: [toHashArray(hashes), toPlainArray(versions)],
     });
     for (const row of rows) {
-      const hash = hashes[row.i - 1] as string;
-      const known = row.id === null ? (before[row.i - 1] as KnownKey) : toKnownKey(row, row.id);
-      if (row.id !== null) reading.keep(hash, known);
-      claims.set(hash, toReadClaim(row, known));
+      const at = row[0] - 1;
+      const hash = hashes[at] as string;
+      const known = row[10] === null ? (cached[at] as KnownKey) : toKnownKey(row[10], row[9]);
+      if (row[10] !== null) reading.keep(hash, known);
+      found.set(hash, toFound(row, known));
     }
-    return claims;
+    return found;
   } finally {
     reading.end();
   }
 }
 
-/** The answer, where it changes nothing; null where the claim is to be written, or decided with the stream's lock. */
-export function answerUnlocked(
-  { known, isExpired, lifetimeMs, active }: ReadClaim,
-  claim: Omit<Claimant, "boot" | "isBootDerived" | "admittedAt"> & { boot: string | null; starts: boolean },
-): ClaimResult | null {
-  const { stream, policy } = known;
-  const reason = refusalOf({ status: stream.status, isExpired });
-  if (reason !== null) return { valid: false, reason };
-  // Without a boot, it takes the server's other sessions to tell one connection from the next.
-  if (claim.boot === null || active === null) return null;
-  const { server, boot, connection, mayOust } = claim;
-  const claimant = { server, boot, connection, mayOust, isBootDerived: false, admittedAt: null };
-  const decision = decideClaim({ status: stream.status, policy, isExpired }, active, claimant);
-  if (decision.kind === "refuse") return { valid: false, reason: decision.reason };
-  if (decision.kind !== "same" || active.state !== "live" || claim.starts) return null;
-  return { valid: true, sessionId: active.sessionId, stream, lifetimeMs, ousted: null };
-}
-
-function toKnownKey({ policy, goodUntil, ...row }: Row, id: string): KnownKey {
-  return { stream: toStream({ ...row, id }), policy, goodUntil };
-}
-
-function toReadClaim(row: Row, known: KnownKey): ReadClaim {
-  const { sessionId, server, boot, connection, state, isReserved, isExpired, lifetimeMs } = row;
+function toFound(row: Row, known: KnownKey): FoundStream {
+  const [, isExpired, lifetimeMs, sessionId, server, boot, connection, state, isReserved] = row;
   const active =
     sessionId === null ? null : { sessionId, server, boot, connection, state, isReserved, claimedAt: null };
   return { known, isExpired, lifetimeMs, active };
+}
+
+function toKnownKey({ policy, expiresAt, startedAt, endedAt, ...row }: FreshStream, goodUntil: Date | null): KnownKey {
+  const stream: Stream = toStream({
+    ...row,
+    expiresAt: toDate(expiresAt),
+    startedAt: toDate(startedAt),
+    endedAt: toDate(endedAt),
+  });
+  return { stream, policy, goodUntil };
+}
+
+function toDate(text: string | null): Date | null {
+  return text === null ? null : new Date(text);
 }

@@ -6,10 +6,12 @@ import { createPool, type Pool } from "../../db/pool.ts";
 import { isConnectionError } from "../../db/sqlstate.ts";
 import { createLogger } from "../../logger.ts";
 import { KeyCache } from "../keys/key-cache.ts";
+import { readKnownKeys } from "../keys/known-key-sql.ts";
 import { hashStreamKeyToHex } from "../keys/stream-key.ts";
-import { SessionStore } from "../sessions/session-store.ts";
 import type { ClaimResult } from "./claim.ts";
-import { ClaimQueue, type KeyClaim } from "./claim-queue.ts";
+import { ClaimQueue } from "./claim-queue.ts";
+import type { KeyClaim } from "./claim-waiters.ts";
+import { ClaimWriter } from "./claim-writer.ts";
 
 /*
  * Many claims at once against a real database: what shares a batch is decided as if each had come alone, and what goes
@@ -42,9 +44,8 @@ beforeEach(() => {
       return query(...parameters);
     }) as typeof client.query;
   });
-  keys = new KeyCache({ pool });
-  const store = new SessionStore({ pool }, { defaultReconnectSeconds: 60 });
-  queue = new ClaimQueue({ pool, keys, writer: store.claims, logger });
+  keys = new KeyCache({ readKeys: (hashes) => readKnownKeys(pool, hashes) });
+  queue = new ClaimQueue({ pool, keys, writer: new ClaimWriter({ pool }, { defaultReconnectSeconds: 60 }), logger });
 });
 afterEach(async () => {
   await pool.end();

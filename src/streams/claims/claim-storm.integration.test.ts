@@ -9,10 +9,12 @@ import {
 import { createPool, type Pool } from "../../db/pool.ts";
 import { AppError } from "../../errors.ts";
 import { createLogger } from "../../logger.ts";
-import { createStreamService } from "../create-stream-service.ts";
 import { createKeyExpiry } from "../keys/key-expiry.ts";
 import { hashStreamKey } from "../keys/stream-key.ts";
+import { SessionDeadlines } from "../sessions/session-deadlines.ts";
 import { SessionStore } from "../sessions/session-store.ts";
+import { createStreamService } from "../stream-service.ts";
+import { ClaimWriter } from "./claim-writer.ts";
 
 /*
  * Everybody at once on few streams: encoders, media servers, owners, psql and the clock, over several pools as several
@@ -65,6 +67,8 @@ describe("a storm on few streams", () => {
       const random = createRandom(actor + 1);
       const pool = pools[actor % pools.length] as Pool;
       const store = new SessionStore({ pool }, { defaultReconnectSeconds: 60 });
+      const writer = new ClaimWriter({ pool }, { defaultReconnectSeconds: 60 });
+      const deadlines = new SessionDeadlines({ pool }, { defaultReconnectSeconds: 60 });
       const service = createStreamService({ pool }, { maxStreamsPerUser: 1000, defaultReconnectSeconds: 60 });
       const owner = { server: `edge-${actor % 3}`, boot: "b1" };
       const sessions: string[] = [];
@@ -76,7 +80,7 @@ describe("a storm on few streams", () => {
           [
             "claim",
             async () => {
-              const result = await steps.claim(stream, at.connection, { ...owner, starts: random(2) === 0 }, store);
+              const result = await steps.claim(stream, at.connection, { ...owner, starts: random(2) === 0 }, writer);
               if (result.valid) sessions.push(result.sessionId);
             },
           ],
@@ -85,7 +89,7 @@ describe("a storm on few streams", () => {
           ["end", () => store.end(owner, anySession(), "ended")],
           ["reportConnection", () => store.reportConnection(at, { mediaTimeMs: step }, LEASE_SECONDS)],
           ["endConnection", () => store.endConnection(at, "ended")],
-          ["sweep", () => store.sweep(stream.id)],
+          ["sweep", () => deadlines.sweep(stream.id)],
           [
             "psql",
             () =>
@@ -149,7 +153,7 @@ describe("a storm on few streams", () => {
         ...expiries.map((expiry) => expiry.arm()),
         second.query("DELETE FROM users WHERE id = 'leaver'").catch(note),
         ...streams.map((stream) => steps.claim(stream, "c2").catch(note)),
-        ...streams.map((stream) => steps.store.sweep(stream.id).catch(note)),
+        ...streams.map((stream) => steps.deadlines.sweep(stream.id).catch(note)),
       ]);
     }
     for (const expiry of expiries) expiry.stop();

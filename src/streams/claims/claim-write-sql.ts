@@ -7,29 +7,33 @@ import type { ClaimDecision } from "./claim-decision.ts";
 import type { ClaimedRow } from "./claim-lock-sql.ts";
 
 /*
- * What decided claims write, one statement a kind; whoever calls holds the locks of their streams.
+ * Writes decided claims, one statement a kind of decision. The caller holds the locks of their streams.
  */
 
-/** From the admission to the start of the media. */
+/** How long an admitted connection may take to start its media. */
 export const RESERVATION_SECONDS = 10;
 const RESERVED_UNTIL = `clock_timestamp() + interval '${RESERVATION_SECONDS} seconds'`;
 
-/** What a session says of the connection that holds it. */
+/** The columns of a session that describe the connection holding it. */
 const HELD_COLUMNS = "claim, server, boot, connection, app, client_ip, protocol, key_hash, admitted_at";
 const HELD_ARRAYS =
   "$1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[], $9::timestamptz[]";
 
-export interface WrittenClaim {
+/** A claim that is not refused. */
+export interface DecidedClaim {
   claim: Claim;
-  /** The claim's, or the one that was derived. */
+  /** The claim's boot, or the derived one. */
   boot: string;
   row: ClaimedRow;
-  decision: ClaimDecision;
-  /** What the session is known by from now on. */
+  decision: Exclude<ClaimDecision, { kind: "refuse" }>;
+  /** The session's id from now on. */
   sessionId: string;
+  /** By the database's clock; null where the claim was not admitted during an outage. */
+  admittedAt: Date | null;
 }
 
-export async function endOusted(client: PoolClient, claims: readonly WrittenClaim[]): Promise<void> {
+/** Ends the active sessions of claims that oust them. */
+export async function endOusted(client: PoolClient, claims: readonly DecidedClaim[]): Promise<void> {
   if (claims.length === 0) return;
   await client.query(
     `UPDATE stream_sessions AS e SET state = 'ended', ended_at = coalesce(ended_at, clock_timestamp()), end_reason = k.reason, drop_reason = k.reason
@@ -41,8 +45,8 @@ export async function endOusted(client: PoolClient, claims: readonly WrittenClai
   );
 }
 
-/** The same connection asks again. */
-export async function renew(client: PoolClient, claims: readonly WrittenClaim[]): Promise<void> {
+/** Renews the reservations of connections that asked again. */
+export async function renew(client: PoolClient, claims: readonly DecidedClaim[]): Promise<void> {
   if (claims.length === 0) return;
   await client.query(
     `UPDATE stream_sessions AS e SET claim = k.claim, reserved_until = CASE WHEN state <> 'live' THEN ${RESERVED_UNTIL} END
@@ -51,8 +55,8 @@ export async function renew(client: PoolClient, claims: readonly WrittenClaim[])
   );
 }
 
-/** Sessions go on with another connection. */
-export async function resume(client: PoolClient, claims: readonly WrittenClaim[]): Promise<void> {
+/** Gives active sessions to the connections that go on with them. */
+export async function resume(client: PoolClient, claims: readonly DecidedClaim[]): Promise<void> {
   if (claims.length === 0) return;
   await client.query(
     `UPDATE stream_sessions AS e SET claim = k.claim, server = k.server, boot = k.boot, connection = k.connection, app = k.app,
@@ -67,8 +71,8 @@ export async function resume(client: PoolClient, claims: readonly WrittenClaim[]
   );
 }
 
-/** Sessions of their own. */
-export async function begin(client: PoolClient, claims: readonly WrittenClaim[]): Promise<void> {
+/** Inserts new sessions. */
+export async function begin(client: PoolClient, claims: readonly DecidedClaim[]): Promise<void> {
   if (claims.length === 0) return;
   await client.query({
     name: "begin-sessions",
@@ -80,8 +84,8 @@ export async function begin(client: PoolClient, claims: readonly WrittenClaim[])
   });
 }
 
-function toHeld(claims: readonly WrittenClaim[]): string[] {
-  const texts = (pick: (written: WrittenClaim) => string | null) => toTextArray(claims.map(pick));
+function toHeld(claims: readonly DecidedClaim[]): string[] {
+  const texts = (pick: (decided: DecidedClaim) => string | null) => toTextArray(claims.map(pick));
   return [
     texts(({ sessionId }) => sessionId),
     texts(({ claim }) => claim.server),
@@ -91,20 +95,15 @@ function toHeld(claims: readonly WrittenClaim[]): string[] {
     texts(({ claim }) => toStored(claim.clientIp)),
     texts(({ claim }) => toStored(claim.protocol)),
     toHashArray(claims.map(({ claim }) => claim.keyHash.toString("hex"))),
-    texts(({ claim, row }) => toAdmittedAt(claim, row)?.toISOString() ?? null),
+    texts(({ admittedAt }) => admittedAt?.toISOString() ?? null),
   ];
 }
 
-function toActiveIds(claims: readonly WrittenClaim[]): string {
+function toActiveIds(claims: readonly DecidedClaim[]): string {
   return toPlainArray(claims.map(({ row }) => row.active?.id ?? null));
 }
 
-/** Encoders are given a whole address where a server's is asked for, and media servers quote them. */
+/** Some people give their encoder the whole address, key included, where it asks for a server. Media servers quote that. */
 function toStored(text: string | null): string | null {
   return text === null ? null : hideStreamKeys(text);
-}
-
-/** By the database's clock. */
-export function toAdmittedAt({ admittedAt }: Claim, { now, readAt }: ClaimedRow): Date | null {
-  return admittedAt === undefined ? null : new Date(now.getTime() - (readAt - admittedAt));
 }

@@ -1,43 +1,39 @@
-import type { DropReason, Refusal, Stream } from "../../protocol/stream.ts";
+import type { Refusal, Stream } from "../../protocol/stream.ts";
+import type { SessionDrop } from "../sessions/session-drop.ts";
 
 /*
- * What is asked of a stream for a connection, and what comes of it.
+ * A claim asks for a stream on behalf of an encoder's connection. Its result is a session, or a refusal.
  */
 
-/** Whose session it is to be. */
 export interface Claim {
-  /** The id that the media server will know the session by, made by who asks. */
+  /** The session's id, made by the caller. Its media server knows the session by this id. */
   sessionId: string;
   streamId: string;
+  /** SHA-256 of the stream key that the encoder sent. */
   keyHash: Buffer;
   server: string;
+  /** Null where the media server cannot tell one of its runs from the next. */
   boot: string | null;
   connection: string;
   app: string | null;
   clientIp: string | null;
   protocol: string | null;
-  /** How long it lives without a report once it has started. */
+  /** Once started, the session lives for so long without a report. */
   leaseSeconds: number;
-  /** Approval is the start. */
+  /** The session starts with the claim; no `start` follows. */
   starts: boolean;
-  /** When it was admitted while the database was away, by `performance.now()`: how long it waits for a connection since counts, too. */
+  /**
+   * When the connection was admitted while the database was away, by `performance.now()`. Its age is subtracted from
+   * the database's clock at the write, so waiting for a database connection does not make the claim look younger.
+   */
   admittedAt?: number;
-  /** Whose session it may end by the stream's policy: not one of its own server where that cannot be made to let go. */
+  /** Whose session this claim may end under the policy `takeover`. `other servers` where the media server cannot drop a publisher. */
   mayOust: "any" | "other servers";
-  /** Nobody waits for the answer any more: then nothing is claimed. */
+  /** Aborted when nobody waits for the answer any more. Then nothing is claimed. */
   signal?: AbortSignal;
 }
 
 export type ClaimResult =
-  | { valid: true; sessionId: string; stream: Stream; lifetimeMs: number; ousted: Drop | null }
+  | { valid: true; sessionId: string; stream: Stream; lifetimeMs: number; ousted: SessionDrop | null }
   /** `unknown`: the key is not, or no longer, this stream's. */
   | { valid: false; reason: Refusal };
-
-/** What a media server is to be told to drop. */
-export interface Drop {
-  server: string;
-  boot: string;
-  connection: string;
-  sessionId: string;
-  reason: DropReason;
-}

@@ -2,7 +2,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createLogger } from "../../logger.ts";
 import type { Stream, Verdict } from "../../protocol/stream.ts";
 import type { KnownKey } from "../keys/key-cache.ts";
-import type { Claim, ClaimResult, Drop } from "./claim.ts";
+import type { SessionDrop } from "../sessions/session-drop.ts";
+import type { Claim, ClaimResult } from "./claim.ts";
 import { Outage, type OutageParts } from "./outage.ts";
 
 /*
@@ -32,7 +33,7 @@ const poison = () => Object.assign(new Error("invalid byte sequence"), { code: "
 
 let outage: Outage;
 let asked: string[];
-let drops: Drop[];
+let drops: SessionDrop[];
 /** What the store answers to this call, by the session or the connection it is for. */
 let answers: Map<string, () => Promise<ClaimResult> | never>;
 let lastSession = 0;
@@ -47,19 +48,12 @@ beforeEach(() => {
   asked = [];
   drops = [];
   answers = new Map();
+  const writeClaim: OutageParts["claim"] = async ({ sessionId, starts }) => {
+    const how = `${sessionId}${starts ? ", started" : ""}`;
+    const answered = await (answer("claim", how) as Promise<ClaimResult> | undefined);
+    return answered ?? { valid: true, sessionId, stream: STREAM, lifetimeMs: 0, ousted: null };
+  };
   const store: OutageParts["store"] = {
-    claim: async (claim) => {
-      const how = `${claim.sessionId}${claim.starts ? ", started" : ""}`;
-      return (
-        (await (answer("claim", how) as Promise<ClaimResult> | undefined)) ?? {
-          valid: true,
-          sessionId: claim.sessionId,
-          stream: STREAM,
-          lifetimeMs: 0,
-          ousted: null,
-        }
-      );
-    },
     start: async (_owner, sessionId) => {
       await answer("start", sessionId);
       return STREAM;
@@ -72,7 +66,12 @@ beforeEach(() => {
       await answer("end", `${at.connection} ${reason}`);
     },
   };
-  outage = new Outage({ store, logger: createLogger({ level: "silent" }), onDrop: (drop) => drops.push(drop) });
+  outage = new Outage({
+    claim: writeClaim,
+    store,
+    logger: createLogger({ level: "silent" }),
+    onDrop: (drop) => drops.push(drop),
+  });
 });
 afterEach(() => {
   outage.stop();
@@ -192,14 +191,14 @@ describe("a provisional session", () => {
     expect(outage.find({ server: "other", boot: "b1" }, sessionId)).toBeNull();
     expect(outage.find({ server: "edge", boot: "b2" }, sessionId)).toBeNull();
     expect(outage.find({ server: "edge", boot: "b1" }, "made-up")).toBeNull();
-    expect(outage.findByConnection("edge", { streamKey: null, connectionId: "c1" })).toBe(sessionId);
-    expect(outage.findByConnection("other", { streamKey: null, connectionId: "c1" })).toBeNull();
+    expect(outage.findByConnection("edge", "c1")).toBe(sessionId);
+    expect(outage.findByConnection("other", "c1")).toBeNull();
   });
 
   it("is the newest where a connection id comes twice", () => {
     admit("1", { boot: null });
     const second = idOf(admit("1", { boot: null }));
-    expect(outage.findByConnection("edge", { streamKey: null, connectionId: "1" })).toBe(second);
+    expect(outage.findByConnection("edge", "1")).toBe(second);
   });
 
   it("goes from ready to live to reconnecting, and is no more when it ended before it started", async () => {
@@ -256,8 +255,12 @@ describe("when the database is back", () => {
 
   it("is claimed though nobody waited for the answer any more", async () => {
     const signals: unknown[] = [];
-    const store = { claim: async (claimed: Claim) => void signals.push(claimed.signal) } as never;
-    const other = new Outage({ store, logger: createLogger({ level: "silent" }), onDrop: () => undefined });
+    const other = new Outage({
+      claim: async (claimed) => signals.push(claimed.signal) as never,
+      store: {} as never,
+      logger: createLogger({ level: "silent" }),
+      onDrop: () => undefined,
+    });
     other.admit(KNOWN, claim("c1", { signal: AbortSignal.abort() }));
     await other.reconcile();
     other.stop();

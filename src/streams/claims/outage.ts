@@ -1,57 +1,38 @@
-import { isConnectionError } from "../../db/sqlstate.ts";
 import { AppError } from "../../errors.ts";
 import type { Logger } from "../../logger.ts";
 import type { DropReason, Stream, Verdict } from "../../protocol/stream.ts";
-import { isAway } from "../is-away.ts";
 import type { KnownKey } from "../keys/key-cache.ts";
-import type { PublishedConnection } from "../publish-gate.ts";
+import { refusalOf } from "../keys/key-refusal.ts";
+import { mergeFigures, type ReportedFigures } from "../sessions/reported-figures.ts";
+import type { SessionDrop } from "../sessions/session-drop.ts";
 import type { ConnectionOnServer } from "../sessions/session-read-sql.ts";
-import type { SessionStore } from "../sessions/session-store.ts";
-import type { ReportedFigures } from "../sessions/stats-writer.ts";
-import { mergeFigures } from "../sessions/stats-writer.ts";
-import type { Claim, Drop } from "./claim.ts";
-import { refusalOf } from "./claim-decision.ts";
+import type { Claim } from "./claim.ts";
+import { OutageWriter, type OutageWriterParts, type WaitingEnd } from "./outage-writer.ts";
+import { type ProvisionalSession, ProvisionalSessions } from "./provisional-sessions.ts";
 import { type Publisher, StreamHolders } from "./stream-holders.ts";
 
 /*
- * Sessions while the database is away. A key that is known is admitted, provisionally: the session lives here until
- * the database is back, is written then as of the time it was admitted, and goes if somebody else was earlier.
- * Nothing else is decided here, and what was live before goes on.
+ * Streams while the database is away. A cached key is admitted provisionally: its session lives in this process until
+ * the database is back. Then it is written as of the time of its admission, and is dropped if another encoder was
+ * earlier. Nothing else is decided here; sessions that were live before stay live.
  */
 
 const RETRY_MS = 1000;
-/** Past it nobody is admitted, and of ends that wait the oldest is left to its lease. */
+/** Past this number of sessions nobody is admitted; of ends, the oldest is left to its lease. */
 const MAX_WAITING = 10_000;
 
-interface ProvisionalSession {
-  /** Nobody waits for its answer any more. */
-  claim: Omit<Claim, "signal">;
-  /** Monotonic. */
-  admittedAt: number;
-  stream: Stream;
-  lifetimeMs: number;
-  hasStarted: boolean;
-  figures: ReportedFigures | null;
-  endReason: string | null;
-}
-
-interface WaitingEnd {
-  at: ConnectionOnServer;
-  reason: string;
-}
-
-export interface OutageParts {
-  store: Pick<SessionStore, "claim" | "start" | "reportConnection" | "endConnection">;
+export interface OutageParts extends Pick<OutageWriterParts, "claim" | "store"> {
   logger: Logger;
-  /** Of a provisional session that lost its stream. */
-  onDrop: (drop: Drop) => void;
+  /** A provisional session that still publishes has lost its stream. */
+  onDrop: (drop: SessionDrop) => void;
 }
 
 export class Outage {
   readonly #parts: OutageParts;
-  readonly #sessions = new Map<string, ProvisionalSession>();
+  readonly #writer: OutageWriter;
+  readonly #sessions = new ProvisionalSessions();
   readonly #holders = new StreamHolders();
-  /** Ends that could not be written, the oldest first. */
+  /** The oldest first. */
   #ends: WaitingEnd[] = [];
   #timer: NodeJS.Timeout | null = null;
   #isReconciling = false;
@@ -59,36 +40,36 @@ export class Outage {
 
   constructor(parts: OutageParts) {
     this.#parts = parts;
+    this.#writer = new OutageWriter({
+      ...parts,
+      onWritten: (session) => this.#sessions.delete(session),
+      onLost: (session, reason) => this.#lose(session, reason),
+    });
   }
 
-  /** Remembered for as long as the process knows of it: the first one wins in an outage, too. */
+  /** This connection holds the stream. Told also while the database is there: an outage may begin at any moment. */
   holds(streamId: string, claim: Pick<Claim, "sessionId" | "server" | "connection" | "leaseSeconds">): void {
     this.#holders.put(streamId, claim);
   }
 
+  /** The publisher has reported. */
   heardOf(publisher: Publisher): void {
     this.#holders.hear(publisher);
   }
 
+  /** The publisher is gone. */
   letGo(publisher: Publisher): void {
     this.#holders.drop(publisher);
   }
 
-  /** Admits a known key. @throws AppError `unavailable` where more wait than are held */
+  /** Decides a claim by the cached key. @throws AppError `unavailable` where too many sessions wait to be written */
   admit(known: KnownKey, { signal: _, ...claim }: Claim): Verdict {
-    const { stream, policy, goodUntil } = known;
+    const { stream } = known;
     const again = this.again(stream.id, claim);
     if (again !== null) return again;
-    const now = Date.now();
-    if (goodUntil !== null && goodUntil.getTime() <= now) return { valid: false, reason: "unknown" };
-    const expiresInMs = stream.expiresAt === null ? null : Date.parse(stream.expiresAt) - now;
-    const refusal = refusalOf({ status: stream.status, isExpired: expiresInMs !== null && expiresInMs <= 0 });
-    if (refusal !== null) return { valid: false, reason: refusal };
-    const holder = this.#holders.find(stream.id);
-    if (holder !== null && (holder.server !== claim.server || holder.connection !== claim.connection)) {
-      const mayOust = claim.mayOust === "any" || holder.server !== claim.server;
-      if (policy === "first_wins" || !mayOust) return { valid: false, reason: "already_live" };
-    }
+    const expiresInMs = stream.expiresAt === null ? null : Date.parse(stream.expiresAt) - Date.now();
+    const reason = this.#refuse(known, claim, expiresInMs);
+    if (reason !== null) return { valid: false, reason };
     if (this.#sessions.size >= MAX_WAITING) {
       throw new AppError("unavailable", "The database is away; try again.", { retryAfterMs: RETRY_MS });
     }
@@ -101,31 +82,44 @@ export class Outage {
       figures: null,
       endReason: null,
     };
-    this.#sessions.set(claim.sessionId, session);
+    this.#sessions.add(session);
     this.holds(stream.id, claim);
     this.#scheduleReconcile();
     return toVerdict(session);
   }
 
-  /** What a connection that was admitted and asks again was told; null where it has no provisional session. */
-  again(streamId: string, { server, boot, connection }: Pick<Claim, "server" | "boot" | "connection">): Verdict | null {
-    // Without a boot, the same connection again is another one of the next boot.
-    if (boot === null) return null;
-    for (const session of this.#sessions.values()) {
-      const { claim, endReason } = session;
-      const isSame = claim.server === server && claim.boot === boot && claim.connection === connection;
-      if (isSame && claim.streamId === streamId && endReason === null) return toVerdict(session);
-    }
-    return null;
+  #refuse({ stream, policy, goodUntil }: KnownKey, claim: Omit<Claim, "signal">, expiresInMs: number | null) {
+    if (goodUntil !== null && goodUntil.getTime() <= Date.now()) return "unknown";
+    const refusal = refusalOf({ status: stream.status, isExpired: expiresInMs !== null && expiresInMs <= 0 });
+    if (refusal !== null) return refusal;
+    const holder = this.#holders.find(stream.id);
+    if (holder === null || (holder.server === claim.server && holder.connection === claim.connection)) return null;
+    const mayOust = claim.mayOust === "any" || holder.server !== claim.server;
+    return policy === "first_wins" || !mayOust ? "already_live" : null;
   }
 
-  /** The stream of a provisional session of this server; null where it is none. */
+  /** The earlier verdict for a connection that was admitted and asks again; null where it has no provisional session. */
+  again(streamId: string, claim: Pick<Claim, "server" | "boot" | "connection">): Verdict | null {
+    // Without a boot, the same connection id asking again is another connection, after a restart of the media server.
+    if (claim.boot === null) return null;
+    const sessions = this.#sessions.ofConnection(claim);
+    const session = sessions.find((one) => one.claim.boot === claim.boot && one.claim.streamId === streamId);
+    return session === undefined ? null : toVerdict(session);
+  }
+
+  /** The stream of a provisional session of this media server; null where the session is none. */
   find(owner: { server: string; boot: string | null }, sessionId: string): Stream | null {
     const session = this.#sessions.get(sessionId);
     if (session?.claim.server !== owner.server || session.claim.boot !== owner.boot) return null;
     return session.endReason === null ? session.stream : null;
   }
 
+  /** The newest provisional session of a connection, by id; null where it has none. */
+  findByConnection(server: string, connection: string): string | null {
+    return this.#sessions.ofConnection({ server, connection }).at(-1)?.claim.sessionId ?? null;
+  }
+
+  /** The media of a provisional session flows. */
   start(sessionId: string): Stream {
     const session = this.#take(sessionId);
     this.heardOf({ sessionId });
@@ -134,30 +128,23 @@ export class Outage {
     return session.stream;
   }
 
+  /** A report for a provisional session. */
   report(sessionId: string, figures: ReportedFigures): void {
     const session = this.#take(sessionId);
     this.heardOf({ sessionId });
     session.figures = mergeFigures(session.figures, figures);
   }
 
+  /** The encoder of a provisional session is gone. A session that never started is forgotten. */
   end(sessionId: string, reason: string): Stream {
     const session = this.#take(sessionId);
     session.endReason = reason;
     this.letGo({ sessionId });
-    if (!session.hasStarted) this.#sessions.delete(sessionId);
+    if (!session.hasStarted) this.#sessions.delete(session);
     return { ...session.stream, status: session.hasStarted ? "reconnecting" : session.stream.status };
   }
 
-  /** The id of the provisional session of a connection; null where it has none. */
-  findByConnection(server: string, { connectionId }: PublishedConnection): string | null {
-    let latest: string | null = null;
-    for (const [sessionId, { claim, endReason }] of this.#sessions) {
-      if (claim.server === server && claim.connection === connectionId && endReason === null) latest = sessionId;
-    }
-    return latest;
-  }
-
-  /** An end that could not be written. */
+  /** Keeps an end that could not be written, to write it later. */
   keepEnd(at: ConnectionOnServer, reason: string): void {
     this.#ends.push({ at, reason });
     if (this.#ends.length > MAX_WAITING) this.#ends.shift();
@@ -169,71 +156,22 @@ export class Outage {
     if (this.#timer !== null) clearTimeout(this.#timer);
   }
 
-  /** Writes what waits, ends first: an encoder that came back finds its stream free. Never rejects. */
+  /** Writes everything that waits, ends first, so that an encoder that came back finds its stream free. Never rejects. */
   async reconcile(): Promise<void> {
     if (this.#isReconciling) return;
     this.#isReconciling = true;
     try {
       for (const end of [...this.#ends]) {
-        const isDone = await this.#attempt(() => this.#parts.store.endConnection(end.at, end.reason));
-        if (isDone) this.#ends = this.#ends.filter((other) => other !== end);
+        if (await this.#writer.writeEnd(end)) this.#ends = this.#ends.filter((other) => other !== end);
       }
-      for (const session of [...this.#sessions.values()].sort((a, b) => a.admittedAt - b.admittedAt)) {
-        const isDone = await this.#attempt(() => this.#write(session));
-        if (isDone) this.#sessions.delete(session.claim.sessionId);
+      for (const session of this.#sessions.inOrderOfAdmission()) {
+        if (await this.#writer.writeSession(session)) this.#sessions.delete(session);
       }
     } catch (error) {
-      this.#parts.logger.debug({ err: error }, "what was admitted while the database was away still waits");
+      this.#parts.logger.debug({ err: error }, "sessions admitted while the database was away still wait");
     }
     this.#isReconciling = false;
     if (this.#ends.length > 0 || this.#sessions.size > 0) this.#scheduleReconcile();
-  }
-
-  /** Whether it need not be tried again. One that cannot be written keeps no other from it. @throws when the connection is gone */
-  async #attempt(work: () => Promise<void>): Promise<boolean> {
-    try {
-      await work();
-      return true;
-    } catch (error) {
-      if (isConnectionError(error)) throw error;
-      if (isAway(error)) return false;
-      this.#parts.logger.error({ err: error }, "what came while the database was away cannot be written; it is let go");
-      return true;
-    }
-  }
-
-  async #write(session: ProvisionalSession): Promise<void> {
-    const { claim, admittedAt, hasStarted } = session;
-    const { store, logger } = this.#parts;
-    const result = await store.claim({
-      ...claim,
-      starts: hasStarted,
-      admittedAt,
-      mayOust: "any",
-    });
-    if (!result.valid) {
-      logger.warn({ streamId: claim.streamId, reason: result.reason }, "a session of the outage lost its stream");
-      this.#lose(session, result.reason === "unknown" ? "revoked" : result.reason);
-      return;
-    }
-    await this.#writeRest(session, hasStarted);
-  }
-
-  /** Its media server may say more while this is written: it is let go only when there is nothing left to write. */
-  async #writeRest(session: ProvisionalSession, isStarted: boolean): Promise<void> {
-    const { claim } = session;
-    const { store } = this.#parts;
-    const at = { server: claim.server, connection: claim.connection, keyHash: claim.keyHash };
-    if (session.hasStarted && !isStarted) {
-      await store.start({ server: claim.server, boot: claim.boot ?? "" }, claim.sessionId, claim.leaseSeconds);
-    }
-    for (let { figures } = session; figures !== null && session.hasStarted; figures = session.figures) {
-      await store.reportConnection(at, figures, claim.leaseSeconds);
-      if (session.figures === figures) session.figures = null;
-    }
-    if (session.endReason !== null) await store.endConnection(at, session.endReason);
-    else if (session.hasStarted && !isStarted) await this.#writeRest(session, true);
-    else this.#sessions.delete(claim.sessionId);
   }
 
   #lose({ claim, endReason }: ProvisionalSession, reason: DropReason): void {
@@ -244,7 +182,7 @@ export class Outage {
 
   #take(sessionId: string): ProvisionalSession {
     const session = this.#sessions.get(sessionId);
-    if (session === undefined) throw new Error("a session that is not provisional was taken for one");
+    if (session === undefined) throw new Error(`the session ${sessionId} is not provisional`);
     return session;
   }
 

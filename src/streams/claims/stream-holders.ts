@@ -1,27 +1,27 @@
 /*
- * Who publishes which stream, as far as this process knows: what tells the first from the second while the database
- * cannot be asked.
+ * Which connection publishes which stream, as far as this process knows. While the database is away, this tells the
+ * first encoder of a stream from the second.
  */
 
-/** Past it the one that was not heard of for longest is forgotten. */
+/** Past this number, the holder that was silent for longest is forgotten. */
 const MAX_HOLDERS = 10_000;
 
 export interface Holder {
   server: string;
   connection: string;
   sessionId: string;
-  /** Monotonic; a holder that was not heard of for longer than its lease holds nothing. */
+  /** By `performance.now()`. A holder that is silent for longer than its lease holds nothing. */
   heardAt: number;
   leaseMs: number;
 }
 
-/** Names a holder by its session, or by its connection. */
+/** A holder, named by its session or by its connection. */
 export type Publisher = { sessionId: string } | { server: string; connection: string };
 
 export class StreamHolders {
-  /** By stream, the one heard of longest ago first. */
+  /** By stream id; silent for longest first. */
   readonly #holders = new Map<string, Holder>();
-  /** Each by both of its names. */
+  /** Both names of each holder → stream id. */
   readonly #streamOf = new Map<string, string>();
 
   put(streamId: string, given: Pick<Holder, "server" | "connection" | "sessionId"> & { leaseSeconds: number }): void {
@@ -29,36 +29,38 @@ export class StreamHolders {
     const before = this.#holders.get(streamId);
     if (before?.sessionId === sessionId && before.server === server && before.connection === connection) {
       before.leaseMs = leaseSeconds * 1000;
-      this.#heard(streamId, before);
+      this.#renew(streamId, before);
       return;
     }
     this.#forget(streamId);
-    const holder = { server, connection, sessionId, heardAt: performance.now(), leaseMs: leaseSeconds * 1000 };
+    const now = performance.now();
+    const holder = { server, connection, sessionId, heardAt: now, leaseMs: leaseSeconds * 1000 };
     this.#holders.set(streamId, holder);
     for (const name of namesOf(holder)) this.#streamOf.set(name, streamId);
     const [oldest] = this.#holders.keys();
     if (this.#holders.size > MAX_HOLDERS && oldest !== undefined) this.#forget(oldest);
   }
 
+  /** The publisher has reported: its lease begins anew. */
   hear(publisher: Publisher): void {
     const streamId = this.#streamOf.get(nameOf(publisher));
     const holder = streamId === undefined ? undefined : this.#holders.get(streamId);
-    if (streamId === undefined || holder === undefined) return;
-    this.#heard(streamId, holder);
+    if (streamId !== undefined && holder !== undefined) this.#renew(streamId, holder);
   }
 
+  /** The publisher is gone. */
   drop(publisher: Publisher): void {
     const streamId = this.#streamOf.get(nameOf(publisher));
     if (streamId !== undefined) this.#forget(streamId);
   }
 
-  /** Who holds the stream now; null where nobody is known to. */
+  /** Who holds the stream now; null where this process knows of nobody. */
   find(streamId: string): Holder | null {
     const holder = this.#holders.get(streamId);
     return holder === undefined || performance.now() - holder.heardAt > holder.leaseMs ? null : holder;
   }
 
-  #heard(streamId: string, holder: Holder): void {
+  #renew(streamId: string, holder: Holder): void {
     holder.heardAt = performance.now();
     this.#holders.delete(streamId);
     this.#holders.set(streamId, holder);

@@ -1,5 +1,4 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import type { Pool } from "../../db/pool.ts";
 import type { Stream } from "../../protocol/stream.ts";
 import { KeyCache, type KnownKey } from "./key-cache.ts";
 import { hashStreamKey } from "./stream-key.ts";
@@ -13,7 +12,7 @@ let cache: KeyCache;
 let stored: Map<string, { id: string; title: string }>;
 let reads: { hashes: string[]; answer: () => Promise<void>; fail: (error: Error) => Promise<void> }[];
 let isSlow: boolean;
-let query: (sql: string, values: [Buffer[]]) => Promise<{ rows: { id: string; title: string }[] }>;
+let readKeys: (hashes: string[]) => Promise<Map<string, KnownKey>>;
 
 const hashOf = (key: string) => hashStreamKey(key).toString("hex");
 const A = hashOf("key-a");
@@ -27,12 +26,13 @@ beforeEach(() => {
   ]);
   reads = [];
   isSlow = false;
-  query = async (_sql: string, [given]: [Buffer[]]) => {
-    const hashes = given.map((hash) => hash.toString("hex"));
-    const rows = hashes.flatMap((keyHash) => {
-      const row = stored.get(keyHash);
-      return row === undefined ? [] : [{ keyHash, ...row, policy: "first_wins", goodUntil: null }];
-    });
+  readKeys = async (hashes) => {
+    const found = new Map<string, KnownKey>();
+    for (const hash of hashes) {
+      const stream = stored.get(hash);
+      if (stream !== undefined)
+        found.set(hash, { stream: stream as unknown as Stream, policy: "first_wins", goodUntil: null });
+    }
     const read = { hashes };
     if (!isSlow) reads.push({ ...read, answer: async () => undefined, fail: async () => undefined });
     else {
@@ -44,9 +44,9 @@ beforeEach(() => {
         reads.push({ ...read, answer: () => settle(resolve), fail: (error) => settle(() => reject(error)) });
       });
     }
-    return { rows };
+    return found;
   };
-  cache = new KeyCache({ pool: { query } as unknown as Pool });
+  cache = new KeyCache({ readKeys });
 });
 afterEach(() => {
   vi.useRealTimers();
@@ -56,18 +56,17 @@ const titleOf = (hash: string) => cache.find(hash)?.stream.title;
 
 /** As at a notification. */
 function refreshStream(streamId: string): Promise<void> {
-  return cache.refresh(cache.forgetStream(streamId));
+  cache.forgetStream(streamId);
+  return cache.refreshForgotten();
 }
 
 /** As whoever decides about a key reads it. */
 async function load(hash: string): Promise<KnownKey | null> {
   const reading = cache.startReading();
   try {
-    const [row] = (await query("", [[Buffer.from(hash, "hex")]])).rows;
-    if (row === undefined) return null;
-    const known = { stream: row as unknown as Stream, policy: "first_wins", goodUntil: null } as const;
-    reading.keep(hash, known);
-    return known;
+    const known = (await readKeys([hash])).get(hash);
+    if (known !== undefined) reading.keep(hash, known);
+    return known ?? null;
   } finally {
     reading.end();
   }

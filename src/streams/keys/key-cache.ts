@@ -1,11 +1,11 @@
-import type { Pool } from "../../db/pool.ts";
 import type { SessionPolicy, Stream } from "../../protocol/stream.ts";
-import { STREAM_COLUMNS, type StreamRow, toStream } from "../stream-rows.ts";
 
 /*
- * Stream key → stream, by the key's hash in hex. It only says whose key it is: whether that stream may be published is
- * the database's to say, as long as it is there. While it is away, what is known here decides; what is not known is
- * refused. That a key is nobody's is not kept: one that is made a moment later is found at once.
+ * What this process knows of stream keys: the key's hash in hex → its stream. While the database is there, every claim
+ * is decided by the database, and the cache only spares reading a stream again that has not changed. While the
+ * database is away, the cache decides; a key that is not in it is refused.
+ *
+ * That a key belongs to no stream is not cached, so a key made a moment later is found at once.
  */
 
 const MAX_KEYS = 50_000;
@@ -13,47 +13,48 @@ const MAX_KEYS = 50_000;
 export interface KnownKey {
   stream: Stream;
   policy: SessionPolicy;
-  /** Where it is the key before a rotation: until when it is good. */
+  /** Set for the key before a rotation: the end of its grace period. */
   goodUntil: Date | null;
 }
 
-interface KeyRow extends StreamRow {
-  keyHash: string;
-  policy: SessionPolicy;
-  goodUntil: Date | null;
-}
-
-/** A read of keys that is under way: what it finds is kept unless it may be older than a notification. */
+/** A read of keys that is under way. Its results are cached unless a notification may be newer than they are. */
 export interface KeyReading {
-  /** @returns whether it was kept */
+  /** @returns whether the result was cached */
   keep(hash: string, known: KnownKey): boolean;
-  /** Once, whatever came of it. */
+  /** To be called once, also after a failed read. */
   end(): void;
 }
 
+export interface KeyCacheParts {
+  /** Reads keys by hash in hex; keys of no stream are missing in the result. */
+  readKeys(hashes: string[]): Promise<Map<string, KnownKey>>;
+}
+
 export class KeyCache {
-  readonly #pool: Pool;
-  /** The one read longest ago first. */
+  readonly #parts: KeyCacheParts;
+  /** The key cached longest ago first. */
   readonly #known = new Map<string, KnownKey>();
-  /** A stream has at most two that are good. */
+  /** Stream id → hashes; a stream has at most two good keys. */
   readonly #hashesOf = new Map<string, Set<string>>();
-  /** Grows with every notification: what was read of a stream before one of its own is not kept after it. */
+  /** Hashes that `forgetStream` removed and `refreshForgotten` has not read again yet. */
+  #forgotten = new Set<string>();
+  /** Counts notifications. A read that began before a stream's last notification may not be cached for that stream. */
   #generation = 0;
-  /** When a stream changed last, as long as something is being read. */
+  /** Stream id → generation of its last notification; kept only while reads are under way. */
   readonly #changedAt = new Map<string, number>();
   #allChangedAt = 0;
   #reads = 0;
 
-  constructor({ pool }: { pool: Pool }) {
-    this.#pool = pool;
+  constructor(parts: KeyCacheParts) {
+    this.#parts = parts;
   }
 
-  /** What is known of the key without asking. */
+  /** What is cached for the key; asks nobody. */
   find(hash: string): KnownKey | undefined {
     return this.#known.get(hash);
   }
 
-  /** Before keys are read from the database. */
+  /** To be called before keys are read from the database. */
   startReading(): KeyReading {
     const generation = this.#generation;
     this.#reads += 1;
@@ -72,53 +73,50 @@ export class KeyCache {
   }
 
   /**
-   * The stream's key, or what it is worth, changed: it is forgotten, for it is refused rather than believed.
-   * @returns what is to be read again
+   * The stream changed. Until `refreshForgotten` has read its keys again they are unknown: if the database goes away
+   * just now, they are refused and not believed.
    */
-  forgetStream(streamId: string): string[] {
+  forgetStream(streamId: string): void {
     this.#generation += 1;
     if (this.#reads > 0) this.#changedAt.set(streamId, this.#generation);
-    const hashes = [...(this.#hashesOf.get(streamId) ?? [])];
-    for (const hash of hashes) this.#forget(hash);
-    return hashes;
+    for (const hash of [...(this.#hashesOf.get(streamId) ?? [])]) {
+      this.#forget(hash);
+      this.#forgotten.add(hash);
+    }
   }
 
-  /** Notifications may have been lost. What was known stays until it is read again, for the database may be away. */
+  /** Reads again what `forgetStream` removed. @throws the database's error; the keys stay unknown then */
+  async refreshForgotten(): Promise<void> {
+    const hashes = [...this.#forgotten];
+    this.#forgotten = new Set();
+    await this.#refresh(hashes);
+  }
+
+  /**
+   * Notifications may have been lost: reads every cached key again. Until then the old knowledge stays, for the
+   * database may be away. @throws the database's error
+   */
   async refreshAll(): Promise<void> {
     this.#generation += 1;
     this.#allChangedAt = this.#generation;
-    await this.refresh([...this.#known.keys()]);
+    await this.#refresh([...this.#known.keys()]);
   }
 
-  /** Reads them again. What is nobody's any more is forgotten. */
-  async refresh(hashes: string[]): Promise<void> {
+  async #refresh(hashes: string[]): Promise<void> {
     if (hashes.length === 0) return;
     const reading = this.startReading();
     try {
-      const found = await this.#query(hashes);
+      const found = await this.#parts.readKeys(hashes);
       const stale: string[] = [];
       for (const hash of hashes) {
         const known = found.get(hash);
         if (known === undefined) this.#forget(hash);
         else if (!reading.keep(hash, known)) stale.push(hash);
       }
-      await this.refresh(stale);
+      await this.#refresh(stale);
     } finally {
       reading.end();
     }
-  }
-
-  async #query(hashes: string[]): Promise<Map<string, KnownKey>> {
-    const { rows } = await this.#pool.query<KeyRow>(
-      `SELECT encode(k.hash, 'hex') AS "keyHash", ${STREAM_COLUMNS}, s.policy,
-         CASE WHEN s.key_hash <> k.hash THEN s.previous_key_until END AS "goodUntil"
-       FROM unnest($1::bytea[]) AS k (hash)
-       JOIN streams AS s ON s.key_hash = k.hash OR (s.previous_key_hash = k.hash AND s.previous_key_until > clock_timestamp())`,
-      [hashes.map((hash) => Buffer.from(hash, "hex"))],
-    );
-    return new Map(
-      rows.map(({ keyHash, policy, goodUntil, ...row }) => [keyHash, { stream: toStream(row), policy, goodUntil }]),
-    );
   }
 
   #put(hash: string, known: KnownKey): void {

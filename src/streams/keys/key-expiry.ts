@@ -2,10 +2,10 @@ import type { Pool } from "../../db/pool.ts";
 import type { Logger } from "../../logger.ts";
 import { DueTimer } from "../due-timer.ts";
 
-/** Writes `expired` when a key expires, to the moment: a timer set for the next one, never a poll. To be armed when an expiry changed. */
+/** Writes the status `expired` at the moment when a key expires. Sets one timer, for the next key; does not poll. Arm it when an expiry changed. */
 export function createKeyExpiry({ pool, logger }: { pool: Pool; logger: Logger }): DueTimer {
   return new DueTimer({
-    what: "expiring stream keys",
+    what: "the next expiry of a stream key",
     async findNextDueMs() {
       const { rows } = await pool.query<{ ms: number | null }>(
         `SELECT (extract(epoch FROM min(expires_at) - clock_timestamp()) * 1000)::float8 AS ms
@@ -15,7 +15,8 @@ export function createKeyExpiry({ pool, logger }: { pool: Pool; logger: Logger }
     },
     async run() {
       await pool.query(
-        // Skips what is locked, and comes back to it: whoever waits for nobody, holding several, has no part in a deadlock.
+        // Skips streams that others have locked; the timer comes back to them. A statement that holds several locks and
+        // waits for none cannot take part in a deadlock.
         `UPDATE streams SET status = 'expired' WHERE id IN (
            SELECT id FROM streams
            WHERE expires_at <= clock_timestamp() AND expires_at IS NOT NULL AND status NOT IN ('expired', 'revoked')

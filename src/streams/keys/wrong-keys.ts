@@ -2,22 +2,22 @@ import { AppError } from "../../errors.ts";
 import { Allowances } from "../../limits/allowances.ts";
 
 /*
- * Wrong keys are counted, per media server and per address of the encoder, in this process. Only wrong ones: whoever
- * comes with a right key is never kept waiting, whatever others behind the same server or address try.
+ * Counts wrong keys in this process, per media server and per address of the encoder. Right keys are never counted, so
+ * nobody with a right key waits because of others behind the same server or address.
  */
 
 const PER_ADDRESS = { burst: 20, perSecond: 20 / 60 };
 const PER_SERVER = { burst: 600, perSecond: 10 };
 
 export interface WrongKeys {
-  /** Null where there were not too many, else the refusal: `rate_limited`. */
+  /** Counts one wrong key. Null while there were not too many, else the refusal `rate_limited`. */
   count(server: string, clientIp: string | null): AppError | null;
 }
 
 export function createWrongKeys(): WrongKeys {
   const servers = new Allowances(PER_SERVER);
   const addresses = new Allowances(PER_ADDRESS);
-  /** By the seconds to wait: a flood is refused by the thousand, and what an error costs is its stack. */
+  /** One error for each number of seconds to wait: a flood is refused by the thousand, and every new error costs its stack trace. */
   const refusals = new Map<number, AppError>();
 
   return {
@@ -29,10 +29,8 @@ export function createWrongKeys(): WrongKeys {
       if (refusal === undefined) {
         refusal = new AppError(
           "rate_limited",
-          "Too many wrong stream keys came from there; a right one is still taken.",
-          {
-            retryAfterMs: seconds * 1000,
-          },
+          "Too many wrong stream keys came from this server or address; a right key is still accepted.",
+          { retryAfterMs: seconds * 1000 },
         );
         refusals.set(seconds, refusal);
       }

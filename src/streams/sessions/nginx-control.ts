@@ -1,14 +1,14 @@
 import type { Logger } from "../../logger.ts";
 
 /*
- * Ends publishers of nginx-rtmp, which takes no word over a connection of its own but has a control URL. It knows a
- * publisher by its application and its name, and the name is the key: so both are kept here while they are published,
- * in memory and nowhere else.
+ * Ends publishers of nginx-rtmp by its control URL, the only way to tell it anything. nginx knows a publisher by its
+ * application and its name, and the name is the stream key. Both are kept here while they are published, in memory and
+ * nowhere else.
  * https://github.com/arut/nginx-rtmp-module/wiki/Control-module
  */
 
 const TIMEOUT_MS = 2000;
-/** Past it the oldest is forgotten, and is cut at its next `on_update` instead. */
+/** Past this number the oldest publisher is forgotten; it can only be cut at its next `on_update`. */
 const MAX_PUBLISHERS = 10_000;
 
 interface Publisher {
@@ -17,10 +17,13 @@ interface Publisher {
 }
 
 export interface NginxControl {
+  /** Whether the server is an nginx with a control URL. */
   canDrop(server: string): boolean;
+  /** Remembers what the connection publishes, so that it can be dropped. */
   remember(server: string, connection: string, publisher: Publisher): void;
+  /** The connection publishes no more. */
   forget(server: string, connection: string): void;
-  /** Resolves when nginx has answered, or does not; never rejects. */
+  /** Tells nginx to end the connection. Resolves when nginx has answered or cannot be reached; never rejects. */
   drop(server: string, connection: string): Promise<void>;
 }
 
@@ -54,10 +57,13 @@ export function createNginxControl(
         const response = await fetch(`${url}/drop/publisher?${query}`, { signal: AbortSignal.timeout(TIMEOUT_MS) });
         if (!response.ok) throw new Error(`nginx answered ${response.status}`);
       } catch (error) {
-        // Not the error itself: its text may hold the URL, and with it the key.
+        // Does not log the error itself: its text may hold the URL, and with it the key.
         const { name, message } = error as Error;
         const reason = message.includes(publisher.name) ? name : message;
-        logger.warn({ server, reason }, "nginx could not be told to drop a publisher; its next on_update is refused");
+        logger.warn(
+          { server, reason },
+          "nginx could not be told to drop a publisher; its next on_update will be refused",
+        );
       }
     },
   };

@@ -1,17 +1,17 @@
 import { AppError } from "../../errors.ts";
 
 /*
- * What a media server is told of a session that cannot do what was asked of it.
+ * What a media server is told when a session cannot do what was asked.
  */
 
 export function noSuchSession(): AppError {
   return new AppError(
     "not_found",
-    "This server has no such session: it never had, or nobody started it in time. Validate the key again.",
+    "This server has no such session: either it never had, or nobody started it in time. Validate the key again.",
   );
 }
 
-export function isOver(): AppError {
+export function hasEnded(): AppError {
   return new AppError("conflict", "The session has ended; an encoder that comes back is validated again.");
 }
 

@@ -3,7 +3,7 @@ import type { SessionPolicy } from "../../protocol/stream.ts";
 import { STREAM_COLUMNS, type StreamRow } from "../stream-rows.ts";
 
 /*
- * Streams and sessions as a step reads them, holding the stream's lock: what is past, is so by the database's clock.
+ * Locks streams, and reads streams and sessions under the lock. Every deadline is compared with the database's clock.
  */
 
 export interface LockedStream extends StreamRow {
@@ -20,6 +20,7 @@ export interface SessionRow {
   boot: string;
   connection: string;
   state: "reserved" | "live" | "reconnecting" | "ended";
+  /** A reservation is in force. */
   isReserved: boolean;
   endReason: string | null;
   reservationIsOver: boolean;
@@ -28,28 +29,44 @@ export interface SessionRow {
   mediaTimeMs: number | null;
 }
 
+/** A connection as media servers name it that keep no session ids. */
+export interface ConnectionOnServer {
+  server: string;
+  connection: string;
+  /** Of the key that the connection was admitted with, which may have been rotated since. Null where the media server does not say it. */
+  keyHash: Buffer | null;
+}
+
 const SESSION_COLUMNS = `id, claim AS "sessionId", claimed_at AS "claimedAt", server, boot, connection, state, end_reason AS "endReason",
   coalesce(reserved_until > clock_timestamp(), false) AS "isReserved", coalesce(reserved_until <= clock_timestamp(), false) AS "reservationIsOver",
   coalesce(lease_until <= clock_timestamp(), false) AS "leaseIsOver", coalesce(reconnect_until <= clock_timestamp(), false) AS "windowIsOver",
   media_time_ms AS "mediaTimeMs"`;
 
-export interface ConnectionOnServer {
-  server: string;
-  connection: string;
-  /** Of the key that it was admitted with, which may have been rotated since; null where the connection alone is known. */
-  keyHash: Buffer | null;
+/** Waits for the stream's lock. */
+export async function lockStream(client: PoolClient, streamId: string): Promise<void> {
+  await client.query("SELECT FROM streams WHERE id = $1 FOR NO KEY UPDATE", [streamId]);
 }
 
-/** Whether a connection that was admitted may still start it, or end it. */
-export function isHeld({ state, isReserved, reservationIsOver }: SessionRow): boolean {
-  return state === "reserved" || (state === "reconnecting" && (isReserved || reservationIsOver));
+/**
+ * Locks the stream and reads it; null where there is none. The read is a statement of its own: it sees the clock, and
+ * what others wrote, while the lock was waited for.
+ */
+export async function readLocked(
+  client: PoolClient,
+  streamId: string,
+  defaultReconnectSeconds: number,
+): Promise<LockedStream | null> {
+  await lockStream(client, streamId);
+  const { rows } = await client.query<LockedStream>(
+    `SELECT ${STREAM_COLUMNS}, s.policy, coalesce(s.reconnect_seconds, $2) AS "reconnectSeconds",
+       coalesce(s.expires_at <= clock_timestamp(), false) AS "isExpired"
+     FROM streams AS s WHERE s.id = $1`,
+    [streamId, defaultReconnectSeconds],
+  );
+  return rows[0] ?? null;
 }
 
-/** Whether a report may renew it: it is live, or nothing but its silence ended it. */
-export function isOn({ state, endReason, isReserved }: SessionRow): boolean {
-  return state === "live" || (state !== "reserved" && endReason === "lease_lost" && !isReserved);
-}
-
+/** The stream's session that has not ended. */
 export async function findActive(client: PoolClient, streamId: string): Promise<SessionRow | null> {
   const { rows } = await client.query<SessionRow>(
     `SELECT ${SESSION_COLUMNS} FROM stream_sessions WHERE stream_id = $1 AND state <> 'ended'`,
@@ -58,7 +75,7 @@ export async function findActive(client: PoolClient, streamId: string): Promise<
   return rows[0] ?? null;
 }
 
-/** The stream's last session, over or not. */
+/** The stream's newest session, ended or not. */
 export async function findLast(client: PoolClient, streamId: string): Promise<SessionRow | null> {
   const { rows } = await client.query<SessionRow>(
     `SELECT ${SESSION_COLUMNS} FROM stream_sessions WHERE stream_id = $1 ORDER BY id DESC LIMIT 1`,
@@ -67,15 +84,29 @@ export async function findLast(client: PoolClient, streamId: string): Promise<Se
   return rows[0] ?? null;
 }
 
-export async function findByClaim(client: PoolClient, sessionId: string): Promise<SessionRow | null> {
+/** A session by its id. */
+export async function findSession(client: PoolClient, sessionId: string): Promise<SessionRow | null> {
   const { rows } = await client.query<SessionRow>(`SELECT ${SESSION_COLUMNS} FROM stream_sessions WHERE claim = $1`, [
     sessionId,
   ]);
   return rows[0] ?? null;
 }
 
-/** The stream that the connection published last; where its session was forgotten, the one whose key it brings. */
-export async function findStreamOf(
+/** The id of the stream that a media server's session belongs to; undefined where it has no such session. */
+export async function findStreamOfSession(
+  client: PoolClient,
+  owner: { server: string; boot: string },
+  sessionId: string,
+): Promise<string | undefined> {
+  const { rows } = await client.query<{ streamId: string }>(
+    'SELECT stream_id AS "streamId" FROM stream_sessions WHERE claim = $1 AND server = $2 AND boot = $3',
+    [sessionId, owner.server, owner.boot],
+  );
+  return rows[0]?.streamId;
+}
+
+/** The id of the stream that the connection published last. Where its session has been deleted, the stream of its key. */
+export async function findStreamOfConnection(
   client: PoolClient,
   { server, connection, keyHash }: ConnectionOnServer,
 ): Promise<string | null> {
@@ -92,7 +123,7 @@ export async function findStreamOf(
   return byKey.rows[0]?.id ?? null;
 }
 
-/** By id, those that are there. */
+/** Streams by id; an id of no stream is missing. */
 export async function readStreams(client: PoolClient, ids: readonly string[]): Promise<Map<string, StreamRow>> {
   if (ids.length === 0) return new Map();
   const { rows } = await client.query<StreamRow>(

@@ -9,8 +9,10 @@ import {
 } from "../../../test/helpers/stream-sessions.ts";
 import type { AppError } from "../../errors.ts";
 import type { ClaimResult } from "../claims/claim.ts";
+import { ClaimWriter } from "../claims/claim-writer.ts";
 import { hashStreamKey } from "../keys/stream-key.ts";
-import { SessionStore } from "./session-store.ts";
+import { findDrops } from "./dropped-sessions-sql.ts";
+import type { SessionStore } from "./session-store.ts";
 
 /*
  * Who gets a stream, who keeps it, and what ends it: every step against a real database. After each test the streams
@@ -82,7 +84,7 @@ describe("one session after the other", () => {
     });
     await expectSession(stream, { state: "reconnecting", end_reason: "unpublished", lease_until: null });
     await steps.pass(stream, "reconnect_until");
-    await store.sweep(stream.id);
+    await steps.deadlines.sweep(stream.id);
     expect(await steps.statusOf(stream)).toBe("ended");
     await expectSession(stream, {
       state: "ended",
@@ -140,11 +142,9 @@ describe("one session after the other", () => {
 describe("two who want one stream", () => {
   it("gives it to one of fifty that ask at the same moment, over two stores", async () => {
     const stream = await steps.newStream();
-    const other = new SessionStore(database, { defaultReconnectSeconds: 60 });
+    const writers = [0, 1].map(() => new ClaimWriter(database, { defaultReconnectSeconds: 60 }));
     const results = await Promise.all(
-      Array.from({ length: 50 }, (_, i) =>
-        steps.claim(stream, `c${i}`, { server: `edge-${i % 5}` }, i % 2 ? store : other),
-      ),
+      Array.from({ length: 50 }, (_, i) => steps.claim(stream, `c${i}`, { server: `edge-${i % 5}` }, writers[i % 2])),
     );
     expect(results.filter(({ valid }) => valid)).toHaveLength(1);
     expect(results.filter((result) => !result.valid && result.reason !== "already_live")).toEqual([]);
@@ -210,11 +210,11 @@ describe("two who want one stream", () => {
   it("forgets a reservation that nobody started", async () => {
     const stream = await steps.newStream();
     await steps.claim(stream, "c1");
-    await store.sweep(stream.id);
+    await steps.deadlines.sweep(stream.id);
     expect(await steps.sessionsOf(stream)).toHaveLength(1);
     await steps.pass(stream, "reserved_until");
-    expect(await store.findDue()).toContain(stream.id);
-    await store.sweep(stream.id);
+    expect(await steps.deadlines.findDue()).toContain(stream.id);
+    await steps.deadlines.sweep(stream.id);
     expect(await steps.sessionsOf(stream)).toEqual([]);
     expect(await steps.statusOf(stream)).toBe("ready");
   });
@@ -258,10 +258,10 @@ describe("an encoder that comes back", () => {
   it("finds the stream ended when its window has passed", async () => {
     const { stream, sessionId } = await newLive();
     await store.end(EDGE, sessionId, "ended");
-    await store.sweep(stream.id);
+    await steps.deadlines.sweep(stream.id);
     expect(await steps.statusOf(stream)).toBe("reconnecting");
     await steps.pass(stream, "reconnect_until");
-    await store.sweep(stream.id);
+    await steps.deadlines.sweep(stream.id);
     await expectSession(stream, { state: "ended" });
     const back = idOf(await steps.claim(stream, "c2"));
     await store.start(EDGE, back, LEASE_SECONDS);
@@ -273,8 +273,8 @@ describe("an encoder that comes back", () => {
     await store.end(EDGE, sessionId, "ended");
     const back = idOf(await steps.claim(stream, "c2"));
     await steps.pass(stream, "reconnect_until");
-    expect(await store.findDue()).not.toContain(stream.id);
-    await store.sweep(stream.id);
+    expect(await steps.deadlines.findDue()).not.toContain(stream.id);
+    await steps.deadlines.sweep(stream.id);
     expect(await store.start(EDGE, back, LEASE_SECONDS)).toMatchObject({ status: "live" });
     await expectSession(stream, { connections: 2 });
   });
@@ -285,7 +285,7 @@ describe("an encoder that comes back", () => {
     await steps.claim(stream, "c2");
     await steps.pass(stream, "reconnect_until");
     await steps.pass(stream, "reserved_until");
-    await store.sweep(stream.id);
+    await steps.deadlines.sweep(stream.id);
     expect(await steps.statusOf(stream)).toBe("ended");
   });
 
@@ -303,8 +303,8 @@ describe("a lost lease", () => {
   async function newLost() {
     const live = await newLive();
     await steps.pass(live.stream, "lease_until");
-    expect(await store.findDue()).toContain(live.stream.id);
-    await store.sweep(live.stream.id);
+    expect(await steps.deadlines.findDue()).toContain(live.stream.id);
+    await steps.deadlines.sweep(live.stream.id);
     expect(await steps.statusOf(live.stream)).toBe("reconnecting");
     return live;
   }
@@ -337,7 +337,7 @@ describe("a lost lease", () => {
     const { stream, sessionId } = await newLive();
     await steps.pass(stream, "lease_until");
     await store.report(EDGE, sessionId, {}, LEASE_SECONDS);
-    await store.sweep(stream.id);
+    await steps.deadlines.sweep(stream.id);
     expect(await steps.statusOf(stream)).toBe("live");
   });
 
@@ -345,7 +345,7 @@ describe("a lost lease", () => {
     const { stream } = await newLost();
     const at = { server: "edge", connection: "c1", keyHash: hashStreamKey(stream.key) };
     await steps.pass(stream, "reconnect_until");
-    await store.sweep(stream.id);
+    await steps.deadlines.sweep(stream.id);
     expect(await steps.statusOf(stream)).toBe("ended");
     expect(await store.reportConnection({ ...at, connection: "c9" }, { mediaTimeMs: 5 }, LEASE_SECONDS)).toBeNull();
     expect(await steps.statusOf(stream)).toBe("ended");
@@ -371,7 +371,7 @@ describe("a lost lease", () => {
     await store.reportConnection(at, { mediaTimeMs: 1800 }, LEASE_SECONDS);
     await steps.pass(stream, "lease_until");
     await store.reportConnection(at, { mediaTimeMs: 1800 }, LEASE_SECONDS);
-    await store.sweep(stream.id);
+    await steps.deadlines.sweep(stream.id);
     expect(await steps.statusOf(stream)).toBe("reconnecting");
     await store.reportConnection(at, { mediaTimeMs: 1800 }, LEASE_SECONDS);
     expect(await steps.statusOf(stream)).toBe("reconnecting");
@@ -381,10 +381,10 @@ describe("a lost lease", () => {
 
   it("is lost only when it is over, whoever sweeps and however often", async () => {
     const { stream } = await newLive();
-    await Promise.all(Array.from({ length: 10 }, () => store.sweep(stream.id)));
+    await Promise.all(Array.from({ length: 10 }, () => steps.deadlines.sweep(stream.id)));
     expect(await steps.statusOf(stream)).toBe("live");
     await steps.pass(stream, "lease_until");
-    await Promise.all(Array.from({ length: 10 }, () => store.sweep(stream.id)));
+    await Promise.all(Array.from({ length: 10 }, () => steps.deadlines.sweep(stream.id)));
     expect(await steps.sessionsOf(stream)).toMatchObject([{ state: "reconnecting", end_reason: "lease_lost" }]);
   });
 });
@@ -401,8 +401,12 @@ describe("taking a stream over", () => {
       { state: "ended", end_reason: "taken_over", drop_reason: "taken_over" },
       { state: "reserved", connection: "c2" },
     ]);
-    expect(await store.findDrops({ streamIds: [stream.id] })).toMatchObject([{ sessionId, reason: "taken_over" }]);
-    expect(await store.findDrops(EDGE)).toContainEqual(expect.objectContaining({ sessionId, reason: "taken_over" }));
+    expect(await findDrops(database.pool, { streamIds: [stream.id] })).toMatchObject([
+      { sessionId, reason: "taken_over" },
+    ]);
+    expect(await findDrops(database.pool, EDGE)).toContainEqual(
+      expect.objectContaining({ sessionId, reason: "taken_over" }),
+    );
     expect(await codeOf(store.report(EDGE, sessionId, {}, LEASE_SECONDS))).toBe("conflict");
     expect(await steps.findDisagreements()).toEqual([]);
     await store.start(EDGE, idOf(result), LEASE_SECONDS);
@@ -414,7 +418,7 @@ describe("taking a stream over", () => {
     const { stream } = await newLive({ policy: "takeover" });
     await steps.claim(stream, "c2");
     await steps.pass(stream, "reserved_until");
-    await store.sweep(stream.id);
+    await steps.deadlines.sweep(stream.id);
     expect(await steps.statusOf(stream)).toBe("ended");
     expect(await steps.sessionsOf(stream)).toHaveLength(1);
   });

@@ -15,7 +15,7 @@ beforeEach(() => {
   swept = [];
   failing = new Map();
   failure = null;
-  const store = {
+  const deadlines = {
     findNextDueMs: async () => {
       if (failure !== null) throw failure;
       return due.size === 0 ? null : Math.min(...due.values()) - Date.now();
@@ -29,7 +29,7 @@ beforeEach(() => {
     },
   };
   sweeper = new SessionSweeper(
-    { store: store as never, logger: createLogger({ level: "silent" }) },
+    { deadlines, logger: createLogger({ level: "silent" }) },
     { leaseSeconds: LEASE_SECONDS },
   );
 });

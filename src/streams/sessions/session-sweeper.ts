@@ -1,34 +1,40 @@
 import { isConnectionError } from "../../db/sqlstate.ts";
 import type { Logger } from "../../logger.ts";
 import { DueTimer } from "../due-timer.ts";
-import type { SessionStore } from "./session-store.ts";
+import type { SessionDeadlines } from "./session-deadlines.ts";
 
 /*
- * Ends what nobody ended: leases that are lost, windows that passed, reservations that nobody started. Every process
- * sweeps; the stream's lock makes it happen once.
+ * Ends what no media server ended: leases that are lost, reconnect windows that have passed, reservations that nobody
+ * started. Every process sweeps; the stream's lock makes each end happen once.
  */
 
-/** Other processes' sessions are seen this late at the most; its own are known at once. */
+/** Sessions of other processes are noticed this late at most; those of this process at once, by `arm`. */
 const LOOK_AGAIN_MS = 5000;
+
+export interface SessionSweeperParts {
+  deadlines: Pick<SessionDeadlines, "findDue" | "findNextDueMs" | "sweep">;
+  logger: Logger;
+}
 
 export class SessionSweeper {
   readonly #timer: DueTimer;
   readonly #leaseMs: number;
+  /** By `performance.now()`. */
   #heldUntil = 0;
 
-  constructor({ store, logger }: { store: SessionStore; logger: Logger }, { leaseSeconds }: { leaseSeconds: number }) {
+  constructor({ deadlines, logger }: SessionSweeperParts, { leaseSeconds }: { leaseSeconds: number }) {
     this.#leaseMs = leaseSeconds * 1000;
     this.#timer = new DueTimer({
-      what: "sessions of streams",
+      what: "the next deadline of a stream's session",
       lookAgainMs: LOOK_AGAIN_MS,
       findNextDueMs: async () => {
-        const dueMs = await store.findNextDueMs();
+        const dueMs = await deadlines.findNextDueMs();
         return dueMs === null ? null : Math.max(dueMs, this.#heldUntil - performance.now());
       },
       run: async () => {
-        for (const streamId of await store.findDue()) {
-          await store.sweep(streamId).catch((error: unknown) => {
-            // A stream that somebody holds locked keeps no other from being swept.
+        for (const streamId of await deadlines.findDue()) {
+          await deadlines.sweep(streamId).catch((error: unknown) => {
+            // A stream that somebody keeps locked does not keep the others from being swept.
             if (isConnectionError(error)) throw error;
             logger.warn({ err: error, streamId }, "a stream's session could not be swept");
           });
@@ -40,15 +46,15 @@ export class SessionSweeper {
   }
 
   /**
-   * Sweeps nothing for the length of a lease: after a start or an outage media servers first have to get through
-   * again, or the outage would end what is live.
+   * Sweeps nothing for the length of a lease. After a start or an outage, media servers need that time to report
+   * again; otherwise the sweep would end sessions that are live.
    */
   hold(): void {
     this.#heldUntil = performance.now() + this.#leaseMs;
     this.#timer.arm();
   }
 
-  /** A session of this process changed: its time is up in `dueInMs`, or later. */
+  /** A session of this process changed; its time is over in `dueInMs` or later. */
   arm(dueInMs = 0): void {
     this.#timer.arm(dueInMs);
   }

@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { AppError } from "../../errors.ts";
 import { createLogger } from "../../logger.ts";
-import type { ReportedFigures } from "./stats-writer.ts";
-import { mergeFigures, StatsWriter } from "./stats-writer.ts";
+import { mergeFigures, type ReportedFigures } from "./reported-figures.ts";
+import { StatsWriter } from "./stats-writer.ts";
 
 let stats: StatsWriter;
 let written: ReportedFigures[];

@@ -1,28 +1,22 @@
 import type { Logger } from "../../logger.ts";
 import type { StreamFigures } from "../../protocol/stream.ts";
-import { isAway } from "../is-away.ts";
+import { isAway } from "../answer-deadline.ts";
+import { mergeFigures, type ReportedFigures } from "./reported-figures.ts";
 
 /*
- * Reports of live sessions, written at most once in two seconds each: what watchers see of a stream changes no more
- * often. Between two writes the newest figures wait; peaks and means count them all.
+ * Writes the reports of live sessions, each session at most once in two seconds: watchers are shown changes of a stream
+ * no more often. Reports that come in between are merged and wait for the next write.
  */
 
 const WRITE_INTERVAL_MS = 2000;
-/** Sessions whose media server went without a word are forgotten past it, the one silent for longest first. */
+/** A media server may vanish without an end. Past this number the session that is silent for longest is forgotten. */
 const MAX_SESSIONS = 10_000;
-
-/** What a report says, or several since the last one that was written. */
-export interface ReportedFigures extends StreamFigures {
-  peakViewers?: number;
-  bitrateSum?: number;
-  bitrateReports?: number;
-}
 
 interface Entry {
   write: Write;
-  /** Whether the first write has found the session to be there. */
+  /** A write has succeeded, so the session exists. */
   isKnown: boolean;
-  /** The write that is under way. */
+  /** The write under way. */
   writing: Promise<void> | null;
   lastWriteAt: number;
   waiting: ReportedFigures | null;
@@ -33,30 +27,19 @@ type Write = (figures: ReportedFigures) => Promise<unknown>;
 
 export class StatsWriter {
   readonly #logger: Logger;
-  /** By session, the one silent for longest first. */
+  /** By session; silent for longest first. */
   readonly #entries = new Map<string, Entry>();
 
   constructor({ logger }: { logger: Logger }) {
     this.#logger = logger;
   }
 
-  /** Resolves when it is written, or waits for the next write of a session that is there. @throws what `write` throws */
+  /** Resolves when the report is written, or waits for the next write of a session that exists. @throws what `write` throws */
   async report(sessionId: string, figures: StreamFigures, write: Write): Promise<void> {
-    const entry = this.#entries.get(sessionId) ?? {
-      write,
-      isKnown: false,
-      writing: null,
-      lastWriteAt: 0,
-      waiting: null,
-      timer: null,
-    };
-    this.#entries.delete(sessionId);
-    this.#entries.set(sessionId, entry);
-    const [silent] = this.#entries.keys();
-    if (this.#entries.size > MAX_SESSIONS && silent !== undefined) this.forget(silent);
+    const entry = this.#touch(sessionId, write);
     entry.waiting = mergeFigures(entry.waiting, figures);
     if (!entry.isKnown) {
-      // Whether the session is there is asked once, however many reports come meanwhile.
+      // The first write shows whether the session exists. Reports that come meanwhile wait for the same write.
       await (entry.writing ?? this.#write(sessionId, entry));
     }
     const dueInMs = entry.lastWriteAt + WRITE_INTERVAL_MS - performance.now();
@@ -69,12 +52,12 @@ export class StatsWriter {
     }, dueInMs).unref();
   }
 
-  /** Whether the session was there when it was last asked. */
+  /** Whether the session existed at its last write. */
   knows(sessionId: string): boolean {
     return this.#entries.get(sessionId)?.isKnown ?? false;
   }
 
-  /** Writes what waits, now: the session is about to end. Never rejects; what cannot be written is lost. */
+  /** Writes at once what waits, because the session is about to end. Never rejects; figures that cannot be written are lost. */
   async flush(sessionId: string): Promise<void> {
     const entry = this.#entries.get(sessionId);
     if (entry === undefined) return;
@@ -86,7 +69,7 @@ export class StatsWriter {
     }
   }
 
-  /** The session is over, or begins: nothing of before is written any more. */
+  /** The session is over: figures that wait are not written any more. */
   forget(sessionId: string): void {
     const entry = this.#entries.get(sessionId);
     if (entry?.timer != null) clearTimeout(entry.timer);
@@ -95,6 +78,22 @@ export class StatsWriter {
 
   stop(): void {
     for (const sessionId of [...this.#entries.keys()]) this.forget(sessionId);
+  }
+
+  #touch(sessionId: string, write: Write): Entry {
+    const entry = this.#entries.get(sessionId) ?? {
+      write,
+      isKnown: false,
+      writing: null,
+      lastWriteAt: 0,
+      waiting: null,
+      timer: null,
+    };
+    this.#entries.delete(sessionId);
+    this.#entries.set(sessionId, entry);
+    const [silent] = this.#entries.keys();
+    if (this.#entries.size > MAX_SESSIONS && silent !== undefined) this.forget(silent);
+    return entry;
   }
 
   #write(sessionId: string, entry: Entry): Promise<void> {
@@ -119,27 +118,8 @@ export class StatsWriter {
         throw error;
       }
       entry.waiting = entry.waiting === null ? figures : mergeFigures(figures, entry.waiting);
-      // A session that is known goes on while the database is away; its next report tries again.
+      // A known session goes on while the database is away; its next report tries again.
       if (!entry.isKnown) throw error;
     }
   }
-}
-
-/** Two reports as one: the newest figures, and what the peak and the mean need of both. */
-export function mergeFigures(
-  before: ReportedFigures | null,
-  { bitrateKbps, viewers, mediaTimeMs, ...rest }: ReportedFigures,
-): ReportedFigures {
-  const merged: ReportedFigures = { ...before };
-  if (mediaTimeMs !== undefined) merged.mediaTimeMs = mediaTimeMs;
-  if (viewers !== undefined) {
-    merged.viewers = viewers;
-    merged.peakViewers = Math.max(before?.peakViewers ?? 0, rest.peakViewers ?? viewers);
-  }
-  if (bitrateKbps !== undefined) {
-    merged.bitrateKbps = bitrateKbps;
-    merged.bitrateSum = (before?.bitrateSum ?? 0) + (rest.bitrateSum ?? bitrateKbps);
-    merged.bitrateReports = (before?.bitrateReports ?? 0) + (rest.bitrateReports ?? 1);
-  }
-  return merged;
 }
