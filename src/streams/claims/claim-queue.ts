@@ -22,6 +22,8 @@ import { answerUnlocked } from "./unlocked-answer.ts";
  */
 
 const LOOK_UPS_AT_ONCE = 2;
+/** Fewer claims than this wait for the look-up under way. A second look-up beside it would cost all others more time than it saves these. */
+const MIN_SECOND_LOOK_UP = 16;
 const ALONE_AT_ONCE = 4;
 const MAX_LOOKED_UP = 1000;
 const MAX_WRITTEN = 500;
@@ -67,6 +69,7 @@ export class ClaimQueue {
   #scheduleLookUp(): void {
     const waiting = this.#toLookUp.length;
     if (this.#isLookUpDue || waiting === 0 || this.#lookUps >= LOOK_UPS_AT_ONCE) return;
+    if (this.#lookUps > 0 && waiting < MIN_SECOND_LOOK_UP) return;
     this.#isLookUpDue = true;
     setImmediate(() => {
       this.#isLookUpDue = false;

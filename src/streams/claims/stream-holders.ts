@@ -5,6 +5,8 @@
 
 /** Past this number, the holder that was silent for longest is forgotten. */
 const MAX_HOLDERS = 10_000;
+/** Holders stay in their place for so long after a report: to move one at each of a million reports costs more than exact order is worth. */
+const REORDER_MS = 1000;
 
 export interface Holder {
   server: string;
@@ -19,8 +21,8 @@ export interface Holder {
 export type Publisher = { sessionId: string } | { server: string; connection: string };
 
 export class StreamHolders {
-  /** By stream id; silent for longest first. */
-  readonly #holders = new Map<string, Holder>();
+  /** By stream id; silent for longest first, to within REORDER_MS. */
+  readonly #holders = new Map<string, Holder & { movedAt: number }>();
   /** Both names of each holder → stream id. */
   readonly #streamOf = new Map<string, string>();
 
@@ -34,7 +36,7 @@ export class StreamHolders {
     }
     this.#forget(streamId);
     const now = performance.now();
-    const holder = { server, connection, sessionId, heardAt: now, leaseMs: leaseSeconds * 1000 };
+    const holder = { server, connection, sessionId, heardAt: now, movedAt: now, leaseMs: leaseSeconds * 1000 };
     this.#holders.set(streamId, holder);
     for (const name of namesOf(holder)) this.#streamOf.set(name, streamId);
     const [oldest] = this.#holders.keys();
@@ -60,8 +62,10 @@ export class StreamHolders {
     return holder === undefined || performance.now() - holder.heardAt > holder.leaseMs ? null : holder;
   }
 
-  #renew(streamId: string, holder: Holder): void {
+  #renew(streamId: string, holder: Holder & { movedAt: number }): void {
     holder.heardAt = performance.now();
+    if (holder.heardAt - holder.movedAt < REORDER_MS) return;
+    holder.movedAt = holder.heardAt;
     this.#holders.delete(streamId);
     this.#holders.set(streamId, holder);
   }
