@@ -7,8 +7,7 @@ import {
   type SessionPolicy,
   type StreamSession,
 } from "../protocol/stream.ts";
-import { createStreamService } from "../streams/stream-service.ts";
-import type { NewKey, StreamService } from "../streams/stream-service.ts";
+import { createStreamService, type NewKey, type StreamService } from "../streams/stream-service.ts";
 import { withMigratedPool } from "./command-database.ts";
 import type { CommandParts } from "./command-parts.ts";
 import { parseExpiry, parseId, parseTitle, secondsUpTo } from "./option-parsers.ts";
