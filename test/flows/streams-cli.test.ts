@@ -1,5 +1,10 @@
 import { join } from "node:path";
+import { Command, CommanderError } from "commander";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { explainFailure } from "../../src/cli/explain-failure.ts";
+import { addStreamCommands } from "../../src/cli/stream-commands.ts";
+import { loadConfig } from "../../src/config.ts";
+import { createLogger } from "../../src/logger.ts";
 import type { OwnStream, StreamSession, Verdict } from "../../src/protocol/stream.ts";
 import { removeDataFolder } from "../helpers/data-folder.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
@@ -15,7 +20,7 @@ import { mintToken } from "../helpers/tokens.ts";
 import { type WatchedStream, watchStream } from "../helpers/watched-stream.ts";
 
 /*
- * `playhead streams …` as an operator uses it, beside a server and without one.
+ * `playhead streams …`, beside a server and without one.
  */
 
 const COMMANDS = ["create", "list", "rotate", "revoke", "disable", "enable", "sessions"];
@@ -27,6 +32,14 @@ let folder: string;
 let database: TestDatabase;
 /** Where the commands find their database. */
 let env: Record<string, string>;
+/** Most tests run commands in this process: to start a process takes a second. */
+let run: (...args: string[]) => Promise<Ran>;
+
+interface Ran {
+  code: number | NodeJS.Signals;
+  stdout: string;
+  stderr: string;
+}
 
 beforeAll(async () => {
   folder = await makeTemporaryFolder();
@@ -34,18 +47,43 @@ beforeAll(async () => {
 });
 beforeEach(() => {
   env = { DATABASE_URL: database.url, MAX_STREAMS_PER_USER: "1000" };
+  run = runHere;
 });
 afterAll(async () => {
   await removeDataFolder(folder);
   await database.drop();
 });
 
-/** Runs `playhead streams …`. */
-function run(...args: string[]) {
+/** Runs `playhead streams …` in a process of its own. */
+function runAlone(...args: string[]): Promise<Ran> {
   return runPlayhead(["streams", ...args], { cwd: folder, env });
 }
 
-/** The same where nothing may go wrong. */
+/** Runs `playhead streams …` in this process, put together as in src/main.ts. */
+async function runHere(...args: string[]): Promise<Ran> {
+  const ran: Ran = { code: 0, stdout: "", stderr: "" };
+  const writeOut = (text: string) => {
+    ran.stdout += text;
+  };
+  const writeErr = (text: string) => {
+    ran.stderr += text;
+  };
+  const program = new Command("playhead").exitOverride().configureOutput({ writeOut, writeErr });
+  addStreamCommands(program, {
+    readSetting: () => ({ config: loadConfig(env), logger: createLogger({ level: "error" }) }),
+    print: (line) => writeOut(`${line}\n`),
+    note: (line) => writeErr(`${line}\n`),
+  });
+  try {
+    await program.parseAsync(["streams", ...args], { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) writeErr(`${explainFailure(error)}\n`);
+    ran.code = error instanceof CommanderError ? error.exitCode : 1;
+  }
+  return ran;
+}
+
+/** Runs a command that has to succeed. @returns its standard output */
 async function succeed(...args: string[]): Promise<string> {
   const { code, stdout, stderr } = await run(...args);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
@@ -75,7 +113,8 @@ function create(...more: string[]): Promise<Made> {
 }
 
 describe("playhead streams", () => {
-  it("explains itself, each command too", async () => {
+  it("explains itself and each of its commands", async () => {
+    expect(await succeed("--help")).toBe((await runAlone("--help")).stdout);
     const help = await succeed("--help");
     for (const command of COMMANDS) {
       expect(help).toMatch(new RegExp(`^  ${command}\\b`, "m"));
@@ -84,6 +123,7 @@ describe("playhead streams", () => {
   });
 
   it("prints a key once, for a person and for a script", async () => {
+    run = runAlone;
     const { code, stdout, stderr } = await run("create", "--user", "alice", "--title", "A talk");
     expect({ code, stderr }).toEqual({ code: 0, stderr: SHOWN_ONCE });
     expect(stdout.split("\n")).toEqual([
@@ -113,7 +153,7 @@ describe("playhead streams", () => {
     for (const secret of [key, made.streamKey]) expect(listed).not.toContain(secret.slice(10));
   });
 
-  it("takes every setting", async () => {
+  it("creates a stream with every setting that it has", async () => {
     const { stream } = await create(
       ...["--expires", "2199-01-31T18:00:00+02:00", "--policy", "takeover", "--reconnect", "0"],
     );
@@ -129,7 +169,7 @@ describe("playhead streams", () => {
     expect(expiresAt).toBeLessThanOrEqual(Date.now() + 86_400_000);
   });
 
-  it("lists all streams, however many, or those of one user", async () => {
+  it("lists all streams, however many there are, or those of one user", async () => {
     await database.query("INSERT INTO users (id) VALUES ('many')");
     await database.query(
       `INSERT INTO streams (id, user_id, title, key_hash, key_prefix)
@@ -148,14 +188,14 @@ describe("playhead streams", () => {
     expect(await succeed("list", "--user", "nobody")).toBe("ID  USER  TITLE  STATUS  KEY  EXPIRES\n");
   });
 
-  it("lets no title reach into the terminal", async () => {
+  it("prints no control characters of a title to the terminal", async () => {
     await create("--title", "\u001b[2J\u001b]0;gone\u0007 A\nB");
     const listed = await succeed("list", "--user", "alice");
     expect(listed).not.toContain("\u001b");
     expect(listed).toContain("\u{fffd}[2J\u{fffd}]0;gone\u{fffd} A\u{fffd}B");
   });
 
-  it("says what status a stream has now, and refuses what contradicts it", async () => {
+  it("says what status a stream has now, and refuses a change that contradicts it", async () => {
     const { id } = (await create()).stream;
     expect(await succeed("disable", id)).toBe(`stream ${id} is disabled\n`);
     expect(await succeed("disable", id)).toBe(`stream ${id} is disabled\n`);
@@ -167,7 +207,7 @@ describe("playhead streams", () => {
     expect((await printKey("rotate", id)).stream.status).toBe("ready");
   });
 
-  it("says where a new key is of no use yet", async () => {
+  it("says that a new key of a disabled stream is still refused", async () => {
     const { id } = (await create()).stream;
     await succeed("disable", id);
     const { code, stdout, stderr } = await run("rotate", id);
@@ -178,9 +218,8 @@ describe("playhead streams", () => {
     expect(stdout).toMatch(new RegExp(`^stream ${id}\nkey phk_[\\w-]{36}\n$`));
   });
 
-  it.each(["rotate", "revoke", "disable", "enable", "sessions"])(
-    "knows of no stream that is not there: %s",
-    (command) => expectRefused([command, "no-such-stream"], /^There is no such stream\.\n$/),
+  it.each(["rotate", "revoke", "disable", "enable", "sessions"])("says that there is no such stream: %s", (command) =>
+    expectRefused([command, "no-such-stream"], /^There is no such stream\.\n$/),
   );
 
   it.each<[string, RegExp]>([
@@ -204,7 +243,13 @@ describe("playhead streams", () => {
     ["list --format xml", /unknown option '--format'/],
   ])("refuses `streams %s`", (line, reason) => expectRefused(line.split(" ").filter(Boolean), reason));
 
-  it("keeps a user within MAX_STREAMS_PER_USER", async () => {
+  it("exits with 1 after a line that it refuses, in a process of its own", async () => {
+    run = runAlone;
+    await expectRefused(["dance"], /unknown command 'dance'/);
+    await expectRefused(["revoke", "no-such-stream"], /^There is no such stream\.\n$/);
+  });
+
+  it("lets no user have more than MAX_STREAMS_PER_USER streams", async () => {
     env.MAX_STREAMS_PER_USER = "1";
     await printKey("create", "--user", "one", "--title", "First");
     await expectRefused(
@@ -213,7 +258,7 @@ describe("playhead streams", () => {
     );
   });
 
-  it("needs a migrated database", async () => {
+  it("refuses a database that is not migrated", async () => {
     const empty = await createTestDatabase({ migrated: false });
     env.DATABASE_URL = empty.url;
     await expectRefused(
@@ -225,6 +270,7 @@ describe("playhead streams", () => {
   });
 
   it("says that the database cannot be reached", async () => {
+    run = runAlone;
     env.DATABASE_URL = "postgres://nobody@127.0.0.1:1/none";
     await expectRefused(["list"], /^The database cannot be reached: /);
   });
@@ -242,7 +288,7 @@ describe("playhead streams beside a server", () => {
       playhead: `127.0.0.1:${port}`,
       secret: SECRET,
       server: "edge-1",
-      // So that nothing but Playhead's own word cuts a publisher.
+      // Only Playhead can cut a publisher before the test is over.
       changes: { "notify_update_timeout 10s": "notify_update_timeout 10m" },
     });
     server = await startFlowServer({
@@ -276,7 +322,8 @@ describe("playhead streams beside a server", () => {
     return encoder;
   }
 
-  it("cuts a live encoder by revoke and by disable, and tells the history", async () => {
+  it("cuts a live encoder by revoke and by disable, and lists both sessions", async () => {
+    run = runAlone;
     const { stream, streamKey } = await create();
     const dashboard = await watch(stream.id);
 
@@ -308,7 +355,7 @@ describe("playhead streams beside a server", () => {
     ]);
   });
 
-  it("tells a media server on the socket what to drop", async () => {
+  it("makes the server tell a media server on the socket which session to drop", async () => {
     const media = await connectMediaServer(server.url);
     const { stream, streamKey } = await create("--expires", "1h");
     const verdict = await validate(media, stream.id, streamKey);
@@ -322,7 +369,7 @@ describe("playhead streams beside a server", () => {
     media.close();
   });
 
-  it("has the server take the old key beside the new one for the grace alone that was asked for", async () => {
+  it("makes the server accept the old key beside the new one only during the grace period", async () => {
     const media = await connectMediaServer(server.url);
     const { stream, streamKey } = await create();
     expect(await validate(media, stream.id, streamKey)).toMatchObject({ valid: true });
@@ -356,7 +403,8 @@ describe("playhead streams with the embedded PostgreSQL", () => {
     await server?.kill();
   });
 
-  it("works beside the server that runs it, and without one", async () => {
+  it("works while a server runs that PostgreSQL, and without a server", async () => {
+    run = runAlone;
     env = { PLAYHEAD_DATA_DIR: join(folder, "data") };
     server = await startFlowServer({ ...env, RTMP_SECRETS: SECRET });
     const { stream, streamKey } = await create();

@@ -9,6 +9,8 @@ export interface EncoderEnd {
   signal: NodeJS.Signals | null;
   /** How long it ran. */
   afterMs: number;
+  /** Media sent, in milliseconds. */
+  sentMs: number;
   stderr: string;
 }
 
@@ -33,7 +35,13 @@ const OUTPUT =
     " ",
   );
 
-/** Starts to publish at an `rtmp:` address. It is killed when the test process ends before it. */
+/** Encoders that the test process has to take with it when it ends before them. */
+const running = new Set<ChildProcess>();
+process.once("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+
+/** Starts to publish at an `rtmp:` address. */
 export function startEncoder(url: string): Encoder {
   const startedAt = performance.now();
   const options = ["-nostdin", "-hide_banner", "-loglevel", "warning", "-stats_period", "0.2", "-progress", "pipe:1"];
@@ -48,25 +56,24 @@ export function startEncoder(url: string): Encoder {
   child.stderr?.setEncoding("utf8").on("data", (text: string) => {
     stderr += text;
   });
-  const onExit = () => child.kill("SIGKILL");
-  process.once("exit", onExit);
+  running.add(child);
   const exited = new Promise<EncoderEnd>((resolve, reject) => {
     child.once("error", reject);
     child.once("close", (code, signal) => {
-      process.off("exit", onExit);
-      resolve({ code, signal, afterMs: performance.now() - startedAt, stderr });
+      running.delete(child);
+      resolve({ code, signal, afterMs: performance.now() - startedAt, sentMs, stderr });
     });
   });
   exited.catch(() => undefined); // also when nobody waits for it
-  const running = () => child.exitCode === null && child.signalCode === null;
+  const isRunning = () => child.exitCode === null && child.signalCode === null;
   return {
     pid: child.pid as number,
     exited,
-    running,
+    running: isRunning,
     sentMs: () => sentMs,
     async sendsOn(mediaMs = 1000) {
       const goal = sentMs + mediaMs;
-      await waitFor(() => sentMs >= goal || !running(), { what: `${mediaMs} ms more of media`, timeoutMs: 30_000 });
+      await waitFor(() => sentMs >= goal || !isRunning(), { what: `${mediaMs} ms more of media`, timeoutMs: 30_000 });
       if (sentMs < goal) throw new Error(`the encoder ended with ${child.exitCode ?? child.signalCode}: ${stderr}`);
     },
     kill(signal = "SIGKILL") {

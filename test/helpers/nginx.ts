@@ -17,8 +17,8 @@ export interface Nginx {
   /** What Playhead calls to cut a publisher. */
   controlUrl: string;
   readonly pid: number;
-  /** What it has written to its error log. */
-  errors(): string;
+  /** Everything that it has written to its error log. */
+  said(): string;
   /** SIGKILL for the master and its workers, as a crash. */
   kill(): Promise<void>;
   /** Again on the same ports, after `kill`. */
@@ -113,7 +113,7 @@ export async function startNginx(options: NginxOptions): Promise<Nginx> {
     get pid() {
       return child?.pid as number;
     },
-    errors: () => readFileSync(errorLog, "utf8"),
+    said: () => readFileSync(errorLog, "utf8"),
     kill: () => end("SIGKILL"),
     startAgain: start,
     async reload() {

@@ -1,383 +1,197 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import type { CreateStream, Stream, StreamSession } from "../../src/protocol/stream.ts";
-import { type Encoder, type EncoderEnd, startEncoder } from "../helpers/encoder.ts";
-import { startFlowServer } from "../helpers/flow-server.ts";
-import { findFreePort } from "../helpers/free-port.ts";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type EncoderHouse, openEncoderHouse } from "../helpers/encoder-house.ts";
 import { type GuardedMediaServer, startGuardedMediaServer } from "../helpers/guarded-media-server.ts";
-import { startTestPostgres, type TestPostgres } from "../helpers/postgres.ts";
-import { type Query, queryOf } from "../helpers/query.ts";
-import type { ServerProcess } from "../helpers/server-process.ts";
-import { createStreamsApi, type StreamsApi } from "../helpers/streams-api.ts";
-import { mintToken } from "../helpers/tokens.ts";
+import {
+  describePlayheadCrash,
+  describePostgresCrash,
+  itKeepsTheRulesOfPublishing,
+  NOBODYS_KEY,
+  playIn,
+} from "../helpers/publishing-rules.ts";
 import { waitFor } from "../helpers/wait-for.ts";
-import { type WatchedStream, watchStream } from "../helpers/watched-stream.ts";
 
 /*
- * A real node-media-server with `playhead/rtmp/node-media-server`, real encoders, and a Playhead that is ended and
- * loses its database meanwhile.
+ * A real node-media-server with `playhead/rtmp/node-media-server`, and real encoders.
  */
 
 const SECRET = "only-these-flows-know-it";
-const REPORT_INTERVAL_MS = 1000;
-/** By when a refused or cut encoder has to be gone. */
-const GONE_WITHIN_MS = 2000;
 
-interface House {
-  postgres: TestPostgres;
-  query: Query;
-  environment: Record<string, string>;
-  server: ServerProcess;
-  media: GuardedMediaServer;
-  api: StreamsApi;
+interface Options {
+  env?: Record<string, string>;
+  ownPostgres?: boolean;
+  /** How long an encoder waits for Playhead before it is refused. */
+  answerTimeoutMs?: number;
 }
 
-let house: House;
-const encoders: Encoder[] = [];
-const watched: WatchedStream[] = [];
-const keys: string[] = [];
-
-async function openHouse(env: Record<string, string> = {}): Promise<House> {
-  const postgres = await startTestPostgres();
-  const environment = {
-    PORT: await findFreePort(),
-    DATABASE_URL: postgres.url,
-    // The one before is still good: secrets are changed one media server at a time.
-    RTMP_SECRETS: `the-next-one,${SECRET}`,
-    MAX_STREAMS_PER_USER: "1000",
-    QUERY_TIMEOUT_MS: "1500",
-    ...env,
-  };
-  const server = await startFlowServer(environment);
-  return {
-    postgres,
-    query: queryOf(postgres.url),
-    environment,
-    server,
-    media: await startMedia(server.url),
-    api: createStreamsApi({ url: server.url, token: await mintToken("ines", "instructor") }),
-  };
-}
-
-function startMedia(url: string): Promise<GuardedMediaServer> {
-  return startGuardedMediaServer({ url, secret: SECRET, reportIntervalMs: REPORT_INTERVAL_MS, keyFromQuery: true });
-}
-
-async function closeHouse({ server, media, postgres }: House): Promise<void> {
-  // What nobody may find a key in.
-  const written = server.process.stdout() + server.process.stderr() + media.said();
-  await media.stop();
-  await server.kill();
-  await postgres.stop();
-  expect(keys.filter((key) => written.includes(key))).toEqual([]);
-  keys.length = 0;
-}
-
-afterEach(async () => {
-  await Promise.all(encoders.splice(0).map((encoder) => encoder.kill()));
-  for (const dashboard of watched.splice(0)) dashboard.close();
-});
-
-interface Made {
-  id: string;
-  key: string;
-  dashboard: WatchedStream;
-}
-
-/** A stream, its key, and a dashboard that shows it. */
-async function makeStream(settings: Partial<CreateStream> = {}): Promise<Made> {
-  const { stream, streamKey } = await house.api.create(settings);
-  keys.push(streamKey);
-  const dashboard = await watchStream({ url: house.server.url, token: await mintToken("bob"), streamId: stream.id });
-  watched.push(dashboard);
-  return { id: stream.id, key: streamKey, dashboard };
-}
-
-function publish({ id, key }: Pick<Made, "id" | "key">): Encoder {
-  const encoder = startEncoder(`${house.media.rtmpUrl}/${id}?key=${key}`);
-  encoders.push(encoder);
-  return encoder;
-}
-
-async function publishLive(made: Made): Promise<Encoder> {
-  const encoder = publish(made);
-  await made.dashboard.until("live");
-  await encoder.sendsOn(300);
-  return encoder;
-}
-
-async function expectRefused(encoder: Encoder): Promise<EncoderEnd> {
-  const end = await encoder.exited;
-  expect(end.code).toBeGreaterThan(0);
-  expect(end.afterMs).toBeLessThan(GONE_WITHIN_MS);
-  return end;
-}
-
-async function expectCut(encoder: Encoder, { id, dashboard }: Made, status: Stream["status"]): Promise<void> {
-  const cutAt = performance.now();
-  expect((await encoder.exited).code).toBeGreaterThan(0);
-  expect(performance.now() - cutAt).toBeLessThan(GONE_WITHIN_MS);
-  await dashboard.until(status);
-  expect(await sessionsOf(id)).toMatchObject([{ state: "ended" }]);
-}
-
-type Row = Pick<StreamSession, "state" | "connections" | "provisional"> & { boot: string; connection: string };
-
-function sessionsOf(streamId: string): Promise<Row[]> {
-  return house.query<Row>(
-    "SELECT state, connections, provisional, boot, connection FROM stream_sessions WHERE stream_id = $1 ORDER BY id",
-    [streamId],
-  );
-}
-
-/** Waits until the media server has reported the publisher again. */
-async function untilReported(streamId: string): Promise<void> {
-  const before = await readLease(streamId);
-  await waitFor(async () => (await readLease(streamId)) > before, {
-    what: "the lease to be renewed",
-    timeoutMs: 30_000,
+function startMedia(port: string, answerTimeoutMs?: number): Promise<GuardedMediaServer> {
+  return startGuardedMediaServer({
+    url: `http://127.0.0.1:${port}`,
+    secret: SECRET,
+    reportIntervalMs: 1000,
+    keyFromQuery: true,
+    ...(answerTimeoutMs === undefined ? {} : { answerTimeoutMs }),
   });
 }
 
-async function readLease(streamId: string): Promise<number> {
-  const [row] = await house.query<{ at: Date }>(
-    "SELECT lease_until AS at FROM stream_sessions WHERE stream_id = $1 AND state = 'live'",
-    [streamId],
-  );
-  return row?.at.getTime() ?? 0;
+function openHouse({ env = {}, ownPostgres = false, answerTimeoutMs }: Options = {}) {
+  return openEncoderHouse({
+    startMedia: (port) => startMedia(port, answerTimeoutMs),
+    addressOf: ({ rtmpUrl }, { id, key }) => `${rtmpUrl}/${id}?key=${key}`,
+    refused: { code: expect.toSatisfy((code) => code > 0) },
+    // The secret before is still good: secrets are changed one media server at a time.
+    env: { RTMP_SECRETS: `the-next-one,${SECRET}`, ...env },
+    ownPostgres,
+  });
 }
 
-describe("node-media-server", () => {
+describe("node-media-server", { concurrent: true }, () => {
+  let house: EncoderHouse<GuardedMediaServer>;
+  const play = playIn(() => house);
   beforeAll(async () => {
     house = await openHouse();
   });
-  afterAll(() => closeHouse(house));
+  afterAll(() => house.close());
 
-  it("lets a right key publish, and dashboards see it live within a second, then its bitrate", async () => {
-    const made = await makeStream();
-    expect(made.dashboard.stream()?.status).toBe("ready");
-    const encoder = publish(made);
-    await waitFor(() => encoder.sentMs() > 0, { what: "media" });
-    expect(await made.dashboard.until("live")).toBeLessThan(1000);
-    const bitrate = await waitFor(() => made.dashboard.stream()?.bitrateKbps, { what: "the bitrate" });
-    expect(bitrate).toBeGreaterThan(10);
-    expect(bitrate).toBeLessThan(5000);
-    await untilReported(made.id);
-    expect(made.dashboard.statuses()).toEqual(["ready", "live"]);
-    expect(await sessionsOf(made.id)).toMatchObject([{ state: "live", connections: 1, provisional: false }]);
-  });
+  itKeepsTheRulesOfPublishing(() => house);
 
-  it("refuses a wrong, an expired, a revoked and a disabled key, and the encoder ends with an error", async () => {
-    await expectRefused(publish({ id: "wrong", key: "phk_nobody-has-this-key" }));
-    await expectRefused(publish({ id: "none", key: "" }));
-    await expectRefused(publish({ id: "long", key: "x".repeat(10_000) }));
+  it(
+    "reports the bitrate of a live stream",
+    play(async (scene) => {
+      const made = await scene.makeStream();
+      await scene.publishLive(made);
+      const bitrate = await waitFor(() => made.dashboard.stream()?.bitrateKbps, { what: "the bitrate" });
+      expect(bitrate).toBeGreaterThan(10);
+      expect(bitrate).toBeLessThan(5000);
+    }),
+  );
 
-    const expired = await makeStream({ expiresAt: new Date(Date.now() + 1500).toISOString() });
-    await expired.dashboard.until("expired");
-    await expectRefused(publish(expired));
+  it.each([
+    ["unknown", "a wrong key", NOBODYS_KEY],
+    ["no_key", "a missing key", ""],
+    ["bad_request", "a key of 10,000 characters", "x".repeat(10_000)],
+  ] as const)("tells its owner `%s` where it refuses %s", (reason, what, key) =>
+    house.play(async (scene) => {
+      const app = what.replaceAll(/\W/g, "-");
+      const address = house.media.rtmpUrl.replace(/live$/, app);
+      await scene.expectRefused(scene.publishAt(`${address}/talk?key=${key}`));
+      await waitFor(() => house.media.refusals().some((one) => one.app === app && one.reason === reason), {
+        what: `${reason}; it said ${JSON.stringify(house.media.refusals())}`,
+      });
+    }),
+  );
 
-    const revoked = await makeStream();
-    await house.api.revoke(revoked.id);
-    await expectRefused(publish(revoked));
+  it(
+    "refuses a second encoder that publishes a live key under another name",
+    play(async (scene) => {
+      const made = await scene.makeStream();
+      const first = await scene.publishLive(made);
+      const before = await scene.sessionsOf(made);
+      await scene.expectRefused(scene.publish({ id: "another-name", key: made.key }));
+      await first.sendsOn();
+      expect(await scene.sessionsOf(made)).toEqual(before);
+      expect(made.dashboard.statuses()).toEqual(["ready", "live"]);
+    }),
+  );
 
-    const disabled = await makeStream();
-    await house.api.disable(disabled.id);
-    await expectRefused(publish(disabled));
-    for (const { id } of [expired, revoked, disabled]) expect(await sessionsOf(id)).toEqual([]);
-    const reasons = house.media.refusals().map(({ reason }) => reason);
-    expect(reasons).toEqual(["unknown", "no_key", "bad_request", "expired", "revoked", "disabled"]);
+  it(
+    "gives the stream to a second encoder under another name where the policy is takeover",
+    play(async (scene) => {
+      const made = await scene.makeStream({ policy: "takeover" });
+      const first = await scene.publishLive(made);
+      const second = scene.publish({ id: "takes-over", key: made.key });
+      await first.exited;
+      await house.media.refused("taken_over");
+      await second.sendsOn();
+      expect(await scene.sessionsOf(made)).toMatchObject([{ state: "ended" }, { state: "live" }]);
+    }),
+  );
 
-    // Its name is held for 30 s for the encoder that was refused; that does not keep it out.
-    await house.api.enable(disabled.id);
-    await publishLive(disabled);
-  });
-
-  it("cuts the encoder of a live key that is revoked, disabled or expires", async () => {
-    const revoked = await makeStream();
-    const disabled = await makeStream();
-    const expiring = await makeStream({ expiresAt: new Date(Date.now() + 8000).toISOString() });
-    const third = await publishLive(expiring);
-    const first = await publishLive(revoked);
-    const second = await publishLive(disabled);
-    await house.api.revoke(revoked.id);
-    await expectCut(first, revoked, "revoked");
-    await house.api.disable(disabled.id);
-    await expectCut(second, disabled, "disabled");
-    await expiring.dashboard.until("expired");
-    await expectCut(third, expiring, "expired");
-    // It is final at once, also for an encoder that comes back.
-    await expectRefused(publish(revoked));
-    expect(revoked.dashboard.statuses()).toEqual(["ready", "live", "revoked"]);
-  });
-
-  it("refuses a second encoder, under the same name and under another; the first stays live", async () => {
-    const made = await makeStream();
-    const first = await publishLive(made);
-    const before = await sessionsOf(made.id);
-    await expectRefused(publish(made));
-    await expectRefused(publish({ id: "another-name", key: made.key }));
-    await first.sendsOn();
-    await untilReported(made.id);
-    expect(await sessionsOf(made.id)).toEqual(before);
-    expect(made.dashboard.statuses()).toEqual(["ready", "live"]);
-  });
-
-  it("gives the stream to a second encoder where its policy is takeover", async () => {
-    const made = await makeStream({ policy: "takeover" });
-    const first = await publishLive(made);
-    const second = publish({ id: "another-name", key: made.key });
-    await first.exited;
-    await house.media.refused("taken_over");
-    await second.sendsOn();
-    expect(await sessionsOf(made.id)).toMatchObject([{ state: "ended" }, { state: "live" }]);
-  });
-
-  it("gives it to one of the same name at its next attempt: node-media-server has refused the first one itself", async () => {
-    const made = await makeStream({ policy: "takeover" });
-    const first = await publishLive(made);
-    await expectRefused(publish(made));
-    await first.exited;
-    const again = publish(made);
-    await again.sendsOn();
-    await made.dashboard.until("live");
-    expect(again.running()).toBe(true);
-  });
-
-  it("keeps one session for an encoder that is killed and comes back", async () => {
-    const made = await makeStream();
-    const first = await publishLive(made);
-    await first.kill();
-    await made.dashboard.until("reconnecting");
-    expect(await sessionsOf(made.id)).toMatchObject([{ state: "reconnecting", connections: 1 }]);
-    const second = await publishLive(made);
-    await second.sendsOn();
-    await untilReported(made.id);
-    expect(made.dashboard.statuses()).toEqual(["ready", "live", "reconnecting", "live"]);
-    expect(await sessionsOf(made.id)).toMatchObject([{ state: "live", connections: 2 }]);
-  });
-
-  it("ends a stream whose encoder ended, where it waits for none, 30 s before donePublish", async () => {
-    const made = await makeStream({ reconnectWindowSeconds: 0 });
-    const encoder = await publishLive(made);
-    await encoder.kill("SIGINT");
-    await made.dashboard.until("ended");
-    expect(await sessionsOf(made.id)).toMatchObject([{ state: "ended", connections: 1 }]);
-  });
+  it(
+    "gives the stream to a second encoder of the same name at its next attempt, because node-media-server itself refuses the first attempt",
+    play(async (scene) => {
+      const made = await scene.makeStream({ policy: "takeover" });
+      const first = await scene.publishLive(made);
+      await scene.expectRefused(scene.publish(made));
+      await first.exited;
+      const again = scene.publish(made);
+      await again.sendsOn();
+      await made.dashboard.until("live");
+      expect(again.running()).toBe(true);
+    }),
+  );
 });
 
 describe("node-media-server that is killed while a stream is live", () => {
-  beforeEach(async () => {
-    house = await openHouse({ STREAM_LEASE_SECONDS: "4" });
-  });
-  afterEach(() => closeHouse(house));
-
-  it("lets its encoder in at once when it is there again", async () => {
-    const made = await makeStream();
-    const first = await publishLive(made);
-    await house.media.kill();
-    await first.exited;
-    house.media = await startMedia(house.server.url);
-    const again = publish(made);
-    await again.sendsOn();
-    await made.dashboard.until("live");
-    expect(await sessionsOf(made.id)).toMatchObject([{ state: "live", connections: 2 }]);
-  });
-
-  it("loses its stream by the end of the lease", async () => {
-    const made = await makeStream({ reconnectWindowSeconds: 0 });
-    await publishLive(made);
-    await house.media.kill();
-    await made.dashboard.until("ended", 30_000);
-  });
-});
-
-describe("Playhead that is killed while a stream is live", () => {
+  let house: EncoderHouse<GuardedMediaServer>;
+  const play = playIn(() => house);
   beforeAll(async () => {
-    house = await openHouse({ STREAM_LEASE_SECONDS: "5" });
+    house = await openHouse({ env: { STREAM_LEASE_SECONDS: "4" } });
   });
-  afterAll(() => closeHouse(house));
+  afterAll(() => house.close());
 
-  it("does not end the stream, refuses new ones meanwhile, and has its status right again", async () => {
-    const made = await makeStream();
-    const other = await makeStream();
-    const encoder = await publishLive(made);
-    const before = await sessionsOf(made.id);
-    await house.server.kill();
-    // It waits for Playhead a while, and is refused then.
-    expect((await publish(other).exited).code).toBeGreaterThan(0);
-    await house.media.refused("unreachable");
-    // Longer than the lease: nobody could renew it.
-    await encoder.sendsOn(7000);
-    house.server = await startFlowServer(house.environment);
-    await made.dashboard.until("live");
-    await untilReported(made.id);
-    expect(await sessionsOf(made.id)).toEqual(before);
-    expect(made.dashboard.statuses()).toEqual(["ready", "live"]);
-    await encoder.sendsOn();
-    // What the crash took with it is there again: a revoked key is cut.
-    await house.api.revoke(made.id);
-    await expectCut(encoder, made, "revoked");
-    await publishLive(other);
-  });
+  it(
+    "lets its encoder in at once when it is back",
+    play(async (scene) => {
+      const made = await scene.makeStream();
+      const first = await scene.publishLive(made);
+      await house.media.kill();
+      await first.exited;
+      house.media = await startMedia(house.environment.PORT as string);
+      const again = scene.publish(made);
+      await again.sendsOn();
+      await made.dashboard.until("live");
+      expect(await scene.sessionsOf(made)).toMatchObject([{ state: "live", connections: 2 }]);
+    }),
+  );
 
-  it("hears of an encoder's end when it is back", async () => {
-    const made = await makeStream();
-    const encoder = await publishLive(made);
-    await house.server.kill();
-    await encoder.kill();
-    house.server = await startFlowServer(house.environment);
-    await made.dashboard.until("reconnecting");
-    await publishLive(made);
-    expect(await sessionsOf(made.id)).toMatchObject([{ state: "live", connections: 2 }]);
-  });
-
-  it("stops and starts without a stream noticing", async () => {
-    const made = await makeStream();
-    const encoder = await publishLive(made);
-    const before = await sessionsOf(made.id);
-    await house.server.stop();
-    house.server = await startFlowServer(house.environment);
-    await untilReported(made.id);
-    expect(await sessionsOf(made.id)).toEqual(before);
-    expect(made.dashboard.statuses()).toEqual(["ready", "live"]);
-    await encoder.sendsOn();
-  });
+  it(
+    "loses its stream by the end of the lease",
+    play(async (scene) => {
+      const made = await scene.makeStream({ reconnectWindowSeconds: 0 });
+      await scene.publishLive(made);
+      await house.media.kill();
+      await made.dashboard.until("ended", 30_000);
+    }),
+  );
 });
 
-describe("PostgreSQL that goes away while a stream is live", () => {
-  beforeAll(async () => {
-    house = await openHouse({ STREAM_LEASE_SECONDS: "5" });
-  });
-  afterAll(() => closeHouse(house));
+describePlayheadCrash(
+  (env) => openHouse({ env, answerTimeoutMs: 1500 }),
+  (house) => {
+    const play = playIn(house);
 
-  it("cuts nobody, admits a key that is known, refuses one that is not, and is right afterwards", async () => {
-    const live = await makeStream();
-    const known = await makeStream({ reconnectWindowSeconds: 0 });
-    const unknown = await makeStream();
-    const encoder = await publishLive(live);
-    const before = await sessionsOf(live.id);
-    await (await publishLive(known)).kill();
-    await known.dashboard.until("ended");
+    it.sequential(
+      "hears of an encoder's end when it is back",
+      play(async (scene) => {
+        const made = await scene.makeStream();
+        const encoder = await scene.publishLive(made);
+        await house().server.kill();
+        await encoder.kill();
+        await house().startServerAgain();
+        await made.dashboard.until("reconnecting");
+        await scene.publishLive(made);
+        expect(await scene.sessionsOf(made)).toMatchObject([{ state: "live", connections: 2 }]);
+      }),
+    );
 
-    await house.postgres.killImmediately();
-    await waitFor(async () => (await fetch(`${house.server.url}/readyz`)).status === 503, { what: "the outage" });
-    expect((await publish(unknown).exited).code).toBeGreaterThan(0);
-    const admitted = publish(known);
-    await admitted.sendsOn();
-    // Longer than the lease.
-    await encoder.sendsOn(7000);
-    expect(admitted.running()).toBe(true);
+    it.sequential(
+      "may be stopped and started, and no stream notices",
+      play(async (scene) => {
+        const made = await scene.makeStream();
+        const encoder = await scene.publishLive(made);
+        const before = await scene.sessionsOf(made);
+        await house().server.stop();
+        await house().startServerAgain();
+        await scene.untilReported(made);
+        expect(await scene.sessionsOf(made)).toEqual(before);
+        expect(made.dashboard.statuses()).toEqual(["ready", "live"]);
+        await encoder.sendsOn();
+      }),
+    );
+  },
+  async (media) => {
+    expect(await media.refused("unreachable")).toMatchObject({ app: "live" });
+  },
+);
 
-    await house.postgres.startAgain();
-    await known.dashboard.until("live", 20_000);
-    await untilReported(live.id);
-    expect(await sessionsOf(live.id)).toEqual(before);
-    expect(await sessionsOf(known.id)).toMatchObject([
-      { state: "ended", provisional: false },
-      { state: "live", provisional: true },
-    ]);
-    expect(await sessionsOf(unknown.id)).toEqual([]);
-    await encoder.sendsOn();
-    await admitted.sendsOn();
-    await publishLive(unknown);
-  });
-});
+describePostgresCrash((env) => openHouse({ env, ownPostgres: true }));
