@@ -1,4 +1,4 @@
-import { setTimeout as pause } from "node:timers/promises";
+import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { CreateStream } from "../../src/protocol/stream.ts";
 import { startFlowServer } from "../helpers/flow-server.ts";
@@ -200,7 +200,7 @@ describe("while PostgreSQL is away", () => {
     // Longer than the lease.
     while (performance.now() - awayAt < LEASE_SECONDS * 1500) {
       expect(await client.call("stream:stats", { sessionId, viewers: 2 })).toMatchObject({ ok: true });
-      await pause(100);
+      await delay(100);
     }
     expect(await client.validate(stream.key, "c3")).toMatchObject({ valid: false, reason: "already_live" });
     await postgres.startAgain();

@@ -1,5 +1,5 @@
 import { connect as connectTcp, type Socket as TcpSocket } from "node:net";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 import { putCourse } from "../helpers/server-calls.ts";
 import { serverEnv } from "../helpers/server-env.ts";
@@ -17,7 +17,7 @@ import { mintToken, tokens } from "../helpers/tokens.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
 /*
- * How long a connection lives: as long as its token, within its user's share, and until the server stops.
+ * How long a connection lives: until its token ends or the server stops. A user may have so many and no more.
  */
 
 const COURSE = {
@@ -60,16 +60,14 @@ describe("a connection", () => {
   });
   afterAll(() => server.stop());
 
-  describe.each(NAMESPACES)("to %s whose token ends", (namespace) => {
+  // These tests wait for tokens to end, all at the same time. Each has a user of its own, and so limits of its own.
+  describe.each(NAMESPACES)("to %s whose token ends", { concurrent: true }, (namespace) => {
     const [event, payload] = CALLS[namespace];
-    let userId = "";
-    beforeEach(({ task }) => {
-      userId = task.id; // its own, and so its limits
-    });
 
-    it("is told before, and then accepts nothing more and is closed", async () => {
-      const { token, expiresAt } = await tokens.mint({ userId, role: "learner" }, 2);
-      const client = keep(await connect(server.url, namespace, token));
+    it("is told before, and then accepts nothing more and is closed", async ({ task, onTestFinished }) => {
+      const { token, expiresAt } = await tokens.mint({ userId: task.id, role: "learner" }, 2);
+      const client = await connect(server.url, namespace, token);
+      onTestFinished(client.close);
       expect(await client.hear("session:expiring")).toEqual({ expiresAt: expiresAt.toISOString() });
       expect(await client.call(event, payload)).toMatchObject({ ok: true });
       let accepted = 0;
@@ -85,11 +83,12 @@ describe("a connection", () => {
       expect(await client.gone).toBe("io server disconnect");
     });
 
-    it("goes on with the one that token:refresh brings", async () => {
-      const { token, expiresAt } = await tokens.mint({ userId, role: "learner" }, 2);
-      const client = keep(await connect(server.url, namespace, token));
+    it("goes on with the token that token:refresh brings", async ({ task, onTestFinished }) => {
+      const { token, expiresAt } = await tokens.mint({ userId: task.id, role: "learner" }, 2);
+      const client = await connect(server.url, namespace, token);
+      onTestFinished(client.close);
       await client.hear("session:expiring");
-      const next = await tokens.mint({ userId, role: "learner" });
+      const next = await tokens.mint({ userId: task.id, role: "learner" });
       const answer = await client.call("token:refresh", { token: next.token });
       expect(answer).toEqual({ ok: true, expiresAt: next.expiresAt.toISOString() });
       await isPast(expiresAt);
@@ -97,9 +96,13 @@ describe("a connection", () => {
       expect(client.heard("session:expiring")).toHaveLength(1);
     });
 
-    it("that is brought again is asked for again later, not at once", async () => {
-      const { token, expiresAt } = await tokens.mint({ userId, role: "learner" }, 4);
-      const client = keep(await connect(server.url, namespace, token));
+    it("is asked for a new token again, but not at once, when it brings the old one", async ({
+      task,
+      onTestFinished,
+    }) => {
+      const { token, expiresAt } = await tokens.mint({ userId: task.id, role: "learner" }, 4);
+      const client = await connect(server.url, namespace, token);
+      onTestFinished(client.close);
       client.socket.on("session:expiring", () => client.socket.emit("token:refresh", { token }, () => undefined));
       expect(await client.call("token:refresh", { token })).toMatchObject({ ok: true });
       expect(await client.gone).toBe("io server disconnect");
@@ -109,10 +112,14 @@ describe("a connection", () => {
       expect(told).toBeLessThan(6);
     });
 
-    it("does not go on with another user's, nor with one that has ended", async () => {
-      const { token } = await tokens.mint({ userId, role: "learner" }, 2);
-      const client = keep(await connect(server.url, namespace, token));
-      const ended = await mintToken(userId, "learner", -1);
+    it("does not go on with another user's token, nor with a token that has ended", async ({
+      task,
+      onTestFinished,
+    }) => {
+      const { token } = await tokens.mint({ userId: task.id, role: "learner" }, 2);
+      const client = await connect(server.url, namespace, token);
+      onTestFinished(client.close);
+      const ended = await mintToken(task.id, "learner", -1);
       expect(await client.call("token:refresh", { token: await mintToken("mallory") })).toMatchObject({
         ok: false,
         error: { code: "forbidden" },
@@ -126,7 +133,7 @@ describe("a connection", () => {
     });
   });
 
-  it("that is refreshed with lesser rights loses the topics that these do not cover", async () => {
+  it("loses the topics that its rights do not cover any more after a refresh", async () => {
     const client = keep(await connect(server.url, "/dashboard", await mintToken("ines", "instructor")));
     expect(await client.call("subscribe", { topic: "course:c1" })).toMatchObject({ ok: true });
     expect(await client.call("subscribe", { topic: "user:ines" })).toMatchObject({ ok: true });
@@ -137,7 +144,7 @@ describe("a connection", () => {
     expect(client.heard("unsubscribed")).toHaveLength(1);
   });
 
-  it("past a user's share is refused with a code, whatever the namespace, until one of its own ends", async () => {
+  it("is refused with a code past its user's share, in every namespace, until one of the user's connections ends", async () => {
     const token = await mintToken("carl");
     const first = keep(await connect(server.url, "/player", token));
     keep(await connect(server.url, "/player", token));
@@ -151,7 +158,7 @@ describe("a connection", () => {
     await expectRoomFor("carl", 1);
   });
 
-  it("that ends during its handshake leaves the share as it was", async () => {
+  it("does not count any more when it ends during its handshake", async () => {
     const token = await mintToken("abby");
     for (let i = 0; i < 40; i++) {
       const client = await connectRaw(server.url);
@@ -161,7 +168,7 @@ describe("a connection", () => {
     await expectRoomFor("abby", CAP);
   });
 
-  it("that leaves a namespace and comes back counts once", async () => {
+  it("counts once when it leaves a namespace and comes back", async () => {
     const token = await mintToken("bert");
     const client = keep(await connectRawTo(server.url, "/player", token));
     for (let i = 1; i <= 5; i++) {
@@ -174,7 +181,7 @@ describe("a connection", () => {
     expect(client.frames.filter((frame) => frame.startsWith("44/dashboard,"))).toEqual([]);
   });
 
-  /** Connects until there are so many; an earlier one's end may not have arrived yet. */
+  /** Opens so many connections; the server may not have noticed yet that an earlier one ended. */
   async function expectRoomFor(userId: string, count: number): Promise<void> {
     const token = await mintToken(userId);
     for (let i = 0; i < count; i++) {
@@ -184,7 +191,7 @@ describe("a connection", () => {
 });
 
 describe("a server that is told to stop", () => {
-  it("says so, takes what still comes, answers what waits, and leaves with 0", async () => {
+  it("tells its clients, takes calls that still come, answers calls that wait, and exits with 0", async () => {
     const server = await startServerProcess({ env: serverEnv(database, { DRAIN_MS: "2000" }) });
     await putCourse(server.url, "c1", COURSE);
     const player = keep(await connect(server.url, "/player", await mintToken("alice")));
@@ -224,7 +231,7 @@ describe("a server that is told to stop", () => {
     ]);
   });
 
-  it("answers with an error what it cannot write any more", async () => {
+  it("answers heartbeats that it cannot write any more with an error, and exits with 1", async () => {
     const server = await startServerProcess({
       env: serverEnv(database, { SHUTDOWN_TIMEOUT_MS: "2000", LOG_LEVEL: "silent" }),
     });
@@ -239,7 +246,7 @@ describe("a server that is told to stop", () => {
   });
 });
 
-/** Keeps a user's heartbeats waiting until it is closed. */
+/** Holds a user's lock, so that the user's heartbeats wait, until it is closed. */
 async function lockUser(userId: string): Promise<{ awaited(): Promise<unknown>; close(): Promise<void> }> {
   const client = await database.pool.connect();
   await client.query("begin");
@@ -259,7 +266,7 @@ async function lockUser(userId: string): Promise<{ awaited(): Promise<unknown>; 
   };
 }
 
-/** An HTTP connection that stays open: the only one that can ask once the port is closed. */
+/** An HTTP connection that stays open: it alone can ask once the port is closed. */
 async function openProbe(url: string): Promise<{ readyz(): Promise<string>; close(): void }> {
   const { hostname, port } = new URL(url);
   const socket: TcpSocket = connectTcp(Number(port), hostname);

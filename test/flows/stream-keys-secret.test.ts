@@ -17,13 +17,14 @@ import { mintToken } from "../helpers/tokens.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
 /*
- * A whole life of stream keys, by every way there is, with everything logged: made, right and wrong, well-formed and
- * not, while the database fails and while it is away, rotated, expired, revoked. Then everything that anybody could
- * read of it is searched: a key stands in the answers that make it, and nowhere else.
+ * Stream keys go through their whole life, by every interface, with everything logged: they are made, used rightly and
+ * wrongly, in requests well-formed and malformed, while the database fails and while it is away, rotated, expired and
+ * revoked. Then everything that anybody could read is searched: a key stands in the answer that makes it, and nowhere
+ * else.
  */
 
 const SECRET = "only-these-flows-know-it";
-/** Nobody answers there: every drop of a publisher of this nginx fails. */
+/** Nobody listens there: Playhead fails to drop the publishers of this nginx. */
 const DEAD_CONTROL = "http://127.0.0.1:9/control";
 
 let folder: string;
@@ -33,15 +34,15 @@ let server: ServerProcess;
 let alice: string;
 /** Every key that was made. */
 const keys: string[] = [];
-/** Keys that somebody sent as an id, so they were looked for as one. */
+/** Keys that a client sent as an id, so the database was asked for that id. */
 const usedAsIds: string[] = [];
-/** What made a key, and said so. */
+/** Answers that made a key, in the order of `keys`. */
 const makingAnswers: string[] = [];
 const otherAnswers: string[] = [];
 const sockets: RawClient[] = [];
 let metrics: string;
 
-/** Calls, and keeps the answer, headers and all. */
+/** Calls, and keeps the answer with its headers. */
 async function call(path: string, { as = alice, method = "POST", body = "{}", type = "application/json" } = {}) {
   const response = await fetch(`${server.url}${path}`, {
     method,
@@ -71,7 +72,7 @@ function create(settings: object = {}): Promise<Made> {
   return makeKey("/v1/streams", { title: "A talk", ...settings });
 }
 
-/** Runs `playhead streams …`; what it says of a key is an answer that makes it. */
+/** Runs `playhead streams …`. Its output is kept as an answer: a making answer if it has a key. */
 async function command(...args: string[]): Promise<string> {
   const { code, stdout, stderr } = await runPlayhead(["streams", ...args], {
     cwd: folder,
@@ -100,7 +101,7 @@ async function watch(...topics: string[]): Promise<RawClient> {
   return dashboard;
 }
 
-/** Waits until the database has the status; what dashboards hear is on its way then. */
+/** Waits until the database has the status. */
 async function until(streamId: string, status: Stream["status"]): Promise<void> {
   await waitFor(
     async () => (await query("SELECT FROM streams WHERE id = $1 AND status = $2", [streamId, status])).length === 1,
@@ -112,7 +113,7 @@ async function ask(media: RawClient, event: string, ...given: unknown[]) {
   return (await media.callRaw("/rtmp", JSON.stringify([event, ...given]))) as unknown as Record<string, string>;
 }
 
-/** Keys that somebody could take for the key: each gives most of it away. */
+/** Wrong keys that give most of the key away. */
 function toNearMisses(key: string): string[] {
   return [key.slice(0, -1), `${key}x`, ` ${key}`, `${key}\n`, key.slice(4), `live/${key}`, `${key}?a=b`];
 }
@@ -150,14 +151,15 @@ const HOOKS = {
   },
 };
 
-/** Keys by HTTP and by the command line; and what looks like a wish for one, with the key where it cannot be. */
+/** Makes keys by HTTP and on the command line. Sends malformed requests with a key in every wrong place. */
 async function makeKeys(): Promise<void> {
   const { stream, streamKey } = await create({ expiresAt: "2199-01-01T00:00:00Z" });
-  const made = JSON.parse(await command("create", "--user", "alice", "--title", "By command", "--json")) as Made;
-  await command("create", "--user", "alice", "--title", "For a person");
-  await command("rotate", made.stream.id, "--grace", "600");
-  await command("list");
-  await command("list", "--json");
+  const [json] = await Promise.all([
+    command("create", "--user", "alice", "--title", "By command", "--json"),
+    command("create", "--user", "alice", "--title", "For a person"),
+  ]);
+  const made = JSON.parse(json) as Made;
+  await Promise.all([command("rotate", made.stream.id, "--grace", "600"), command("list"), command("list", "--json")]);
   usedAsIds.push(streamKey);
   const malformed = [
     ...[
@@ -197,7 +199,7 @@ async function makeKeys(): Promise<void> {
   await call(`/v1/streams/${stream.id}`, { method: "PATCH", body: JSON.stringify({ title: "Another talk" }) });
 }
 
-/** A media server on the socket: its handshakes, its questions and its reports, right and wrong. */
+/** A media server on the socket: handshakes, checks of keys and reports, right and wrong ones. */
 async function publishBySocket(): Promise<void> {
   const { stream, streamKey } = await create();
   await watch("streams", `stream:${stream.id}`);
@@ -218,7 +220,7 @@ async function publishBySocket(): Promise<void> {
   expect(limited).toContain("rate_limited");
 
   const rotated = await makeKey(`/v1/streams/${stream.id}/rotate`, { graceSeconds: 600 });
-  // What an encoder has of its key in the wrong field ends up in what its media server says of it.
+  // People put their key into the wrong field of their encoder, and media servers pass that field on.
   const question = { streamKey: rotated.streamKey, connectionId: "1", app: `live/${streamKey}`, protocol: "rtmp" };
   await ask(media, "stream:validate", { ...question, streamKey });
   const { sessionId } = await ask(media, "stream:validate", question);
@@ -278,19 +280,19 @@ async function askMalformed(media: RawClient, streamKey: string, sessionId: stri
   await ask(media, "stream:ended", { sessionId: streamKey, reason: { [streamKey]: 1 } });
   await ask(media, streamKey, streamKey);
   await ask(media, "stream:validate", streamKey, streamKey);
-  // Without an ack, an event of its own says what was wrong.
+  // Without an ack, the event `problem` says what was wrong.
   media.send(`42/rtmp,${JSON.stringify(["stream:validate", { streamKey }])}`);
   media.send(`42/rtmp,${JSON.stringify([streamKey, { streamKey }])}`);
   await media.hear((frame) => frame.includes('"problem"') && frame.includes("There is no call"));
   const dashboard = await watch(`stream:${streamKey}`, streamKey, `streams:${streamKey}`);
   await dashboard.callRaw("/dashboard", JSON.stringify([streamKey, { topic: streamKey }]));
-  // What is no packet ends the connection.
+  // A frame that is no packet ends the connection.
   const broken = await connectMediaServer("broken");
   broken.send(`42/rtmp,1["stream:validate",{"streamKey":"${streamKey}"`);
   await broken.closed;
 }
 
-/** The dialects of media servers that ask over HTTP, each with a stream of its own. */
+/** Media servers that ask by HTTP, each with a stream of its own. */
 async function publishByHooks(): Promise<void> {
   await publishByNginx();
   await publishBySrs();
@@ -324,7 +326,7 @@ async function publishByNginx(): Promise<void> {
   await until(stream.id, "reconnecting");
   await HOOKS.nginx("on_publish", { name, clientid: "3" });
   await until(stream.id, "live");
-  // Its control URL is dead, which is logged.
+  // The control URL does not answer, which is logged.
   await command("disable", stream.id);
   await waitFor(() => server.process.stderr().includes("nginx could not be told"), { what: "a drop that fails" });
   await HOOKS.nginx("on_update", { name, clientid: "3" });
@@ -343,7 +345,7 @@ async function publishBySrs(): Promise<void> {
     await HOOKS.srs(fields);
   }
   await call(`/v1/hooks/srs?secret=${SECRET}`, { body: `{"action":"on_publish","stream":"${streamKey}` });
-  // The whole address in the encoder's field for the server, the key once more in that for the key.
+  // The encoder has the whole address in its field for the server, and the key once more in the field for the key.
   const published = { stream: "talk", param: `?key=${streamKey}`, app: `live/${streamKey}` };
   expect(await HOOKS.srs({ action: "on_publish", ...published })).toMatchObject({ status: 200 });
   await HOOKS.srs({ action: "on_hls", ...published, url: `live/${streamKey}-1.ts` });
@@ -366,7 +368,7 @@ async function publishByMediamtx(): Promise<void> {
   await HOOKS.mediamtx({ action: "update", path });
   await HOOKS.mediamtx({ action: "unpublish", path });
   await until(stream.id, "reconnecting");
-  // Without an id, as old versions are, the path has to do for it.
+  // Old versions send no id; the path takes its place.
   expect(await HOOKS.mediamtx({ id: null, path })).toMatchObject({ status: 204 });
   await HOOKS.mediamtx({ action: "unpublish", id: null, path });
 }
@@ -386,7 +388,7 @@ async function publishByOme(): Promise<void> {
   await until(stream.id, "reconnecting");
 }
 
-/** Statements fail for reasons that nobody foresaw, and PostgreSQL tells what it was given. */
+/** Makes statements fail for unexpected reasons: PostgreSQL's error messages quote the values. */
 async function meetFailures(): Promise<void> {
   const { streamKey } = await create();
   const media = await connectMediaServer("ingest-2");
@@ -429,7 +431,7 @@ async function loseDatabase(): Promise<void> {
   await until(known.stream.id, "live");
 }
 
-/** What ends by itself, and by its owner. */
+/** Keys that expire, and keys that their owner ends. */
 async function endKeys(): Promise<void> {
   const { stream, streamKey } = await create();
   const media = await connectMediaServer("ingest-4");
@@ -454,7 +456,7 @@ let databaseLog: string;
 
 beforeAll(async () => {
   folder = await makeTemporaryFolder();
-  // With the values of every statement.
+  // PostgreSQL logs every statement with its values.
   postgres = await startTestPostgres({ log_statement: "all", log_min_messages: "info" });
   query = queryOf(postgres.url);
   alice = await mintToken("alice");
@@ -519,12 +521,12 @@ function toHash(key: string): string {
   return createHash("sha256").update(key).digest("hex");
 }
 
-/** Whether it is what it is taken for: a text without these would prove nothing. */
+/** The text is what the test takes it for: without these parts it would prove nothing. */
 function expectAll(text: string, parts: readonly string[]): void {
   expect(parts.filter((part) => !text.includes(part))).toEqual([]);
 }
 
-/** What the database has to show of keys: of those that are in use now. */
+/** The visible prefixes of keys that are in use now. */
 function findListed(): string[] {
   const listed = keys.map(toShown).filter((shown) => dump.includes(shown));
   expect(listed.length).toBeGreaterThan(8);
@@ -536,7 +538,7 @@ function expectNone(text: string): void {
 }
 
 describe("a stream key", () => {
-  it("stands in the answer that makes it, once", () => {
+  it("stands in the answer that makes it, exactly once", () => {
     expect(new Set(keys).size).toBe(keys.length);
     expect(keys.length).toBeGreaterThan(10);
     expect(makingAnswers).toHaveLength(keys.length);
@@ -546,7 +548,7 @@ describe("a stream key", () => {
     }
   });
 
-  it("is found in whatever form it is in", () => {
+  it("is found by the search in every form: whole, in pieces, in hex and in base64", () => {
     const [key] = keys as [string];
     const forms = [`a${key}b`, key.slice(4, 30), key.slice(20), Buffer.from(`{"k":"${key}"}`).toString("base64")];
     forms.push(Buffer.from(key).toString("hex"), Buffer.from(`x${key}`).toString("base64url"));
@@ -588,7 +590,7 @@ describe("a stream key", () => {
     expectAll(metrics, ["playhead_stream_validations_total", 'outcome="rate_limited"', "playhead_stream_drops_total"]);
   });
 
-  it("is nowhere in the database: its hash is", async () => {
+  it("is nowhere in the database, which has its hash", async () => {
     expectNone(dump);
     const stored = keys.filter((key) => dump.includes(`\\x${toHash(key)}`));
     expect(stored.length).toBeGreaterThan(8);
@@ -596,7 +598,7 @@ describe("a stream key", () => {
     expect(await findKeysInFiles(keys, databaseFolder)).toEqual([]);
   });
 
-  it("is in no statement that PostgreSQL is sent: its hash is", () => {
+  it("is in no statement that PostgreSQL gets, but its hash is", () => {
     const others = keys.filter((key) => !usedAsIds.includes(key));
     expect(findLeaks(others, databaseLog)).toEqual([]);
     expectAll(

@@ -323,13 +323,14 @@ describe("playhead streams beside a server", () => {
   }
 
   it("cuts a live encoder by revoke and by disable, and lists both sessions", async () => {
-    run = runAlone;
     const { stream, streamKey } = await create();
     const dashboard = await watch(stream.id);
 
     const first = await publish(streamKey, dashboard);
     expect(await succeed("list", "--user", "alice")).toMatch(new RegExp(`^${stream.id} +alice +A talk +live `, "m"));
+    run = runAlone;
     expect(await succeed("revoke", stream.id)).toBe(`stream ${stream.id} is revoked\n`);
+    run = runHere;
     expect((await first.exited).code).toBe(1);
     await dashboard.until("revoked");
     const refused = await startEncoder(`${nginx.rtmpUrl}/${streamKey}`).exited;

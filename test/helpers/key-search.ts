@@ -2,12 +2,13 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 
 /*
- * Looks for stream keys where none may be: whole, or a piece of what nobody is shown, as it is, in hex or in base64.
+ * Searches for stream keys where none may be: for whole keys and for pieces of their secret part, plain, in hex and in
+ * base64.
  */
 
-/** What everybody may see of a key. */
+/** Everybody may see so many characters of a key. */
 const SHOWN_CHARACTERS = 10;
-/** Too long to be there by chance. */
+/** Too long to occur by chance. */
 const PIECE_CHARACTERS = 12;
 
 function toPieces(key: string): string[] {
@@ -17,7 +18,7 @@ function toPieces(key: string): string[] {
 
 function toTraces(key: string): string[] {
   const pieces = toPieces(key);
-  // Base64 of a text depends on where in it the piece stands, by three.
+  // How a piece looks in base64 depends on its offset in the text, modulo three.
   const inBase64 = [0, 1, 2].map((skipped) => {
     const bytes = Buffer.from(key).subarray(skipped);
     return bytes.subarray(0, bytes.length - (bytes.length % 3)).toString("base64");
@@ -25,12 +26,12 @@ function toTraces(key: string): string[] {
   return [...pieces, ...pieces.map((piece) => Buffer.from(piece).toString("hex")), ...inBase64];
 }
 
-/** Which of the keys the text gives away, by what may be shown of them. */
+/** The keys that the text gives away, by their visible prefixes. */
 export function findKeys(keys: readonly string[], text: string): string[] {
   return keys.filter((key) => toTraces(key).some((trace) => text.includes(trace))).map(toShown);
 }
 
-/** The same, with what stands before each. */
+/** The same, each with the text before it. */
 export function findLeaks(keys: readonly string[], text: string): string[] {
   return keys.flatMap((key) => {
     const at = toTraces(key)
@@ -40,12 +41,12 @@ export function findLeaks(keys: readonly string[], text: string): string[] {
   });
 }
 
-/** What may be shown of it. */
+/** The key's visible prefix. */
 export function toShown(key: string): string {
   return key.slice(0, SHOWN_CHARACTERS);
 }
 
-/** The files below a folder that give keys away, and which. */
+/** The files below a folder that give keys away, each with the key's visible prefix. */
 export async function findKeysInFiles(keys: readonly string[], folder: string): Promise<string[]> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   const found: string[] = [];

@@ -9,9 +9,9 @@ import { createApi } from "../helpers/http-api.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
 /*
- * The configurations of docs/media-servers for servers that do not run here: they are read as those servers read them,
- * the addresses in them are routes of ours, and their commands do what they say. nginx and node-media-server run with
- * theirs in flows of their own.
+ * The configurations of docs/media-servers for servers that do not run here. They are well-formed for these servers,
+ * their addresses are routes of Playhead, and their commands are run. nginx and node-media-server run with their
+ * configurations in flows of their own.
  */
 
 const PLAYHEAD = "http://127.0.0.1:8080";
@@ -29,7 +29,7 @@ function hookOf(address: string) {
 }
 
 describe("the configuration of SRS", () => {
-  it("closes what it opens, and names the hook for what Playhead takes", async () => {
+  it("closes every block, and sends the events that Playhead handles to its hook", async () => {
     const conf = parseSrs(readConfiguration("srs", "srs"));
     const vhost = conf["vhost __defaultVhost__"] as SrsBlock;
     const { enabled, ...hooks } = vhost.http_hooks as Record<string, string>;
@@ -48,13 +48,13 @@ describe("the configuration of SRS", () => {
 });
 
 describe("the configuration of OvenMediaEngine", () => {
-  it("is well-formed, and asks for publishers alone", async () => {
+  it("is well-formed, and asks about publishers alone", async () => {
     const xml = readConfiguration("ovenmediaengine", "xml");
     expect(findUnclosed(xml)).toEqual([]);
     const [webhooks] = /<AdmissionWebhooks>.*<\/AdmissionWebhooks>/s.exec(xml) as unknown as [string];
     const address = substitute(textOf(webhooks, "ControlServerUrl"), {
       "&amp;": "&",
-      // As OvenMediaEngine writes what is in its environment.
+      // OvenMediaEngine fills in its environment.
       "${env:INVOCATION_ID:unknown}": "run-7",
     });
     expect(hookOf(address)).toEqual({
@@ -98,18 +98,18 @@ describe("the configuration of MediaMTX", () => {
     stub.closeAllConnections();
   });
 
-  /** Starts a command as MediaMTX does: its own variables are put in first, any other name becomes the environment's. */
+  /** Starts a command as MediaMTX does: it fills in its own variables first, then those of the environment. */
   function run(command: string, changes: Record<string, string> = {}) {
     const own: Record<string, string> = { MTX_PATH: "live/talk", MTX_SOURCE_ID: "5f0c", MTX_SOURCE_TYPE: "rtmpConn" };
     const expanded = substitute(command, { "127.0.0.1:8080": `127.0.0.1:${port}`, ...changes }).replace(
       /\$(\w+|[*#$@!?-])/g,
       (_, name: string) => own[name] ?? "",
     );
-    // Its own process group, which it ends with SIGINT.
+    // A process group of its own, which MediaMTX ends with SIGINT.
     return spawn("sh", ["-c", `exec ${expanded}`], { detached: true, stdio: "ignore" });
   }
 
-  it("asks for publishers alone", async () => {
+  it("asks about publishers alone", async () => {
     expect(config.authMethod).toBe("http");
     expect(hookOf(config.authHTTPAddress)).toEqual({
       origin: PLAYHEAD,
@@ -123,7 +123,7 @@ describe("the configuration of MediaMTX", () => {
     expect(config.apiAddress).toMatch(/^127\.0\.0\.1:/);
   });
 
-  it("reports a publisher that is there again and again, until it is told to stop", async () => {
+  it("reports a publisher again and again until it is told to stop", async () => {
     const command = run(config.pathDefaults.runOnReady, { "sleep 10": "sleep 0.05" });
     const ended = once(command, "exit");
     await waitFor(() => called.length >= 2, { what: "two reports" });
@@ -137,7 +137,7 @@ describe("the configuration of MediaMTX", () => {
     });
   });
 
-  it("cuts a publisher whose report is answered with 403, and none for another answer", async () => {
+  it("cuts a publisher whose report is answered with 403, but not for another answer", async () => {
     status = 503;
     const command = run(config.pathDefaults.runOnReady, {
       "sleep 10": "sleep 0.05",
@@ -151,7 +151,7 @@ describe("the configuration of MediaMTX", () => {
     expect(called.at(-1)).toMatchObject({ method: "POST", url: "/v3/rtmpconns/kick/5f0c" });
   });
 
-  it("says that a publisher is gone", async () => {
+  it("reports that a publisher is gone", async () => {
     const command = run(config.pathDefaults.runOnNotReady);
     expect(await once(command, "exit")).toEqual([0, null]);
     expect(called).toEqual([
@@ -167,7 +167,7 @@ describe("the configuration of MediaMTX", () => {
 
 type SrsBlock = { [directive: string]: string | SrsBlock };
 
-/** Reads what SRS does: `name argument…;` and `name argument… { … }`, and `#` to the end of a line. */
+/** Parses the syntax of SRS: `name argument…;`, `name argument… { … }`, and comments from `#` to the end of the line. */
 function parseSrs(text: string): SrsBlock {
   const tokens = text.replace(/#.*$/gm, "").match(/[^\s;{}]+|[;{}]/g) ?? [];
   let at = 0;
@@ -198,7 +198,7 @@ function parseSrs(text: string): SrsBlock {
   return block(true);
 }
 
-/** The elements that nothing closes, or something else does first. */
+/** Elements that are not closed, or not closed in the right order. */
 function findUnclosed(xml: string): string[] {
   const open: string[] = [];
   const tags = xml

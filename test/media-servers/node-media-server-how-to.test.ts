@@ -14,7 +14,7 @@ import { mintToken } from "../helpers/tokens.ts";
 import { type WatchedStream, watchStream } from "../helpers/watched-stream.ts";
 
 /*
- * The script of docs/media-servers/node-media-server.md, as it stands there but for its ports and where its modules are.
+ * The script of docs/media-servers/node-media-server.md, unchanged but for its ports and the places of its modules.
  */
 
 const SECRET = "change-this-secret";
@@ -77,7 +77,7 @@ describe("the script of the page about node-media-server", () => {
     return encoder;
   }
 
-  it("lets a right key publish under a name of its own, and cuts it when it is revoked", async () => {
+  it("lets a right key publish under a name that is not the key, and cuts its encoder when it is revoked", async () => {
     const made = await makeStream();
     const encoder = publish(`talk?key=${made.key}`);
     await made.dashboard.until("live");
@@ -88,13 +88,13 @@ describe("the script of the page about node-media-server", () => {
     expect(mediaServer.stdout()).not.toContain(made.key);
   });
 
-  it("refuses a wrong key and a missing one, and says why in its log", async () => {
+  it("refuses a wrong key and a missing key, and logs why", async () => {
     await Promise.all([publish("other?key=phk_nobody-has-this-key").exited, publish("another").exited]);
     await expect.poll(() => mediaServer.stderr()).toMatch(/refused in live, from 127\.0\.0\.1: unknown/);
     await expect.poll(() => mediaServer.stderr()).toMatch(/refused in live, from 127\.0\.0\.1: no_key/);
   });
 
-  it("ends what is on when it is stopped", async () => {
+  it("reports the end of live streams when it is stopped", async () => {
     const made = await makeStream();
     publish(`last?key=${made.key}`);
     await made.dashboard.until("live");

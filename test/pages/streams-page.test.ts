@@ -8,7 +8,7 @@ import { findFreePort } from "../helpers/free-port.ts";
 import { collectProblems, openPageBrowser } from "../helpers/page-browser.ts";
 
 /*
- * An owner at the Streams part of the dashboard, while media servers, here played by SQL, change what it shows.
+ * An owner on the Streams page of the dashboard. SQL plays the media servers that change the streams.
  */
 
 let database: TestDatabase;
@@ -98,7 +98,7 @@ it("shows the key of a new stream once, and never again", async () => {
   expect(left).not.toContain(streamKey);
 });
 
-it("shows, live, what becomes of a stream, whoever changes it", async () => {
+it("shows every change of a stream at once, whoever makes it", async () => {
   const page = await openStreams();
   await create(page, "Morning show");
   const shown = row(page, "Morning show");
@@ -119,7 +119,7 @@ it("shows, live, what becomes of a stream, whoever changes it", async () => {
   await shown.waitFor({ state: "detached" });
 });
 
-it("revokes a key only after asking, and makes a new one", async () => {
+it("revokes a key only after asking, and makes a new key", async () => {
   const page = await openStreams();
   await createAndChoose(page, "Morning show");
   await page.getByRole("button", { name: "Revoke key" }).click();
@@ -138,7 +138,7 @@ it("revokes a key only after asking, and makes a new one", async () => {
   expect(streamKey.startsWith((await storedStreams())[0]?.key_prefix ?? "no key")).toBe(true);
 });
 
-it("keeps the old key for as long as its owner asks", async () => {
+it("keeps the old key good for as long as its owner asks", async () => {
   const page = await openStreams();
   await createAndChoose(page, "Morning show");
   await page.getByRole("button", { name: "Rotate key" }).click();
@@ -167,7 +167,7 @@ it("disables, enables, changes and deletes a stream", async () => {
   expect(await storedStreams()).toEqual([]);
 });
 
-it("opens a stream by its address, with the broadcasts it had", async () => {
+it("opens a stream by its address, and lists its broadcasts", async () => {
   const page = await openStreams();
   await createAndChoose(page, "Morning show");
   await database.query(
@@ -190,7 +190,7 @@ it("opens a stream by its address, with the broadcasts it had", async () => {
   await page.locator("nav a[aria-current]", { hasText: "Courses" }).waitFor();
 });
 
-it("shows the stream of another owner, and lets nobody else touch it", async () => {
+it("shows the stream of another owner, but offers no action on it", async () => {
   await database.query("INSERT INTO users (id) VALUES ('somebody-else')");
   await database.query(
     `INSERT INTO streams (id, user_id, title, key_hash, key_prefix)
