@@ -14,11 +14,11 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** Something that is due at a moment by a clock that is elsewhere: here, by the faked one. */
+/** A timer for work that is due at `dueAt`, by the fake clock. */
 function create(parts: Partial<DueTimerParts> & { dueAt?: number | null } = {}) {
   const state = { dueAt: parts.dueAt ?? null, runs: [] as number[], looks: 0 };
   timer = new DueTimer({
-    what: "what is tested",
+    what: "the time of the test",
     findNextDueMs: async () => {
       state.looks += 1;
       return state.dueAt === null ? null : state.dueAt - Date.now();
@@ -33,8 +33,8 @@ function create(parts: Partial<DueTimerParts> & { dueAt?: number | null } = {}) 
   return state;
 }
 
-describe("a timer for what is due", () => {
-  it("runs to the moment, and asks nobody in between", async () => {
+describe("a due timer", () => {
+  it("runs its work at the very moment, and asks nobody in between", async () => {
     const state = create({ dueAt: Date.now() + 3_600_000 });
     timer.arm();
     await vi.advanceTimersByTimeAsync(3_599_999);
@@ -45,14 +45,14 @@ describe("a timer for what is due", () => {
     expect(looks).toBe(1);
   });
 
-  it("does nothing, and keeps no time, where nothing is due", async () => {
+  it("does nothing, and asks only once, while nothing is due", async () => {
     const state = create();
     timer.arm();
     await vi.advanceTimersByTimeAsync(24 * 3600 * 1000);
     expect(state).toMatchObject({ runs: [], looks: 1 });
   });
 
-  it("waits for what is months ahead, which no timer of Node's takes", async () => {
+  it("waits for work that is months ahead, longer than a timer of Node can", async () => {
     const state = create({ dueAt: Date.now() + 60 * 24 * 3600 * 1000 });
     timer.arm();
     await vi.advanceTimersByTimeAsync(59 * 24 * 3600 * 1000);
@@ -61,7 +61,7 @@ describe("a timer for what is due", () => {
     expect(state.runs).toHaveLength(1);
   });
 
-  it("runs earlier when it is told that something is due earlier", async () => {
+  it("runs earlier when it is told that work is due earlier", async () => {
     const state = create({ dueAt: Date.now() + 60_000 });
     timer.arm();
     await vi.advanceTimersByTimeAsync(10);
@@ -71,7 +71,7 @@ describe("a timer for what is due", () => {
     expect(state.runs).toHaveLength(1);
   });
 
-  it("asks nobody when it is told of what is due later than it would look anyway", async () => {
+  it("asks nobody when it is told of work that is due later than its next look", async () => {
     const state = create({ lookAgainMs: 5000 });
     timer.arm();
     await vi.advanceTimersByTimeAsync(1);
@@ -85,7 +85,7 @@ describe("a timer for what is due", () => {
     expect(state.looks).toBe(2);
   });
 
-  it("looks again when it was told so while it looked, and once however often", async () => {
+  it("looks again once when it was armed, once or more often, during a look", async () => {
     let answer: (ms: number | null) => void = () => undefined;
     const findNextDueMs = vi.fn(() => new Promise<number | null>((resolve) => (answer = resolve)));
     create({ findNextDueMs });
@@ -100,14 +100,14 @@ describe("a timer for what is due", () => {
     expect(findNextDueMs).toHaveBeenCalledTimes(2);
   });
 
-  it("looks again after a while, where others write without a word", async () => {
+  it("looks again after `lookAgainMs`, because others may write without a word", async () => {
     const state = create({ lookAgainMs: 5000 });
     timer.arm();
     await vi.advanceTimersByTimeAsync(20_000);
     expect(state.looks).toBe(5);
   });
 
-  it("tries again after a second when it failed, not at once, though it was armed by the failure", async () => {
+  it("tries again a second after a failure, and not at once, although the failure armed it", async () => {
     const findNextDueMs = vi.fn(async (): Promise<number | null> => {
       throw new Error("the database is away");
     });
@@ -125,7 +125,7 @@ describe("a timer for what is due", () => {
     expect(failures).toHaveLength(11);
   });
 
-  it("leaves time between two attempts at what cannot be done now", async () => {
+  it("pauses between two attempts at work that stays due", async () => {
     const run = vi.fn(async () => undefined);
     create({ findNextDueMs: async () => -1, run });
     timer.arm();
@@ -134,7 +134,7 @@ describe("a timer for what is due", () => {
     expect(run.mock.calls.length).toBeLessThan(50);
   });
 
-  it("does nothing after it was stopped, in the middle of a look either", async () => {
+  it("does nothing after it was stopped, even in the middle of a look", async () => {
     let answer: (ms: number | null) => void = () => undefined;
     const findNextDueMs = vi.fn(() => new Promise<number | null>((resolve) => (answer = resolve)));
     create({ findNextDueMs });

@@ -10,8 +10,8 @@ import type { MediaServer, PublishRequest } from "./publish-gate.ts";
 import type { SessionDrop } from "./sessions/session-drop.ts";
 
 /*
- * The gate as media servers that ask by HTTP use it: they keep no session ids, name the connection and the key, and
- * some cannot tell one of their runs from the next.
+ * The gate for media servers that ask by HTTP. They keep no session ids and name connection and key, and some cannot
+ * tell their boots apart.
  */
 
 const NGINX: MediaServer = { name: "nginx-1", boot: null };
@@ -66,7 +66,7 @@ async function lease(stream: { id: string }): Promise<number> {
 }
 
 describe("a media server that asks by HTTP", () => {
-  it("is live with its approval, for a lease that fits how it reports", async () => {
+  it("is live once it is accepted, with a lease that fits how often it reports", async () => {
     const [reporting, silent] = [await steps.newStream(), await steps.newStream()];
     const verdict = await streams.gate.publish(NGINX, request(reporting.key, "1"), REPORTS);
     expect(verdict).toMatchObject({ valid: true, stream: { status: "live" } });
@@ -77,7 +77,7 @@ describe("a media server that asks by HTTP", () => {
     expect(await lease(reporting)).toBeGreaterThan(170);
   });
 
-  it("ends what it began, and nothing that a second encoder's end names", async () => {
+  it("ends its own publication, but not by the end of a refused second encoder", async () => {
     const stream = await steps.newStream();
     await streams.gate.publish(NGINX, request(stream.key, "1"), REPORTS);
     expect(await streams.gate.publish(NGINX, request(stream.key, "2"), REPORTS)).toMatchObject({
@@ -91,14 +91,14 @@ describe("a media server that asks by HTTP", () => {
     expect(await steps.statusOf(stream)).toBe("reconnecting");
   });
 
-  it("ends what it began though it tells the connection alone", async () => {
+  it("ends its publication although it names the connection alone", async () => {
     const stream = await steps.newStream();
     await streams.gate.publish(NGINX, request(stream.key, "1"), REPORTS);
     await streams.gate.unpublish(NGINX, at(null, "1"), "unpublished");
     expect(await steps.statusOf(stream)).toBe("reconnecting");
   });
 
-  it("goes on under a key that was rotated while it published", async () => {
+  it("goes on although its key was rotated while it published", async () => {
     const stream = await steps.newStream();
     await streams.gate.publish(NGINX, request(stream.key, "1"), REPORTS);
     await steps.service.rotate(stream.id, 0);
@@ -111,7 +111,7 @@ describe("a media server that asks by HTTP", () => {
     expect(await steps.statusOf(stream)).toBe("reconnecting");
   });
 
-  it.each(["revoked", "disabled", "expired"])("is told to cut what publishes with a key that is %s", async (status) => {
+  it.each(["revoked", "disabled", "expired"])("is told to cut a publisher whose key is %s", async (status) => {
     const stream = await steps.newStream();
     await streams.gate.publish(NGINX, request(stream.key, "1"), REPORTS);
     expect(await streams.gate.update(NGINX, at(stream.key, "1"), {})).toBeNull();
@@ -119,7 +119,7 @@ describe("a media server that asks by HTTP", () => {
     expect(await streams.gate.update(NGINX, at(stream.key, "1"), {})).toBe(status);
   });
 
-  it("cuts nobody while the database is away, but for what is known of the key; its ends are taken", async () => {
+  it("cuts a publisher while the database is away only if the cached key is refused, and its ends are accepted", async () => {
     const [good, revoked] = [await steps.newStream(), await steps.newStream()];
     await streams.gate.publish(NGINX, request(good.key, "1"), REPORTS);
     await streams.gate.publish(NGINX, request(revoked.key, "2"), REPORTS);
@@ -133,7 +133,7 @@ describe("a media server that asks by HTTP", () => {
     await streams.gate.unpublish(NGINX, at(good.key, "1"), "unpublished");
   });
 
-  it("is refused what PostgreSQL cannot hold, by name, and never in the key's words", async () => {
+  it("is refused with texts that PostgreSQL cannot hold, and no message repeats the key", async () => {
     const stream = await steps.newStream();
     for (const field of ["app", "clientIp", "protocol"]) {
       const asked = streams.gate.publish(NGINX, request(stream.key, "1", { [field]: "a\u0000" }), REPORTS);
@@ -143,8 +143,8 @@ describe("a media server that asks by HTTP", () => {
   });
 });
 
-describe("what is to be dropped", () => {
-  it("is told once, however often it is notified", async () => {
+describe("a session that has to be dropped", () => {
+  it("is told to the media server once, however often it is notified", async () => {
     const stream = await steps.newStream();
     const verdict = await streams.gate.publish(NGINX, request(stream.key, "1"), REPORTS);
     await steps.service.revoke(stream.id);
@@ -165,7 +165,7 @@ describe("what is to be dropped", () => {
     ]);
   });
 
-  it("is told though nobody notified of it, when notifications come again", async () => {
+  it("is told when the listener listens again, although its notification was lost", async () => {
     streams.onListening();
     const stream = await steps.newStream();
     await streams.gate.publish(NGINX, request(stream.key, "1"), REPORTS);
@@ -174,7 +174,7 @@ describe("what is to be dropped", () => {
     await expect.poll(() => drops).toMatchObject([{ reason: "revoked" }]);
   });
 
-  it("is told once more to nobody at a start: who was away is told when it connects", async () => {
+  it("is not told at a start, because media servers are told when they connect", async () => {
     const stream = await steps.newStream();
     await steps.claim(stream, "c1", { starts: true });
     await steps.service.revoke(stream.id);
@@ -183,7 +183,7 @@ describe("what is to be dropped", () => {
     expect(drops).toEqual([]);
   });
 
-  it("is the first of a server that cannot let go, only where another server takes over", async () => {
+  it("of a server that cannot drop a publisher gives way only to another server", async () => {
     const stream = await steps.newStream({ policy: "takeover" });
     await streams.gate.publish(NGINX, request(stream.key, "1"), REPORTS);
     expect(await streams.gate.publish(NGINX, request(stream.key, "2"), REPORTS)).toMatchObject({

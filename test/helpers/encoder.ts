@@ -23,7 +23,7 @@ export interface Encoder {
   sentMs(): number;
   /** Waits until it has sent so much more than now: it goes on. @throws Error where it ends before */
   sendsOn(mediaMs?: number): Promise<void>;
-  /** SIGKILL unless said otherwise; resolves when it is gone. */
+  /** Sends a signal, SIGKILL by default; resolves when the encoder is gone. */
   kill(signal?: NodeJS.Signals): Promise<EncoderEnd>;
 }
 
@@ -64,7 +64,7 @@ export function startEncoder(url: string): Encoder {
       resolve({ code, signal, afterMs: performance.now() - startedAt, sentMs, stderr });
     });
   });
-  exited.catch(() => undefined); // also when nobody waits for it
+  exited.catch(() => undefined); // no unhandled rejection when nobody waits for it
   const isRunning = () => child.exitCode === null && child.signalCode === null;
   return {
     pid: child.pid as number,

@@ -5,7 +5,7 @@ import type { Ack } from "../../src/protocol/ack.ts";
 import type { Refusal, Stream } from "../../src/protocol/stream.ts";
 import { waitFor } from "./wait-for.ts";
 
-/** What a media server may be told; `lifetimeMs` 0 unless said. */
+/** The answer to a check of a key; `lifetimeMs` is 0 by default. */
 export type FakeVerdict = { lifetimeMs?: number } | { refuse: Refusal } | { error: string };
 
 export interface FakeCall {
@@ -13,7 +13,7 @@ export interface FakeCall {
   payload: Record<string, unknown>;
 }
 
-/** Answers media servers as a test tells it to; sessions are named `session-1`, `session-2`, … */
+/** A Playhead that answers media servers as a test says. Its sessions are named `session-1`, `session-2`, … */
 export interface FakePublishServer {
   url: string;
   io: Namespace;
@@ -22,22 +22,22 @@ export interface FakePublishServer {
   auths: Record<string, unknown>[];
   /** Handshakes, refused ones included. */
   handshakes: number;
-  /** What each key is worth; other keys are unknown. */
+  /** The verdict on each key; other keys are unknown. */
   keys: Map<string, FakeVerdict>;
-  /** In place of `ok: true`; null gives no answer at all. */
+  /** Answers an event in this way from now on; null gives no answer. */
   answer(event: string, answer: (payload: Record<string, unknown>) => Ack | null): void;
-  /** Answers are sent again as if nothing had been told. */
+  /** Undoes `answer` for an event. */
   answerAsUsual(event: string): void;
-  /** Refuses handshakes with this error until it is null again. */
+  /** While set, handshakes are refused with this error. */
   refuse: { code: string; retryAfterMs?: number } | null;
-  /** Sends the answer that a `null` has kept back. */
+  /** Sends the answer that `null` has kept back. */
   sendLate(event: string, ack: object): void;
   /** Waits for a call that matches. */
   heard(event: string, matches?: (payload: Record<string, unknown>) => boolean): Promise<FakeCall>;
   count(event: string): number;
   drop(sessionId: string, reason: string): void;
   stop(): Promise<void>;
-  /** Again on the same port. */
+  /** Starts it again on the same port. */
   start(): Promise<void>;
 }
 

@@ -5,7 +5,7 @@ import type { PublishGate } from "../../src/streams/publish-gate.ts";
 import type { StreamService } from "../../src/streams/stream-service.ts";
 
 /*
- * Streams and their gate that only remember what they were asked: for what stands before them.
+ * A stream service and a publish gate that only remember their calls, for tests of the routes before them.
  */
 
 export const STREAM: OwnStream = {
@@ -43,7 +43,7 @@ const SESSION: StreamSession = {
   provisional: false,
 };
 
-/** A service of the given streams, by id. */
+/** A service that has the given streams, by id. */
 export function fakeStreams(given: Record<string, Partial<OwnStream>> = { s1: {} }) {
   const stored = new Map(Object.entries(given).map(([id, changes]) => [id, { ...STREAM, ...changes, id }]));
   const get = async (id: string) => {
@@ -74,7 +74,7 @@ export function fakeStreams(given: Record<string, Partial<OwnStream>> = { s1: {}
   } satisfies StreamService;
 }
 
-/** A gate that takes every key and cuts nobody, until it is told otherwise. */
+/** A gate that accepts every key and cuts nobody, unless a test says otherwise. */
 export function fakeGate() {
   return {
     validate: vi.fn(),

@@ -2,8 +2,8 @@ import { createRequire } from "node:module";
 import { guardNodeMediaServer } from "../../src/rtmp/node-media-server.ts";
 
 /*
- * A node-media-server that asks Playhead: the process of guarded-media-server.ts. It says "ready", and every refusal
- * as a line of JSON; the rest of what it says is node-media-server's own.
+ * The process of guarded-media-server.ts: a node-media-server that asks Playhead. It prints "ready", and a line of JSON
+ * for every refusal. All other lines are node-media-server's.
  */
 
 const { GUARD_OPTIONS, NMS_CONFIG, KEY_FROM_QUERY } = process.env as Record<string, string>;
@@ -22,7 +22,7 @@ for (const event of ["postPublish", "donePublish", "donePlay"]) nms.on(event, ()
 await nms.run();
 say("ready");
 process.once("SIGTERM", () => {
-  // As a media server is to stop: first the guard, that nobody is left unaccounted for.
+  // A media server has to close the guard first, so that Playhead hears the end of every encoder.
   void guard
     .close()
     .then(() => nms.stop())

@@ -7,16 +7,19 @@ import { waitFor } from "./wait-for.ts";
 
 const SCRIPT = join(import.meta.dirname, "guarded-media-server-process.ts");
 
-/** A real node-media-server with the guard, in a process of its own: it ends its process when a port is taken. */
+/** A real node-media-server with the guard. It has a process of its own, because it ends its process when a port is taken. */
 export interface GuardedMediaServer {
-  /** Where encoders publish: `${rtmpUrl}/<key>`. */
+  /** Encoders publish at `${rtmpUrl}/<key>`. */
   rtmpUrl: string;
   /** The same over HTTP: `${httpUrl}/<key>.flv`. */
   httpUrl: string;
+  /** Everything that it has printed. */
   said(): string;
+  /** Every encoder that the guard has refused or cut. */
   refusals(): PublishRefusal[];
+  /** Waits for a refusal. */
   refused(reason: PublishRefusal["reason"]): Promise<PublishRefusal>;
-  /** SIGKILL, as a crash. */
+  /** Kills it, as a crash would. */
   kill(): Promise<void>;
   /** SIGTERM: closes the guard, then the media server. */
   stop(): Promise<void>;
@@ -24,7 +27,7 @@ export interface GuardedMediaServer {
 }
 
 export interface GuardedMediaServerOptions {
-  /** Where Playhead is. */
+  /** The URL of Playhead. */
   url: string;
   secret: string;
   server?: string;

@@ -5,11 +5,11 @@ import { type Client, connect, type Namespace } from "./socket-client.ts";
 /** A media server's connection to `/rtmp`. */
 export interface MediaServer extends Omit<Client, "call"> {
   call<Answer extends object = { stream: Stream }>(event: string, ...given: unknown[]): Promise<Ack<Answer>>;
-  /** Asks for a connection, which gets its own id where none is given. */
+  /** Asks whether a connection may publish. Without an id, the connection gets one of its own. */
   validate(streamKey: unknown, connectionId?: unknown, more?: object): Promise<Ack<Verdict>>;
-  /** Asks and starts; the session's id. @throws Error where the key is refused */
+  /** Asks and starts. @returns the session's id. @throws Error where the key is refused */
   publish(streamKey: string, connectionId?: string): Promise<string>;
-  /** Waits until it is told to drop the session; the reason. */
+  /** Waits until it is told to drop the session. @returns the reason */
   dropOf(sessionId: string): Promise<string>;
 }
 
@@ -21,7 +21,7 @@ export interface MediaServerAuth {
 
 let connections = 0;
 
-/** @throws ConnectError where it is refused */
+/** Connects to `/rtmp`. @throws ConnectError where the handshake is refused */
 export async function connectMediaServer(url: string, auth: MediaServerAuth): Promise<MediaServer> {
   const client = await connect(url, "/rtmp" as Namespace, "", { auth: { ...auth } });
   const call: MediaServer["call"] = (event, ...given) =>

@@ -12,36 +12,36 @@ import { waitFor } from "./wait-for.ts";
 
 /** An nginx with its RTMP module, in a folder of its own. */
 export interface Nginx {
-  /** Where encoders publish: `${rtmpUrl}/<key>`. */
+  /** Encoders publish at `${rtmpUrl}/<key>`. */
   rtmpUrl: string;
-  /** What Playhead calls to cut a publisher. */
+  /** The URL that Playhead calls to cut a publisher. */
   controlUrl: string;
   readonly pid: number;
   /** Everything that it has written to its error log. */
   said(): string;
-  /** SIGKILL for the master and its workers, as a crash. */
+  /** Kills the master and its workers, as a crash would. */
   kill(): Promise<void>;
-  /** Again on the same ports, after `kill`. */
+  /** Starts it again on the same ports, after `kill`. */
   startAgain(): Promise<void>;
-  /** As `nginx -s reload`: resolves when a new worker takes connections and the old one only keeps those it has. */
+  /** As `nginx -s reload`. Resolves when a new worker accepts connections and the old worker only keeps its own. */
   reload(): Promise<void>;
   /** Ends it and removes its folder. */
   stop(): Promise<void>;
 }
 
 export interface NginxOptions {
-  /** Where Playhead is to listen: `127.0.0.1:<port>`. */
+  /** The address where Playhead will listen: `127.0.0.1:<port>`. */
   playhead: string;
   secret: string;
-  /** Its name, as its hooks give it. */
+  /** The server's name in its hooks. */
   server: string;
-  /** Whether each start says that it is one, by the page's script. */
+  /** Each start names a new boot, by the script of the page. */
   boots?: boolean;
-  /** Further changes to the configuration of the how-to, as for `substitute`. */
+  /** More changes of the page's configuration, as for `substitute`. */
   changes?: Record<string, string>;
 }
 
-/** Where the temporary files of its http part go: the usual folders are only root's. */
+/** Folders for temporary files: only root may write to the usual ones. */
 const TEMPORARY_PATHS = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
   .map((name) => `${name}_temp_path ${name};`)
   .join(" ");
@@ -71,7 +71,7 @@ export async function startNginx(options: NginxOptions): Promise<Nginx> {
       execFileSync("sh", ["-c", script]);
     }
     const settings = `daemon off; pid ${join(folder, "nginx.pid")};`;
-    // Its own process group: a master that is killed leaves its workers behind.
+    // A process group of its own: a master that is killed leaves its workers behind.
     const started = spawn(
       requireTool(TOOLS.nginx),
       ["-p", folder, "-c", "nginx.conf", "-e", errorLog, "-g", settings],
@@ -136,7 +136,7 @@ function findWorkers(master: number): string[] {
   return readFileSync(`/proc/${master}/task/${master}/children`, "utf8").split(" ").filter(Boolean);
 }
 
-/** nginx says so in its title. */
+/** nginx writes it into the title of the process. */
 function isShuttingDown(worker: string): boolean {
   return readFileSync(`/proc/${worker}/cmdline`, "utf8").includes("is shutting down");
 }

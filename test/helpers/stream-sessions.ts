@@ -8,13 +8,12 @@ import { createStreamService } from "../../src/streams/stream-service.ts";
 import type { TestDatabase } from "./database.ts";
 
 /*
- * Streams and what becomes of their sessions, step by step. Time passes by writing it: a lease that is over is one
- * whose end was moved into the past.
+ * Steps of streams and their sessions. Time passes by writing it: to let a lease run out, its end is moved into the past.
  */
 
 export const LEASE_SECONDS = 30;
 
-/** What the server `edge` asks, but for the stream and the connection. */
+/** A claim of the media server `edge`, without stream and connection. */
 export const CLAIM_OF_EDGE = {
   server: "edge",
   boot: "b1",
@@ -94,7 +93,7 @@ export function createStreamSteps(database: TestDatabase) {
       );
     },
 
-    /** The stream's session is past this moment. */
+    /** Moves this deadline of the stream's session into the past. */
     async pass(stream: { id: string }, what: Deadline): Promise<void> {
       await database.query(
         `UPDATE stream_sessions SET ${what} = clock_timestamp() - interval '1 ms'
@@ -103,7 +102,7 @@ export function createStreamSteps(database: TestDatabase) {
       );
     },
 
-    /** Where what a stream says and what its sessions say is not the same; what is wrong, in words. */
+    /** Finds streams that disagree with their sessions. @returns what is wrong, in words */
     async findDisagreements(): Promise<string[]> {
       const rows = await database.query<{ wrong: string }>(DISAGREEMENTS);
       return rows.map(({ wrong }) => wrong);

@@ -1,7 +1,7 @@
 import type { CreateStream, OwnStream } from "../../src/protocol/stream.ts";
 
 /*
- * Streams over HTTP, as their owner keeps them.
+ * Streams over HTTP, as their owner manages them.
  */
 
 export interface StreamsApi {

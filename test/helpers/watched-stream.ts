@@ -4,13 +4,13 @@ import type { Update } from "../../src/protocol/dashboard.ts";
 import type { Stream, StreamStatus } from "../../src/protocol/stream.ts";
 import { waitFor } from "./wait-for.ts";
 
-/** A dashboard on `stream:<id>`, which comes back by itself when its server does. */
+/** A dashboard on `stream:<id>`. It connects again when its server comes back. */
 export interface WatchedStream {
-  /** As shown now; null before the first snapshot. */
+  /** The stream as shown now; null before the first snapshot. */
   stream(): Stream | null;
-  /** Every status that was shown, in order, each change once. */
+  /** Every status that was shown, in order. */
   statuses(): StreamStatus[];
-  /** Waits for the status from now on, or as it is; resolves with the milliseconds it took. */
+  /** Waits until the stream has the status. @returns how long that took, in ms */
   until(status: StreamStatus, timeoutMs?: number): Promise<number>;
   close(): void;
 }
@@ -40,7 +40,7 @@ export async function watchStream(options: { url: string; token: string; streamI
   }
   socket.on("update", show);
   await new Promise<void>((resolve, reject) => {
-    // While the server is away, `subscribe` fails with its connection; the next `connect` tries again.
+    // If the server goes away, `subscribe` fails; the next `connect` tries again.
     socket.on("connect", () => void subscribe().then(resolve, reject));
   });
   return {

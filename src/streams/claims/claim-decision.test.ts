@@ -36,55 +36,133 @@ const LIVE_IN_FIRST_BOOT: ActiveSession = { ...LIVE, boot: "1" };
 const TAKEOVER: ClaimedStream = { ...FREE, policy: "takeover" };
 const LIVE_ALREADY = { kind: "refuse", reason: "already_live" };
 
-describe("who gets a stream", () => {
+describe("a stream", () => {
   it.each<[string, ClaimedStream, ActiveSession | null, Claimant, object]>([
-    ["the first to ask", FREE, null, SAME, { kind: "begin" }],
-    ["whoever asks after the end", { ...FREE, status: "ended" }, null, SAME, { kind: "begin" }],
-    ["nobody with a revoked key", { ...FREE, status: "revoked" }, null, SAME, { kind: "refuse", reason: "revoked" }],
-    ["nobody with a disabled one", { ...FREE, status: "disabled" }, null, SAME, { kind: "refuse", reason: "disabled" }],
-    ["nobody with an expired one", { ...FREE, status: "expired" }, null, SAME, { kind: "refuse", reason: "expired" }],
-    ["nobody past its expiry", { ...FREE, isExpired: true }, null, SAME, { kind: "refuse", reason: "expired" }],
+    ["goes to the first connection that asks", FREE, null, SAME, { kind: "begin" }],
     [
-      "not even who has it, past its expiry",
+      "goes to any connection that asks after the last session ended",
+      { ...FREE, status: "ended" },
+      null,
+      SAME,
+      { kind: "begin" },
+    ],
+    [
+      "goes to nobody with a revoked key",
+      { ...FREE, status: "revoked" },
+      null,
+      SAME,
+      { kind: "refuse", reason: "revoked" },
+    ],
+    [
+      "goes to nobody with a disabled key",
+      { ...FREE, status: "disabled" },
+      null,
+      SAME,
+      { kind: "refuse", reason: "disabled" },
+    ],
+    [
+      "goes to nobody with an expired key",
+      { ...FREE, status: "expired" },
+      null,
+      SAME,
+      { kind: "refuse", reason: "expired" },
+    ],
+    [
+      "goes to nobody past the expiry of its key",
+      { ...FREE, isExpired: true },
+      null,
+      SAME,
+      { kind: "refuse", reason: "expired" },
+    ],
+    [
+      "is refused past its expiry also to the connection that holds it",
       { ...FREE, isExpired: true },
       LIVE,
       SAME,
       { kind: "refuse", reason: "expired" },
     ],
     [
-      "a revoked one is that, also past its expiry",
+      "is refused as revoked, and not as expired, when it is both",
       { ...FREE, status: "revoked", isExpired: true },
       null,
       SAME,
       { kind: "refuse", reason: "revoked" },
     ],
 
-    ["who has reserved it and asks again", FREE, RESERVED, SAME, { kind: "same" }],
-    ["who is live with it and asks again", FREE, LIVE, SAME, { kind: "same" }],
-    ["who came back, reserved it and asks again", FREE, RETURNING, SAME, { kind: "same" }],
-    ["who is late to start and asks again", FREE, LAPSED, SAME, { kind: "same" }],
-    ["who publishes again over the same connection", FREE, RECONNECTING, SAME, { kind: "resume" }],
+    ["stays with the connection that has reserved it and asks again", FREE, RESERVED, SAME, { kind: "same" }],
+    ["stays with the connection that is live and asks again", FREE, LIVE, SAME, { kind: "same" }],
+    ["stays with the connection that came back, reserved it and asks again", FREE, RETURNING, SAME, { kind: "same" }],
+    ["stays with the connection that is late to start and asks again", FREE, LAPSED, SAME, { kind: "same" }],
+    ["is resumed by the same connection that publishes again", FREE, RECONNECTING, SAME, { kind: "resume" }],
 
-    ["not another while it is live", FREE, LIVE, OTHER, LIVE_ALREADY],
-    ["not another while it is reserved", FREE, RESERVED, OTHER, LIVE_ALREADY],
-    ["not another while the first is coming back", FREE, RETURNING, OTHER, LIVE_ALREADY],
-    ["not the same connection id of another server", FREE, LIVE, ELSEWHERE, LIVE_ALREADY],
-    ["another when the reservation lapsed", FREE, LAPSED, OTHER, { kind: "resume" }],
-    ["another while it waits for its encoder", FREE, RECONNECTING, OTHER, { kind: "resume" }],
-    ["another server's encoder while it waits", FREE, RECONNECTING, ELSEWHERE, { kind: "resume" }],
-
-    ["any of a server that was started anew", FREE, LIVE, REBOOTED, { kind: "resume" }],
-    ["any of a server that was started anew, though reserved", FREE, RESERVED, REBOOTED, { kind: "resume" }],
-    ["the same connection id where that means a new boot", FREE, LIVE, NGINX_AGAIN, { kind: "resume" }],
-    ["not another connection id where boots cannot be told", FREE, LIVE_IN_FIRST_BOOT, NGINX_OTHER, LIVE_ALREADY],
-    ["another one of a later boot, which others have shown", FREE, LIVE_IN_FIRST_BOOT, NGINX_LATER, { kind: "resume" }],
-
-    ["whoever takes it over", TAKEOVER, LIVE, OTHER, { kind: "oust", reason: "taken_over" }],
-    ["whoever takes over what is reserved", TAKEOVER, RESERVED, OTHER, { kind: "oust", reason: "taken_over" }],
-    ["the same who asks again, whatever the policy", TAKEOVER, LIVE, SAME, { kind: "same" }],
-    ["nobody who cannot make the first let go", TAKEOVER, LIVE, { ...OTHER, mayOust: "other servers" }, LIVE_ALREADY],
+    ["is refused to another connection while it is live", FREE, LIVE, OTHER, LIVE_ALREADY],
+    ["is refused to another connection while it is reserved", FREE, RESERVED, OTHER, LIVE_ALREADY],
+    ["is refused to another connection while the first encoder is coming back", FREE, RETURNING, OTHER, LIVE_ALREADY],
+    ["is refused to the same connection id of another server", FREE, LIVE, ELSEWHERE, LIVE_ALREADY],
+    ["is resumed by another connection when its reservation has lapsed", FREE, LAPSED, OTHER, { kind: "resume" }],
+    ["is resumed by another connection while it waits for its encoder", FREE, RECONNECTING, OTHER, { kind: "resume" }],
     [
-      "another server's where its own cannot let go",
+      "is resumed by another server's connection while it waits for its encoder",
+      FREE,
+      RECONNECTING,
+      ELSEWHERE,
+      { kind: "resume" },
+    ],
+
+    [
+      "is resumed by any connection of its server after a restart of the server",
+      FREE,
+      LIVE,
+      REBOOTED,
+      { kind: "resume" },
+    ],
+    [
+      "is resumed by any connection of its server after a restart, although it was reserved",
+      FREE,
+      RESERVED,
+      REBOOTED,
+      { kind: "resume" },
+    ],
+    ["is resumed by the same connection id where that means a new boot", FREE, LIVE, NGINX_AGAIN, { kind: "resume" }],
+    [
+      "is refused to another connection id where boots cannot be told apart",
+      FREE,
+      LIVE_IN_FIRST_BOOT,
+      NGINX_OTHER,
+      LIVE_ALREADY,
+    ],
+    [
+      "is resumed by another connection id of a later boot, which other streams have shown",
+      FREE,
+      LIVE_IN_FIRST_BOOT,
+      NGINX_LATER,
+      { kind: "resume" },
+    ],
+
+    [
+      "is taken over by another connection under the policy takeover",
+      TAKEOVER,
+      LIVE,
+      OTHER,
+      { kind: "oust", reason: "taken_over" },
+    ],
+    [
+      "is taken over under the policy takeover although it is only reserved",
+      TAKEOVER,
+      RESERVED,
+      OTHER,
+      { kind: "oust", reason: "taken_over" },
+    ],
+    ["stays with its own connection that asks again, whatever the policy", TAKEOVER, LIVE, SAME, { kind: "same" }],
+    [
+      "is refused under the policy takeover when its server cannot drop the first connection",
+      TAKEOVER,
+      LIVE,
+      { ...OTHER, mayOust: "other servers" },
+      LIVE_ALREADY,
+    ],
+    [
+      "is taken over by another server's connection although its own server cannot drop one",
       TAKEOVER,
       LIVE,
       { ...ELSEWHERE, mayOust: "other servers" },
@@ -92,24 +170,42 @@ describe("who gets a stream", () => {
     ],
 
     [
-      "the earlier of two that were admitted apart",
+      "goes to the earlier of two connections that were admitted apart",
       FREE,
       LIVE,
       { ...OTHER, admittedAt: EARLIER },
       { kind: "oust", reason: "already_live" },
     ],
     [
-      "the earlier, whatever the policy",
+      "goes to the earlier of two that were admitted apart, whatever the policy",
       TAKEOVER,
       LIVE,
       { ...OTHER, admittedAt: EARLIER, mayOust: "other servers" },
       { kind: "oust", reason: "already_live" },
     ],
-    ["not the later", FREE, LIVE, { ...OTHER, admittedAt: LATER }, LIVE_ALREADY],
-    ["not the later, though it would take over", TAKEOVER, LIVE, { ...OTHER, admittedAt: LATER }, LIVE_ALREADY],
-    ["not the later of two at the same moment", FREE, LIVE, { ...OTHER, admittedAt: CLAIMED_AT }, LIVE_ALREADY],
     [
-      "whoever was admitted while it waits for its encoder",
+      "is refused to the later of two that were admitted apart",
+      FREE,
+      LIVE,
+      { ...OTHER, admittedAt: LATER },
+      LIVE_ALREADY,
+    ],
+    [
+      "is refused to the later of two that were admitted apart, under takeover too",
+      TAKEOVER,
+      LIVE,
+      { ...OTHER, admittedAt: LATER },
+      LIVE_ALREADY,
+    ],
+    [
+      "stays where it is when two were admitted at the same moment",
+      FREE,
+      LIVE,
+      { ...OTHER, admittedAt: CLAIMED_AT },
+      LIVE_ALREADY,
+    ],
+    [
+      "is resumed by a connection that was admitted in an outage while it waits for its encoder",
       FREE,
       RECONNECTING,
       { ...OTHER, admittedAt: LATER },
@@ -120,7 +216,7 @@ describe("who gets a stream", () => {
   });
 });
 
-it("refuses a key for what its status says, and for its expiry before that was written", () => {
+it("refuses a key by its status, and by its expiry before the status says so", () => {
   for (const status of ["ready", "live", "reconnecting", "ended"] as const) {
     expect(refusalOf({ status, isExpired: false })).toBeNull();
     expect(refusalOf({ status, isExpired: true })).toBe("expired");

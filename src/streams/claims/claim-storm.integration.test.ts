@@ -17,8 +17,8 @@ import { createStreamService } from "../stream-service.ts";
 import { ClaimWriter } from "./claim-writer.ts";
 
 /*
- * Everybody at once on few streams: encoders, media servers, owners, psql and the clock, over several pools as several
- * processes would. Nobody waits for another in a circle, no step fails but by its rules, and what is left agrees.
+ * Encoders, media servers, owners, psql and the clock all work at once on few streams, over several pools as several
+ * processes would. There is no deadlock, steps fail only by their rules, and in the end streams and sessions agree.
  */
 
 const STREAMS = 4;
@@ -53,7 +53,7 @@ describe("a storm on few streams", () => {
     await database.drop();
   });
 
-  it("ends in no deadlock, no error but by the rules, and one session a stream", async () => {
+  it("ends without a deadlock, with no error but those of the rules, and with one session a stream", async () => {
     const streams: TestStream[] = [];
     for (let i = 0; i < STREAMS; i++) {
       const policy = i % 2 ? "takeover" : "first_wins";
@@ -115,7 +115,7 @@ describe("a storm on few streams", () => {
           ],
           ["settings", () => service.change(stream.id, { title: `t${step}` })],
         ];
-        // Half of the time what media servers do, so that there is something to end.
+        // Half of the steps are those of media servers, so that there are sessions to end.
         const [name, work] = what[random(2) ? random(7) : random(what.length)] as (typeof what)[number];
         try {
           await work();
@@ -129,7 +129,7 @@ describe("a storm on few streams", () => {
     await Promise.all(Array.from({ length: ACTORS }, (_, actor) => act(actor)));
     for (const expiry of expiries) expiry.stop();
     expect(unexpected).toEqual([]);
-    // Every kind of step came through.
+    // Steps of nearly every kind succeeded.
     expect([...counts.keys()].length).toBeGreaterThan(12);
     expect(await steps.findDisagreements()).toEqual([]);
     const [row] = await database.query<{ deadlocks: number }>(
@@ -138,7 +138,7 @@ describe("a storm on few streams", () => {
     expect(row?.deadlocks).toBe(0);
   });
 
-  it("survives users that are deleted while their keys expire and their streams are claimed", async () => {
+  it("survives the deletion of users while their keys expire and their streams are claimed", async () => {
     const unexpected: unknown[] = [];
     const [first, second] = pools as [Pool, Pool];
     const expiries = pools.map((pool) => createKeyExpiry({ pool, logger }));

@@ -7,8 +7,8 @@ import type { Claim, ClaimResult } from "./claim.ts";
 import { Outage, type OutageParts } from "./outage.ts";
 
 /*
- * What is decided while the database is away, and how it is told when it is back. The store only remembers what it was
- * asked, or fails as a database does.
+ * Decisions while the database is away, and how they are written when it is back. The store here only remembers its
+ * calls, or fails as a database does.
  */
 
 const STREAM: Stream = {
@@ -34,7 +34,7 @@ const poison = () => Object.assign(new Error("invalid byte sequence"), { code: "
 let outage: Outage;
 let asked: string[];
 let drops: SessionDrop[];
-/** What the store answers to this call, by the session or the connection it is for. */
+/** What the store answers, by call and session or connection. */
 let answers: Map<string, () => Promise<ClaimResult> | never>;
 let lastSession = 0;
 
@@ -109,7 +109,7 @@ const key = (stream: Partial<Stream>): Partial<KnownKey> => ({ stream: { ...STRE
 const inOneHour = () => new Date(Date.now() + 3_600_000).toISOString();
 const ALREADY_LIVE = { valid: false, reason: "already_live" };
 
-describe("a key that is known", () => {
+describe("a cached key", () => {
   it("is admitted", () => {
     expect(admit("c1")).toMatchObject({ valid: true, stream: { status: "ready" }, lifetimeMs: 0 });
     expect(admit("c2", { streamId: "s2", starts: true }, key({ id: "s2" }))).toMatchObject({
@@ -117,7 +117,7 @@ describe("a key that is known", () => {
     });
   });
 
-  it("lives as long as it has left", () => {
+  it("is admitted for the lifetime that it has left", () => {
     expect(admit("c1", {}, key({ expiresAt: inOneHour() }))).toMatchObject({ lifetimeMs: 3_600_000 });
   });
 
@@ -138,7 +138,7 @@ describe("a key that is known", () => {
     });
   });
 
-  it("is refused to a second encoder, while the first is heard of", () => {
+  it("is refused to a second encoder while the first one is heard of", () => {
     outage.holds("s1", claim("c1"));
     expect(admit("c2")).toEqual(ALREADY_LIVE);
     vi.advanceTimersByTime(29_000);
@@ -160,7 +160,7 @@ describe("a key that is known", () => {
     expect(admit("c2")).toEqual(ALREADY_LIVE);
   });
 
-  it("is free again when the first is gone, and not when a stranger's end comes", () => {
+  it("is free again when the first encoder is gone, but not at the end of a stranger", () => {
     outage.holds("s1", { ...claim("c1"), sessionId: "held" });
     outage.letGo({ server: "edge", connection: "c2" });
     outage.letGo({ sessionId: "another" });
@@ -177,7 +177,7 @@ describe("a key that is known", () => {
     expect(outage.again("s2", claim("c1"))).toBeNull();
   });
 
-  it("may be taken over by the stream's policy, where the first can be made to let go", () => {
+  it("may be taken over under the policy, if the first encoder can be dropped", () => {
     admit("c1");
     expect(admit("c2", { mayOust: "other servers" }, { policy: "takeover" })).toEqual(ALREADY_LIVE);
     expect(admit("c2", {}, { policy: "takeover" })).toMatchObject({ valid: true });
@@ -185,7 +185,7 @@ describe("a key that is known", () => {
 });
 
 describe("a provisional session", () => {
-  it("is its server's alone, and its boot's", () => {
+  it("belongs to its media server and boot alone", () => {
     const sessionId = idOf(admit("c1"));
     expect(outage.find({ server: "edge", boot: "b1" }, sessionId)).toMatchObject({ id: "s1" });
     expect(outage.find({ server: "other", boot: "b1" }, sessionId)).toBeNull();
@@ -195,13 +195,13 @@ describe("a provisional session", () => {
     expect(outage.findByConnection("other", "c1")).toBeNull();
   });
 
-  it("is the newest where a connection id comes twice", () => {
+  it("is found by connection as the newest one when a connection id comes twice", () => {
     admit("1", { boot: null });
     const second = idOf(admit("1", { boot: null }));
     expect(outage.findByConnection("edge", "1")).toBe(second);
   });
 
-  it("goes from ready to live to reconnecting, and is no more when it ended before it started", async () => {
+  it("goes from ready to live to reconnecting, and is forgotten when it ends before it has started", async () => {
     const sessionId = idOf(admit("c1"));
     expect(outage.start(sessionId).status).toBe("live");
     expect(outage.end(sessionId, "ended").status).toBe("reconnecting");
@@ -213,8 +213,8 @@ describe("a provisional session", () => {
   });
 });
 
-describe("when the database is back", () => {
-  it("all is written as it was: ends first, then the sessions in the order they were admitted", async () => {
+describe("once the database is back, an outage", () => {
+  it("is written: ends first, then sessions in the order of their admission", async () => {
     const first = idOf(admit("c1", { starts: true }));
     await vi.advanceTimersByTimeAsync(10);
     const second = idOf(admit("c2", { streamId: "s2" }, key({ id: "s2" })));
@@ -236,7 +236,7 @@ describe("when the database is back", () => {
     expect(outage.find({ server: "edge", boot: "b1" }, second)).toBeNull();
   });
 
-  it("is tried every second until then, however often another comes meanwhile", async () => {
+  it("is tried every second until then, however often encoders come meanwhile", async () => {
     answers.set("claim", () => {
       throw away();
     });
@@ -244,7 +244,7 @@ describe("when the database is back", () => {
       admit(`c${i}`, { streamId: `s${i}` }, key({ id: `s${i}` }));
       await vi.advanceTimersByTimeAsync(100);
     }
-    // 5 s, and one attempt ends with the first that finds the connection gone.
+    // In 5 s; each attempt ends at the first session, which finds the connection gone.
     expect(asked.length).toBeGreaterThanOrEqual(4);
     expect(asked.length).toBeLessThanOrEqual(5);
     answers.clear();
@@ -253,7 +253,7 @@ describe("when the database is back", () => {
     expect(asked).toHaveLength(50);
   });
 
-  it("is claimed though nobody waited for the answer any more", async () => {
+  it("writes claims although nobody waits for their answers any more", async () => {
     const signals: unknown[] = [];
     const other = new Outage({
       claim: async (claimed) => signals.push(claimed.signal) as never,
@@ -267,7 +267,7 @@ describe("when the database is back", () => {
     expect(signals).toEqual([undefined]);
   });
 
-  it("drops who was not the first, and only where it still publishes", async () => {
+  it("drops a session that was not the first, but only if it still publishes", async () => {
     answers.set("claim", async () => ({ valid: false, reason: "already_live" }));
     const lost = idOf(admit("c1", { starts: true }));
     const gone = idOf(admit("c2", { starts: true, streamId: "s2" }, key({ id: "s2" })));
@@ -276,14 +276,14 @@ describe("when the database is back", () => {
     expect(drops).toEqual([{ server: "edge", boot: "b1", connection: "c1", sessionId: lost, reason: "already_live" }]);
   });
 
-  it("drops as revoked whose key is nobody's any more", async () => {
+  it("drops a session as revoked whose key belongs to no stream any more", async () => {
     answers.set("claim", async () => ({ valid: false, reason: "unknown" }));
     admit("c1");
     await outage.reconcile();
     expect(drops).toMatchObject([{ reason: "revoked" }]);
   });
 
-  it("one that cannot be written keeps no other from it", async () => {
+  it("writes the other sessions although one cannot be written", async () => {
     const [bad, slow, good] = ["s1", "s2", "s3"].map((id) => idOf(admit(`c-${id}`, { streamId: id }, key({ id }))));
     answers.set(`claim ${bad}`, () => {
       throw poison();
@@ -302,7 +302,7 @@ describe("when the database is back", () => {
     expect(asked).toEqual([`claim ${slow}`]);
   });
 
-  it("what its media server says while it is written is written as well", async () => {
+  it("writes also what a media server reports during the write", async () => {
     const sessionId = idOf(admit("c1"));
     answers.set(`claim ${sessionId}`, async () => {
       outage.start(sessionId);
@@ -314,7 +314,7 @@ describe("when the database is back", () => {
     expect(asked).toEqual([`claim ${sessionId}`, `start ${sessionId}`, "report c1 3", "end c1 over"]);
   });
 
-  it("who is admitted while the others are written is written next", async () => {
+  it("writes a session that is admitted during the write next", async () => {
     const first = idOf(admit("c1"));
     let second = "";
     let finish = () => {};
@@ -326,7 +326,7 @@ describe("when the database is back", () => {
       return { valid: true, sessionId: first, stream: STREAM, lifetimeMs: 0, ousted: null };
     });
     await vi.advanceTimersByTimeAsync(RETRY_MS);
-    // Its turn comes while the first is still under way.
+    // The timer comes round while the first write is still under way.
     await vi.advanceTimersByTimeAsync(5 * RETRY_MS);
     expect(asked).toEqual([`claim ${first}`]);
     finish();
@@ -335,7 +335,7 @@ describe("when the database is back", () => {
   });
 });
 
-it("holds no more than it was made for", () => {
+it("refuses to admit more sessions than it holds", () => {
   for (let i = 0; i < 10_000; i++) admit(`c${i}`, { streamId: `s${i}` }, key({ id: `s${i}` }));
   expect(() => admit("one-more", { streamId: "more" }, key({ id: "more" }))).toThrow(
     expect.objectContaining({ code: "unavailable" }),

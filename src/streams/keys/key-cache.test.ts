@@ -4,7 +4,7 @@ import { KeyCache, type KnownKey } from "./key-cache.ts";
 import { hashStreamKey } from "./stream-key.ts";
 
 /*
- * What is known of keys, against what the database says and when. Reads wait until they are let go, as slow ones do.
+ * What is cached of keys, while the database changes. In slow mode, reads wait until the test lets them go.
  */
 
 let cache: KeyCache;
@@ -54,13 +54,13 @@ afterEach(() => {
 
 const titleOf = (hash: string) => cache.find(hash)?.stream.title;
 
-/** As at a notification. */
+/** Follows a notification of the stream. */
 function refreshStream(streamId: string): Promise<void> {
   cache.forgetStream(streamId);
   return cache.refreshForgotten();
 }
 
-/** As whoever decides about a key reads it. */
+/** Looks the key up as claims do. */
 async function load(hash: string): Promise<KnownKey | null> {
   const reading = cache.startReading();
   try {
@@ -72,26 +72,26 @@ async function load(hash: string): Promise<KnownKey | null> {
   }
 }
 
-describe("what is known of keys", () => {
-  it("is nothing before somebody asked, and then what the database said", async () => {
+describe("the cache of keys", () => {
+  it("has nothing before the first look-up, and then what the database said", async () => {
     expect(cache.find(A)).toBeUndefined();
     expect(await load(A)).toMatchObject({ stream: { id: "a" } });
     expect(titleOf(A)).toBe("first");
   });
 
-  it("is nothing of a key that is nobody's: one that is made a moment later is found at once", async () => {
+  it("does not remember that a key belongs to no stream: a key made a moment later is found at once", async () => {
     expect(await load(hashOf("new"))).toBeNull();
     stored.set(hashOf("new"), { id: "new", title: "first" });
     expect(await load(hashOf("new"))).toMatchObject({ stream: { id: "new" } });
   });
 
-  it("is no less of right keys, however many wrong ones come", async () => {
+  it("loses no right key, however many wrong keys come", async () => {
     await load(A);
     for (let i = 0; i < 1000; i++) await load(hashOf(`wrong-${i}`));
     expect(titleOf(A)).toBe("first");
   });
 
-  it("is read anew when its stream changed, and no other's", async () => {
+  it("reads the keys of a changed stream again, and no others", async () => {
     await Promise.all([load(A), load(B)]);
     reads = [];
     stored.set(A, { id: "a", title: "second" });
@@ -100,14 +100,14 @@ describe("what is known of keys", () => {
     expect(reads.map(({ hashes }) => hashes)).toEqual([[A]]);
   });
 
-  it("is nothing any more of a key that was rotated, or whose stream was deleted", async () => {
+  it("forgets a key that was rotated, or whose stream was deleted", async () => {
     await load(A);
     stored.delete(A);
     await refreshStream("a");
     expect(cache.find(A)).toBeUndefined();
   });
 
-  it("is nothing from the notification on until it was read: refused rather than believed", async () => {
+  it("does not have the keys of a changed stream until they are read again", async () => {
     await load(A);
     isSlow = true;
     const refreshed = refreshStream("a");
@@ -118,7 +118,7 @@ describe("what is known of keys", () => {
     expect(cache.find(A)).toBeUndefined();
   });
 
-  it("is never older than the last notification of its stream", async () => {
+  it("drops a look-up that began before the last notification of its stream", async () => {
     isSlow = true;
     const loaded = load(A);
     stored.set(A, { id: "a", title: "second" });
@@ -128,7 +128,7 @@ describe("what is known of keys", () => {
     expect(cache.find(A)).toBeUndefined();
   });
 
-  it("is read once more where a stream changed while it was read, and once however much others change", async () => {
+  it("reads a key once more if its stream changed during the read, and not more often if others change", async () => {
     await Promise.all([load(A), load(B)]);
     isSlow = true;
     reads = [];
@@ -142,7 +142,7 @@ describe("what is known of keys", () => {
     expect(reads.map(({ hashes }) => hashes.length)).toEqual([2, 1, 1]);
   });
 
-  it("stays while the database is away and notifications may have been lost", async () => {
+  it("keeps its keys while the database is away and notifications may have been lost", async () => {
     await load(A);
     isSlow = true;
     const failed = expect(cache.refreshAll()).rejects.toThrow("away");

@@ -8,7 +8,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-it("refuses an address after 20 wrong keys, says for how long, and takes the next one then", () => {
+it("refuses an address after 20 wrong keys, says for how long, and accepts the next wrong key then", () => {
   const wrongKeys = createWrongKeys();
   const count = (address = "192.0.2.1") => wrongKeys.count("edge", address);
   for (let i = 0; i < 20; i++) expect(count()).toBeNull();
@@ -21,7 +21,7 @@ it("refuses an address after 20 wrong keys, says for how long, and takes the nex
   expect(count()).not.toBeNull();
 });
 
-it("refuses a server after 600 of all its addresses, and makes no error for each", () => {
+it("refuses a media server after 600 wrong keys over all addresses, with the same error object each time", () => {
   const wrongKeys = createWrongKeys();
   for (let i = 0; i < 600; i++) expect(wrongKeys.count("edge", `address-${i}`)).toBeNull();
   const refusals = Array.from({ length: 1000 }, (_, i) => wrongKeys.count("edge", `more-${i}`));

@@ -15,8 +15,8 @@ import { findDrops } from "./dropped-sessions-sql.ts";
 import type { SessionStore } from "./session-store.ts";
 
 /*
- * Who gets a stream, who keeps it, and what ends it: every step against a real database. After each test the streams
- * and their sessions are asked whether they tell the same.
+ * Who gets a stream, who keeps it, and what ends it: every step on a real database. After each test, streams and their
+ * sessions must agree.
  */
 
 let database: TestDatabase;
@@ -68,7 +68,7 @@ async function expectSession(stream: TestStream, expected: object): Promise<void
   expect((await steps.sessionsOf(stream)).at(-1)).toMatchObject(expected);
 }
 
-describe("one session after the other", () => {
+describe("a session", () => {
   it("goes from ready to live to reconnecting to ended", async () => {
     const stream = await steps.newStream();
     const sessionId = idOf(await steps.claim(stream, "c1"));
@@ -94,13 +94,13 @@ describe("one session after the other", () => {
     });
   });
 
-  it("is over at once where the stream waits for nobody", async () => {
+  it("is over at once when the stream's reconnect window is 0 s", async () => {
     const { stream, sessionId } = await newLive({ reconnectWindowSeconds: 0 });
     expect(await store.end(EDGE, sessionId, "ended")).toMatchObject({ status: "ended" });
     await expectSession(stream, { state: "ended", end_reason: "ended" });
   });
 
-  it("gives a stream that has ended to the next, as a session of its own", async () => {
+  it("begins anew for the next encoder after the last session ended", async () => {
     const { stream, sessionId } = await newLive({ reconnectWindowSeconds: 0 });
     await store.end(EDGE, sessionId, "ended");
     const next = idOf(await steps.claim(stream, "c2"));
@@ -108,14 +108,14 @@ describe("one session after the other", () => {
     expect((await steps.sessionsOf(stream)).map(({ state }) => state)).toEqual(["ended", "live"]);
   });
 
-  it("starts as often as it is told, once", async () => {
+  it("starts once, however often the start is told", async () => {
     const { stream, sessionId } = await newLive();
     const before = await steps.sessionsOf(stream);
     await store.start(EDGE, sessionId, LEASE_SECONDS);
     expect((await steps.sessionsOf(stream)).map(({ started_at }) => started_at)).toEqual([before[0]?.started_at]);
   });
 
-  it("takes figures with fractions as media servers measure them", async () => {
+  it("accepts figures with fractions, as media servers measure them", async () => {
     const { sessionId } = await newLive();
     const figures = { bitrateKbps: 0.6, viewers: 0, mediaTimeMs: 1234.567 };
     expect(await codeOf(store.report(EDGE, sessionId, figures, LEASE_SECONDS))).toBe("ok");
@@ -124,7 +124,7 @@ describe("one session after the other", () => {
     );
   });
 
-  it("counts every report in the peak and the mean, whatever comes last", async () => {
+  it("counts every report in its peak and its mean, whatever comes last", async () => {
     const { stream, sessionId } = await newLive();
     for (const [bitrateKbps, viewers] of [
       [1000, 5],
@@ -139,8 +139,8 @@ describe("one session after the other", () => {
   });
 });
 
-describe("two who want one stream", () => {
-  it("gives it to one of fifty that ask at the same moment, over two stores", async () => {
+describe("a stream that two encoders want", () => {
+  it("goes to one of fifty that ask at the same moment through two writers", async () => {
     const stream = await steps.newStream();
     const writers = [0, 1].map(() => new ClaimWriter(database, { defaultReconnectSeconds: 60 }));
     const results = await Promise.all(
@@ -151,7 +151,7 @@ describe("two who want one stream", () => {
     expect(await steps.sessionsOf(stream)).toHaveLength(1);
   });
 
-  it("refuses the second while the first is reserved, and while it is live", async () => {
+  it("is refused to the second while the first is reserved, and while it is live", async () => {
     const stream = await steps.newStream();
     const first = idOf(await steps.claim(stream, "c1"));
     expect(await steps.claim(stream, "c2")).toEqual({ valid: false, reason: "already_live" });
@@ -160,7 +160,7 @@ describe("two who want one stream", () => {
     expect(await steps.claim(stream, "c1", { server: "elsewhere" })).toEqual({ valid: false, reason: "already_live" });
   });
 
-  it("gives a connection that asks again the same session, reserved or live", async () => {
+  it("keeps its session when its connection asks again, reserved or live", async () => {
     const stream = await steps.newStream();
     const first = idOf(await steps.claim(stream, "c1"));
     expect(idOf(await steps.claim(stream, "c1"))).toBe(first);
@@ -170,7 +170,7 @@ describe("two who want one stream", () => {
     await expectSession(stream, { state: "live", connections: 1 });
   });
 
-  it("gives an encoder that came back and asks again the same session, and counts it once", async () => {
+  it("keeps its session when an encoder that came back asks again, and counts that once", async () => {
     const { stream, sessionId } = await newLive();
     await store.end(EDGE, sessionId, "ended");
     const back = idOf(await steps.claim(stream, "c2"));
@@ -180,7 +180,7 @@ describe("two who want one stream", () => {
     await expectSession(stream, { state: "live", connections: 2 });
   });
 
-  it("gives the stream to others when a reservation lapsed, and the late start is of no session then", async () => {
+  it("goes to others when its reservation lapsed, and the late start finds no session then", async () => {
     const stream = await steps.newStream();
     const slow = idOf(await steps.claim(stream, "c1"));
     await steps.pass(stream, "reserved_until");
@@ -192,14 +192,14 @@ describe("two who want one stream", () => {
     await expectSession(stream, { connections: 1, connection: "c2" });
   });
 
-  it("lets a late start be one where nobody took the stream", async () => {
+  it("may be started late when nobody else took it", async () => {
     const stream = await steps.newStream();
     const slow = idOf(await steps.claim(stream, "c1"));
     await steps.pass(stream, "reserved_until");
     expect(await store.start(EDGE, slow, LEASE_SECONDS)).toMatchObject({ status: "live" });
   });
 
-  it("lets an encoder that came back start late where nobody took the stream", async () => {
+  it("may be started late by an encoder that came back, when nobody else took it", async () => {
     const { stream, sessionId } = await newLive();
     await store.end(EDGE, sessionId, "ended");
     const back = idOf(await steps.claim(stream, "c2"));
@@ -207,7 +207,7 @@ describe("two who want one stream", () => {
     expect(await store.start(EDGE, back, LEASE_SECONDS)).toMatchObject({ status: "live" });
   });
 
-  it("forgets a reservation that nobody started", async () => {
+  it("is free again when nobody starts a reservation", async () => {
     const stream = await steps.newStream();
     await steps.claim(stream, "c1");
     await steps.deadlines.sweep(stream.id);
@@ -219,7 +219,7 @@ describe("two who want one stream", () => {
     expect(await steps.statusOf(stream)).toBe("ready");
   });
 
-  it("claims nothing for somebody who does not wait any more", async () => {
+  it("is not claimed for a caller who does not wait any more", async () => {
     const stream = await steps.newStream();
     const signal = AbortSignal.abort(new Error("gone"));
     await expect(steps.claim(stream, "c1", { signal })).rejects.toThrow("gone");
@@ -240,7 +240,7 @@ describe("an encoder that comes back", () => {
     expect(startedAt).toBe(rows[0]?.started_at?.toISOString());
   });
 
-  it("is not ended by what comes late of its old connection", async () => {
+  it("is not ended by late reports of its old connection", async () => {
     const { stream, sessionId } = await newLive();
     await store.end(EDGE, sessionId, "ended");
     const back = idOf(await steps.claim(stream, "c2"));
@@ -268,7 +268,7 @@ describe("an encoder that comes back", () => {
     expect(await steps.sessionsOf(stream)).toHaveLength(2);
   });
 
-  it("has its reservation although the window passes meanwhile", async () => {
+  it("keeps its reservation although the window passes meanwhile", async () => {
     const { stream, sessionId } = await newLive();
     await store.end(EDGE, sessionId, "ended");
     const back = idOf(await steps.claim(stream, "c2"));
@@ -279,7 +279,7 @@ describe("an encoder that comes back", () => {
     await expectSession(stream, { connections: 2 });
   });
 
-  it("finds the stream ended where it was let in and never started", async () => {
+  it("finds the stream ended when it was let in and never started", async () => {
     const { stream, sessionId } = await newLive();
     await store.end(EDGE, sessionId, "ended");
     await steps.claim(stream, "c2");
@@ -289,7 +289,7 @@ describe("an encoder that comes back", () => {
     expect(await steps.statusOf(stream)).toBe("ended");
   });
 
-  it("waits for the encoder for what is left of the window when it goes before it starts", async () => {
+  it("has the rest of the window to come back when it goes before it starts", async () => {
     const { stream, sessionId } = await newLive();
     await store.end(EDGE, sessionId, "ended");
     const back = idOf(await steps.claim(stream, "c2"));
@@ -309,7 +309,7 @@ describe("a lost lease", () => {
     return live;
   }
 
-  it("makes the stream wait, and a report of the same session makes it live again", async () => {
+  it("makes the stream reconnecting, and a report of the same session makes it live again", async () => {
     const { stream, sessionId } = await newLost();
     await expectSession(stream, { state: "reconnecting", end_reason: "lease_lost" });
     await store.report(EDGE, sessionId, { viewers: 2 }, LEASE_SECONDS);
@@ -317,7 +317,7 @@ describe("a lost lease", () => {
     await expectSession(stream, { state: "live", connections: 1, end_reason: null, ended_at: null });
   });
 
-  it("gives the stream to another encoder, and the silent one gets it back no more", async () => {
+  it("lets another encoder have the stream, and the silent one does not get it back", async () => {
     const { stream, sessionId } = await newLost();
     const next = idOf(await steps.claim(stream, "c2"));
     expect(await codeOf(store.report(EDGE, sessionId, {}, LEASE_SECONDS))).toBe("not_found");
@@ -326,14 +326,14 @@ describe("a lost lease", () => {
     await expectSession(stream, { state: "live", connection: "c2", connections: 2 });
   });
 
-  it("is no end that the encoder made: its end is still taken", async () => {
+  it("does not count as the encoder's end: that is still accepted", async () => {
     const { stream, sessionId } = await newLost();
     expect(await store.end(EDGE, sessionId, "ended")).toMatchObject({ status: "reconnecting" });
     expect(await codeOf(store.report(EDGE, sessionId, {}, LEASE_SECONDS))).toBe("conflict");
     await expectSession(stream, { end_reason: "ended" });
   });
 
-  it("is none while reports come", async () => {
+  it("does not happen while reports come", async () => {
     const { stream, sessionId } = await newLive();
     await steps.pass(stream, "lease_until");
     await store.report(EDGE, sessionId, {}, LEASE_SECONDS);
@@ -341,7 +341,7 @@ describe("a lost lease", () => {
     expect(await steps.statusOf(stream)).toBe("live");
   });
 
-  it("opens a session again that ended by it, when its connection's media moves again", async () => {
+  it("is undone after the session ended by it when the media of its connection moves again", async () => {
     const { stream } = await newLost();
     const at = { server: "edge", connection: "c1", keyHash: hashStreamKey(stream.key) };
     await steps.pass(stream, "reconnect_until");
@@ -354,7 +354,7 @@ describe("a lost lease", () => {
     expect(await steps.sessionsOf(stream)).toHaveLength(1);
   });
 
-  it("opens none again that ended otherwise, or whose place is taken", async () => {
+  it("is not undone for a session that ended otherwise, or whose stream is taken", async () => {
     const { stream, sessionId } = await newLive({ reconnectWindowSeconds: 0 });
     const at = { server: "edge", connection: "c1", keyHash: hashStreamKey(stream.key) };
     await store.end(EDGE, sessionId, "ended");
@@ -365,7 +365,7 @@ describe("a lost lease", () => {
     await expectSession(stream, { claim: next, state: "reserved" });
   });
 
-  it("is renewed by no media that stands still", async () => {
+  it("is not prevented by reports whose media time stands still", async () => {
     const { stream } = await newLive();
     const at = { server: "edge", connection: "c1", keyHash: hashStreamKey(stream.key) };
     await store.reportConnection(at, { mediaTimeMs: 1800 }, LEASE_SECONDS);
@@ -379,7 +379,7 @@ describe("a lost lease", () => {
     expect(await steps.statusOf(stream)).toBe("live");
   });
 
-  it("is lost only when it is over, whoever sweeps and however often", async () => {
+  it("happens only when the lease is over, whoever sweeps and however often", async () => {
     const { stream } = await newLive();
     await Promise.all(Array.from({ length: 10 }, () => steps.deadlines.sweep(stream.id)));
     expect(await steps.statusOf(stream)).toBe("live");
@@ -389,8 +389,8 @@ describe("a lost lease", () => {
   });
 });
 
-describe("taking a stream over", () => {
-  it("ends the session that is on, tells who is to drop it, and begins another", async () => {
+describe("a takeover", () => {
+  it("ends the live session, names its connection to be dropped, and begins another session", async () => {
     const { stream, sessionId } = await newLive({ policy: "takeover" });
     const result = await steps.claim(stream, "c2");
     expect(result).toMatchObject({
@@ -414,7 +414,7 @@ describe("taking a stream over", () => {
     expect(startedAt).toBe((await steps.sessionsOf(stream)).at(-1)?.started_at?.toISOString());
   });
 
-  it("leaves nothing live where the new encoder never starts", async () => {
+  it("leaves nothing live when the new encoder never starts", async () => {
     const { stream } = await newLive({ policy: "takeover" });
     await steps.claim(stream, "c2");
     await steps.pass(stream, "reserved_until");
@@ -423,7 +423,7 @@ describe("taking a stream over", () => {
     expect(await steps.sessionsOf(stream)).toHaveLength(1);
   });
 
-  it("ends no session of the same server where that cannot be made to let go", async () => {
+  it("ends no session of a server that cannot drop a publisher", async () => {
     const { stream } = await newLive({ policy: "takeover" });
     const who = { mayOust: "other servers" } as const;
     expect(await steps.claim(stream, "c2", who)).toEqual({ valid: false, reason: "already_live" });
@@ -431,8 +431,8 @@ describe("taking a stream over", () => {
   });
 });
 
-describe("whose session it is", () => {
-  it("is not found by another server, by another boot, or by a name that nobody gave", async () => {
+describe("a session that is reported", () => {
+  it("is not found for another server, another boot, or a made-up id", async () => {
     const { stream, sessionId } = await newLive();
     const before = await stateOf(stream);
     const strangers = [
@@ -450,7 +450,7 @@ describe("whose session it is", () => {
     expect(await stateOf(stream)).toEqual(before);
   });
 
-  it("is a conflict when it has ended", async () => {
+  it("is a conflict once it has ended", async () => {
     const { stream, sessionId } = await newLive({ reconnectWindowSeconds: 0 });
     await store.end(EDGE, sessionId, "ended");
     const before = await stateOf(stream);
@@ -460,7 +460,7 @@ describe("whose session it is", () => {
     expect(await stateOf(stream)).toEqual(before);
   });
 
-  it("takes no report before the start", async () => {
+  it("accepts no report before its start", async () => {
     const stream = await steps.newStream();
     const sessionId = idOf(await steps.claim(stream, "c1"));
     expect(await codeOf(store.report(EDGE, sessionId, { viewers: 1 }, LEASE_SECONDS))).toBe("conflict");
@@ -472,7 +472,7 @@ describe("whose session it is", () => {
     await expectSession(stream, { state: "reserved" });
   });
 
-  it("is the next boot's when the media server says that it was started anew", async () => {
+  it("belongs to the next boot when the media server names a new boot", async () => {
     const { stream, sessionId } = await newLive();
     const again = idOf(await steps.claim(stream, "c1", { boot: "b2" }));
     expect(again).not.toBe(sessionId);
@@ -482,7 +482,7 @@ describe("whose session it is", () => {
     await expectSession(stream, { state: "live", boot: "b2", connections: 2 });
   });
 
-  it("is a new boot's at once where nginx publishes with a connection id that it had before", async () => {
+  it("belongs to a new boot at once when nginx publishes with a connection id that it had before", async () => {
     const nginx = { server: "nginx-1", boot: null, starts: true, mayOust: "other servers" } as const;
     const stream = await steps.newStream();
     const other = await steps.newStream();
@@ -497,7 +497,7 @@ describe("whose session it is", () => {
     expect(await steps.sessionsOf(third)).toMatchObject([{ boot: "2" }]);
   });
 
-  it("of nginx's boot before is over for every stream, once one connection id has shown the new boot", async () => {
+  it("of nginx's old boot gives way in every stream once one connection id has shown the new boot", async () => {
     const nginx = { server: "nginx-1", boot: null, starts: true, mayOust: "other servers" } as const;
     const [first, second] = [await steps.newStream(), await steps.newStream()];
     await steps.claim(first, "1", nginx);
@@ -507,7 +507,7 @@ describe("whose session it is", () => {
     expect(await steps.claim(second, "7", nginx)).toMatchObject({ valid: true, stream: { status: "live" } });
   });
 
-  it("is the same boot's where a connection that was unpublished publishes again", async () => {
+  it("belongs to the same boot when a connection that was unpublished publishes again", async () => {
     const nginx = { server: "nginx-1", boot: null, starts: true, mayOust: "other servers" } as const;
     const [first, second] = [await steps.newStream(), await steps.newStream()];
     await steps.claim(first, "1", nginx);

@@ -39,7 +39,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-it("sweeps to the moment, and what other processes wrote within five seconds", async () => {
+it("sweeps at the very moment, and sessions of other processes within five seconds", async () => {
   due.set("a", Date.now() + 1000);
   sweeper.arm();
   await vi.advanceTimersByTimeAsync(1000);
@@ -58,7 +58,7 @@ it("sweeps nothing for a full lease after it was held", async () => {
   expect(swept).toEqual(["a"]);
 });
 
-it("waits a full lease from when the database was away last", async () => {
+it("sweeps nothing for a full lease after the database was away", async () => {
   failure = new Error("the database is away");
   sweeper.arm();
   await vi.advanceTimersByTimeAsync(60_000);
@@ -70,7 +70,7 @@ it("waits a full lease from when the database was away last", async () => {
   expect(swept).toEqual(["a"]);
 });
 
-it("sweeps the others where one is locked, and that one later", async () => {
+it("sweeps the other streams when one is locked, and that one later", async () => {
   for (const id of ["a", "b", "c"]) due.set(id, Date.now());
   failing.set("a", Object.assign(new Error("canceling statement due to statement timeout"), { code: "57014" }));
   sweeper.arm();
@@ -81,7 +81,7 @@ it("sweeps the others where one is locked, and that one later", async () => {
   expect(swept).toEqual(["b", "c", "a"]);
 });
 
-it("stops at the first where the database is away", async () => {
+it("stops at the first stream when the database is away", async () => {
   for (const id of ["a", "b"]) due.set(id, Date.now());
   failing.set("a", Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" }));
   sweeper.arm();

@@ -21,7 +21,7 @@ afterEach(() => {
 });
 
 const away = () => Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" });
-const isOver = () => new AppError("conflict", "The session has ended.");
+const hasEnded = () => new AppError("conflict", "The session has ended.");
 
 async function write(figures: ReportedFigures): Promise<void> {
   await Promise.resolve();
@@ -32,7 +32,7 @@ async function write(figures: ReportedFigures): Promise<void> {
 const report = (figures: ReportedFigures, session = "s1") => stats.report(session, figures, write);
 
 describe("reports of a session", () => {
-  it("are written at once at first, and then every two seconds, with the newest figures", async () => {
+  it("are written at once the first time, and then every two seconds with the newest figures", async () => {
     await report({ bitrateKbps: 1000, viewers: 1 });
     expect(written).toEqual([expect.objectContaining({ bitrateKbps: 1000, viewers: 1 })]);
     for (let i = 2; i <= 100; i++) {
@@ -51,7 +51,7 @@ describe("reports of a session", () => {
     });
   });
 
-  it("ask once whether it is there, however many come at the same moment", async () => {
+  it("find out by one write whether the session exists, however many come at the same moment", async () => {
     await Promise.all(Array.from({ length: 50 }, (_, i) => report({ viewers: i })));
     expect(written).toHaveLength(1);
     await vi.advanceTimersByTimeAsync(2000);
@@ -59,16 +59,16 @@ describe("reports of a session", () => {
     expect(written[1]).toMatchObject({ viewers: 49, peakViewers: 49 });
   });
 
-  it("are refused where it is not there, every one of them, and nothing waits", async () => {
-    failure = isOver();
+  it("are all refused when the session does not exist, and nothing waits", async () => {
+    failure = hasEnded();
     const results = await Promise.allSettled(Array.from({ length: 5 }, () => report({ viewers: 1 })));
     expect(results.map(({ status }) => status)).toEqual(Array(5).fill("rejected"));
     expect(stats.knows("s1")).toBe(false);
   });
 
-  it("tell of its end with the next one, after a write that nobody waited for", async () => {
+  it("are refused after a later write found the session ended", async () => {
     await report({ viewers: 1 });
-    failure = isOver();
+    failure = hasEnded();
     await report({ viewers: 2 });
     await vi.advanceTimersByTimeAsync(2000);
     await expect(report({ viewers: 3 })).rejects.toMatchObject({ code: "conflict" });
@@ -88,7 +88,7 @@ describe("reports of a session", () => {
     expect(written[1]).toEqual({ bitrateKbps: 400, viewers: 3, peakViewers: 50, bitrateSum: 1000, bitrateReports: 4 });
   });
 
-  it("count as kept where the database only took too long", async () => {
+  it("are kept when the database only took too long", async () => {
     await report({ viewers: 1 });
     failure = Object.assign(new Error("canceling statement due to statement timeout"), { code: "57014" });
     await vi.advanceTimersByTimeAsync(2500);
@@ -96,7 +96,7 @@ describe("reports of a session", () => {
     expect(stats.knows("s1")).toBe(true);
   });
 
-  it("are refused while the database is away where nobody knows the session", async () => {
+  it("are refused while the database is away and the session is not known", async () => {
     failure = away();
     await expect(report({ viewers: 1 })).rejects.toMatchObject({ code: "ECONNREFUSED" });
     failure = null;
@@ -104,7 +104,7 @@ describe("reports of a session", () => {
     expect(written).toEqual([expect.objectContaining({ viewers: 2 })]);
   });
 
-  it("are written before its end, all of them", async () => {
+  it("are all written before the session ends", async () => {
     await report({ viewers: 1 });
     await report({ viewers: 70 });
     await report({ viewers: 3 });
@@ -115,7 +115,7 @@ describe("reports of a session", () => {
     expect(written).toHaveLength(2);
   });
 
-  it("are written before its end although a write is under way", async () => {
+  it("are written before the session ends although another write is under way", async () => {
     await report({ viewers: 1 });
     let finish = () => {};
     const slow = async (figures: ReportedFigures) => {
@@ -133,7 +133,7 @@ describe("reports of a session", () => {
     expect(written.map(({ viewers }) => viewers)).toEqual([1, 5, -1]);
   });
 
-  it("are not written after its end", async () => {
+  it("are not written after the session has ended", async () => {
     await report({ viewers: 1 });
     await report({ viewers: 2 });
     stats.forget("s1");
@@ -142,7 +142,7 @@ describe("reports of a session", () => {
   });
 });
 
-it("forgets the session that is silent for longest past ten thousand, and none that reports", async () => {
+it("forgets, past ten thousand sessions, the one that is silent for longest, and none that reports", async () => {
   await report({ viewers: 1 }, "talkative");
   await report({ viewers: 1 }, "silent");
   for (let i = 0; i < 9_999; i++) {
@@ -153,7 +153,7 @@ it("forgets the session that is silent for longest past ten thousand, and none t
   expect(stats.knows("silent")).toBe(false);
 });
 
-it("adds reports up the same, whichever two are put together first", () => {
+it("merges reports to the same figures, whichever two are merged first", () => {
   const reports: ReportedFigures[] = [
     { bitrateKbps: 1, viewers: 5 },
     { mediaTimeMs: 7 },
