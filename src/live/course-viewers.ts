@@ -75,6 +75,17 @@ export class CourseViewers {
     this.#count(viewer, 1);
   }
 
+  /** Forgets viewers whose lease has ended. @returns these viewers */
+  takeExpired(now: number): Viewer[] {
+    const gone: Viewer[] = [];
+    // Plain loops: this goes over every viewer every second.
+    for (const first of this.#byUser.values())
+      for (let viewer: Viewer | null = first; viewer !== null; viewer = viewer.next)
+        if (viewer.leaseUntil <= now) gone.push(viewer);
+    for (const viewer of gone) this.delete(viewer);
+    return gone;
+  }
+
   countOfLesson(lessonId: string): number {
     return this.#countByLesson.get(lessonId) ?? 0;
   }

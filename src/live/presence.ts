@@ -39,11 +39,7 @@ export class Presence {
     const now = performance.now();
     const gone: Viewer[] = [];
     for (const [courseId, viewers] of this.#courses) {
-      for (const viewer of viewers.all()) {
-        if (viewer.leaseUntil > now) continue;
-        viewers.delete(viewer);
-        gone.push(viewer);
-      }
+      gone.push(...viewers.takeExpired(now));
       if (viewers.size === 0) this.#courses.delete(courseId);
     }
     return gone;
