@@ -35,7 +35,7 @@ describe("one Redis", () => {
   });
   afterAll(() => redis.stop());
 
-  it("carries what is published to whoever subscribed, and to nobody else", async () => {
+  it("carries a message to the links that subscribed to its channel, and to no other", async () => {
     const [a, b] = [await open([redis.url]), await open([redis.url])];
     await b.link.subscribe("course:c1");
     a.link.publish([
@@ -46,7 +46,7 @@ describe("one Redis", () => {
     expect(b.heard).toHaveLength(1);
   });
 
-  it("holds a subscription only for as long as it is wanted", async () => {
+  it("holds a subscription only as long as the channel is wanted", async () => {
     const { link } = await open([redis.url], "counted");
     const count = async () => (await redis.ask((client) => client.pubsub("CHANNELS", "counted:course:*"))) as string[];
     await link.subscribe("course:c1");
@@ -55,7 +55,7 @@ describe("one Redis", () => {
     await waitFor(async () => (await count()).length === 0, { what: "no subscription" });
   });
 
-  it("keeps installations apart by their prefix", async () => {
+  it("keeps installations with different prefixes apart", async () => {
     const [a, b] = [await open([redis.url], "one"), await open([redis.url], "other")];
     await b.link.subscribe("all");
     a.link.publish([["all", "of one"]]);
@@ -65,13 +65,13 @@ describe("one Redis", () => {
     expect(b.heard).toHaveLength(1);
   });
 
-  it("that is restarted is noticed, and what was subscribed is subscribed again", async () => {
+  it("that is restarted is noticed, and the wanted channels are subscribed to again", async () => {
     const [a, b] = [await open([redis.url]), await open([redis.url])];
     await b.link.subscribe("course:c1");
     await redis.kill();
     await waitFor(() => !a.link.isNear && !b.link.isNear, { what: "both to notice" });
     expect(a.link.publish([["course:c1", "lost"]])).toBe(false);
-    // While it is away, nobody waits for it.
+    // While Redis is away, a subscription does not wait for it.
     await b.link.subscribe("course:c2");
     await redis.start();
     await waitFor(() => a.link.isNear && b.link.isNear, { what: "both to be back" });
@@ -84,7 +84,7 @@ describe("one Redis", () => {
     await untilHeard(b, "course:c2 two");
   });
 
-  it("that stands still is noticed within seconds, though its connections stay open", async () => {
+  it("that stands still is noticed, though its connections stay open", async () => {
     const a = await open([redis.url]);
     redis.freeze();
     try {
@@ -95,7 +95,7 @@ describe("one Redis", () => {
     await waitFor(() => a.link.isNear, { what: "it to be back" });
   });
 
-  it("that is not there at the start is found later", async () => {
+  it("that is away at the start is found later", async () => {
     await redis.kill();
     const a = await open([redis.url]);
     expect(a.link.isNear).toBe(false);
@@ -111,7 +111,7 @@ describe("a cluster of three", () => {
   });
   afterAll(() => cluster.stop());
 
-  it("is recognised, and carries sharded channels, whichever node holds them", async () => {
+  it("is recognised by one of its URLs, and carries sharded channels, whichever node holds them", async () => {
     const urls = cluster.nodes.map(({ url }) => url);
     const [a, b] = [await open(urls.slice(0, 1)), await open(urls)];
     const channels = Array.from({ length: 50 }, (_, i) => `course:c${i}`);
@@ -125,7 +125,7 @@ describe("a cluster of three", () => {
     expect((held as string[][]).flat()).toHaveLength(channels.length);
   });
 
-  it("one of whose nodes stands still is noticed, whichever it is", async () => {
+  it("is noticed to be away when any one of its nodes stands still", async () => {
     const { link, said } = await open(
       cluster.nodes.map(({ url }) => url),
       "frozen",
@@ -142,7 +142,7 @@ describe("a cluster of three", () => {
     expect(said.filter((word) => word === "away").length).toBeGreaterThanOrEqual(cluster.nodes.length);
   });
 
-  it("leaves a channel with its last subscriber", async () => {
+  it("holds a subscription only as long as the channel is wanted", async () => {
     const { link } = await open(
       cluster.nodes.map(({ url }) => url),
       "left",

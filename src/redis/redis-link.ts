@@ -1,33 +1,28 @@
 import { EventEmitter } from "node:events";
-import { Cluster, Redis } from "ioredis";
+import type { Cluster, Redis } from "ioredis";
 import type { Logger } from "../logger.ts";
 import { withinTime } from "../within-time.ts";
+import { connectRedis, type Outgoing, type RedisConnections } from "./redis-connections.ts";
 
 /*
- * The two connections to Redis that pub/sub takes, to one server or to a cluster, where channels are sharded. What is
- * not on its way within a second is given up: a message that comes late is worse than one that is lost and known to be.
+ * The link to Redis that carries messages between processes.
  *
- *   away ──▶ near ──(closed, silent)──▶ away …      stop() ends it from anywhere
+ *   away ──▶ near ──(a connection ends, silence)──▶ away …      stop() ends it from any state
  *
- * The link proves itself: every second it sends itself messages, in a cluster by many channels, so that every shard
- * carries some; where one is not heard for three seconds it is taken down and set up anew, whatever TCP believes.
+ * The link proves itself: every second it sends itself messages, in a cluster in so many channels that every shard
+ * carries some. When one of them is not heard for three seconds, the link is taken down and set up anew, whatever TCP
+ * believes.
  */
 
 const PROOF_INTERVAL_MS = 1000;
 const SILENCE_MS = 3000;
-const COMMAND_TIMEOUT_MS = 1000;
 /** A cluster's client may wait for ever for a node that stands still. */
 const START_TIMEOUT_MS = 4000;
-/** Of a cluster's proof channels; that a shard carries none of them is unlikely up to a handful of shards. */
-const CLUSTER_PROOFS = 24;
 const MAX_RECONNECT_MS = 1000;
-
-/** Messages that go out together. */
-export type Outgoing = readonly (readonly [channel: string, text: string])[];
 
 interface LinkEvents {
   message: [channel: string, text: string];
-  /** It can be relied on again; what was sent meanwhile is lost. */
+  /** Messages arrive again. Those that were sent meanwhile are lost. */
   near: [];
   away: [];
 }
@@ -35,7 +30,7 @@ interface LinkEvents {
 export interface RedisLinkOptions {
   /** One URL, or several of one cluster. */
   urls: readonly string[];
-  /** Before every channel's name: several installations may share a Redis. */
+  /** Stands before every channel's name: several installations may share a Redis. */
   prefix: string;
   /** This process, by a name that no other has. */
   node: string;
@@ -44,11 +39,11 @@ export interface RedisLinkOptions {
 export class RedisLink extends EventEmitter<LinkEvents> {
   readonly #options: RedisLinkOptions;
   readonly #logger: Logger;
-  #connections: Connections | null = null;
-  /** Channels that are wanted, subscribed to or not. */
-  readonly #wanted = new Map<string, Promise<void>>();
+  #connections: RedisConnections | null = null;
+  /** Channels that are wanted, whether they are subscribed to now or not. */
+  readonly #wanted = new Set<string>();
   #isNear = false;
-  /** When each proof channel was heard last. */
+  /** When each proof channel was heard last, by the monotonic clock. */
   readonly #heardAt = new Map<string, number>();
   #proof: NodeJS.Timeout | null = null;
   #retry: NodeJS.Timeout | null = null;
@@ -69,27 +64,11 @@ export class RedisLink extends EventEmitter<LinkEvents> {
     return this.#isNear ? (this.#connections?.commands ?? null) : null;
   }
 
-  /** Never rejects: where Redis is away it is tried again. */
+  /** Resolves after the first attempt, and never rejects: while Redis is away the link goes on trying. */
   async start(): Promise<void> {
     if (this.#isStopped) return;
-    const { urls, node } = this.#options;
     try {
-      const connections = await inTime(connect(urls, this.#logger), (late) => late.close());
-      if (this.#isStopped) {
-        connections.close();
-        return;
-      }
-      this.#connections = connections;
-      connections.onMessage((channel, text) => this.#hear(channel, text));
-      connections.onEnd(() => this.#restart(connections, "a connection ended"));
-      this.#heardAt.clear();
-      for (let i = 0; i < connections.proofs; i += 1)
-        this.#heardAt.set(this.#full(`proof:${node}:${i}`), performance.now());
-      await this.#subscribeAll(connections);
-      this.#proof = setInterval(() => this.#prove(connections), PROOF_INTERVAL_MS).unref();
-      this.#isNear = true;
-      this.#logger.info({ node }, "Redis is there");
-      this.emit("near");
+      await this.#setUp();
     } catch (error) {
       this.#logger.debug({ err: error }, "Redis could not be reached");
       if (this.#connections === null) this.#scheduleStart();
@@ -103,11 +82,16 @@ export class RedisLink extends EventEmitter<LinkEvents> {
     this.#takeDown();
   }
 
-  /** Resolves when it is subscribed, or at once where Redis is away: then `near` follows. */
-  subscribe(channel: string): Promise<void> {
-    const subscribing = this.#isNear ? this.#subscribeNow(channel) : Promise.resolve();
-    this.#wanted.set(channel, subscribing);
-    return subscribing;
+  /** Resolves when messages of the channel arrive; at once while Redis is away, and then `near` follows. */
+  async subscribe(channel: string): Promise<void> {
+    this.#wanted.add(channel);
+    const connections = this.#connections;
+    if (!this.#isNear || connections === null) return;
+    try {
+      await connections.subscribe([this.#full(channel)]);
+    } catch {
+      this.#restart(connections, "it could not be subscribed to");
+    }
   }
 
   unsubscribe(channel: string): void {
@@ -116,10 +100,10 @@ export class RedisLink extends EventEmitter<LinkEvents> {
     if (!this.#isNear || connections === null) return;
     connections
       .unsubscribe(this.#full(channel))
-      .catch(() => this.#restart(connections, "it could not be unsubscribed"));
+      .catch(() => this.#restart(connections, "it could not be unsubscribed from"));
   }
 
-  /** @returns whether they are on their way */
+  /** @returns whether the messages are on their way */
   publish(messages: Outgoing): boolean {
     const connections = this.#connections;
     if (!this.#isNear || connections === null) return false;
@@ -129,21 +113,31 @@ export class RedisLink extends EventEmitter<LinkEvents> {
     return true;
   }
 
-  async #subscribeNow(channel: string): Promise<void> {
-    const connections = this.#connections;
-    if (connections === null) return;
-    try {
-      await connections.subscribe([this.#full(channel)]);
-    } catch {
-      this.#restart(connections, "it could not be subscribed to");
+  async #setUp(): Promise<void> {
+    const { urls, node } = this.#options;
+    const connections = await inTime(connectRedis(urls, this.#logger), (late) => late.close());
+    if (this.#isStopped) {
+      connections.close();
+      return;
     }
+    this.#connections = connections;
+    connections.onMessage((channel, text) => this.#hear(channel, text));
+    connections.onEnd(() => this.#restart(connections, "a connection ended"));
+    this.#heardAt.clear();
+    for (let i = 0; i < connections.proofs; i += 1)
+      this.#heardAt.set(this.#full(`proof:${node}:${i}`), performance.now());
+    await this.#subscribeAll(connections);
+    this.#proof = setInterval(() => this.#prove(connections), PROOF_INTERVAL_MS).unref();
+    this.#isNear = true;
+    this.#logger.info({ node }, "Redis is reached");
+    this.emit("near");
   }
 
-  /** What becomes wanted meanwhile, too. */
-  async #subscribeAll(connections: Connections): Promise<void> {
+  /** Subscribes to all wanted channels, also to those that become wanted meanwhile. */
+  async #subscribeAll(connections: RedisConnections): Promise<void> {
     const subscribed = new Set<string>();
     const missing = () =>
-      [...this.#heardAt.keys(), ...[...this.#wanted.keys()].map((name) => this.#full(name))].filter(
+      [...this.#heardAt.keys(), ...[...this.#wanted].map((name) => this.#full(name))].filter(
         (channel) => !subscribed.has(channel),
       );
     for (let channels = missing(); channels.length > 0; channels = missing()) {
@@ -161,17 +155,18 @@ export class RedisLink extends EventEmitter<LinkEvents> {
     else this.emit("message", channel.slice(this.#options.prefix.length + 1), text);
   }
 
-  #prove(connections: Connections): void {
+  #prove(connections: RedisConnections): void {
     if (performance.now() - Math.min(...this.#heardAt.values()) > SILENCE_MS) {
       this.#restart(connections, `nothing was heard for ${SILENCE_MS} ms`);
       return;
     }
-    connections.publish([...this.#heardAt.keys()].map((channel) => [channel, ""] as const)).catch(() => undefined); // what is not heard says it
+    const proofs = [...this.#heardAt.keys()].map((channel) => [channel, ""] as const);
+    connections.publish(proofs).catch(() => undefined); // a proof that fails is not heard
   }
 
-  #restart(connections: Connections, why: string): void {
+  #restart(connections: RedisConnections, reason: string): void {
     if (this.#connections !== connections || this.#isStopped) return;
-    this.#logger.warn({ why }, "Redis is away");
+    this.#logger.warn({ reason }, "Redis is away");
     this.#takeDown();
     this.#scheduleStart();
   }
@@ -192,127 +187,10 @@ export class RedisLink extends EventEmitter<LinkEvents> {
   }
 }
 
-/** What differs between one server and a cluster. */
-interface Connections {
-  /** Takes any command. */
-  commands: Redis | Cluster;
-  /** By how many channels it proves itself. */
-  proofs: number;
-  subscribe(channels: string[]): Promise<unknown>;
-  unsubscribe(channel: string): Promise<unknown>;
-  publish(messages: Outgoing): Promise<unknown>;
-  onMessage(listener: (channel: string, text: string) => void): void;
-  onEnd(listener: () => void): void;
-  close(): void;
-}
-
-/** Reconnecting is the link's, which also knows what was lost. */
-const COMMON = {
-  lazyConnect: true,
-  enableOfflineQueue: false,
-  maxRetriesPerRequest: 0,
-  connectTimeout: COMMAND_TIMEOUT_MS,
-  commandTimeout: COMMAND_TIMEOUT_MS,
-  retryStrategy: () => null,
-} as const;
-
-async function connect(urls: readonly string[], logger: Logger): Promise<Connections> {
-  let failure: unknown = new Error("no Redis is named");
-  for (const url of urls) {
-    const redis = new Redis(url, COMMON);
-    redis.on("error", (error) => logger.debug({ err: error }, "a connection to Redis failed"));
-    try {
-      await redis.connect();
-      const isCluster = /cluster_enabled:1/.test(await redis.info("cluster"));
-      if (!isCluster) return await connectSingle(redis, logger);
-      redis.disconnect();
-      return await connectCluster(urls, logger);
-    } catch (error) {
-      redis.disconnect();
-      failure = error;
-    }
-  }
-  throw failure;
-}
-
-async function connectSingle(publisher: Redis, logger: Logger): Promise<Connections> {
-  const subscriber = publisher.duplicate();
-  subscriber.on("error", (error) => logger.debug({ err: error }, "a connection to Redis failed"));
-  try {
-    await subscriber.connect();
-  } catch (error) {
-    subscriber.disconnect();
-    throw error;
-  }
-  return {
-    commands: publisher,
-    proofs: 1,
-    subscribe: (channels) => subscriber.subscribe(...channels),
-    unsubscribe: (channel) => subscriber.unsubscribe(channel),
-    async publish(messages) {
-      const pipeline = publisher.pipeline();
-      for (const [channel, text] of messages) pipeline.publish(channel, text);
-      const results = await pipeline.exec();
-      const failed = results?.find(([error]) => error !== null);
-      if (failed) throw failed[0];
-    },
-    onMessage: (listener) => void subscriber.on("message", listener),
-    onEnd(listener) {
-      publisher.on("end", listener);
-      subscriber.on("end", listener);
-    },
-    close() {
-      publisher.disconnect();
-      subscriber.disconnect();
-    },
-  };
-}
-
-async function connectCluster(urls: readonly string[], logger: Logger): Promise<Connections> {
-  const { password, username, tls } = new Redis(urls[0] as string, { lazyConnect: true }).options;
-  const cluster = new Cluster(
-    urls.map((url) => ({ host: new URL(url).hostname, port: Number(new URL(url).port || 6379) })),
-    {
-      lazyConnect: true,
-      enableOfflineQueue: false,
-      shardedSubscribers: true,
-      clusterRetryStrategy: () => null,
-      redisOptions: {
-        ...(password == null ? {} : { password }),
-        ...(username == null ? {} : { username }),
-        ...(tls === undefined ? {} : { tls }),
-        connectTimeout: COMMAND_TIMEOUT_MS,
-        commandTimeout: COMMAND_TIMEOUT_MS,
-        maxRetriesPerRequest: 0,
-      },
-    },
-  );
-  cluster.on("error", (error) => logger.debug({ err: error }, "a connection to Redis failed"));
-  try {
-    await cluster.connect();
-  } catch (error) {
-    cluster.disconnect();
-    throw error;
-  }
-  return {
-    commands: cluster,
-    proofs: CLUSTER_PROOFS,
-    // A call names channels of one slot.
-    subscribe: (channels) => Promise.all(channels.map((channel) => cluster.ssubscribe(channel))),
-    unsubscribe: (channel) => cluster.sunsubscribe(channel),
-    publish: (messages) => Promise.all(messages.map(([channel, text]) => cluster.spublish(channel, text))),
-    onMessage: (listener) => void cluster.on("smessage", listener),
-    onEnd(listener) {
-      cluster.on("end", listener);
-    },
-    close: () => cluster.disconnect(),
-  };
-}
-
-/** @throws Error when it takes too long; `orLate` is given what comes all the same */
+/** `orLate` takes a result that comes after the time is up. @throws Error when the time is up */
 function inTime<T>(work: Promise<T>, orLate: (late: T) => void = () => undefined): Promise<T> {
   return withinTime(work, START_TIMEOUT_MS, () => {
-    work.then(orLate, () => undefined); // what fails late is of no interest any more
+    work.then(orLate, () => undefined); // its error matters no more
     return new Error(`Redis took longer than ${START_TIMEOUT_MS} ms`);
   });
 }
