@@ -10,26 +10,27 @@ const GATHER_MS = 10;
 /** It never waits for more than this share of the frame interval. */
 const GATHER_SHARE = 0.25;
 
-export interface FrameClockParts {
-  frameIntervalMs: number;
-  /** Shows the rooms that are due, and serves the members of `active` that are served alone. Must not reject. */
-  onTurn: (due: readonly Room[], active: Iterable<Room>) => Promise<void>;
-}
+/** `due` rooms have something to show; `active` rooms have that, or members that are served alone. Must not reject. */
+export type Turn = (due: readonly Room[], active: Iterable<Room>) => Promise<void>;
 
 export class FrameClock {
   readonly #frameIntervalMs: number;
   readonly #gatherMs: number;
-  readonly #onTurn: FrameClockParts["onTurn"];
+  /** Null until it starts. */
+  #turn: Turn | null = null;
   /** Rooms with something to read or to send, and rooms with members that are served alone. */
   readonly #active = new Set<Room>();
   #timer: NodeJS.Timeout | null = null;
   #wakesAt = Number.POSITIVE_INFINITY;
   #isTurning = false;
 
-  constructor({ frameIntervalMs, onTurn }: FrameClockParts) {
+  constructor({ frameIntervalMs }: { frameIntervalMs: number }) {
     this.#frameIntervalMs = frameIntervalMs;
     this.#gatherMs = Math.min(GATHER_MS, GATHER_SHARE * frameIntervalMs);
-    this.#onTurn = onTurn;
+  }
+
+  start(turn: Turn): void {
+    this.#turn = turn;
   }
 
   /** The room has something to show. It waits `gatherMs` for more, unless a turn comes before. */
@@ -60,17 +61,17 @@ export class FrameClock {
     const delayMs = Math.max(0, at - performance.now());
     this.#timer = setTimeout(() => {
       this.#wakesAt = Number.POSITIVE_INFINITY;
-      void this.#turn(); // never rejects
+      void this.#takeTurn(); // never rejects
     }, delayMs);
   }
 
-  async #turn(): Promise<void> {
+  async #takeTurn(): Promise<void> {
     if (this.#isTurning) return; // the turn that is under way looks at all rooms at its end
     this.#isTurning = true;
     const now = performance.now();
     const due: Room[] = [];
     for (const room of this.#active) if (this.#isDue(room, now)) due.push(room);
-    await this.#onTurn(due, this.#active);
+    await this.#turn?.(due, this.#active);
     this.#isTurning = false;
     this.#wakeForRest();
   }

@@ -4,8 +4,10 @@ import { createMetrics } from "../metrics/metrics.ts";
 import type { FileProgress } from "../protocol/progress.ts";
 import { Audience } from "./audience.ts";
 import { LevelMembers } from "./level-members.ts";
+import { Presence } from "./presence.ts";
 import { Room } from "./room.ts";
 import type { RoomReader } from "./room-reader.ts";
+import { RoomViewers } from "./room-viewers.ts";
 import { SlowMembers } from "./slow-members.ts";
 
 const MEMBERS = 500;
@@ -21,8 +23,7 @@ function createWorld({ roomNames }: { roomNames: string[] }) {
   const slow = new SlowMembers(
     {
       reader: {} as RoomReader,
-      viewersOf: () => [],
-      countViewers: () => 0,
+      viewers: new RoomViewers(new Presence()),
       wakeAt: () => undefined,
       metrics,
       logger: createLogger({ level: "silent" }),

@@ -5,15 +5,16 @@ import type { Logger } from "../logger.ts";
 import { endsWithin } from "../within-time.ts";
 
 /*
- * LISTEN, for as long as the process lives. The connection proves itself: every second it sends itself a notification,
- * and one that hears nothing for three seconds is given up and replaced, whatever TCP believes.
+ * Listens for notifications of PostgreSQL as long as the process lives. The connection proves itself: every second it
+ * sends itself a notification. When it has heard nothing for three seconds it is closed and replaced, whatever TCP
+ * believes.
  *
- *   connecting ──▶ listening ──(error, silence)──▶ connecting …      stop() ends it from anywhere
+ *   connecting ──▶ listening ──(error, silence)──▶ connecting …      stop() ends it from any state
  *
- * A notification that was sent while nobody listened is lost: `onListening` reads again what is shown.
+ * Notifications that are sent while it is connecting are lost. `onListening` has to make up for them.
  */
 
-// pg-listen is CommonJS with a `default` of its own, which loaders disagree about.
+// pg-listen is CommonJS and exports a `default` of its own, which loaders treat differently.
 const { default: createSubscriber } = createRequire(import.meta.url)("pg-listen") as typeof import("pg-listen");
 
 const PROOF_CHANNEL = "playhead_proof";
@@ -25,15 +26,15 @@ const CLOSE_TIMEOUT_MS = 1000;
 
 export interface NotificationListenerParts {
   connectionString: string;
-  /** How the database sees it. */
+  /** The connection's name in pg_stat_activity. */
   applicationName?: string;
-  /** Payloads by channel. */
+  /** Handles a payload, by channel. */
   handlers: Record<string, (payload: string) => void>;
-  /** After every LISTEN that may have come after a gap; the first one too. */
+  /** It listens, for the first time or again: notifications may have been lost before. */
   onListening: () => void;
-  /** It has heard itself, through the database; about every second. */
+  /** It has heard its own notification, about once a second. `lagMs`: how long that was on its way. */
   onProof?: (lagMs: number) => void;
-  /** It listens no more, until `onListening`. */
+  /** It does not listen any more, until `onListening`. */
   onGap?: () => void;
   logger: Logger;
 }
@@ -44,12 +45,13 @@ export class NotificationListener {
   #subscriber: Subscriber | null = null;
   #proof: NodeJS.Timeout | null = null;
   #reconnect: NodeJS.Timeout | null = null;
-  /** Whose proof is under way. */
+  /** Its own notification is on its way through this connection. */
   #proving: Subscriber | null = null;
+  /** By the monotonic clock. */
   #heardAt = 0;
   #listening = false;
   #stopped = false;
-  #listeningOnce: (() => void)[] = [];
+  #onFirstListening: () => void = () => undefined;
 
   constructor(parts: NotificationListenerParts) {
     this.#parts = parts;
@@ -60,10 +62,12 @@ export class NotificationListener {
     return this.#listening;
   }
 
-  /** Resolves when it listens for the first time; goes on trying until then. */
+  /** Resolves when it listens for the first time; it goes on trying until then. */
   async start(): Promise<void> {
-    const first = new Promise<void>((resolve) => this.#listeningOnce.push(resolve));
-    void this.#connect(); // never rejects: a failure leads to another try
+    const first = new Promise<void>((resolve) => {
+      this.#onFirstListening = resolve;
+    });
+    void this.#connect(); // never rejects: it is tried again
     await first;
   }
 
@@ -79,10 +83,10 @@ export class NotificationListener {
         connectionString: this.#parts.connectionString,
         application_name: this.#parts.applicationName ?? "playhead-listener",
         connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-        // Until it listens nothing proves the connection: a LISTEN that is never answered must not wait for ever.
+        // No proof runs before it listens: a LISTEN that is never answered must not wait for ever.
         query_timeout: SILENCE_MS,
       },
-      // Reconnecting is ours: pg-listen gives up for good after 3 s, and when a LISTEN fails after a reconnect.
+      // pg-listen does not reconnect: it would give up for good after 3 s, or when a LISTEN fails after it reconnected.
       {
         retryLimit: 1,
         retryTimeout: 1,
@@ -114,7 +118,7 @@ export class NotificationListener {
     this.#proof = setInterval(() => this.#prove(subscriber), PROOF_INTERVAL_MS).unref();
     this.#parts.logger.info("listening for notifications");
     this.#parts.onListening();
-    for (const resolve of this.#listeningOnce.splice(0)) resolve();
+    this.#onFirstListening();
   }
 
   #prove(subscriber: Subscriber): void {
@@ -122,10 +126,10 @@ export class NotificationListener {
       this.#restart(subscriber, new Error(`heard nothing for ${SILENCE_MS} ms`));
       return;
     }
-    // A connection that stands still has not answered the last one; another would only queue behind it.
+    // If the last notification is not answered yet, another one would only wait behind it.
     if (this.#proving === subscriber) return;
     this.#proving = subscriber;
-    // Other listeners on this database prove themselves on the same channel: the payload names the sender.
+    // Other listeners of this database prove themselves in the same channel: the payload names the sender.
     const payload = `${this.#id}:${performance.now()}`;
     Promise.resolve(subscriber.notify(PROOF_CHANNEL, payload)).then(
       () => {
@@ -164,7 +168,7 @@ export class NotificationListener {
     this.#listening = false;
     if (this.#proof !== null) clearInterval(this.#proof);
     this.#proof = null;
-    // A dead connection may never answer its end.
+    // A dead connection may never answer that it is to be closed.
     const closed = Promise.resolve(subscriber?.close()).catch(() => undefined);
     await endsWithin(closed, CLOSE_TIMEOUT_MS);
   }

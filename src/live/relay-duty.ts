@@ -7,19 +7,21 @@ import { NotificationListener } from "./notification-listener.ts";
 import { relayProgress, relayStreams } from "./relay.ts";
 
 /*
- * Relaying, for as long as it is this process's turn: always where its bus is its own, by election where the bus is
- * shared. Whoever takes over listens first and has everything read again then, so nothing falls between two relays.
+ * Relays notifications while this is the process's duty: always if it runs alone, by election if it shares the bus with
+ * others. A process that takes the duty up listens first, and then has everything read again; so no change is lost
+ * between two relays.
  */
 
 export interface RelayDutyParts {
+  /** Past any pooler. */
   connectionString: string;
   bus: Bus;
-  /** What keeps reads, to be told of what changed, and that something may have been missed; null where nothing does. */
+  /** A cache of reads, which has to learn what changed; null where there is none. Neither call rejects. */
   cache: {
     outdate(keys: readonly ChangedKey[]): Promise<void>;
     outdateAll(): Promise<void>;
   } | null;
-  /** Null where the bus is this process's own. */
+  /** Whether this process could relay to the others; null where it runs alone. */
   shared: { canRelay: () => boolean } | null;
   metrics: Metrics;
   logger: Logger;

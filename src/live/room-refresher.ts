@@ -1,7 +1,9 @@
 import type { Logger } from "../logger.ts";
+import { toEntry } from "./frame.ts";
 import { LimitedQueue } from "./limited-queue.ts";
 import type { Room } from "./room.ts";
 import type { RoomReader } from "./room-reader.ts";
+import type { RoomViewers } from "./room-viewers.ts";
 
 /*
  * Reads rooms anew after notifications may have been lost, a few rooms at a time. While a room is read it sends no
@@ -13,8 +15,9 @@ const RETRY_MS = 500;
 
 export interface RoomRefresherParts {
   reader: RoomReader;
+  viewers: RoomViewers;
   /** The room's snapshot is in its backlog, or it is to be tried again at `readableAt`. */
-  onDone: (room: Room) => void;
+  onDone: (room: Room) => unknown;
   logger: Logger;
 }
 
@@ -37,10 +40,11 @@ export class RoomRefresher {
   }
 
   async #refresh(room: Room): Promise<void> {
-    const { reader, onDone, logger } = this.#parts;
+    const { reader, viewers, onDone, logger } = this.#parts;
     try {
       const { entries, totals } = await reader.snapshot(room);
       for (const entry of entries) room.backlog.put(entry);
+      for (const viewer of viewers.of(room)) room.backlog.put(toEntry(viewer));
       room.beginsAnew = true;
       room.viewersChanged = true;
       room.totals = totals;

@@ -1,10 +1,10 @@
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
-import type { Present } from "../protocol/dashboard.ts";
 import { toEntry, toFrame } from "./frame.ts";
 import type { Member } from "./member.ts";
 import type { Room } from "./room.ts";
 import type { RoomReader } from "./room-reader.ts";
+import type { RoomViewers } from "./room-viewers.ts";
 
 /*
  * Serves members that the room's frames do not reach: those that read slowly, and those that have just come. Each has a
@@ -21,8 +21,7 @@ const READ_RETRY_MS = 500;
 
 export interface SlowMembersParts {
   reader: RoomReader;
-  viewersOf: (room: Room) => Present[];
-  countViewers: (room: Room) => number | null;
+  viewers: RoomViewers;
   /** The room has something to do then, by the monotonic clock. */
   wakeAt: (room: Room, at: number) => void;
   metrics: Pick<Metrics, "deliveries" | "slowSockets">;
@@ -83,9 +82,9 @@ export class SlowMembers {
   }
 
   #sendFrame(room: Room, member: Member, now: number): void {
-    const { countViewers, metrics } = this.#parts;
+    const { viewers, metrics } = this.#parts;
     const { entries } = member.backlog.take();
-    member.subscriber.send(toFrame(room, member, entries, countViewers(room)).text);
+    member.subscriber.send(toFrame(room, member, entries, viewers.count(room)).text);
     metrics.deliveries.inc();
     // Right after the room's frame the member may join at once: the room's next frame comes late enough for it.
     if (now - room.lastFrameAt < TOGETHER_MS) room.lastFrameAt = now;
@@ -94,14 +93,14 @@ export class SlowMembers {
 
   /** Gives a member whose backlog was given up a whole snapshot. */
   async #readAnew(room: Room, member: Member): Promise<void> {
-    const { reader, viewersOf, wakeAt, logger } = this.#parts;
+    const { reader, viewers, wakeAt, logger } = this.#parts;
     room.setMode(member, "holding");
     member.isLost = false;
     member.backlog.clear();
     let failed = false;
     try {
       const { entries, totals } = await reader.snapshot(room);
-      member.beginAnew([...entries, ...viewersOf(room).map(toEntry)], totals);
+      member.beginAnew([...entries, ...viewers.of(room).map(toEntry)], totals);
       room.shownTotals = null;
     } catch (error) {
       logger.warn({ err: error, topic: room.name }, "a snapshot could not be read; it will be tried again");

@@ -24,7 +24,7 @@ const RETRY_MS = 500;
 export interface TotalsReaderParts {
   source: TopicSource;
   /** Sums that no frame waited for were read, or are to be tried again. */
-  onLate: (room: Room) => void;
+  onLate: (room: Room) => unknown;
   logger: Logger;
 }
 
