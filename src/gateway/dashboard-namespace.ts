@@ -1,6 +1,6 @@
 import type { Namespace } from "socket.io";
 import type { Catalogue } from "../catalogue/catalogue.ts";
-import type { LiveHub } from "../live/live-hub.ts";
+import type { LiveHub } from "../live/hub/live-hub.ts";
 import { Subscribe } from "../protocol/dashboard.ts";
 import { type CallParts, CallTable, type GatewaySocket } from "./call.ts";
 import type { Handshake } from "./handshake.ts";

@@ -1,5 +1,5 @@
 import type { Namespace, Socket } from "socket.io";
-import type { Outlet, Subscriber } from "../live/outlet.ts";
+import type { Outlet, Subscriber } from "../live/hub/outlet.ts";
 import type { TemplatedApp, WebSocket } from "../uws/uws.ts";
 
 /*

@@ -2,7 +2,7 @@ import type { VerifyToken } from "../auth/caller.ts";
 import type { Catalogue } from "../catalogue/catalogue.ts";
 import type { Config } from "../config.ts";
 import { createCallLimits } from "../limits/call-limits.ts";
-import type { LiveHub } from "../live/live-hub.ts";
+import type { LiveHub } from "../live/hub/live-hub.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { ProgressService } from "../progress/progress-service.ts";

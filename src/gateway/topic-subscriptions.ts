@@ -1,6 +1,6 @@
 import type { Caller } from "../auth/caller.ts";
 import { AppError, toWireError, type WireError } from "../errors.ts";
-import type { LiveHub } from "../live/live-hub.ts";
+import type { LiveHub } from "../live/hub/live-hub.ts";
 import { parseTopic, TOPIC_FORMS, type Topic } from "../protocol/dashboard.ts";
 import type { GatewaySocket } from "./call.ts";
 import { type SocketOutlet, SocketSubscriber } from "./outlet.ts";

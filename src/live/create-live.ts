@@ -1,17 +1,17 @@
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { FileProgress } from "../protocol/progress.ts";
-import type { Carrier } from "./carrier.ts";
-import { splitPresenceChannel } from "./channels.ts";
-import { DeviceFollowers } from "./device-follower.ts";
-import { LiveHub } from "./live-hub.ts";
-import { createMemoryBus } from "./memory-bus.ts";
-import type { Outlet } from "./outlet.ts";
-import { Presence } from "./presence.ts";
-import { Pulse } from "./pulse.ts";
-import { RelayDuty, type RelayDutyParts } from "./relay-duty.ts";
-import { SharedBus } from "./shared-bus.ts";
-import type { TopicSource } from "./topic-source.ts";
+import type { Carrier } from "./bus/carrier.ts";
+import { splitPresenceChannel } from "./bus/channels.ts";
+import { createMemoryBus } from "./bus/memory-bus.ts";
+import { SharedBus } from "./bus/shared-bus.ts";
+import { DeviceFollowers } from "./devices/device-follower.ts";
+import { LiveHub } from "./hub/live-hub.ts";
+import type { Outlet } from "./hub/outlet.ts";
+import type { TopicSource } from "./hub/topic-source.ts";
+import { Presence } from "./presence/presence.ts";
+import { Pulse } from "./relay/pulse.ts";
+import { RelayDuty, type RelayDutyParts } from "./relay/relay-duty.ts";
 
 export interface LiveParts {
   /** This process, by a name that no other has. */

@@ -1,5 +1,5 @@
 import { EventEmitter } from "node:events";
-import type { Carrier } from "../live/carrier.ts";
+import type { Carrier } from "../live/bus/carrier.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { withinTime } from "../within-time.ts";
 import type { FromSupervisor, FromWorker } from "./worker-messages.ts";

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { NotificationListener } from "../../src/live/notification-listener.ts";
+import { NotificationListener } from "../../src/live/relay/notification-listener.ts";
 import { createLogger } from "../../src/logger.ts";
 import { COURSE_ID, FILE_IDS, putLoadCourse, startFlowServer, users } from "../helpers/flow-server.ts";
 import { findFreePort } from "../helpers/free-port.ts";

@@ -1,11 +1,11 @@
 import { vi } from "vitest";
-import type { ChangedKey, PresenceReport } from "../../src/live/bus.ts";
-import { channels } from "../../src/live/channels.ts";
-import { LiveHub } from "../../src/live/live-hub.ts";
-import { createMemoryBus } from "../../src/live/memory-bus.ts";
-import type { Subscriber } from "../../src/live/outlet.ts";
-import { Presence } from "../../src/live/presence.ts";
-import type { TopicSource } from "../../src/live/topic-source.ts";
+import type { ChangedKey, PresenceReport } from "../../src/live/bus/bus.ts";
+import { channels } from "../../src/live/bus/channels.ts";
+import { createMemoryBus } from "../../src/live/bus/memory-bus.ts";
+import { LiveHub } from "../../src/live/hub/live-hub.ts";
+import type { Subscriber } from "../../src/live/hub/outlet.ts";
+import type { TopicSource } from "../../src/live/hub/topic-source.ts";
+import { Presence } from "../../src/live/presence/presence.ts";
 import { createLogger } from "../../src/logger.ts";
 import { createMetrics } from "../../src/metrics/metrics.ts";
 import { parseTopic, type Topic, type Update } from "../../src/protocol/dashboard.ts";

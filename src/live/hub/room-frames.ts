@@ -1,0 +1,68 @@
+import type { Logger } from "../../logger.ts";
+import type { Metrics } from "../../metrics/metrics.ts";
+import { toFrame } from "./frame.ts";
+import type { LevelMembers } from "./level-members.ts";
+import type { Room } from "./room.ts";
+import type { RoomReader } from "./room-reader.ts";
+import type { RoomRefresher } from "./room-refresher.ts";
+import type { RoomViewers } from "./room-viewers.ts";
+import type { SlowMembers } from "./slow-members.ts";
+import type { TotalsReader } from "./totals-reader.ts";
+
+const READ_RETRY_MS = 500;
+
+export interface RoomFramesParts {
+  reader: RoomReader;
+  refresher: RoomRefresher;
+  totals: TotalsReader;
+  viewers: RoomViewers;
+  level: LevelMembers;
+  slow: SlowMembers;
+  metrics: Pick<Metrics, "frames">;
+  logger: Logger;
+}
+
+/** A turn of the frame clock: reads what the due rooms are to show, and sends each its frame. */
+export class RoomFrames {
+  readonly #parts: RoomFramesParts;
+
+  constructor(parts: RoomFramesParts) {
+    this.#parts = parts;
+  }
+
+  /** Also serves the members of `active` rooms that are served alone. Never rejects. */
+  async send(due: readonly Room[], active: Iterable<Room>): Promise<void> {
+    const { refresher, totals, level, slow, metrics } = this.#parts;
+    refresher.refresh(due);
+    const showing = due.filter(({ isRefreshing }) => !isRefreshing);
+    await Promise.all([this.#readChanges(showing), totals.readDue(showing)]);
+    level.beginTurn();
+    let frames = 0;
+    for (const room of showing) if (this.#sendFrame(room)) frames += 1;
+    metrics.frames.inc(frames);
+    for (const room of active) if (room.alone.size > 0) slow.serveAll(room);
+    level.endTurn();
+  }
+
+  async #readChanges(rooms: readonly Room[]): Promise<void> {
+    const { reader, logger } = this.#parts;
+    try {
+      await reader.readChanges(rooms);
+    } catch (error) {
+      logger.warn({ err: error }, "changed rows could not be read; they will be tried again");
+      // Presence goes out all the same.
+      for (const room of rooms) room.readableAt = performance.now() + READ_RETRY_MS;
+    }
+  }
+
+  /** @returns whether there was anything to send */
+  #sendFrame(room: Room): boolean {
+    if (!room.isOwed) return false;
+    const { viewers, level } = this.#parts;
+    const batch = room.backlog.take();
+    const frame = toFrame(room, room, batch.entries, room.viewersChanged ? viewers.count(room) : null);
+    room.lastFrameAt = performance.now();
+    level.broadcast(room, batch, frame);
+    return true;
+  }
+}
