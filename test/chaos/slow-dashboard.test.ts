@@ -9,8 +9,8 @@ import { mintToken } from "../helpers/tokens.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
 /*
- * Socket.IO on uWebSockets.js drops in silence what a slow socket cannot take. A dashboard that does not read for 20 s
- * while 20,000 rows change must cost little, and be right in the end.
+ * Socket.IO on uWebSockets.js drops in silence the frames that a slow socket cannot take. Here a dashboard does not read
+ * for 20 s while 20,000 rows change.
  */
 
 const STALL_MS = 20_000;
@@ -59,7 +59,7 @@ async function watch(): Promise<RawClient> {
 const PREFIX = '42/dashboard,["update",';
 const updateFrames = (client: RawClient) => client.frames.filter((frame) => frame.startsWith(PREFIX));
 
-/** What the client shows of a topic after its snapshot and every frame: versions and positions by key. */
+/** The versions and positions that the client shows in a topic after its snapshot and every frame, by key. */
 function shownBy(client: RawClient, topic: string): Map<string, string> {
   const shown = new Map<string, { version: number; text: string }>();
   const show = (update: Update) => {
@@ -89,7 +89,7 @@ async function stored(): Promise<Map<string, string>> {
   return new Map(rows.map(({ key, text }) => [key, text]));
 }
 
-/** Every row that the client shows is the stored one, and no learner of a file is missing. */
+/** Waits until every row that the client shows is the stored row, and no learner of a file is missing. */
 async function expectLevel(client: RawClient): Promise<void> {
   const truth = await stored();
   await waitFor(
@@ -105,7 +105,7 @@ async function expectLevel(client: RawClient): Promise<void> {
   );
 }
 
-it("a dashboard that stops reading costs bounded memory and ends with the newest state; the others notice nothing", async () => {
+it("serves a dashboard that stops reading with bounded memory, and the newest state in the end; other dashboards notice nothing", async () => {
   const slow = await watch();
   const healthy = await watch();
   await database.query("update user_progress set position_ms = 1000");
@@ -129,7 +129,7 @@ it("a dashboard that stops reading costs bounded memory and ends with the newest
     slowest = Math.max(slowest, await readMetric(server.url, "playhead_slow_sockets"));
   }
   expect(slow.frames.length).toBe(framesBefore);
-  // Otherwise the kernel's buffers took it all, and nothing was shown here.
+  // If no socket was slow, the kernel's buffers took everything, and this test would prove nothing.
   expect(slowest).toBeGreaterThan(0);
   const during = await server.observe();
   expect(during.mostBufferedBytes).toBeLessThan(MEGABYTE / 4);
@@ -140,7 +140,7 @@ it("a dashboard that stops reading costs bounded memory and ends with the newest
   slow.ws.resume();
   await expectLevel(slow);
   await waitFor(async () => (await readMetric(server.url, "playhead_slow_sockets")) === 0, {
-    what: "nobody to be slow",
+    what: "no socket to be slow",
   });
   await database.query("update user_progress set position_ms = 7000 where user_id = 'learner-1'");
   for (const client of [slow, healthy]) await expectLevel(client);
@@ -150,7 +150,7 @@ it("a dashboard that stops reading costs bounded memory and ends with the newest
     for (const frame of updateFrames(client)) {
       expect(Buffer.byteLength(frame)).toBeLessThanOrEqual(65_536);
       const { topic, at } = JSON.parse(frame.slice(PREFIX.length, -1)) as Update;
-      // By the server's own clock: what the network does between two frames is not its doing.
+      // By the server's clock: the network may deliver two frames closer together.
       expect(Date.parse(at) - (lastAt.get(topic) ?? 0)).toBeGreaterThanOrEqual(FRAME_INTERVAL_MS - 5);
       lastAt.set(topic, Date.parse(at));
     }

@@ -15,8 +15,8 @@ import { mintToken } from "../helpers/tokens.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
 /*
- * What docker-compose.yml puts together, as plain processes: PostgreSQL, Redis, two nodes, and nginx before them with
- * the configuration that is shipped.
+ * The parts of docker-compose.yml as plain processes: PostgreSQL, Redis, two nodes, and nginx before them with the
+ * configuration that is shipped.
  */
 
 const PLAYERS = 12;
@@ -60,7 +60,7 @@ describe("two nodes behind the balancer", () => {
     return readMetric(nodes[at].url, "playhead_sockets");
   }
 
-  it("are ready, each by itself and through the balancer, which keeps figures inside", async () => {
+  it("are ready, each by itself and through the balancer, which does not serve their metrics", async () => {
     for (const url of [...nodes.map((node) => node.url), balancer.url]) {
       const response = await fetch(`${url}/readyz`);
       expect({ status: response.status, ...(await response.json()) }).toMatchObject({ status: 200, ok: true });
@@ -69,7 +69,7 @@ describe("two nodes behind the balancer", () => {
     expect((await fetch(`${balancer.url}/healthz`)).status).toBe(200);
   });
 
-  it("show every figure that the dashboard and the alerts name", async () => {
+  it("serve every metric that the monitoring dashboard and the alerts name", async () => {
     for (const at of [0, 1] as const) {
       const shown = new Set(
         [...(await (await fetch(`${nodes[at].url}/metrics`)).text()).matchAll(/^# TYPE (\S+)/gm)].map(
@@ -85,7 +85,7 @@ describe("two nodes behind the balancer", () => {
     }
   });
 
-  it("know an address by what the proxy saw, not by the proxy's own", async () => {
+  it("take a client's address from the proxy's header, not from the proxy's connection", async () => {
     const codeOf = (address: string) =>
       connect(nodes[0].url, "/rtmp", "", { auth: { secret: "wrong" }, headers: { "x-forwarded-for": address } }).then(
         () => "let in",
@@ -97,7 +97,7 @@ describe("two nodes behind the balancer", () => {
     expect(await codeOf("192.0.2.1, 192.0.2.2")).toBe("unauthenticated");
   });
 
-  it("show on one of them what was played on the other", async () => {
+  it("show on one node what was played on the other", async () => {
     const [player, watcher] = [
       await connect(nodes[0].url, "/player", await mintToken("across")),
       await connect(nodes[1].url, "/dashboard", await mintToken("root", "admin")),
@@ -114,36 +114,36 @@ describe("two nodes behind the balancer", () => {
     }
   });
 
-  it("share the clients, who go to the other when one is killed, and come back when it is there again", async () => {
+  it("share the clients, who move to the other node when theirs is killed or stopped, and lose nothing", async () => {
     dashboard = createDashboard({ url: balancer.url, token: await mintToken("root", "admin") });
     const watched = dashboard.subscribe(`course:${COURSE_ID}`, () => undefined);
     load = await startLoad({ url: balancer.url, users: users(PLAYERS), fileIds: FILE_IDS.slice(0, 1), mintToken });
     await load.ackedMore(2 * PLAYERS);
     const shares = [await socketsOf(0), await socketsOf(1)];
     expect(shares.reduce((a, b) => a + b)).toBe(PLAYERS + 1);
-    // least_conn: as even as it gets, but for what several workers of nginx do at once.
+    // least_conn shares evenly, except for connections that several workers of nginx open at the same moment.
     expect(Math.min(...shares)).toBeGreaterThanOrEqual(PLAYERS / 4);
 
     await nodes[0].kill();
     await waitFor(async () => (await socketsOf(1)) === PLAYERS + 1, {
-      what: "everybody to be with the other node",
+      what: "all clients to be connected to the other node",
       timeoutMs: 30_000,
     });
     await load.ackedMore(2 * PLAYERS);
     expect((await fetch(`${balancer.url}/readyz`)).status).toBe(200);
 
     nodes[0] = await startNode(0);
-    // Who leaves the second node, as at a rolling restart, finds the first.
+    // Clients that leave the second node, as in a rolling restart, find the first.
     expect(await nodes[1].stop()).toBe(0);
     await waitFor(async () => (await socketsOf(0)) === PLAYERS + 1, {
-      what: "everybody to be with the first node",
+      what: "all clients to be connected to the first node",
       timeoutMs: 30_000,
     });
     nodes[1] = await startNode(1);
 
     await load.ackedMore(2 * PLAYERS);
     await load.settle();
-    await database.query("DELETE FROM users WHERE id = 'across'"); // nobody's promise
+    await database.query("DELETE FROM users WHERE id = 'across'"); // a learner of another test
     expect(await findBrokenPromises(load, database.query, COURSE_ID)).toEqual([]);
     const stored = await database.query<{ userId: string; version: number }>(
       `SELECT user_id AS "userId", version FROM course_progress WHERE course_id = $1 ORDER BY 1`,
@@ -159,7 +159,7 @@ describe("two nodes behind the balancer", () => {
     expect(watched.current.stale).toBe(false);
   });
 
-  it("let nginx complain of nothing but the nodes that went", () => {
+  it("make nginx log no error but those of nodes that were killed or stopped", () => {
     const lines = balancer
       .errors()
       .split("\n")

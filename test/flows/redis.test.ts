@@ -12,8 +12,8 @@ import { mintToken } from "../helpers/tokens.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
 /*
- * Two nodes and a Redis between them: what one is told the other shows, reads are never older than what was acked, and
- * a Redis that is away makes dashboards wait, nothing else.
+ * Two nodes and a Redis between them. Each node shows what the other was told; no read is older than what its reader was
+ * acked; and while Redis is away dashboards are behind, but everything else works.
  */
 
 const TOPIC = "course:c1";
@@ -82,7 +82,7 @@ describe("two nodes and a Redis", () => {
   const shows = (userId: string, version: number) => (update: Update) =>
     (update.progress ?? []).some((row) => row.userId === userId && row.version >= version);
 
-  it("show each other's progress and viewers, and count a viewer once", async () => {
+  it("show each other's progress and viewers, and count each viewer once", async () => {
     const [atA, atB] = [await watch(a.url), await watch(b.url)];
     const { version } = await play(await open(a.url, "/player", "alice"), 5);
     await play(await open(b.url, "/player", "bob"), 5);
@@ -94,20 +94,22 @@ describe("two nodes and a Redis", () => {
     const answer = await late.call("subscribe", { topic: TOPIC });
     const first = answer.ok ? [answer.snapshot] : [];
     await waitFor(() => [...first, ...late.heard<Update>("update")].some(({ viewers }) => viewers === 2), {
-      what: "the late one to see both",
+      what: "the late dashboard to count both viewers",
     });
   });
 
-  it("hold a subscription for as long as somebody watches", async () => {
+  it("hold a subscription to a course's channel only while a dashboard watches the course", async () => {
     const channels = () => redis.ask((client) => client.pubsub("CHANNELS", "playhead:course:c1"));
-    await waitFor(async () => ((await channels()) as string[]).length === 0, { what: "nobody to watch" });
+    await waitFor(async () => ((await channels()) as string[]).length === 0, {
+      what: "the subscription of an earlier test to end",
+    });
     const dashboard = await watch(b.url);
     expect(await channels()).toEqual(["playhead:course:c1"]);
     dashboard.close();
-    await waitFor(async () => ((await channels()) as string[]).length === 0, { what: "nobody to watch again" });
+    await waitFor(async () => ((await channels()) as string[]).length === 0, { what: "the subscription to end" });
   });
 
-  it("read nothing older than what its reader was acked, at whichever node", async () => {
+  it("read nothing older than the version that the reader was acked, whichever node acked it", async () => {
     const player = await open(a.url, "/player", "carol");
     for (let position = 10; position < 40; position++) {
       const { version } = await play(player, position);
@@ -117,7 +119,7 @@ describe("two nodes and a Redis", () => {
     }
   });
 
-  it("serve a second reader from the cache, until somebody writes, psql too", async () => {
+  it("serve a second reader from the cache until the row is written, by Playhead or by plain SQL", async () => {
     await play(await open(a.url, "/player", "dave"), 10);
     const hits = () => readMetric(b.url, "playhead_cache_reads_total", 'outcome="hit"');
     await waitFor(
@@ -129,10 +131,12 @@ describe("two nodes and a Redis", () => {
       { what: "a read to come from the cache" },
     );
     await database.query("UPDATE user_progress SET position_ms = 77000 WHERE user_id = 'dave'");
-    await waitFor(async () => (await read(b.url, "dave")).position === 77, { what: "what psql wrote" });
+    await waitFor(async () => (await read(b.url, "dave")).position === 77, {
+      what: "the position that plain SQL wrote",
+    });
   });
 
-  it("serve nothing from before a change of the catalogue", async () => {
+  it("serve nothing from the cache that was read before a change of the catalogue", async () => {
     await play(await open(a.url, "/player", "erin"), 10);
     await read(b.url, "erin");
     await putCourse(a.url, "c1", {
@@ -143,7 +147,7 @@ describe("two nodes and a Redis", () => {
     await waitFor(async () => (await read(b.url, "erin")).duration === 60, { what: "the new duration" });
   });
 
-  it("go on without Redis: progress is acked and read, dashboards say that they are behind, and are right afterwards", async () => {
+  it("ack and serve progress while Redis is away; dashboards say that they are behind, and are right afterwards", async () => {
     const [atA, atB] = [await watch(a.url), await watch(b.url)];
     const player = await open(a.url, "/player", "frank");
     await play(player, 5);

@@ -8,10 +8,12 @@ import { startTestServer, type TestServer } from "../helpers/test-server.ts";
 import { mintToken } from "../helpers/tokens.ts";
 
 /*
- * What dashboards see: only what is theirs, a snapshot first, then everything that changes, whoever changed it.
+ * What dashboards see: only topics that they may watch; a snapshot first, and then every change, whether Playhead or
+ * plain SQL made it.
  */
 
-const LEASE_BEATS_MS = 3000;
+/** Three beats. */
+const LEASE_MS = 3000;
 
 let database: TestDatabase;
 let server: TestServer;
@@ -86,7 +88,7 @@ describe("a topic", () => {
   ];
   const NO = "forbidden";
   const NONE = "not_found";
-  // An outcome a topic, in the order above.
+  // One outcome for each topic, in the order above.
   it.each<[string, Role, string[]]>([
     ["alice", "learner", ["ok", NO, NO, NO, NO, NO, NO, NO, NO, NO, "ok"]],
     ["ines", "instructor", [NO, NO, "ok", "ok", "ok", "ok", NO, NO, NO, NO, "ok"]],
@@ -94,7 +96,7 @@ describe("a topic", () => {
     ["alice", "instructor", ["ok", NO, NO, NO, NO, NO, NO, NO, NO, NO, "ok"]],
     ["ines", "learner", [NO, NO, NO, NO, NO, NO, NO, NO, NO, NO, "ok"]],
     ["root", "admin", ["ok", "ok", "ok", "ok", "ok", "ok", NONE, NONE, NONE, NONE, "ok"]],
-  ])("is shown to %s, %s, only where it is theirs", async (userId, role, expected) => {
+  ])("is shown to %s, %s, only if it is theirs", async (userId, role, expected) => {
     const client = await dashboard(userId, role);
     const outcomes: string[] = [];
     for (const topic of TOPICS) {
@@ -102,7 +104,7 @@ describe("a topic", () => {
       outcomes.push(answer.ok ? "ok" : answer.error.code);
     }
     expect(outcomes).toEqual(expected);
-    // A refusal shows nothing later either.
+    // A topic that was refused is not shown later either.
     await beat(await player("alice"), "f1", 10);
     await client.call("unsubscribe", { topic: "streams" });
     if (role === "admin") await client.hear("update", shows("file:f1", "alice", 10));
@@ -110,7 +112,7 @@ describe("a topic", () => {
     for (const topic of shown) expect(expected[TOPICS.indexOf(topic)]).toBe("ok");
   });
 
-  it("of a stream that is not there is not found, whoever asks", async () => {
+  it("of a stream that does not exist is answered with not_found, to every role", async () => {
     for (const role of ["learner", "instructor", "admin"] as const) {
       const client = await dashboard("someone", role);
       expect(await client.call("subscribe", { topic: "stream:x" })).toMatchObject({
@@ -120,13 +122,13 @@ describe("a topic", () => {
     }
   });
 
-  it("comes as a snapshot first, then as updates with versions that only grow", async () => {
+  it("comes as a snapshot first, and then as updates whose versions only grow", async () => {
     const alice = await player("alice");
     await beat(alice, "f1", 5, { played: [[0, 5]] });
     const token = await mintToken("ines", "instructor");
     const raw = await connectRawTo(server.url, "/dashboard", token);
     open.push(raw);
-    // Beats go on while the subscription is under way.
+    // Beats go on while the dashboard subscribes.
     const beats = (async () => {
       for (let i = 6; i < 30; i++) await beat(alice, "f1", i);
     })();
@@ -138,7 +140,7 @@ describe("a topic", () => {
     });
     await beats;
     await beat(alice, "f1", 50, { played: [[5, 10]] });
-    // A row's position: that of a viewer may be told before.
+    // The position of the row: the position of the viewer may come before.
     await raw.hear((frame) => frame.includes('"position":50,"resumeAt"'));
     const isUpdate = (frame: string) => frame.startsWith('42/dashboard,["update"');
     expect(raw.frames.findIndex(isUpdate)).toBeGreaterThan(raw.frames.findIndex((frame) => frame.startsWith("43")));
@@ -159,7 +161,7 @@ describe("a topic", () => {
     expect(newest.get("alice f1")).toBe(row?.version);
   });
 
-  it("carries the ranges where it is one learner's, and what is in the learner's other courses only there", async () => {
+  it("of one learner carries the watched ranges, and no row of any other learner", async () => {
     const adam = await player("adam");
     const own = await dashboard("adam", "learner");
     const theirs = await dashboard("ines", "instructor");
@@ -183,7 +185,7 @@ describe("a topic", () => {
     }
   });
 
-  it("is silent once it is unsubscribed", async () => {
+  it("sends no update after it was unsubscribed", async () => {
     const left = await dashboard("ines", "instructor");
     const stays = await dashboard("root", "admin");
     for (const client of [left, stays]) await watch(client, "file:f1");
@@ -196,14 +198,14 @@ describe("a topic", () => {
 });
 
 describe("a viewer", () => {
-  // A course of its own each: leases of another test's viewers go on.
+  // Each test has a course of its own, because leases outlive the test that made them.
   let prefix = "";
   beforeEach(async ({ task }) => {
     prefix = `${task.id}-`;
     await putCourse(server.url, `${prefix}c1`, course("ines", 100, prefix));
   });
 
-  it("appears with its first heartbeat and goes when its lease ends; viewers are counted", async () => {
+  it("appears with its first heartbeat, is counted, and goes when its lease ends", async () => {
     const client = await dashboard("ines", "instructor");
     expect(await watch(client, `course:${prefix}c1`)).toMatchObject({ present: [], viewers: 0 });
     const at = Date.now();
@@ -227,14 +229,14 @@ describe("a viewer", () => {
     const removed = client.heard<Update>("update").flatMap((update) => update.removed ?? []);
     expect(removed).toContainEqual({ kind: "present", userId: "alice", fileId: `${prefix}f1`, version: 0 });
     expect(removed).toContainEqual({ kind: "present", userId: "bob", fileId: `${prefix}f2`, version: 0 });
-    expect(Date.parse(gone.at) - at).toBeGreaterThanOrEqual(LEASE_BEATS_MS);
-    // Nothing was stored of it, and nothing extrapolated.
+    expect(Date.parse(gone.at) - at).toBeGreaterThanOrEqual(LEASE_MS);
+    // Presence stored nothing, and no position was extrapolated.
     expect(await database.query("select position_ms from user_progress where file_id = $1", [`${prefix}f1`])).toEqual([
       { position_ms: 12_000 },
     ]);
   });
 
-  it("is not made by what an offline player brings later", async () => {
+  it("does not appear by an old heartbeat of a player that was offline", async () => {
     const client = await dashboard("ines", "instructor");
     await watch(client, `course:${prefix}c1`);
     await beat(await player("alice"), `${prefix}f1`, 12, { ageMs: 60_000 });
@@ -246,8 +248,8 @@ describe("a viewer", () => {
   });
 });
 
-describe("what was written past Playhead", () => {
-  it("shows live: an update, an insert and a delete by plain SQL", async () => {
+describe("a row that was written by plain SQL", () => {
+  it("is shown live, whether it was updated, inserted or deleted", async () => {
     const client = await dashboard("ines", "instructor");
     await beat(await player("alice"), "f1", 5);
     for (const topic of ["course:c1", "lesson:l1", "file:f1"]) await watch(client, topic);
@@ -279,7 +281,7 @@ describe("what was written past Playhead", () => {
     );
   });
 
-  it("shows when the listener's connection was cut meanwhile, and a course that changed hands is shown no more", async () => {
+  it("is shown after the listener's connection was cut, but not to an instructor who lost the course meanwhile", async () => {
     const ines = await dashboard("ines", "instructor");
     const root = await dashboard("root", "admin");
     await beat(await player("alice"), "f1", 5);
@@ -300,7 +302,7 @@ describe("what was written past Playhead", () => {
 });
 
 describe("a change of the catalogue", () => {
-  it("shows in the percentages, for those who did nothing as well", async () => {
+  it("changes the percentages of learners who did nothing meanwhile", async () => {
     const client = await dashboard("ines", "instructor");
     await beat(await player("alice"), "f1", 5, { played: [[0, 5]] });
     const before = await watch(client, "course:c1");
@@ -314,25 +316,28 @@ describe("a change of the catalogue", () => {
   it.each([
     ["by PUT", () => putCourse(server.url, "c1", course("otto"))],
     ["by plain SQL", () => database.query("update courses set instructor_id = 'otto' where id = 'c1'")],
-  ])("that gives the course to another instructor (%s) ends what the first one watched of it", async (_, change) => {
-    const ines = await dashboard("ines", "instructor");
-    const otto = await dashboard("otto", "instructor");
-    const topics = ["course:c1", "course:c1/user:alice", "lesson:l1", "file:f1"];
-    for (const topic of topics) await watch(ines, topic);
-    expect(await otto.call("subscribe", { topic: "course:c1" })).toMatchObject({ ok: false });
-    await change();
-    for (const topic of topics) {
-      await ines.hear("unsubscribed", (told: { topic: string }) => told.topic === topic);
-      expect(await ines.call("subscribe", { topic })).toMatchObject({ ok: false, error: { code: "forbidden" } });
-    }
-    await watch(otto, "course:c1");
-    await beat(await player("alice"), "f1", 61);
-    await otto.hear("update", shows("course:c1", "alice", 61));
-    await ines.call("unsubscribe", { topic: "course:c1" });
-    expect(ines.heard<Update>("update").filter(shows("course:c1", "alice", 61))).toEqual([]);
-  });
+  ])(
+    "that gives the course to another instructor (%s) ends the topics of the course that the first one watched",
+    async (_, change) => {
+      const ines = await dashboard("ines", "instructor");
+      const otto = await dashboard("otto", "instructor");
+      const topics = ["course:c1", "course:c1/user:alice", "lesson:l1", "file:f1"];
+      for (const topic of topics) await watch(ines, topic);
+      expect(await otto.call("subscribe", { topic: "course:c1" })).toMatchObject({ ok: false });
+      await change();
+      for (const topic of topics) {
+        await ines.hear("unsubscribed", (told: { topic: string }) => told.topic === topic);
+        expect(await ines.call("subscribe", { topic })).toMatchObject({ ok: false, error: { code: "forbidden" } });
+      }
+      await watch(otto, "course:c1");
+      await beat(await player("alice"), "f1", 61);
+      await otto.hear("update", shows("course:c1", "alice", 61));
+      await ines.call("unsubscribe", { topic: "course:c1" });
+      expect(ines.heard<Update>("update").filter(shows("course:c1", "alice", 61))).toEqual([]);
+    },
+  );
 
-  it("that deletes the course ends its topics for everybody, and empties the learner's own", async () => {
+  it("that deletes the course ends the topics of the course for everybody, and empties the topics of its learners", async () => {
     const root = await dashboard("root", "admin");
     const alice = await dashboard("alice", "learner");
     await beat(await player("alice"), "f1", 5);
