@@ -8,13 +8,13 @@ const COMMANDS = [
     summary: "heartbeats",
     flags: { "--seconds N": "window", "--node FLAGS": "of Node", "--cold-keys N": "how many" },
   },
-  { name: "soak", summary: "mixed load", flags: { "profile DIR": "where" } },
+  { name: "soak", summary: "mixed load", flags: { "--profile DIR": "where" } },
 ];
 
 const parse = (...args: string[]) => parseCommandLine(args, COMMANDS);
 
 describe("the command line", () => {
-  it("runs all without a subcommand", () => {
+  it("runs all subcommands where none is named", () => {
     expect(parse("--quick", "--json", "x.json")).toEqual({
       name: null,
       common: { isQuick: true, json: "x.json", report: null },
@@ -22,7 +22,7 @@ describe("the command line", () => {
     });
   });
 
-  it("takes a subcommand's own flags beside those of all, before and after its name", () => {
+  it("takes a subcommand's own flags and those of all, before and after its name", () => {
     expect(parse("--report", "out", "ingest", "--seconds", "3", "--cold-keys=5", "--quick")).toEqual({
       name: "ingest",
       common: { isQuick: true, json: null, report: "out" },

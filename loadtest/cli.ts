@@ -2,10 +2,9 @@ import { Command, CommanderError, Option } from "commander";
 import { FlagError } from "./harness/flags.ts";
 import type { Subcommand } from "./harness/section.ts";
 
-/** What every subcommand understands. */
+/** Flags that every subcommand takes. */
 export interface CommonFlags {
   isQuick: boolean;
-  /** Where the figures go as JSON. */
   json: string | null;
   /** Where the page goes; null where the run decides. */
   report: string | null;
@@ -18,7 +17,6 @@ export interface Invocation {
   flags: Record<string, string | undefined>;
 }
 
-/** A subcommand as the command line sees it. */
 export type CommandShape = Pick<Subcommand, "name" | "summary" | "flags">;
 
 /**
@@ -36,7 +34,8 @@ export function parseCommandLine(args: string[], commands: readonly CommandShape
     .option("--report <DIR>", "where the page and the plots go (default: loadtest/report, for runs that are not quick)")
     .helpCommand(false)
     .action((given: string | undefined) => {
-      if (given !== undefined) throw new FlagError(`'${given}': unknown; expected one of ${namesOf(commands)}`);
+      const names = commands.map(({ name }) => name).join(", ");
+      if (given !== undefined) throw new FlagError(`'${given}': unknown; expected one of ${names}`);
       invocation = { name: null, common: toCommon(program), flags: {} };
     });
   program
@@ -45,7 +44,7 @@ export function parseCommandLine(args: string[], commands: readonly CommandShape
     .exitOverride();
   for (const { name, summary, flags } of commands) {
     const command = program.command(name).description(summary);
-    const options = Object.entries(flags).map(([flag, text]) => new Option(toCommanderFlag(flag), text));
+    const options = Object.entries(flags).map(([flag, text]) => new Option(flag.replace(/ (.+)/, " <$1>"), text));
     for (const option of options) command.addOption(option);
     command.action(() => {
       invocation = { name, common: toCommon(program), flags: readFlags(command, options) };
@@ -62,12 +61,6 @@ export function parseCommandLine(args: string[], commands: readonly CommandShape
   return invocation;
 }
 
-/** `--seconds N` is commander's `--seconds <N>`. */
-function toCommanderFlag(flag: string): string {
-  const [name = "", value] = (flag.startsWith("--") ? flag : `--${flag}`).split(/[ =]/);
-  return value === undefined ? name : `${name} <${value.replace(/[<>[\]]/g, "")}>`;
-}
-
 function readFlags(command: Command, options: Option[]): Record<string, string | undefined> {
   const flags: Record<string, string | undefined> = {};
   for (const option of options) {
@@ -75,7 +68,7 @@ function readFlags(command: Command, options: Option[]): Record<string, string |
     if (value === undefined) continue;
     const name = option.name();
     const text = String(value);
-    // What every flag that takes an `N` has in common is said before anything starts; bounds are the subcommand's.
+    // A flag that takes an `N` is refused before anything starts; the bounds are the subcommand's to check.
     if (/<N>/.test(option.flags) && !/^\d+$/.test(text)) {
       throw new FlagError(`--${name}: got '${text}'; expected a whole number`);
     }
@@ -92,8 +85,4 @@ function toCommon(program: Command): CommonFlags {
 function toOneLine(error: CommanderError, flags: string[]): string {
   const message = error.message.replace(/^error: /, "").split("\n")[0] ?? "";
   return error.code === "commander.unknownOption" ? `${message}; expected one of ${flags.join(", ")}` : message;
-}
-
-function namesOf(commands: readonly CommandShape[]): string {
-  return commands.map(({ name }) => name).join(", ");
 }

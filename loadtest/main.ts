@@ -1,41 +1,73 @@
-import { parseCommandLine } from "./cli.ts";
+import { access, constants, mkdir, writeFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type Invocation, parseCommandLine } from "./cli.ts";
+import { connections } from "./connections/connections.ts";
+import { fanout } from "./fanout/fanout.ts";
+import { growth } from "./growth/growth.ts";
 import { CLEANUP_SECONDS, runAndEnd } from "./harness/cleanup.ts";
+import { describeEnvironment } from "./harness/environment.ts";
 import { FlagError } from "./harness/flags.ts";
-import type { Report } from "./render/page.ts";
+import { showProgress } from "./harness/progress.ts";
+import type { Subcommand } from "./harness/section.ts";
+import { ingest } from "./ingest/ingest.ts";
+import { renderForTerminal } from "./render/markdown.ts";
+import { type Report, writeReport } from "./render/page.ts";
 import { runInTurn } from "./run-in-turn.ts";
-import { runOne } from "./run-one.ts";
-import { SUBCOMMANDS } from "./subcommands.ts";
-import { writerCommand } from "./writer/writer-command.ts";
+import { soak } from "./soak/soak.ts";
+import { validate } from "./validate/validate.ts";
+import { writer } from "./writer/writer.ts";
 
-/* `npm run loadtest` and `npm run loadtest -- ingest`; README.md beside this says what the figures mean. */
+/* `npm run loadtest` and `npm run loadtest -- ingest`; README.md beside this file says what the figures mean. */
+
+/** In the order of the page. */
+const REPORTED: readonly Subcommand[] = [ingest, fanout, connections, validate, soak, growth];
+/** Print their figures, and are no part of the report. */
+const TOOLS: readonly Subcommand[] = [writer];
+const ORDER = REPORTED.map(({ name }) => name);
+const REPORT_FOLDER = fileURLToPath(new URL("./report", import.meta.url));
 
 async function main(): Promise<void> {
-  const invocation = parseCommandLine(process.argv.slice(2), [...SUBCOMMANDS, writerCommand]);
+  const all = [...REPORTED, ...TOOLS];
+  const invocation = parseCommandLine(process.argv.slice(2), all);
   if (invocation === null) return;
-  const { name, common, flags } = invocation;
-  if (name === null) {
-    const seconds = SUBCOMMANDS.reduce((sum, { limitSeconds }) => sum + limitSeconds + CLEANUP_SECONDS * 2, 0);
-    return await runAndEnd(() => runInTurn(SUBCOMMANDS, common), seconds);
+  const subcommand = all.find(({ name }) => name === invocation.name);
+  if (subcommand !== undefined) {
+    return await runAndEnd(() => runOne(subcommand, invocation), subcommand.limitSeconds);
   }
-  if (name === writerCommand.name) {
-    const options = writerCommand.parse({ isQuick: common.isQuick, flags });
-    return await runAndEnd(() => writerCommand.run(options), writerCommand.limitSeconds);
-  }
-  const subcommand = SUBCOMMANDS.find((one) => one.name === name);
-  if (subcommand === undefined) throw new Error(`the command line knows '${name}', the list of subcommands does not`);
-  await runAndEnd(async () => {
-    const order = SUBCOMMANDS.map((one) => one.name);
-    const report = await runOne(subcommand, invocation, order);
-    await tellParent(report);
-  }, subcommand.limitSeconds);
+  const seconds = REPORTED.reduce((sum, { limitSeconds }) => sum + limitSeconds + CLEANUP_SECONDS * 2, 0);
+  await runAndEnd(() => runInTurn(REPORTED, invocation.common), seconds);
 }
 
-/** The run in turn that started this process, where one did. */
-async function tellParent(report: Report): Promise<void> {
-  if (process.send === undefined) return;
-  await new Promise<void>((resolve, reject) => {
-    process.send?.(report, undefined, undefined, (error) => (error === null ? resolve() : reject(error)));
-  });
+/** Runs a subcommand, prints its section, and writes it where the flags say. */
+async function runOne({ name, run }: Subcommand, { common, flags }: Invocation): Promise<void> {
+  const { isQuick, json, report } = common;
+  // Rough figures replace those of a full run only where a folder is given.
+  const folder = !ORDER.includes(name) || (isQuick && report === null) ? null : resolve(report ?? REPORT_FOLDER);
+  // Before half an hour of measuring, not after it: whether the files can be written.
+  for (const place of [json && dirname(resolve(json)), folder]) {
+    if (place === null) continue;
+    await mkdir(place, { recursive: true });
+    await access(place, constants.W_OK);
+  }
+  const environment = await describeEnvironment();
+  const progress = showProgress(name);
+  const findings = await run({ isQuick, flags, tell: progress.tell });
+  progress.end();
+  if (findings === null) return;
+  // Flags leave some of it out.
+  const tables = findings.tables.filter(({ rows }) => rows.length > 0);
+  const plots = findings.plots.filter(({ series }) => series.some(({ points }) => points.length > 0));
+  const section = { command: name, takenAt: new Date().toISOString(), ...findings, tables, plots };
+  const told: Report = { environment, isQuick, section };
+  console.log(renderForTerminal(section));
+  if (json !== null) await writeFile(json, `${JSON.stringify({ reports: [told] }, null, 2)}\n`);
+  if (folder !== null && !section.isPartial) {
+    await writeReport(folder, told, ORDER);
+    console.log(`The report is renewed: ${folder}/index.md`);
+  }
+  // A run in turn may have started this process.
+  if (process.send !== undefined) await new Promise((done) => process.send?.(told, undefined, undefined, done));
 }
 
 try {

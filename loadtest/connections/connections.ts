@@ -1,23 +1,25 @@
 import { createBuiltinTokens } from "../../src/auth/builtin-tokens.ts";
-import { onEnd } from "../harness/cleanup.ts";
+import { startChild } from "../harness/child-process.ts";
 import { readWholeNumber } from "../harness/flags.ts";
-import type { Run, Section, Subcommand } from "../harness/section.ts";
+import { cpuSeconds } from "../harness/process-cpu.ts";
+import { type Findings, type Run, type Subcommand, within } from "../harness/section.ts";
+import { measureInTurn } from "../harness/window.ts";
 import { startPlayhead } from "../load/playhead-server.ts";
-import { type Door, measureAccepting } from "./accept.ts";
-import { startPeers, toPlayheadContender } from "./contenders.ts";
-import { startCrowd } from "./crowd.ts";
-import { type Idle, measureIdle } from "./idle.ts";
-import { toSection } from "./report.ts";
+import { type ConnectionsContender, type Idle, measureIdle, NAMES, openContenders, toLetInPlan } from "./idle.ts";
+import type { LetInPlan } from "./idle-clients.ts";
+import { toSection } from "./section.ts";
 import { measureStorm } from "./storm.ts";
+
+/*
+ * The course of a run: idle connections of one contender after another; then how fast all contenders let connections in,
+ * in turn; then a node that dies.
+ */
 
 const MOST_CONNECTIONS = 20_000;
 const STEPS = [500, 5000, 10_000, 20_000];
 const QUICK_STEPS = [500, 2000];
 /** A server has other files than its connections. */
 const OTHER_FILES = 500;
-/** At least one ping of everybody. */
-const CPU_SECONDS = 30;
-const QUICK_CPU_SECONDS = 15;
 const VERIFICATIONS = 2000;
 
 export const connections: Subcommand = {
@@ -32,67 +34,41 @@ export const connections: Subcommand = {
   run: measureConnections,
 };
 
-async function measureConnections(run: Run): Promise<Section> {
-  const { isQuick, flags, progress } = run;
-  const wanted = readWholeNumber(flags, "connections", {
-    usual: isQuick ? 2000 : MOST_CONNECTIONS,
-    least: 1000,
-    most: MOST_CONNECTIONS,
-  });
-  const most = Math.min(wanted, openFilesLimit() - OTHER_FILES);
+async function measureConnections({ isQuick, flags, tell }: Run): Promise<Findings> {
+  const number = (name: string, usual: number, least: number, most: number) =>
+    readWholeNumber(flags, name, { usual, least, most });
+  const wanted = number("connections", isQuick ? 2000 : MOST_CONNECTIONS, 1000, MOST_CONNECTIONS);
+  const stormed = number("storm", isQuick ? 1500 : 10_000, 500, MOST_CONNECTIONS);
+  const rounds = number("rounds", isQuick ? 1 : 3, 1, 9);
+  const room = openFilesLimit() - OTHER_FILES;
+  const most = Math.min(wanted, room);
   const steps = [...(isQuick ? QUICK_STEPS : STEPS).filter((step) => step < most), most];
-  const stormed = readWholeNumber(flags, "storm", {
-    usual: isQuick ? 1500 : 10_000,
-    least: 500,
-    most: MOST_CONNECTIONS,
-  });
-  const rounds = readWholeNumber(flags, "rounds", { usual: isQuick ? 1 : 3, most: 9 });
+  // At least one ping of every connection.
+  const quietSeconds = isQuick ? 15 : 30;
 
-  progress("building and starting the servers", 0);
+  tell("building and starting the servers", 0);
   const server = await startPlayhead();
-  const [playhead, [socketIo, bare]] = await Promise.all([toPlayheadContender(server), startPeers(server.secret)]);
-  if (socketIo === undefined || bare === undefined) throw new Error("the peers did not start");
-  const contenders = [playhead, socketIo, bare];
-  const crowd = startCrowd();
-  onEnd(() => crowd.stop());
-  const { secret } = server;
-
+  const clients = startChild(new URL("./idle-clients.ts", import.meta.url));
+  const contenders = await openContenders(server, clients);
   const idle: Idle[] = [];
   for (const [i, contender] of contenders.entries()) {
-    idle.push(
-      await measureIdle(
-        { contender, crowd, secret },
-        {
-          steps,
-          cpuSeconds: isQuick ? QUICK_CPU_SECONDS : CPU_SECONDS,
-          onStep: (open) => progress(`${contender.name}: ${open} idle connections`, 0.05 + 0.2 * i),
-        },
-      ),
-    );
+    tell(`${contender.name}: idle connections`, 0.05 + 0.2 * i);
+    idle.push(await measureIdle(contender, clients, { wanted: steps, quietSeconds }));
   }
 
-  const doors: Door[] = [
-    ...contenders.map((contender) => ({ name: contender.name, contender, depth: contender.depth })),
-    { name: `${playhead.name}, as far as Engine.IO`, contender: playhead, depth: "engine" },
-  ];
-  const accepted = await measureAccepting(
-    doors,
-    { crowd, secret },
-    {
-      rounds,
-      count: isQuick ? 500 : 2000,
-      onRound: (name, done) => progress(`${name}: letting in`, 0.65 + 0.2 * done),
-    },
-  );
-  const verifyMicros = await measureVerification(secret);
-  await crowd.stop();
+  const count = isQuick ? 500 : 2000;
+  const [{ load, ...playhead }] = contenders as [ConnectionsContender];
+  // Playhead once more, for connections that join no namespace.
+  const engine = { ...playhead, name: NAMES.engine, load: (plan: LetInPlan) => load({ ...plan, namespace: null }) };
+  const planOf = (round: number) => toLetInPlan(round * count, count);
+  // The servers compile in a round before.
+  const turns = { rounds, warmupRounds: 1, planOf, tell: within(tell, 0.65, 0.85) };
+  const letIn = await measureInTurn([...contenders, engine], turns);
+  const verifyMicros = await measureVerification(server.secret);
 
-  progress(`a node dies with ${stormed} connections`, 0.9);
-  const storm = await measureStorm(
-    { url: server.databaseUrl },
-    { connections: Math.min(stormed, openFilesLimit() - OTHER_FILES), sdkConnections: isQuick ? 100 : 300 },
-  );
-  return toSection({ wanted, idle, accepted, verifyMicros, storm, rounds, isQuick });
+  tell(`a node dies with ${stormed} connections`, 0.9);
+  const storm = await measureStorm(server.databaseUrl, Math.min(stormed, room));
+  return toSection({ wanted, idle, letIn, count, verifyMicros, storm, rounds, quietSeconds });
 }
 
 /** Node raises its limit to the hard one by itself. */
@@ -104,14 +80,12 @@ function openFilesLimit(): number {
   return typeof limit === "number" ? limit : Number.POSITIVE_INFINITY;
 }
 
-/** What the check of a token costs by itself, in CPU. */
 async function measureVerification(secret: string): Promise<number> {
   const tokens = createBuiltinTokens({ secret, ttlSeconds: 3600 });
   const { token } = await tokens.mint({ userId: "loadtest-user", role: "learner" });
   const verifyAll = () => Promise.all(Array.from({ length: VERIFICATIONS }, () => tokens.verify(token)));
   await verifyAll();
-  const before = process.cpuUsage();
+  const before = cpuSeconds();
   await verifyAll();
-  const { user, system } = process.cpuUsage(before);
-  return (user + system) / VERIFICATIONS;
+  return ((cpuSeconds() - before) * 1e6) / VERIFICATIONS;
 }

@@ -1,66 +1,103 @@
 import { setTimeout as pause } from "node:timers/promises";
-import { readMachineCpu } from "../harness/process-cpu.ts";
-import type { ProcessReadings } from "../peers/idle-sockets/process-readings.ts";
-import type { Contender } from "./contenders.ts";
-import type { Crowd } from "./crowd.ts";
+import { openBareServer, openSocketIoServer } from "../contenders/open.ts";
+import type { Child, Memory, ServerChild } from "../harness/child-process.ts";
+import { medianOf } from "../harness/statistics.ts";
+import { type Contender, readBetween, toForeignCores } from "../harness/window.ts";
+import type { PlayheadServer } from "../load/playhead-server.ts";
+import type { LetInPlan } from "./idle-clients.ts";
+
+/** A server whose idle connections are measured. An operation is a connection that is let in. */
+export interface ConnectionsContender extends Contender<LetInPlan> {
+  /** The median of several readings, garbage collected. */
+  readMemory(): Promise<Memory>;
+}
 
 /** What a server takes with so many idle connections. */
-export interface Step extends Pick<ProcessReadings, "residentBytes" | "heapBytes"> {
+export interface MemoryStep extends Memory {
   connections: number;
 }
 
-export interface Idle {
-  contender: string;
-  /** The first without any connection. */
-  steps: Step[];
-  /** Of the most connections; pings included. */
-  cpuMicrosPerConnectionSecond: number;
-  /** Cores that others took meanwhile, which have nothing to do with it. */
-  foreignCores: number | null;
+export type Idle = Awaited<ReturnType<typeof measureIdle>>;
+
+export const NAMES = {
+  playhead: "Playhead",
+  socketIo: "Socket.IO on `ws`",
+  bare: "bare uWebSockets.js",
+  engine: "Playhead, as far as Engine.IO",
+} as const;
+
+const READINGS = 5;
+const SETTLE_MS = 1000;
+
+/** Playhead, Socket.IO on Node's own server, and uWebSockets.js without anything. */
+export async function openContenders(server: PlayheadServer, clients: Child): Promise<ConnectionsContender[]> {
+  const { secret } = server;
+  const asServer = (child: ServerChild) => ({ ...child, readMemory: () => child.call<Memory>("readMemory") });
+  const servers = {
+    [NAMES.playhead]: server,
+    [NAMES.socketIo]: asServer(await openSocketIoServer({ secret })),
+    [NAMES.bare]: asServer(await openBareServer()),
+  };
+  return Object.entries(servers).map(([name, { url, read, readMemory }]) => ({
+    name,
+    prepare: () => clients.call("close"),
+    read,
+    load: (plan) => clients.call("load", { ...plan, url, secret }),
+    readMemory: () => readSettled(readMemory),
+  }));
 }
 
-/** Connects in steps, reads what the server takes at each, and last what it does while nobody says anything. */
-export async function measureIdle(
-  { contender, crowd, secret }: { contender: Contender; crowd: Crowd; secret: string },
-  { steps, cpuSeconds, onStep }: { steps: number[]; cpuSeconds: number; onStep: (connections: number) => void },
-): Promise<Idle> {
-  const { name, url, depth } = contender;
-  const seen: Step[] = [{ connections: 0, ...(await contender.read()) }];
-  let open = 0;
-  for (const connections of steps) {
-    onStep(connections);
-    await crowd.connect({ url, depth, secret, firstUser: open, count: connections - open });
-    open = connections;
-    seen.push({ connections, ...(await contender.read()) });
-    await crowd.assertOpen(open);
+async function readSettled(readMemory: () => Promise<Memory>): Promise<Memory> {
+  const readings: Memory[] = [];
+  for (let i = 0; i < READINGS; i++) {
+    await pause(SETTLE_MS);
+    readings.push(await readMemory());
   }
-  const readAll = () => Promise.all([contender.readCpu(), crowd.cpuSeconds(), readMachineCpu()]);
-  const before = await readAll();
-  await pause(cpuSeconds * 1000);
-  const after = await readAll();
-  await crowd.assertOpen(open);
-  await crowd.close();
-  const [server, clients] = [after[0] - before[0], after[1] - before[1]];
-  const machine = after[2] === null || before[2] === null ? null : after[2] - before[2];
   return {
-    contender: name,
-    steps: seen,
-    cpuMicrosPerConnectionSecond: (server * 1e6) / open / cpuSeconds,
-    foreignCores: machine === null ? null : Math.max(0, machine - server - clients) / cpuSeconds,
+    residentBytes: medianOf(readings.map(({ residentBytes }) => residentBytes)),
+    heapBytes: medianOf(readings.map(({ heapBytes }) => heapBytes)),
   };
 }
 
-/** KB a connection, at the most connections over the process without any. */
-export function kbOverEmpty({ steps }: Idle): number {
-  return kbBetween(steps[0], steps.at(-1));
+/** Lets so many connections in, all at once. */
+export function toLetInPlan(firstUser: number, operations: number): LetInPlan {
+  return { warmupSeconds: 0, seconds: Number.POSITIVE_INFINITY, namespace: "/player", firstUser, operations };
 }
 
-/** KB a connection from the first step on: what is made once, at the first connections, counts for none. */
-export function kbOverFirst({ steps }: Idle): number {
-  return kbBetween(steps[1], steps.at(-1));
+/** Lets connections in step by step, reads the memory at each, and at last the CPU while nobody says anything. */
+export async function measureIdle(
+  { name, load, read, readMemory }: ConnectionsContender,
+  clients: Child,
+  { wanted, quietSeconds }: { wanted: number[]; quietSeconds: number },
+) {
+  const steps: MemoryStep[] = [{ connections: 0, ...(await readMemory()) }];
+  let open = 0;
+  for (const connections of wanted) {
+    const { outcomes } = await load(toLetInPlan(open, connections - open));
+    open = await clients.call<number>("countOpen");
+    if (open !== connections) throw new Error(`${open} of ${connections} are open: ${JSON.stringify(outcomes)}`);
+    steps.push({ connections, ...(await readMemory()) });
+  }
+  const readAll = async () => ({ ...(await read()), generator: await clients.call<number>("cpuSeconds") });
+  const { grown, seconds } = await readBetween(readAll, () => pause(quietSeconds * 1000));
+  const left = await clients.call<number>("countOpen");
+  if (left !== open) throw new Error(`${name} closed ${open - left} of ${open} connections`);
+  await clients.call("close");
+  return {
+    name,
+    /** The first without any connection. */
+    steps,
+    /** A connection, at the most connections over the process without any. */
+    kbOverEmpty: kbBetween(steps[0], steps.at(-1)),
+    /** The same over the first step: what is made once, at the first connections, counts for none. */
+    kbOverFirst: kbBetween(steps[1], steps.at(-1)),
+    /** With the most connections; pings included. */
+    cpuMicrosPerConnectionSecond: ((grown.server ?? Number.NaN) * 1e6) / open / seconds,
+    foreignCores: toForeignCores(grown, seconds),
+  };
 }
 
-function kbBetween(from: Step | undefined, to: Step | undefined): number {
+function kbBetween(from: MemoryStep | undefined, to: MemoryStep | undefined): number {
   if (from === undefined || to === undefined) return Number.NaN;
   return (to.residentBytes - from.residentBytes) / (to.connections - from.connections) / 1024;
 }

@@ -1,110 +1,70 @@
-import pg from "pg";
-import { createBuiltinTokens } from "../../src/auth/builtin-tokens.ts";
-import { onEnd } from "../harness/cleanup.ts";
-import { readPostgresCpu } from "../harness/process-cpu.ts";
-import { startWorker, type Worker } from "../harness/worker.ts";
-import { INSTRUCTOR_ID, makeCourseTree, toCourseId, toFileId, toUserId } from "../load/catalogue.ts";
+import { openBareServer, openSocketIoWithRedis, openSoketi } from "../contenders/open.ts";
+import { type LoadChild, type ServerChild, startLoad } from "../harness/child-process.ts";
+import type { Contender } from "../harness/window.ts";
+import { createMint, INSTRUCTOR_ID } from "../load/catalogue.ts";
+import { withClient } from "../load/database.ts";
 import { startPlayhead } from "../load/playhead-server.ts";
-import { startRedisServer } from "../peers/socketio-fanout/redis-server.ts";
-import { installSoketi } from "../peers/soketi/install.ts";
-import type { DialectName } from "./dialects.ts";
-import type { PublisherOptions } from "./publishers.ts";
-import { FILES } from "./scenarios.ts";
+import type { ConnectDashboards } from "./dashboards.ts";
+import type { Protocol } from "./receivers.ts";
 
-/** A server that frames come from, and the process of its dashboards. */
-export interface Contender {
-  name: DialectName;
-  port: number;
-  token: string;
-  publisher: PublisherOptions;
-  audience: Worker;
-  /** Of the server, in core-seconds. */
-  readCpu(): Promise<number>;
-  /** Of its database; null where it has none, or where it cannot be told. */
-  readDatabaseCpu(): Promise<number | null>;
+/** A server that frames come from, with the process of its dashboards. */
+export interface FanoutContender extends Contender {
+  dashboards: LoadChild;
 }
 
-export const LABELS: Record<DialectName, string> = {
+export const NAMES = {
   playhead: "Playhead",
   bare: "(d) bare publish",
-  "socket.io": "(b) Socket.IO, ws, Redis adapter",
+  socketIo: "(b) Socket.IO, ws, Redis adapter",
   soketi: "(c) soketi",
-};
+} as const;
 
+/** File 0 is the one topic that all watch; dashboards are spread over the others. */
+export const FILES = 1 + 1000;
 /** As short as the configuration allows: conflation would hide what a frame costs. */
 export const FRAME_INTERVAL_MS = 20;
 
-export async function openContenders(profile: string | null): Promise<{ contenders: Contender[]; skipped: string[] }> {
+/** Playhead first. With a profile it is alone. */
+export async function openContenders(
+  profile: string | null,
+): Promise<{ contenders: FanoutContender[]; skipped: string[] }> {
   const contenders = [await openPlayhead(profile)];
-  if (profile !== null) return { contenders, skipped: [] };
   const skipped: string[] = [];
-  contenders.push(await openPeer("bare", new URL("../peers/bare-publish/server.ts", import.meta.url)));
-  const redisUrl = await startRedisServer();
-  if (redisUrl === null) skipped.push("Socket.IO with its Redis adapter is left out: there is no `redis-server` here.");
-  else
-    contenders.push(
-      await openPeer("socket.io", new URL("../peers/socketio-fanout/server.ts", import.meta.url), { redisUrl }),
-    );
-  const missing = await installSoketi();
-  if (missing !== null) skipped.push(`soketi is left out: ${missing}.`);
-  else contenders.push(await openPeer("soketi", new URL("../peers/soketi/server.ts", import.meta.url)));
+  if (profile !== null) return { contenders, skipped };
+  contenders.push(await openOther(NAMES.bare, "socket.io", await openBareServer()));
+  // Dashboards show it no token.
+  const socketIo = await openSocketIoWithRedis({ secret: "not used: these dashboards show no token" });
+  if (socketIo !== null) contenders.push(await openOther(NAMES.socketIo, "socket.io", socketIo));
+  else skipped.push("Socket.IO with its Redis adapter is left out: there is no `redis-server` here.");
+  const soketi = await openSoketi();
+  if (typeof soketi !== "string") contenders.push(await openOther(NAMES.soketi, "pusher", soketi));
+  else skipped.push(`soketi is left out: ${soketi}.`);
   return { contenders, skipped };
 }
 
-async function openPlayhead(profile: string | null): Promise<Contender> {
+async function openPlayhead(profile: string | null): Promise<FanoutContender> {
   const server = await startPlayhead({ profile, env: { FRAME_INTERVAL_MS: String(FRAME_INTERVAL_MS) } });
-  const tokens = createBuiltinTokens({ secret: server.secret, ttlSeconds: 3600 });
-  const { token } = await tokens.mint({ userId: INSTRUCTOR_ID, role: "instructor" });
-  const response = await fetch(`${server.url}/v1/courses/${toCourseId(0)}`, {
-    method: "PUT",
-    headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
-    body: JSON.stringify(makeCourseTree(0, FILES)),
-  });
-  if (!response.ok) throw new Error(`the course was refused: ${response.status} ${await response.text()}`);
-  await fillRows(server.databaseUrl);
-  return {
-    name: "playhead",
-    port: Number(new URL(server.url).port),
-    token,
-    publisher: { kind: "rows", databaseUrl: server.databaseUrl },
-    audience: startWorker(new URL("./audience.ts", import.meta.url)),
-    readCpu: async () => (await server.readMetrics()).get("playhead_process_cpu_seconds_total") ?? 0,
-    readDatabaseCpu: () => readPostgresCpu(server.dataDir),
-  };
+  const { url, read, secret, databaseUrl } = server;
+  await server.putCourses({ courses: 1, files: FILES });
+  await withClient(databaseUrl, (client) => client.query(ONE_LEARNER_A_FILE));
+  const token = await createMint(secret)(INSTRUCTOR_ID, "instructor");
+  return await openDashboards(NAMES.playhead, read, { protocol: "socket.io", url, token, databaseUrl });
 }
 
-/** Of every file one learner's row. */
-async function fillRows(databaseUrl: string): Promise<void> {
-  const client = new pg.Client({ connectionString: databaseUrl });
-  await client.connect();
-  const users = Array.from({ length: FILES }, (_, i) => toUserId(i));
-  const files = Array.from({ length: FILES }, (_, i) => toFileId(0, i));
-  await client.query("INSERT INTO users (id) SELECT unnest($1::text[])", [users]);
-  await client.query(
-    `INSERT INTO user_progress (user_id, file_id, lesson_id, course_id)
-     SELECT k.user_id, f.id, f.lesson_id, f.course_id
-     FROM unnest($1::text[], $2::text[]) AS k (user_id, file_id) JOIN files AS f ON f.id = k.file_id`,
-    [users, files],
-  );
-  await client.query("ANALYZE");
-  await client.end();
+const ONE_LEARNER_A_FILE = `
+INSERT INTO users (id) SELECT 'learner-of-' || id FROM files;
+INSERT INTO user_progress (user_id, file_id, lesson_id, course_id) SELECT 'learner-of-' || id, id, lesson_id, course_id FROM files;
+ANALYZE`;
+
+function openOther(name: string, protocol: Protocol, { url, read }: ServerChild): Promise<FanoutContender> {
+  return openDashboards(name, read, { protocol, url });
 }
 
-async function openPeer(name: DialectName, url: URL, argument?: object): Promise<Contender> {
-  const server = startWorker(url);
-  const { port } = await server.call<{ port: number }>("start", argument);
-  const audience = startWorker(new URL("./audience.ts", import.meta.url));
-  onEnd(() => audience.stop());
-  return {
-    name,
-    port,
-    token: "",
-    publisher:
-      name === "soketi"
-        ? { kind: "soketi", port }
-        : { kind: "socket", url: `ws://127.0.0.1:${port}${name === "bare" ? "/" : "/rounds"}` },
-    audience,
-    readCpu: () => server.call<number>("cpu"),
-    readDatabaseCpu: async () => null,
-  };
+async function openDashboards(
+  name: string,
+  read: Contender["read"],
+  argument: ConnectDashboards,
+): Promise<FanoutContender> {
+  const dashboards = await startLoad(new URL("./dashboards.ts", import.meta.url), argument);
+  return { name, read, load: dashboards.load, dashboards };
 }

@@ -1,67 +1,65 @@
-import type { Run, Section, Subcommand } from "../harness/section.ts";
+import type { LoadPlan } from "../harness/load.ts";
+import { type Findings, type Run, type Subcommand, within } from "../harness/section.ts";
+import { measureInTurn, measureOnce, type Summary } from "../harness/window.ts";
 import { toFileId } from "../load/catalogue.ts";
-import { openContenders } from "./contenders.ts";
-import { type Figures, median, toSection } from "./figures.ts";
-import { gather, measure } from "./measure.ts";
-import { filesOf, nameOf, QUICK_SCENARIOS, SCENARIOS } from "./scenarios.ts";
+import { type FanoutContender, NAMES, openContenders } from "./contenders.ts";
+import type { Gather } from "./dashboards.ts";
+import { AUDIENCES, type AudienceFigures, filesOf, nameOf, toSection, updatesPerSecond } from "./section.ts";
 
 /*
- * Every scenario: all servers at their ceiling in turn, some rounds of that, then each at half of its own.
+ * For every audience: all contenders at their ceiling in turn, some rounds of that; then each at half of its own ceiling.
  */
 
-const ROUNDS = 3;
-const CEILING = { warmupSeconds: 0.4, seconds: 1 };
-const HALF = { warmupSeconds: 0.3, seconds: 1.5 };
-const QUICK = { rounds: 1, ceiling: { warmupSeconds: 0.3, seconds: 1 }, half: { warmupSeconds: 0.2, seconds: 1 } };
+const FULL = { audiences: AUDIENCES, rounds: 3, halfSeconds: 1.5 };
+const QUICK = { audiences: AUDIENCES.slice(0, 3), rounds: 1, halfSeconds: 1 };
+const CEILING: LoadPlan = { warmupSeconds: 0.4, seconds: 1 };
+/** For an update of Playhead's that the others send. */
+const SAMPLE: LoadPlan = { warmupSeconds: 0, seconds: 0.3 };
 
 export const fanout: Subcommand = {
   name: "fanout",
   summary: "deliveries a second, and latency, to dashboards on one topic and on a thousand",
-  flags: { "profile DIR": "a CPU profile of the server at its ceiling, without peers" },
+  flags: { "--profile DIR": "a CPU profile of the server at its ceiling, without other contenders" },
   limitSeconds: 420,
-  run: runFanout,
+  run: measureFanout,
 };
 
-async function runFanout({ isQuick, flags, progress }: Run): Promise<Section> {
-  const plan = isQuick ? QUICK : { rounds: ROUNDS, ceiling: CEILING, half: HALF };
-  const scenarios = isQuick ? QUICK_SCENARIOS : SCENARIOS;
+async function measureFanout({ isQuick, flags, tell }: Run): Promise<Findings> {
+  const { audiences, rounds, halfSeconds } = isQuick ? QUICK : FULL;
   const profile = flags.profile ?? null;
-  progress("starting the servers", 0);
+  tell("starting the servers", 0);
   const { contenders, skipped } = await openContenders(profile);
-  const figures: Figures[] = [];
-  for (const [i, scenario] of scenarios.entries()) {
-    const say = (what: string, share: number) =>
-      progress(`${nameOf(scenario)}: ${what}`, (i + share) / scenarios.length);
-    const topics = filesOf(scenario).map((file) => `file:${toFileId(0, file)}`);
-    let update = "";
-    for (const contender of contenders) {
-      say(`${contender.name} gathers its dashboards`, 0);
-      await gather(contender, topics, scenario.dashboards, update);
-      if (contender.name !== "playhead") continue;
-      await measure(contender, { warmupSeconds: 0, seconds: 0.3 });
-      update = toUpdate(await contender.audience.call<string>("sample"));
+  const figures: AudienceFigures[] = [];
+  for (const [i, audience] of audiences.entries()) {
+    const tellHere = within(
+      (what, share) => tell(`${nameOf(audience)}: ${what}`, share),
+      i / audiences.length,
+      (i + 1) / audiences.length,
+    );
+    tellHere("gathering dashboards", 0);
+    const topics = filesOf(audience).map((file) => `file:${toFileId(0, file)}`);
+    await gatherAll(contenders, { dashboards: audience.dashboards, topics });
+    const turns = { rounds, planOf: () => CEILING, tell: within(tellHere, 0.2, 0.8) };
+    const ceilings = await measureInTurn(contenders, turns);
+    const halves: Summary[] = [];
+    for (const [c, contender] of contenders.entries()) {
+      tellHere(`${contender.name} at half of its ceiling`, 0.8 + (0.2 * c) / contenders.length);
+      const ratePerSecond = updatesPerSecond(ceilings[c] as Summary) / 2;
+      halves.push(await measureOnce(contender, { warmupSeconds: 0.3, seconds: halfSeconds, ratePerSecond }));
     }
-    const ceilings = contenders.map((): Figures["servers"][number]["ceilings"] => []);
-    for (let round = 0; round < plan.rounds; round++) {
-      for (const [c, contender] of contenders.entries()) {
-        say(`${contender.name} at its ceiling`, 0.2 + (0.6 * round) / plan.rounds);
-        ceilings[c]?.push(await measure(contender, plan.ceiling));
-      }
-    }
-    const servers: Figures["servers"] = [];
-    for (const [c, { name, ...contender }] of contenders.entries()) {
-      say(`${name} at half of it`, 0.8);
-      const top = median(ceilings[c]?.map(({ roundsPerSecond }) => roundsPerSecond) ?? []);
-      const half = await measure({ name, ...contender }, { ...plan.half, roundsPerSecond: top / 2 });
-      servers.push({ name, ceilings: ceilings[c] ?? [], half });
-    }
-    figures.push({ scenario, servers });
+    figures.push({ audience, ceilings, halves });
   }
-  progress("done", 1);
-  return toSection(figures, { skipped, rounds: plan.rounds, isQuick });
+  return toSection(figures, { skipped, rounds, isPartial: profile !== null });
 }
 
-/** The object in a frame: what the others are given to send. */
-function toUpdate(frame: string): string {
-  return frame.slice(frame.indexOf("{"), -1);
+async function gatherAll(contenders: FanoutContender[], given: Omit<Gather, "update">): Promise<void> {
+  let update = "";
+  for (const { name, dashboards, load } of contenders) {
+    await dashboards.call("gather", { ...given, update } satisfies Gather);
+    if (name !== NAMES.playhead) continue;
+    await load(SAMPLE);
+    const frame = await dashboards.call<string>("sampleFrame");
+    // The object in `["update",{…}]`.
+    update = frame.slice(frame.indexOf("{"), -1);
+  }
 }

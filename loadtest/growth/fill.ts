@@ -1,27 +1,29 @@
-import pg from "pg";
+import type { QueryResult } from "pg";
 import { createCatalogueStore } from "../../src/catalogue/catalogue-store.ts";
 import { migrate } from "../../src/db/migrate.ts";
 import { createPool } from "../../src/db/pool.ts";
 import { createLogger } from "../../src/logger.ts";
+import type { Tell } from "../harness/section.ts";
 import { DURATION_SECONDS, FILES_PER_LESSON, makeCourseTree, toCourseId } from "../load/catalogue.ts";
+import { withClient } from "../load/database.ts";
 
 /*
- * Databases that look as if heartbeats had filled them, without the heartbeats: rows are made by INSERT … SELECT with
- * the triggers off, lessons and courses by the sums of the very rows. Whether the sums are right is asked at the end.
+ * Databases that look as if heartbeats had filled them: rows are made by INSERT … SELECT with the triggers off, lessons and
+ * courses from the sums of the same rows. Whether the sums are right is asked at the end of the run.
  */
 
 export const COURSES = 20;
 export const FILES_A_COURSE = 20;
-/** Files of their course that a user has begun. */
+/** Files of its course that a user has begun. */
 export const FILES_A_USER = 10;
-/** What every row has of its file before the measuring. */
+/** Watched of every row's file before the measuring. */
 export const FILLED_MS = 10_000;
 
 const USERS_A_STATEMENT = 10_000;
 /** The machine's two cores fill. */
 const CONNECTIONS = 2;
 
-/** The user's rows: course `u % 20`, and in it ten files from `u / 20` on. The same as `rowOf` of workload.ts has. */
+/** A user's rows: course `u % 20`, and in it ten files from `u / 20` on, as `rowOf` of workload.ts. */
 const FILL = `
 WITH made AS (
   INSERT INTO user_progress (user_id, file_id, lesson_id, course_id, position_ms, watched, watched_ms, watch_time_ms,
@@ -44,59 +46,44 @@ INSERT INTO course_progress (user_id, course_id, total_files, total_ms, started_
 SELECT s.user_id, s.course_id, c.total_files, c.total_ms, sum(s.started_files), 0, sum(s.contribution_ms), sum(s.watched_ms)
 FROM lesson_sums AS s JOIN courses AS c ON c.id = s.course_id GROUP BY 1, 2, 3, 4 ORDER BY 1`;
 
-export interface FillOptions {
-  url: string;
-  users: number;
-  /** `share` from 0 to 1. */
-  onShare: (what: string, share: number) => void;
+/** Makes the schema, the catalogue, and all rows, vacuumed and analysed. */
+export async function fillDatabase({ url, users, tell }: { url: string; users: number; tell: Tell }): Promise<void> {
+  await makeCatalogue(url);
+  const makeIndexes = await dropIndexes(url);
+  let [next, done] = [0, 0];
+  const fill = () =>
+    withClient(url, async (client) => {
+      await client.query("SET session_replication_role = replica; SET synchronous_commit = off; SET work_mem = '64MB'");
+      while (next < users) {
+        const range = [next, Math.min(users, next + USERS_A_STATEMENT) - 1] as const;
+        next = range[1] + 1;
+        await client.query(
+          "INSERT INTO users (id) SELECT 'loadtest-user-' || lpad(u::text, 14, '0') FROM generate_series($1::integer, $2::integer) AS u",
+          [...range],
+        );
+        await client.query(FILL, [...range]);
+        done += range[1] - range[0] + 1;
+        tell("filling", (done / users) * 0.7);
+      }
+    });
+  await Promise.all(Array.from({ length: CONNECTIONS }, fill));
+  tell("indexing", 0.7);
+  await makeIndexes();
+  tell("vacuuming", 0.9);
+  const tables = ["user_progress", "lesson_progress, course_progress, users, files, lessons, courses"];
+  await Promise.all(tables.map((names) => runAlone(url, `VACUUM (ANALYZE) ${names}`)));
 }
 
-/** The schema, the catalogue, and all rows, vacuumed and analysed. */
-export async function fillDatabase({ url, users, onShare }: FillOptions): Promise<void> {
+async function makeCatalogue(url: string): Promise<void> {
   const logger = createLogger({ level: "fatal" });
   await migrate({ connectionString: url, logger });
-  const pool = createPool({
-    connectionString: url,
-    max: 1,
-    queryTimeoutMs: 60_000,
-    applicationName: "loadtest",
-    logger,
-  });
+  const pool = createPool({ connectionString: url, max: 1, queryTimeoutMs: 0, applicationName: "loadtest", logger });
   const catalogue = createCatalogueStore({ pool });
   for (let i = 0; i < COURSES; i++) await catalogue.put(toCourseId(i), makeCourseTree(i, FILES_A_COURSE));
   await pool.end();
-
-  const makeIndexes = await dropIndexes(url);
-  let [next, done] = [0, 0];
-  const fill = async () => {
-    const client = new pg.Client({ connectionString: url, application_name: "loadtest-fill" });
-    await client.connect();
-    try {
-      await client.query("SET session_replication_role = replica; SET synchronous_commit = off; SET work_mem = '64MB'");
-      while (next < users) {
-        const from = next;
-        next = Math.min(users, from + USERS_A_STATEMENT);
-        const range = [from, next - 1];
-        await client.query(
-          "INSERT INTO users (id) SELECT 'loadtest-user-' || lpad(u::text, 14, '0') FROM generate_series($1::integer, $2::integer) AS u",
-          range,
-        );
-        await client.query(FILL, range);
-        done += (range[1] as number) - from + 1;
-        onShare("filling", (done / users) * 0.7);
-      }
-    } finally {
-      await client.end();
-    }
-  };
-  await Promise.all(Array.from({ length: CONNECTIONS }, fill));
-  onShare("indexing", 0.7);
-  await makeIndexes();
-  onShare("vacuuming", 0.9);
-  await vacuum(url);
 }
 
-/** Those that are met in no order while users are filled one after another; made anew in one go. */
+/** Drops the indexes whose keys come in no order while users are filled one after another. @returns how to make them anew */
 async function dropIndexes(url: string): Promise<() => Promise<void>> {
   const { rows } = await runAlone(
     url,
@@ -110,19 +97,10 @@ async function dropIndexes(url: string): Promise<() => Promise<void>> {
   };
 }
 
-async function vacuum(url: string): Promise<void> {
-  const tables = ["user_progress", "lesson_progress, course_progress, users, files, lessons, courses"];
-  await Promise.all(tables.map((names) => runAlone(url, `VACUUM (ANALYZE) ${names}`)));
-}
-
-/** On a connection of its own; the last statement's answer. */
-async function runAlone(url: string, ...statements: string[]): Promise<pg.QueryResult<Record<string, string>>> {
-  const client = new pg.Client({ connectionString: url, application_name: "loadtest-fill" });
-  await client.connect();
-  try {
+/** Runs statements on a connection of their own. @returns the last one's answer */
+function runAlone(url: string, ...statements: string[]): Promise<QueryResult<Record<string, string>>> {
+  return withClient(url, async (client) => {
     for (const statement of statements.slice(0, -1)) await client.query(statement);
     return await client.query(statements.at(-1) as string);
-  } finally {
-    await client.end();
-  }
+  });
 }

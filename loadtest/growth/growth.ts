@@ -1,36 +1,43 @@
+import { randomBytes } from "node:crypto";
 import { statfs } from "node:fs/promises";
 import { freemem, tmpdir, totalmem } from "node:os";
+import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { CLUSTER_USER, initCluster } from "../../src/db/embedded/init-cluster.ts";
+import { startCluster } from "../../src/db/embedded/postgres-cluster.ts";
+import { makeTemporaryFolder, onEnd } from "../harness/cleanup.ts";
 import { FlagError, readWholeNumber } from "../harness/flags.ts";
-import type { Run, Section, Subcommand } from "../harness/section.ts";
-import { type GrowthCluster, openCluster } from "./cluster.ts";
-import type { Scenario } from "./cost.ts";
+import { type Findings, type Run, type Subcommand, type Tell, within } from "../harness/section.ts";
+import { sumOf } from "../harness/statistics.ts";
+import { whole } from "../harness/table.ts";
+import { type Contender, measureInTurn, type Summary } from "../harness/window.ts";
+import { withClient } from "../load/database.ts";
 import { FILES_A_USER, fillDatabase } from "./fill.ts";
-import { type SiteResult, toSection } from "./growth-section.ts";
-import { hasSequentialScan, Site } from "./site.ts";
-import { measureWindow, type Window } from "./window.ts";
+import { type Cost, type Kind, toSection } from "./section.ts";
+import { openSizedDatabase, type SizedDatabase, type SizeFigures } from "./sized-database.ts";
 
-/** Of a full run and of a quick one. */
+/*
+ * The course of a run: a database of each size is filled; then all sizes are measured in turn, round by round, in windows
+ * of each kind; then plans and sums are looked at.
+ */
+
 const SIZES = [10_000, 1_000_000, 10_000_000];
 const QUICK_SIZES = [10_000, 100_000, 500_000];
 const LEAST_ROWS = 10_000;
-const MOST_ROWS = 20_000_000;
 /** Table, indexes, sums, and the log of the fill. Measured: 0.9 KB without the log. */
 const DISK_BYTES_A_ROW = 1500;
 /** No more than the users of the smallest size. */
 const MOST_BATCH = 1000;
 const WARMUP_SECONDS = 2;
-/** Whose sums are counted anew at the end: half of them active, half drawn from all. */
-const RECOUNTED_USERS = 2000;
-/** How far the fill, and then the measuring, takes the progress bar. */
-const [FILLED, MEASURED] = [0.45, 0.95];
+/** A reload of settings is a signal, which a backend sees when it is done with its statement. */
+const RELOAD_MS = 500;
 
 export const growth: Subcommand = {
   name: "growth",
   summary: "the cost of a heartbeat with 10 thousand, 1 million and 10 million rows of progress",
   flags: {
     "--rows LIST": "rows of user_progress, as 10000,1000000 (default 10000,1000000,10000000)",
-    "--seconds N": "length of a measured window (default 5)",
+    "--seconds N": "length of a window (default 5)",
     "--rounds N": "windows of each kind, of which the median counts (default 3)",
     "--batch N": "heartbeats in a batch (default 500)",
   },
@@ -38,85 +45,72 @@ export const growth: Subcommand = {
   run: measureGrowth,
 };
 
-async function measureGrowth(run: Run): Promise<Section> {
-  const seconds = readWholeNumber(run.flags, "seconds", { usual: run.isQuick ? 2 : 5, most: 30 });
-  const rounds = readWholeNumber(run.flags, "rounds", { usual: run.isQuick ? 1 : 3, most: 9 });
-  const batchSize = readWholeNumber(run.flags, "batch", { usual: 500, most: MOST_BATCH });
+async function measureGrowth(run: Run): Promise<Findings> {
+  const { isQuick, flags, tell } = run;
+  const seconds = readWholeNumber(flags, "seconds", { usual: isQuick ? 2 : 5, most: 30 });
+  const rounds = readWholeNumber(flags, "rounds", { usual: isQuick ? 1 : 3, most: 9 });
+  const batchSize = readWholeNumber(flags, "batch", { usual: 500, most: MOST_BATCH });
   const wanted = readSizes(run);
   const sizes = await keepWhatFits(wanted);
 
-  run.progress("starting PostgreSQL", 0);
+  tell("starting PostgreSQL", 0);
   const cluster = await openCluster();
-  const { sites, fillSeconds } = await fillAll(run, { cluster, sizes, batchSize });
-  const sharedBuffers = await readSharedBuffers(cluster);
-  const windows = new Map(sites.map((site) => [site, { active: [], uniform: [], bare: [], buffered: [] } as Windows]));
-  const largest = sites.at(-1) as Site;
-  const total = rounds * (sites.length * 3 + 1);
-  let done = 0;
-  const measure = async (scenario: Scenario, round: number, some: Site[]) => {
-    // Each round begins with another size: what drifts meanwhile falls on all of them.
-    for (const site of [...some.slice(round % some.length), ...some.slice(0, round % some.length)]) {
-      run.progress(
-        `round ${round + 1} of ${rounds}, ${scenario}, ${site.rows.toLocaleString("en-US")} rows`,
-        FILLED + (done / total) * (MEASURED - FILLED),
-      );
-      const workload = scenario === "active" || scenario === "buffered" ? "active" : "uniform";
-      const { dataDir } = cluster;
-      const window = await measureWindow({ site, workload, dataDir, warmupSeconds: WARMUP_SECONDS, seconds });
-      windows.get(site)?.[scenario].push(window);
-      done += 1;
-    }
+  const startedAt = performance.now();
+  const databases = await fillAll(cluster, { sizes, batchSize }, within(tell, 0, 0.45));
+  const fillSeconds = (performance.now() - startedAt) / 1000;
+  const sharedBuffers = await cluster.readSharedBuffers();
+  const costs: Cost[] = [];
+  const measure = async (kinds: readonly { kind: Kind; some: SizedDatabase[] }[], from: number, to: number) => {
+    const turns = kinds.flatMap(({ kind, some }) => some.map((database) => ({ kind, database })));
+    const contenders = turns.map(({ kind, database }) => toContender(cluster, kind, database));
+    const planOf = () => ({ warmupSeconds: WARMUP_SECONDS, seconds });
+    const summaries = await measureInTurn(contenders, { rounds, planOf, tell: within(tell, from, to) });
+    costs.push(...turns.map(({ kind, database }, i) => ({ ...(summaries[i] as Summary), kind, rows: database.rows })));
   };
-  for (let round = 0; round < rounds; round++) {
-    await measure("active", round, sites);
-    await measure("uniform", round, sites);
-    await changeSetting(cluster, "full_page_writes", "off");
-    await measure("bare", round, [largest]);
-    await changeSetting(cluster, "full_page_writes", null);
-  }
-  // What PostgreSQL's documentation advises for a machine of its own.
-  const quarter = `${Math.floor(totalmem() / 4 / 2 ** 20)}MB`;
-  await cluster.restart({ shared_buffers: quarter });
-  for (let round = 0; round < rounds; round++) await measure("buffered", round, sites);
+  await measure(
+    [
+      { kind: "active", some: databases },
+      { kind: "uniform", some: databases },
+      { kind: "pageless", some: databases.slice(-1) },
+    ],
+    0.45,
+    0.8,
+  );
+  // PostgreSQL's documentation advises it for a machine of its own.
+  await cluster.restart({ shared_buffers: `${Math.floor(totalmem() / 4 / 2 ** 20)}MB` });
+  await measure([{ kind: "buffered", some: databases }], 0.8, 0.95);
 
-  run.progress("plans and sums", MEASURED);
-  const results: SiteResult[] = [];
-  for (const site of sites) results.push(await inspect(site, windows.get(site) as Windows));
-  const largeBuffers = await readSharedBuffers(cluster);
-  const freeMemoryMb = freemem() / 2 ** 20;
-  const settings = { sharedBuffers, largeBuffers, freeMemoryMb };
-  return toSection({ results, wanted, seconds, rounds, batchSize, fillSeconds, ...settings });
+  tell("plans and sums", 0.95);
+  const figures: SizeFigures[] = [];
+  for (const database of databases) figures.push(await database.inspect());
+  const largeBuffers = await cluster.readSharedBuffers();
+  const settings = { seconds, rounds, batchSize, sharedBuffers, largeBuffers };
+  return toSection({ sizes: figures, costs, wanted, fillSeconds, freeMemoryMb: freemem() / 2 ** 20, ...settings });
 }
 
-type Windows = Record<Scenario, Window[]>;
-
-async function inspect(site: Site, windows: Windows): Promise<SiteResult> {
-  const active = await site.explain(site.workload.next("active"));
-  const uniform = await site.explain(site.workload.next("uniform"));
+function toContender(cluster: Cluster, kind: Kind, database: SizedDatabase): Contender {
+  if (kind !== "pageless") return database.contender(kind === "uniform" ? "uniform" : "active");
+  const contender = database.contender("uniform");
   return {
-    rows: site.rows,
-    activeUsers: site.workload.activeUsers(),
-    size: await site.readSize(),
-    isScanned: hasSequentialScan(active) || hasSequentialScan(uniform),
-    isExact: await site.isExact(site.workload.sample(RECOUNTED_USERS)),
-    windows,
+    ...contender,
+    async prepare() {
+      await cluster.change("full_page_writes", "off");
+      await contender.prepare?.();
+    },
+    async settle(window) {
+      await cluster.change("full_page_writes", null);
+      return (await contender.settle?.(window)) ?? window;
+    },
   };
 }
 
 function readSizes({ isQuick, flags }: Run): number[] {
-  const given = flags.rows;
-  if (given === undefined) return isQuick ? QUICK_SIZES : SIZES;
-  const sizes = given.split(",").map(Number);
-  const isRight = sizes.every((size) => Number.isInteger(size) && size >= LEAST_ROWS && size <= MOST_ROWS);
-  if (!isRight || new Set(sizes).size !== sizes.length) {
-    throw new FlagError(
-      `--rows: got '${given}'; expected different numbers from ${LEAST_ROWS} to ${MOST_ROWS}, separated by commas`,
-    );
-  }
-  return sizes.sort((a, b) => a - b);
+  const sizes = flags.rows?.split(",").map(Number) ?? (isQuick ? QUICK_SIZES : SIZES);
+  if (sizes.every((size) => Number.isInteger(size) && size >= LEAST_ROWS)) return sizes.sort((a, b) => a - b);
+  throw new FlagError(`--rows: got '${flags.rows}'; expected numbers from ${LEAST_ROWS} on, separated by commas`);
 }
 
-/** The sizes for which there is disk, the smaller ones first. */
+/** The sizes for which there is room on the disk, the smaller ones first. */
 async function keepWhatFits(sizes: number[]): Promise<number[]> {
   const { bavail, bsize } = await statfs(tmpdir());
   let room = bavail * bsize;
@@ -129,43 +123,62 @@ async function keepWhatFits(sizes: number[]): Promise<number[]> {
 }
 
 async function fillAll(
-  run: Run,
-  { cluster, sizes, batchSize }: { cluster: GrowthCluster; sizes: number[]; batchSize: number },
-): Promise<{ sites: Site[]; fillSeconds: number }> {
-  const startedAt = performance.now();
-  const allRows = sizes.reduce((sum, rows) => sum + rows, 0);
-  const sites: Site[] = [];
+  cluster: Cluster,
+  { sizes, batchSize }: { sizes: number[]; batchSize: number },
+  tell: Tell,
+): Promise<SizedDatabase[]> {
+  const databases: SizedDatabase[] = [];
   // A checkpoint for every gigabyte of log is for steady load; a fill would write each page several times.
-  await changeSetting(cluster, "max_wal_size", "8GB");
+  await cluster.change("max_wal_size", "8GB");
   let filled = 0;
   for (const rows of sizes) {
-    const name = `growth_${rows}`;
-    await cluster.run(`CREATE DATABASE ${name}`);
-    const url = cluster.url(name);
-    const users = Math.floor(rows / FILES_A_USER);
+    await cluster.run(`CREATE DATABASE growth_${rows}`);
+    const given = { url: cluster.url(`growth_${rows}`), users: Math.floor(rows / FILES_A_USER) };
+    const [from, to] = [filled / sumOf(sizes), (filled + rows) / sumOf(sizes)];
     await fillDatabase({
-      url,
-      users,
-      onShare: (what, share) =>
-        run.progress(`${rows.toLocaleString("en-US")} rows: ${what}`, ((filled + rows * share) / allRows) * FILLED),
+      ...given,
+      tell: within((what, share) => tell(`${whole(rows)} rows: ${what}`, share), from, to),
     });
     filled += rows;
-    sites.push(new Site({ url, users, batchSize }));
+    databases.push(openSizedDatabase({ ...given, batchSize, dataDir: cluster.dataDir }));
   }
-  await changeSetting(cluster, "max_wal_size", null);
+  await cluster.change("max_wal_size", null);
   await cluster.run("CHECKPOINT");
-  return { sites, fillSeconds: (performance.now() - startedAt) / 1000 };
+  return databases;
 }
 
-/** Null gives back what it was. */
-async function changeSetting(cluster: GrowthCluster, name: string, value: string | null): Promise<void> {
-  await cluster.run(`ALTER SYSTEM ${value === null ? `RESET ${name}` : `SET ${name} = '${value}'`}`);
-  await cluster.run("SELECT pg_reload_conf()");
-  // The reload is a signal, which every backend sees when it gets to it.
-  await pause(500);
-}
+type Cluster = Awaited<ReturnType<typeof openCluster>>;
 
-async function readSharedBuffers(cluster: GrowthCluster): Promise<string> {
-  const row = await cluster.run("SELECT current_setting('shared_buffers') AS buffers");
-  return row?.buffers ?? "unknown";
+/** The PostgreSQL that the server brings, with its settings, some of which are changed. */
+async function openCluster() {
+  const dataDir = await makeTemporaryFolder();
+  // readPostgresCpu looks for it there.
+  const directory = join(dataDir, "postgres");
+  const password = randomBytes(24).toString("base64url");
+  let cluster = initCluster({ directory, password }).then(() => startCluster({ directory }));
+  // Registered before it has started: a run that is ended meanwhile waits for it, or it would outlive the run.
+  onEnd(async () => await (await cluster.catch(() => null))?.stop());
+  const { port } = await cluster;
+  const url = (database: string) => `postgres://${CLUSTER_USER}:${password}@127.0.0.1:${port}/${database}`;
+  const run = (statement: string) =>
+    withClient(url("postgres"), async (client) => (await client.query<Record<string, string>>(statement)).rows[0]);
+  return {
+    dataDir,
+    url,
+    run,
+    /** Starts it anew on the same port with a setting that needs that; open connections break. */
+    async restart(settings: Record<string, string>): Promise<void> {
+      await (await cluster).stop();
+      cluster = startCluster({ directory, port, settings });
+      await cluster;
+    },
+    /** Changes a setting while it runs; null gives back what it was. */
+    async change(setting: string, value: string | null): Promise<void> {
+      await run(`ALTER SYSTEM ${value === null ? `RESET ${setting}` : `SET ${setting} = '${value}'`}`);
+      await run("SELECT pg_reload_conf()");
+      await pause(RELOAD_MS);
+    },
+    readSharedBuffers: async () =>
+      (await run("SELECT current_setting('shared_buffers') AS buffers"))?.buffers ?? "unknown",
+  };
 }

@@ -18,7 +18,6 @@ export function readWholeNumber(
   return value;
 }
 
-/** One of several words. @throws FlagError */
 export function readChoice<T extends string>(flags: Flags, name: string, choices: readonly T[], usual: T): T {
   const given = flags[name];
   if (given === undefined) return usual;

@@ -1,15 +1,22 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { Readings } from "./window.ts";
 
 /*
- * CPU of processes that are not ours to ask, from /proc. Null where there is none.
+ * CPU of this process, and from /proc that of processes that cannot be asked. Null on a system without /proc.
  */
 
 /** USER_HZ, the unit of /proc/<pid>/stat on every Linux that Node runs on. */
 const TICKS_PER_SECOND = 100;
 
-/** Core-seconds of a PostgreSQL, its backends of now and of earlier included. */
-export async function readPostgresCpu(dataDir: string): Promise<number | null> {
+/** CPU of the whole machine, and of the PostgreSQL in a data folder. */
+export async function readMachine(dataDir?: string): Promise<Readings> {
+  const [machine, PostgreSQL] = await Promise.all([readMachineCpu(), dataDir && readPostgresCpu(dataDir)]);
+  return { machine, ...(dataDir === undefined ? {} : { PostgreSQL: PostgreSQL || null }) };
+}
+
+/** Core-seconds of a PostgreSQL, those of backends that have ended included. */
+async function readPostgresCpu(dataDir: string): Promise<number | null> {
   const text = await readFile(join(dataDir, "postgres", "postmaster.pid"), "utf8").catch(() => null);
   const postmaster = Number(text?.split("\n")[0]);
   const own = await readStat(postmaster);
@@ -24,8 +31,14 @@ export async function readPostgresCpu(dataDir: string): Promise<number | null> {
   return ticks / TICKS_PER_SECOND;
 }
 
+/** Of one process, to the nanosecond: the first field of https://docs.kernel.org/scheduler/sched-stats.html */
+export async function readProcessCpu(pid: number): Promise<number | null> {
+  const text = await readFile(`/proc/${pid}/schedstat`, "utf8").catch(() => null);
+  return text === null ? null : Number(text.split(" ")[0]) / 1e9;
+}
+
 /** Core-seconds that the whole machine was busy since it started. */
-export async function readMachineCpu(): Promise<number | null> {
+async function readMachineCpu(): Promise<number | null> {
   const text = await readFile("/proc/stat", "utf8").catch(() => null);
   const fields = text?.split("\n")[0]?.trim().split(/\s+/).slice(1).map(Number);
   if (fields === undefined) return null;
@@ -36,7 +49,7 @@ export async function readMachineCpu(): Promise<number | null> {
 async function readStat(pid: number): Promise<{ parent: number; ticks: number; childTicks: number } | null> {
   const text = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => null);
   if (text === null) return null;
-  // The second field is the program's name in brackets, and may itself hold blanks.
+  // The second field is the program's name in brackets, which may hold blanks.
   const fields = text
     .slice(text.lastIndexOf(")") + 2)
     .split(" ")

@@ -1,21 +1,11 @@
 import { SingleBar } from "cli-progress";
+import type { Tell } from "./section.ts";
 
-/*
- * How far a subcommand has come: a bar on a terminal, elsewhere a line whenever it does something else. On stderr, so
- * that what is piped holds results alone.
+/**
+ * How far a subcommand has come: a bar on a terminal, elsewhere a line every few seconds. On stderr, so that a pipe holds
+ * results alone. `end` comes before anything else is printed.
  */
-
-export interface Progress {
-  tell(what: string, share: number): void;
-  /** Before anything else is printed. */
-  end(): void;
-}
-
-export function showProgress(name: string): Progress {
-  return process.stderr.isTTY ? showBar(name) : printLines(name);
-}
-
-function showBar(name: string): Progress {
+export function showProgress(name: string): { tell: Tell; end(): void } {
   const bar = new SingleBar({
     format: `${name} {bar} {percentage} %  {duration_formatted}  {what}`,
     barCompleteChar: "█",
@@ -23,42 +13,28 @@ function showBar(name: string): Progress {
     barsize: 24,
     fps: 4,
     hideCursor: true,
-    // The time goes on where the share does not.
+    // The time goes on while the share stands.
     forceRedraw: true,
     etaBuffer: 1,
+    noTTYOutput: true,
+    notTTYSchedule: 5000,
     stream: process.stderr,
   });
-  bar.start(1, 0, { what: "starting" });
-  // A run that is cut off leaves the cursor behind.
+  let [share, what] = [0, "starting"];
+  bar.start(1, 0, { what });
+  // A run that is cut off would leave the cursor hidden.
   process.once("exit", () => bar.stop());
-  let [last, lastWhat] = [0, "starting"];
-  const timer = setInterval(() => bar.update(last, { what: lastWhat }), 1000).unref();
+  const timer = setInterval(() => bar.update(share, { what }), 1000).unref();
   return {
-    tell(what, share) {
-      last = Math.max(last, Math.min(1, share));
-      lastWhat = what;
-      bar.update(last, { what });
+    tell(newWhat, newShare) {
+      share = Math.max(share, Math.min(1, newShare));
+      what = newWhat;
+      bar.update(share, { what });
     },
     end() {
       clearInterval(timer);
       bar.update(1, { what: "done" });
       bar.stop();
     },
-  };
-}
-
-function printLines(name: string): Progress {
-  const startedAt = performance.now();
-  let lastWhat = "";
-  return {
-    tell(what, share) {
-      if (what === lastWhat) return;
-      lastWhat = what;
-      const seconds = Math.round((performance.now() - startedAt) / 1000);
-      console.error(
-        `${name} ${String(Math.round(share * 100)).padStart(3)} %  ${String(seconds).padStart(4)} s  ${what}`,
-      );
-    },
-    end() {},
   };
 }

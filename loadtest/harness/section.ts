@@ -1,6 +1,6 @@
 /*
- * What a subcommand measured, as data: the terminal, the JSON, the plots and the page are made of it alone. A figure
- * that is not in a section is not reported.
+ * What a subcommand measured, as data. The terminal, the JSON, the plots and the page are made of a section alone: a
+ * figure that is not in a section is not reported.
  */
 
 /** A number is shown with as many digits as its size deserves; null as an empty cell. */
@@ -21,27 +21,25 @@ export interface Plot {
   series: { label: string; points: [x: number, y: number][] }[];
 }
 
-/** A figure beside what it should be. */
+/** A figure beside its limit. */
 export interface Aim {
   what: string;
-  /** As it is read: "≥ 4 × soketi". */
+  /** As it is read: "≥ 8 × (a)". */
   aim: string;
   seen: string;
   isMet: boolean;
-  /** Where it is missed: what holds it back. */
+  /** Of an aim that is missed: what holds it back. */
   because?: string;
 }
 
-export interface Section {
-  command: string;
+/** What a subcommand hands over; the run adds its name and the time. */
+export interface Findings {
   title: string;
-  /** Markdown: what was done, how long, with how many, and what a figure means. A paragraph or two. */
+  /** Markdown, a paragraph or two: what was done, how long, with how many, and what a figure means. */
   about: string;
-  /** When it was measured, as `Date.toISOString` has it. */
-  takenAt: string;
-  /** Cores that processes took meanwhile which have nothing to do with the run; null where that is not known. */
+  /** Cores that were busy meanwhile with processes that the run did not start; null where that is not known. */
   foreignCores: number | null;
-  /** Flags left some of it out, for tuning: it is shown, and does not replace the whole on the page. */
+  /** Flags left some of it out, for tuning: the section is shown, and does not replace the whole on the page. */
   isPartial?: boolean;
   tables: Table[];
   plots: Plot[];
@@ -50,14 +48,22 @@ export interface Section {
   notes: string[];
 }
 
+export interface Section extends Findings {
+  command: string;
+  /** When it was measured, as `Date.toISOString` writes it. */
+  takenAt: string;
+}
+
+/** Says what is done now, and how far the subcommand has come, 0 to 1. */
+export type Tell = (what: string, share: number) => void;
+
 /** What a subcommand is given. */
 export interface Run {
   /** A look in a fraction of the time; its figures are rough, and say so. */
   isQuick: boolean;
-  /** What the flags of this subcommand said, by their names without dashes. */
+  /** Values of this subcommand's flags, by their names without dashes. */
   flags: Readonly<Record<string, string | undefined>>;
-  /** What is done now, and how far the subcommand has come, 0 to 1: the progress bar. */
-  progress(what: string, share: number): void;
+  tell: Tell;
 }
 
 export interface Subcommand {
@@ -68,5 +74,11 @@ export interface Subcommand {
   flags: Readonly<Record<string, string>>;
   /** The run is ended after so long, whatever it does; with all that it started. */
   limitSeconds: number;
-  run(run: Run): Promise<Section>;
+  /** Null where it has printed its figures itself, for a tool that is no part of the report. */
+  run(run: Run): Promise<Findings | null>;
+}
+
+/** The part of the progress bar from one share to another, as a bar of its own. */
+export function within(tell: Tell, from: number, to: number): Tell {
+  return (what, share) => tell(what, from + (to - from) * share);
 }

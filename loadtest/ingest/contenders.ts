@@ -1,21 +1,18 @@
-import { findTool, TOOLS } from "../../test/helpers/tools.ts";
+import { type BareRow, openBareBatches } from "../contenders/bare-batches.ts";
+import { openBareServer, openPosts, openSocketIoWithRedis } from "../contenders/open.ts";
+import { type LoadChild, startLoad } from "../harness/child-process.ts";
 import { onEnd } from "../harness/cleanup.ts";
-import { readMachineCpu, readPostgresCpu } from "../harness/process-cpu.ts";
-import type { Worker } from "../harness/worker.ts";
-import { type Cost, watchCost, watchCounters } from "../load/cost-window.ts";
-import { closePlayers, connectPlayers, loadPlayers, startPlayers } from "../load/player-processes.ts";
+import { runBatches } from "../harness/load.ts";
+import { readMachine } from "../harness/process-cpu.ts";
+import type { Contender } from "../harness/window.ts";
+import { catalogueFiles, toCourseId, toFileId, toLessonId, toUserId, watchedBy } from "../load/catalogue.ts";
+import { createDatabase, dropDatabase } from "../load/database.ts";
+import type { ConnectPlayers } from "../load/players.ts";
 import type { PlayheadServer } from "../load/playhead-server.ts";
-import { type BareRow, openBareBatches } from "../peers/bare-batch.ts";
-import { openCopies } from "../peers/copy-limit.ts";
-import { startRecountPeer } from "../peers/recount-peer.ts";
-import { startUpsertPeer } from "../peers/socketio-upsert/socketio-upsert-peer.ts";
-import { BareLoad } from "./bare-load.ts";
-import type { Contender, Round, Window } from "./contender.ts";
-import { createDatabase } from "./database.ts";
 import type { IngestOptions } from "./options.ts";
 
 /*
- * Playhead and what it is compared with, all on its PostgreSQL; each is measured while the others are silent.
+ * Playhead and what it is compared with, all on the PostgreSQL of one server; each is measured while the others are silent.
  */
 
 export const NAMES = {
@@ -23,162 +20,84 @@ export const NAMES = {
   recount: "(a) POST, upsert, recount",
   upsert: "(b) Socket.IO, upsert",
   upsertSilent: "(b) without the emit",
+  floor: "(d) floor",
   bare: "(d) bare batch",
   copy: "(d) COPY",
+  playheadSockets: "Playhead, no database",
+  bareSockets: "(d) bare uWebSockets.js",
 } as const;
 
-const DATABASE = "peers";
-/** One sends and reads more than two cores can write, and costs less than two. */
-const PLAYER_PROCESSES = 1;
+/** Enough connections that two cores are busy while commits wait for the disk. */
+const POOL_SIZE = 24;
+const POST_CLIENTS = 96;
+const BATCH = 1000;
+/** As the players' beats. */
+const BEAT_MS = 100;
 
-export interface Peers {
-  contenders: Contender[];
-  /** Theirs, in the server's PostgreSQL. */
-  database: string;
-  stop(): Promise<void>;
+export function openPlayers(
+  { url, secret }: Pick<PlayheadServer, "url" | "secret">,
+  { players: count, shape, acks }: IngestOptions,
+): Promise<LoadChild> {
+  const argument: ConnectPlayers = { url, secret, count, shape, acks };
+  return startLoad(new URL("../load/players.ts", import.meta.url), argument);
 }
 
-export function playheadContender(
-  server: PlayheadServer,
-  players: Worker[],
-  onCost: (cost: Cost) => void = () => undefined,
-): Contender {
-  return {
-    name: NAMES.playhead,
-    async measure(window) {
-      const [load, cost] = await Promise.all([loadPlayers(players, window), watchCost(server, window)]);
-      onCost(cost);
-      const cpu = {
-        server: cost.serverCpuSeconds,
-        PostgreSQL: cost.postgresCpuSeconds,
-        generator: load.cpuSeconds,
-        machine: cost.machineCpuSeconds,
-      };
-      return toRound({ ...load, cpu }, window);
-    },
-  };
-}
-
-export async function openPlayers(
-  server: Pick<PlayheadServer, "url" | "secret">,
-  { connections, shape }: Pick<IngestOptions, "connections" | "shape">,
-): Promise<Worker[]> {
-  const players = startPlayers(PLAYER_PROCESSES);
-  await connectPlayers(players, { server, firstUser: 0, count: connections, shape });
-  return players;
-}
-
-interface PeerGround {
-  databaseUrl: string;
-  secret: string;
-  users: number;
-  shape: { courses: number; files: number };
-  /** Of all contenders alike. */
-  readers: { PostgreSQL: () => Promise<number | null>; machine: () => Promise<number | null> };
-}
-
-/** What a peer brings, and how it is ended. */
-interface Started {
-  contenders: Contender[];
-  stop(): Promise<unknown>;
-}
-
-/** Starts the peers on a database of their own beside the server's. */
-export async function startPeers(server: PlayheadServer, options: IngestOptions): Promise<Peers> {
-  const ground: PeerGround = {
-    databaseUrl: await createDatabase(server.databaseUrl, DATABASE),
-    secret: server.secret,
-    users: options.connections,
-    shape: options.shape,
-    readers: { PostgreSQL: () => readPostgresCpu(server.dataDir), machine: readMachineCpu },
-  };
-  const started = [await startRecount(ground)];
-  // Without Redis the others are worth measuring all the same.
-  if (findTool(TOOLS.redis) !== null) started.push(await startUpsert(ground));
-  started.push(await startBatches(ground));
-  return {
-    database: DATABASE,
-    contenders: started.flatMap(({ contenders }) => contenders),
-    stop: async () => void (await Promise.all(started.map((one) => one.stop()))),
-  };
-}
-
-async function startRecount({ readers, ...given }: PeerGround): Promise<Started> {
-  const peer = await startRecountPeer(given);
-  const contender: Contender = {
-    name: NAMES.recount,
-    async measure(window) {
-      const [load, cpu] = await Promise.all([
-        peer.load(window),
-        watchCounters({ ...readers, server: peer.cpuSeconds, generator: peer.clientCpuSeconds }, window),
-      ]);
-      return toRound({ ...load, latencies: [load.latencies], cpu }, window);
-    },
-  };
-  return { contenders: [contender], stop: () => peer.stop() };
-}
-
-async function startUpsert({ readers, ...given }: PeerGround): Promise<Started> {
-  const peer = await startUpsertPeer(given);
-  const players = await openPlayers(
-    { url: peer.url, secret: given.secret },
-    { connections: given.users, shape: given.shape },
+/** Opens all that Playhead is compared with, on databases beside the server's. `ack` is an ack as Playhead sends it. */
+export async function openContenders(
+  { secret, dataDir, databaseUrl: ownUrl }: PlayheadServer,
+  options: IngestOptions,
+  ack: string,
+): Promise<Contender[]> {
+  const { players: users, shape } = options;
+  const url = await createDatabase(ownUrl, "contenders");
+  // PostgreSQL has nothing to clear up after them while others are measured.
+  onEnd(() => dropDatabase(ownUrl, "contenders"));
+  const database = { url, poolSize: POOL_SIZE, files: catalogueFiles(shape) };
+  const recount = await openPosts(
+    { databaseUrl: url, poolSize: POOL_SIZE, recount: { secret, files: database.files } },
+    { connections: Math.min(POST_CLIENTS, users), heartbeats: { secret, users, shape } },
+    dataDir,
   );
-  const contender = (isEmitting: boolean): Contender => ({
-    name: isEmitting ? NAMES.upsert : NAMES.upsertSilent,
-    async measure(window) {
-      await peer.emit(isEmitting);
-      const [load, cpu] = await Promise.all([
-        loadPlayers(players, window),
-        watchCounters({ ...readers, server: peer.cpuSeconds, Redis: peer.redisCpuSeconds }, window),
-      ]);
-      return toRound({ ...load, cpu: { ...cpu, generator: load.cpuSeconds } }, window);
-    },
-  });
-  return {
-    contenders: [contender(true), contender(false)],
-    async stop() {
-      await closePlayers(players);
-      await peer.stop();
-    },
-  };
+  const contenders: Contender[] = [{ name: NAMES.recount, ...recount }];
+  const upsert = await openSocketIoWithRedis({ secret, database }, dataDir);
+  if (upsert !== null) {
+    const { load } = await openPlayers({ url: upsert.url, secret }, options);
+    const toContender = (name: string, isEmitting: boolean): Contender => {
+      return { name, prepare: () => upsert.call("setEmitting", isEmitting), read: upsert.read, load };
+    };
+    contenders.push(toContender(NAMES.upsert, true), toContender(NAMES.upsertSilent, false));
+  }
+  const floor = await openBareServer({ ack, database }, dataDir);
+  const { load } = await openPlayers({ url: floor.url, secret }, options);
+  contenders.push({ name: NAMES.floor, read: floor.read, load });
+  for (const [name, kind] of [
+    [NAMES.bare, "own"],
+    [NAMES.copy, "copy"],
+  ] as const) {
+    const { empty, write } = await openBareBatches(url, kind);
+    const next = makeBatches(options);
+    const read = () => readMachine(dataDir);
+    contenders.push({ name, prepare: empty, read, load: (plan) => runBatches(plan, next, write) });
+  }
+  return contenders;
 }
 
-/** Their only client is this process. */
-async function startBatches({ databaseUrl, readers, users, shape }: PeerGround): Promise<Started> {
-  const bare = await openBareBatches(databaseUrl);
-  onEnd(() => bare.end());
-  const copies = await openCopies(databaseUrl);
-  onEnd(() => copies.end());
-  const contender = (name: string, given: { write(rows: BareRow[]): Promise<void>; empty?(): Promise<void> }) => {
-    const load = new BareLoad(given.write, { users, shape });
+/** Batches of what the players do: every user goes on in its file. */
+function makeBatches({ players: users, shape }: IngestOptions): () => BareRow[] {
+  let turn = 0;
+  const nextRow = (): BareRow => {
+    const user = turn % users;
+    const fromMs = Math.floor(turn++ / users) * BEAT_MS;
+    const { course, file } = watchedBy(user, shape);
     return {
-      name,
-      async measure(window: Window): Promise<Round> {
-        await given.empty?.();
-        const [{ rows, seconds }, cpu] = await Promise.all([
-          load.load(window),
-          watchCounters({ ...readers, generator: ownCpuSeconds }, window),
-        ]);
-        return { heartbeats: rows, seconds, latencies: [], cpu, refused: {} };
-      },
+      userId: toUserId(user),
+      fileId: toFileId(course, file),
+      lessonId: toLessonId(course, file),
+      courseId: toCourseId(course),
+      positionMs: fromMs + BEAT_MS,
+      played: [[fromMs, fromMs + BEAT_MS]],
     };
   };
-  return {
-    contenders: [contender(NAMES.bare, bare), contender(NAMES.copy, copies)],
-    stop: () => Promise.all([bare.end(), copies.end()]),
-  };
-}
-
-function toRound(
-  load: { acked: number; latencies: string[]; refused: Record<string, number>; cpu: Round["cpu"] },
-  { seconds }: Window,
-): Round {
-  const { acked: heartbeats, latencies, refused, cpu } = load;
-  return { heartbeats, seconds, latencies, refused, cpu };
-}
-
-async function ownCpuSeconds(): Promise<number> {
-  const { user, system } = process.cpuUsage();
-  return (user + system) / 1e6;
+  // Sorted as the server sorts its batches.
+  return () => Array.from({ length: Math.min(BATCH, users) }, nextRow).sort((a, b) => (a.userId < b.userId ? -1 : 1));
 }

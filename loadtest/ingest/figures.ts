@@ -1,27 +1,128 @@
-import type { Cost } from "../load/cost-window.ts";
-import type { Standing } from "./contender.ts";
-import type { After } from "./database.ts";
-import type { Ladder } from "./offered.ts";
+import { loadConfig } from "../../src/config.ts";
+import { judge } from "../harness/aims.ts";
+import type { Aim } from "../harness/section.ts";
+import { ratioOf, whole } from "../harness/table.ts";
+import { type Step, type Summary, totalMicros } from "../harness/window.ts";
+import type { Aftermath } from "../load/database.ts";
+import { NAMES } from "./contenders.ts";
 import type { IngestOptions } from "./options.ts";
-import type { SocketWork } from "./socket-work.ts";
-import type { Watched } from "./watched.ts";
 
-/** All that a run measured; null, or empty, where it was told to leave it out. */
+/** Heartbeats a second at which Supabase publishes the p99 of its Broadcast from Database. */
+export const FAST_RATE = 10_000;
+
+/** All that a run measured; empty where it was told to leave something out. */
 export interface Figures {
   options: IngestOptions;
-  /** All contenders by closed loop, Playhead first. */
-  standings: Standing[];
-  /** Of Playhead among them. */
-  cost: Cost | null;
-  ladders: Ladder[];
-  /** At half the top rate, and with short frames at the rate that Supabase publishes. */
-  watched: { half: Watched | null; fast: Watched | null };
-  sockets: SocketWork | null;
+  /** An ack of Playhead's, as a frame on the wire. */
+  ackBytes: number | null;
+  /** All contenders at saturation, Playhead first. */
+  standings: Summary[];
+  ladders: { workers: number; topPerSecond: number; steps: Step[] }[];
+  /** At half the top rate, and with short frames at FAST_RATE. */
+  watched: Watched[];
+  /** Without a database: Playhead, and the bare uWebSockets.js. */
+  sockets: Summary[];
   /** Of every server that was loaded. */
-  after: (After & { server: string })[];
+  aftermaths: (Aftermath & { server: string })[];
 }
 
-/** A contender's standing; undefined where contenders were not measured. */
-export function standingOf({ standings }: Pick<Figures, "standings">, name: string): Standing | undefined {
+/** An even load with a dashboard watching. Both latencies count from when a heartbeat was due. */
+export interface Watched {
+  isFast: boolean;
+  ratePerSecond: number;
+  frameIntervalMs: number;
+  ack: Summary;
+  dashboard: Summary;
+}
+
+/** Heartbeats that the dashboard never showed. */
+export function unseenOf({ dashboard }: Watched): number {
+  return dashboard.outcomes["no answer"] ?? 0;
+}
+
+/** Undefined where contenders were not measured. */
+export function standingOf({ standings }: Figures, name: string): Summary | undefined {
   return standings.find((standing) => standing.name === name);
+}
+
+const ACK_OVER_FLUSH_MS = 40;
+const CPU_WAIT =
+  "Players, PostgreSQL and server share two cores: what is above the median waits for one of them, for the flush before, or for the disk.";
+const BUSY = "Both cores are busy: the rate is what the CPU of a heartbeat leaves, and the players take a fifth of it.";
+const NOT_IN_FLOOR =
+  "The floor has no garbage to speak of (17 % of the server's time), no service and buffer (17 %), no rules of merging (12 %), no presence (8 %), no schema (5 %), and no guards in SQL.";
+
+/** CPU that a durable heartbeat takes the server and PostgreSQL, in µs; null where it is not known. */
+export function durableMicros(standing: Summary | undefined): number | null {
+  return standing === undefined ? null : totalMicros(standing, ["server", "PostgreSQL"]);
+}
+
+export function toAims(figures: Figures): Aim[] {
+  const { standings, ackBytes, options } = figures;
+  const [half, fast] = [false, true].map((isFast) => figures.watched.find((one) => one.isFast === isFast));
+  const [own, floor] = [durableMicros(standings[0]), durableMicros(standingOf(figures, NAMES.floor))];
+  const timesRate = (name: string) => ratioOf(standings[0]?.perSecond, standingOf(figures, name)?.perSecond);
+  const atHalf = `at half the top rate (${whole(half?.ratePerSecond ?? 0)}/s)`;
+  const isSlow = fast !== undefined && fast.ratePerSecond < FAST_RATE;
+  return judge([
+    {
+      what: "server and PostgreSQL CPU of a durable heartbeat",
+      atMost: 1.5,
+      unit: " × the floor",
+      value: ratioOf(own, floor),
+      beside: `${own?.toFixed(1)} and ${floor?.toFixed(1)} µs`,
+      because: NOT_IN_FLOOR,
+    },
+    {
+      what: "durable heartbeats/s, one process",
+      atLeast: 8,
+      unit: " × (a)",
+      value: timesRate(NAMES.recount),
+      because: BUSY,
+    },
+    {
+      what: "durable heartbeats/s, one process",
+      atLeast: 6,
+      unit: " × (b)",
+      value: timesRate(NAMES.upsert),
+      beside: `${timesRate(NAMES.upsertSilent)?.toFixed(2)} × without its emits`,
+      because: BUSY,
+    },
+    {
+      what: "brief ack of a heartbeat that goes on, on the wire",
+      atMost: 120,
+      unit: " bytes",
+      value: options.acks === "brief" ? ackBytes : null,
+      because: "The server answers with the whole progress.",
+    },
+    {
+      what: `ack p99 ${atHalf}`,
+      atMost: loadConfig({}).FLUSH_INTERVAL_MS + ACK_OVER_FLUSH_MS,
+      unit: " ms",
+      value: half?.ack.latency?.p99,
+      because: CPU_WAIT,
+    },
+    {
+      what: `heartbeat to dashboard p99 ${atHalf}`,
+      atMost: 350,
+      unit: " ms",
+      value: half?.dashboard.latency?.p99,
+      failure: neverShown(half),
+      because: CPU_WAIT,
+    },
+    {
+      what: `heartbeat to dashboard p99 at ${whole(fast?.ratePerSecond ?? 0)}/s, frames of ${fast?.frameIntervalMs} ms, WORKERS=1`,
+      // Supabase publishes it for Broadcast from Database.
+      atMost: 159,
+      unit: " ms",
+      value: fast?.dashboard.latency?.p99,
+      failure: isSlow ? `this machine does not carry ${whole(FAST_RATE)}/s` : neverShown(fast),
+      because: CPU_WAIT,
+    },
+  ]);
+}
+
+function neverShown(watched: Watched | undefined): string {
+  const unseen = watched === undefined ? 0 : unseenOf(watched);
+  return unseen === 0 ? "" : `${unseen} were never shown`;
 }

@@ -1,186 +1,203 @@
-import type { Run, Section, Subcommand } from "../harness/section.ts";
-import { type Cost, sumCosts } from "../load/cost-window.ts";
-import { closePlayers, loadPlayers } from "../load/player-processes.ts";
-import { type PlayheadServer, type StartOptions, startPlayhead } from "../load/playhead-server.ts";
-import { FAST_RATE } from "./aims.ts";
-import { measureInTurn, type Window } from "./contender.ts";
-import { openPlayers, type Peers, playheadContender, startPeers } from "./contenders.ts";
-import { dropDatabase, putCourses, readAfter } from "./database.ts";
-import type { Figures } from "./figures.ts";
-import { climb, sustained } from "./offered.ts";
+import { fileURLToPath } from "node:url";
+import { loadConfig } from "../../src/config.ts";
+import { openBareServer } from "../contenders/open.ts";
+import { type LoadChild, startLoad } from "../harness/child-process.ts";
+import { inScope } from "../harness/cleanup.ts";
+import { type Findings, type Run, type Subcommand, type Tell, within } from "../harness/section.ts";
+import { whole } from "../harness/table.ts";
+import { type Contender, climb, measureInTurn, measureOnce } from "../harness/window.ts";
+import type { ConnectProbe } from "../load/dashboard-probe.ts";
+import { readAftermath } from "../load/database.ts";
+import { type PlayheadServer, startPlayhead } from "../load/playhead-server.ts";
+import { NAMES, openContenders, openPlayers } from "./contenders.ts";
+import { FAST_RATE, type Figures, type Watched } from "./figures.ts";
 import { FLAGS, type IngestOptions, readOptions } from "./options.ts";
-import { runProfile } from "./profile.ts";
 import { toSection } from "./section.ts";
-import { measureSocketWork } from "./socket-work.ts";
-import { measureWatched } from "./watched.ts";
 
 /*
- * The course of a run. First one process: with its peers at saturation, at half its top rate with a dashboard watching,
- * then under a load that grows. The same for more workers, each number with a server and a database of its own; then
- * short frames, and the sockets without a database.
+ * The course of a run. First one process: with all contenders at saturation, at half its top rate with a dashboard
+ * watching, then up a ladder of offered rates. The ladder again with more workers, each number of them with a server and a
+ * database of its own. Then short frames, and the sockets without a database.
  */
 
-const FAST_FRAME_INTERVAL_MS = 50;
 const WARMUP_SECONDS = 2;
-/** The first round also writes every row for the first time, and compiles. */
+/** The first window also writes every row for the first time, and compiles. */
 const FIRST_WARMUP_SECONDS = 4;
-/** Of a step of the offered load: the step before it has warmed up already. */
+/** The step before has warmed up already. */
 const STEP_WARMUP_SECONDS = 1;
 
-type Tell = (what: string, share: number) => void;
+/** Shares of the top rate at saturation. The last are for when saturation was disturbed, and its top rate is none. */
+const SHARES = [0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.35, 1.5, 1.9, 2.3, 2.9, 3.7];
+const QUICK_SHARES = [0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.9, 2.3, 2.9, 3.7];
 
-interface Served {
-  server: PlayheadServer;
-  players: Awaited<ReturnType<typeof openPlayers>>;
-}
+const FAST_FRAME_INTERVAL_MS = 50;
+/** Learners of the dashboard's course whose heartbeats are followed to it. */
+const PROBED_LEARNERS = 20;
+
+const STUB_WRITER = fileURLToPath(new URL("../writer/stub-writer.js", import.meta.url));
+/** Without a database: 10,000 a second of 4,000 players. */
+const SOCKETS_RATE_A_PLAYER = 2.5;
 
 export const ingest: Subcommand = {
   name: "ingest",
   summary: "durable heartbeats a second and their latency, beside what one would use instead",
   flags: FLAGS,
-  limitSeconds: 780,
-  run: measure,
+  limitSeconds: 840,
+  run: measureIngest,
 };
 
-async function measure(run: Run): Promise<Section> {
-  const options = readOptions(run);
-  /** The part of the bar from one share to another. */
-  const within =
-    (from: number, to: number): Tell =>
-    (what, share) =>
-      run.progress(what, from + (to - from) * share);
-  if (options.profile !== null) return await runProfile(options, within(0, 1));
-
-  const has = (part: "saturation" | "offered" | "watched" | "sockets") => options.parts.has(part);
-  const figures: Figures = {
-    options,
-    standings: [],
-    cost: null,
-    ladders: [],
-    watched: { half: null, fast: null },
-    sockets: null,
-    after: [],
-  };
-  if (has("saturation") || has("offered") || has("watched")) {
-    await measureOneProcess(figures, run, within);
-    for (const [i, workers] of has("offered") ? options.workers.slice(1).entries() : []) {
-      await measureWorkers(figures, { workers, run, tell: within(0.56 + i * 0.14, 0.7 + i * 0.14) });
-    }
-  }
-  if (has("watched")) await measureFastFrames(figures, within(0.84, 0.9));
-  if (has("sockets")) figures.sockets = await measureSocketWork(options, within(0.9, 1));
-  return toSection(figures, run.isQuick);
+/** Playhead under load. */
+interface Served extends Contender {
+  server: PlayheadServer;
+  players: LoadChild;
 }
 
-async function measureOneProcess(
-  figures: Figures,
-  run: Run,
-  within: (from: number, to: number) => Tell,
-): Promise<void> {
+async function measureIngest({ isQuick, flags, tell }: Run): Promise<Findings> {
+  const options = readOptions({ isQuick, flags });
+  const { kinds } = options;
+  const empty = { standings: [], ladders: [], watched: [], sockets: [], aftermaths: [] };
+  const figures: Figures = { options, ackBytes: null, ...empty };
+  if (kinds.has("saturation") || kinds.has("offered") || kinds.has("watched")) {
+    await inScope(() => measureOneProcess(figures, within(tell, 0, 0.56)));
+  }
+  for (const [i, workers] of kinds.has("offered") ? options.workers.slice(1).entries() : []) {
+    await inScope(() => measureWorkers(figures, workers, within(tell, 0.56 + i * 0.14, 0.7 + i * 0.14)));
+  }
+  if (kinds.has("watched")) await inScope(() => measureFastFrames(figures, within(tell, 0.84, 0.9)));
+  if (kinds.has("sockets")) await measureSockets(figures, within(tell, 0.9, 1));
+  return toSection(figures);
+}
+
+async function measureOneProcess(figures: Figures, tell: Tell): Promise<void> {
   const { options } = figures;
-  run.progress("building and starting the server", 0);
-  const served = await serve(options, {});
-  const topPerSecond = options.parts.has("saturation")
-    ? await measureSaturation(figures, served, within(0.02, 0.38))
+  tell("building and starting the server", 0);
+  const served = await serve(options);
+  const topPerSecond = options.kinds.has("saturation")
+    ? await inScope(() => measureSaturation(figures, served, within(tell, 0.05, 0.7)))
     : await measureTop(served, options);
-  if (options.parts.has("watched")) {
-    run.progress("half the top rate, with a dashboard watching", 0.38);
-    figures.watched.half = await measureWatched(served, {
-      ratePerSecond: Math.round(topPerSecond / 2),
-      frameIntervalMs: served.server.config.FRAME_INTERVAL_MS,
-      workers: 1,
-      ...toWindow(options),
-    });
+  if (options.kinds.has("watched")) {
+    tell("half the top rate, with a dashboard watching", 0.7);
+    const [ratePerSecond, frameIntervalMs] = [Math.round(topPerSecond / 2), loadConfig({}).FRAME_INTERVAL_MS];
+    await measureWatched(figures, served, { isFast: false, ratePerSecond, frameIntervalMs });
   }
-  if (options.parts.has("offered")) {
-    const steps = await climb(served.server, served.players, {
-      ...toPlan(options, run, within(0.42, 0.56)),
-      topPerSecond,
-    });
-    figures.ladders.push({ workers: 1, topPerSecond, steps });
+  if (options.kinds.has("offered")) {
+    await climbLadder(figures, served, { workers: 1, topPerSecond }, within(tell, 0.75, 1));
   }
-  await endServed(figures, "one process", served);
+  await look(figures, "one process", served);
 }
 
-/** All contenders in turn. @returns Playhead's median */
-async function measureSaturation(figures: Figures, { server, players }: Served, tell: Tell): Promise<number> {
+/** All contenders in turn. @returns Playhead's median, heartbeats a second */
+async function measureSaturation(figures: Figures, served: Served, tell: Tell): Promise<number> {
   const { options } = figures;
-  tell("starting the peers", 0);
-  const peers: Peers = await startPeers(server, options);
-  const costs: Cost[] = [];
-  const contenders = [playheadContender(server, players, (cost) => costs.push(cost)), ...peers.contenders];
-  figures.standings = await measureInTurn(contenders, {
+  tell("starting the contenders", 0);
+  const ack = await sampleAck(served.players);
+  figures.ackBytes = toWireBytes(ack);
+  const others = options.profile === null ? await openContenders(served.server, options, ack) : [];
+  figures.standings = await measureInTurn([served, ...others], {
     rounds: options.rounds,
-    windowOf: (round) => ({
+    planOf: (round) => ({
       warmupSeconds: round === 0 ? FIRST_WARMUP_SECONDS : WARMUP_SECONDS,
       seconds: options.seconds,
     }),
     tell,
   });
-  figures.cost = sumCosts(costs);
-  await peers.stop();
-  // Nothing that they left behind is to be cleared up while others are measured.
-  await dropDatabase(server.databaseUrl, peers.database);
   return figures.standings[0]?.perSecond ?? 0;
 }
 
-async function measureWorkers(
-  figures: Figures,
-  { workers, run, tell }: { workers: number; run: Run; tell: Tell },
-): Promise<void> {
-  const { options } = figures;
+/** An ack of a heartbeat that goes on, as JSON. */
+async function sampleAck(players: LoadChild): Promise<string> {
+  await players.load({ warmupSeconds: 0, seconds: 2 });
+  return await players.call<string>("sampleAck");
+}
+
+/** As a frame, of a call with a number of three digits. */
+function toWireBytes(ack: string): number {
+  const { length } = `43/player,123${ack}`;
+  return length + (length < 126 ? 2 : 4);
+}
+
+async function measureWorkers(figures: Figures, workers: number, tell: Tell): Promise<void> {
   tell(`starting a server of ${workers} workers`, 0);
-  const served = await serve(options, { workers });
-  const topPerSecond = await measureTop(served, options);
-  const steps = await climb(served.server, served.players, { ...toPlan(options, run, tell), topPerSecond });
-  figures.ladders.push({ workers, topPerSecond, steps });
-  await endServed(figures, `${workers} workers`, served);
+  const served = await serve(figures.options, { WORKERS: String(workers) });
+  const topPerSecond = await measureTop(served, figures.options);
+  await climbLadder(figures, served, { workers, topPerSecond }, tell);
+  await look(figures, `${workers} workers`, served);
 }
 
-/** With the fewest workers that carry the rate; where none do, with those that carry most, at what they carry. */
+async function climbLadder(
+  { ladders, options }: Figures,
+  served: Served,
+  { workers, topPerSecond }: { workers: number; topPerSecond: number },
+  tell: Tell,
+): Promise<void> {
+  const rates = (options.isQuick ? QUICK_SHARES : SHARES).map((share) => Math.round(share * topPerSecond));
+  const plan = { warmupSeconds: STEP_WARMUP_SECONDS, seconds: options.stepSeconds };
+  ladders.push({ workers, topPerSecond, steps: await climb(served, { rates, plan, tell }) });
+}
+
+/** At FAST_RATE, or what one process carries of it. */
 async function measureFastFrames(figures: Figures, tell: Tell): Promise<void> {
-  const { options, ladders } = figures;
   tell("starting a server with short frames", 0);
-  const most = ladders.toSorted((a, b) => sustained(b) - sustained(a))[0];
-  const chosen = ladders.find((ladder) => sustained(ladder) >= FAST_RATE) ?? most;
-  const workers = chosen?.workers ?? 1;
-  const env = { FRAME_INTERVAL_MS: String(FAST_FRAME_INTERVAL_MS) };
-  const served = await serve(options, { workers, env });
-  const topPerSecond = await measureTop(served, options);
-  const carried = chosen === undefined ? topPerSecond * 0.9 : sustained(chosen);
-  const ratePerSecond = Math.min(FAST_RATE, Math.round(carried));
-  tell(`${ratePerSecond.toLocaleString("en-US")} a second with short frames, with a dashboard watching`, 0.5);
-  figures.watched.fast = await measureWatched(served, {
-    ratePerSecond,
-    frameIntervalMs: FAST_FRAME_INTERVAL_MS,
-    workers,
-    ...toWindow(options),
-  });
-  await endServed(figures, "short frames", served);
+  const served = await serve(figures.options, { FRAME_INTERVAL_MS: String(FAST_FRAME_INTERVAL_MS) });
+  const topPerSecond = await measureTop(served, figures.options);
+  const ratePerSecond = Math.min(FAST_RATE, Math.round(topPerSecond * 0.9));
+  tell(`${whole(ratePerSecond)} a second with short frames, with a dashboard watching`, 0.5);
+  await measureWatched(figures, served, { isFast: true, ratePerSecond, frameIntervalMs: FAST_FRAME_INTERVAL_MS });
+  await look(figures, "short frames", served);
 }
 
-async function serve(options: IngestOptions, start: StartOptions): Promise<Served> {
-  const { nodeFlags, writers } = options;
-  const server = await startPlayhead({ nodeFlags, ...(writers === undefined ? {} : { writers }), ...start });
-  await putCourses(server, options.shape);
-  return { server, players: await openPlayers(server, options) };
+/** An even load while an instructor's dashboard watches one of its courses. */
+async function measureWatched(
+  { watched, options: { acks, seconds } }: Figures,
+  served: Served,
+  given: Omit<Watched, "ack" | "dashboard">,
+): Promise<void> {
+  const { url, secret } = served.server;
+  const argument: ConnectProbe = { url, secret, acks, course: 0, learners: PROBED_LEARNERS };
+  const { load } = await startLoad(new URL("../load/dashboard-probe.ts", import.meta.url), argument);
+  const plan = { warmupSeconds: WARMUP_SECONDS, seconds: Math.max(4, seconds) };
+  const [ack, dashboard] = await Promise.all([
+    measureOnce({ ...served, name: "ack" }, { ...plan, ratePerSecond: given.ratePerSecond }),
+    measureOnce({ name: "dashboard", read: async () => ({}), load }, plan),
+  ]);
+  watched.push({ ...given, ack, dashboard });
 }
 
-async function endServed(figures: Figures, name: string, { server, players }: Served): Promise<void> {
-  figures.after.push({ server: name, ...(await readAfter(server, figures.options.shape)) });
-  await closePlayers(players);
-  await server.stop();
+/**
+ * What a heartbeat costs the server's process without a database: the real server, whose writer answers at once and writes
+ * nothing, beside a bare uWebSockets.js. Both at the same rate, since both cost less a heartbeat the more of them come at once.
+ */
+async function measureSockets(figures: Figures, tell: Tell): Promise<void> {
+  const { options } = figures;
+  tell("starting a server without a writer, and a bare one", 0);
+  const served = await serve({ ...options, nodeFlags: [...options.nodeFlags, "--import", STUB_WRITER] });
+  const { server, players } = served;
+  const bare = await openBareServer({ ack: await sampleAck(players) });
+  const barePlayers = await openPlayers({ url: bare.url, secret: server.secret }, options);
+  // At saturation, which waits for all that is cold: code that is not compiled, caches that are empty.
+  for (const { load } of [players, barePlayers]) await load({ warmupSeconds: 0, seconds: 3 });
+  const contenders = [
+    { ...served, name: NAMES.playheadSockets },
+    { name: NAMES.bareSockets, read: bare.read, load: barePlayers.load },
+  ];
+  const planOf = () => ({ warmupSeconds: 1.5, seconds: 3, ratePerSecond: options.players * SOCKETS_RATE_A_PLAYER });
+  figures.sockets = await measureInTurn(contenders, { rounds: options.rounds, planOf, tell });
 }
 
-/** The top rate by closed loop, after every row was written once. */
-async function measureTop({ players }: Served, { stepSeconds: seconds }: IngestOptions): Promise<number> {
-  return (await loadPlayers(players, { warmupSeconds: FIRST_WARMUP_SECONDS, seconds })).perSecond;
+async function serve(options: IngestOptions, env: Record<string, string> = {}): Promise<Served> {
+  const { nodeFlags, profile } = options;
+  const server = await startPlayhead({ nodeFlags, profile, env: { ...options.env, ...env } });
+  await server.putCourses(options.shape);
+  const players = await openPlayers(server, options);
+  return { name: NAMES.playhead, read: server.read, load: players.load, server, players };
 }
 
-function toWindow({ seconds }: IngestOptions): Window {
-  return { warmupSeconds: WARMUP_SECONDS, seconds: Math.max(4, seconds) };
+/** Looks whether the load left the database as it should be. */
+async function look({ options, aftermaths }: Figures, name: string, { server }: Served): Promise<void> {
+  aftermaths.push({ server: name, ...(await readAftermath(server, options.shape.courses)) });
 }
 
-function toPlan({ stepSeconds }: IngestOptions, { isQuick }: Run, tell: Tell) {
-  return { warmupSeconds: STEP_WARMUP_SECONDS, seconds: stepSeconds, isQuick, tell };
+/** The top rate at saturation, after every row was written once. */
+async function measureTop(served: Served, { stepSeconds: seconds }: IngestOptions): Promise<number> {
+  return (await measureOnce(served, { warmupSeconds: FIRST_WARMUP_SECONDS, seconds })).perSecond;
 }

@@ -1,64 +1,51 @@
 import { readChoice, readWholeNumber } from "../harness/flags.ts";
 import type { Run, Subcommand } from "../harness/section.ts";
+import type { Shape } from "../load/catalogue.ts";
+import { ACKS } from "../load/player.ts";
 
-/** What a run measures; one of them alone is for tuning. */
-export const PARTS = ["saturation", "offered", "watched", "sockets"] as const;
-export type Part = (typeof PARTS)[number];
+/** Kinds of windows that a run measures; one of them alone is for tuning. */
+const KINDS = ["saturation", "offered", "watched", "sockets"] as const;
 
-export interface IngestOptions {
-  /** Of each measured window at saturation and with a dashboard, in seconds. */
-  seconds: number;
-  /** How often all contenders are measured in turn. */
-  rounds: number;
-  /** Of each step of the offered load, in seconds. */
-  stepSeconds: number;
-  /** Players, each a user of its own. */
-  connections: number;
-  shape: { courses: number; files: number };
-  workers: number[];
-  /** WRITERS; undefined is the server's default. */
-  writers: number | undefined;
-  /** Of the server. */
-  nodeFlags: string[];
-  /** Where the server's CPU profile goes; then nothing but its load is run. */
-  profile: string | null;
-  parts: ReadonlySet<Part>;
-}
+export type IngestOptions = ReturnType<typeof readOptions>;
 
 /**
- * At 10,000 heartbeats a second a course then has those of 1,700 learners at one every ten seconds. With many more a topic
- * is full: four frames a second of 64 KB have room for some 450 changes.
+ * At 10,000 heartbeats a second a course has those of 1,700 learners at one every ten seconds. A topic of many more is
+ * full: four frames a second of 64 KB have room for some 450 changes.
  */
-const COURSES = 60;
+const SHAPE: Shape = { courses: 60, files: 20 };
 
 export const FLAGS: Subcommand["flags"] = {
-  "--seconds N": "length of a measured window (default 5)",
+  "--seconds N": "length of a window (default 5)",
   "--connections N": "players (default 4000)",
-  "--courses N": "courses the load is spread over (default 60)",
-  "--files N": "files a course (default 20)",
-  "--writers N": "WRITERS of the server (default: the server's own)",
+  "--acks KIND": `how players ask to be acked: ${ACKS.join(" or ")} (default ${ACKS[0]})`,
+  "--env LIST": "settings of the server, as WRITERS=4,FLUSH_INTERVAL_MS=20",
   "--node FLAGS": "flags of Node for the server, as --node=--max-semi-space-size=64",
-  "--only PART": `one part alone, for tuning: ${PARTS.join(", ")}`,
-  "--profile DIR": "a CPU profile of the server under load, nothing else",
+  "--only KIND": `one kind of window alone, for tuning: ${KINDS.join(", ")}`,
+  "--profile DIR": "a CPU profile of the server at saturation, nothing else",
 };
 
 /** @throws FlagError */
-export function readOptions({ isQuick, flags }: Pick<Run, "isQuick" | "flags">): IngestOptions {
-  const only = flags.only === undefined ? null : readChoice(flags, "only", PARTS, "saturation");
-  const workers = isQuick ? [1, 2] : [1, 2, 4];
+export function readOptions({ isQuick, flags }: Pick<Run, "isQuick" | "flags">) {
+  const only = flags.only === undefined ? null : readChoice(flags, "only", KINDS, "saturation");
+  /** Where the server's CPU profile goes; then nothing but its load at saturation is run. */
+  const profile = flags.profile ?? null;
+  const kinds = profile !== null ? (["saturation"] as const) : only === null ? KINDS : [only];
+  const env = Object.fromEntries(flags.env?.split(",").map((setting) => setting.split("=", 2)) ?? []);
   return {
+    isQuick,
+    /** Length of a window at saturation and with a dashboard, and of one of the ladder. */
     seconds: readWholeNumber(flags, "seconds", { usual: isQuick ? 2 : 5, most: 20 }),
-    rounds: isQuick ? 1 : 3,
     stepSeconds: isQuick ? 2 : 3,
-    connections: readWholeNumber(flags, "connections", { usual: isQuick ? 2000 : 4000, most: 9000 }),
-    shape: {
-      courses: readWholeNumber(flags, "courses", { usual: COURSES, most: 1000 }),
-      files: readWholeNumber(flags, "files", { usual: 20, most: 1000 }),
-    },
-    workers,
-    writers: flags.writers === undefined ? undefined : readWholeNumber(flags, "writers", { usual: 2, most: 16 }),
+    rounds: isQuick || profile !== null ? 1 : 3,
+    /** Each a user of its own. */
+    players: readWholeNumber(flags, "connections", { usual: isQuick ? 2000 : 4000, most: 9000 }),
+    shape: SHAPE,
+    acks: readChoice(flags, "acks", ACKS, ACKS[0]),
+    workers: isQuick ? [1, 2] : [1, 2, 4],
+    env: env as Record<string, string>,
     nodeFlags: flags.node?.split(" ") ?? [],
-    profile: flags.profile ?? null,
-    parts: new Set(only === null ? PARTS : [only]),
+    profile,
+    kinds: new Set<(typeof KINDS)[number]>(kinds),
+    isPartial: kinds.length < KINDS.length,
   };
 }

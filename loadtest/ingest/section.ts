@@ -1,81 +1,194 @@
 import { availableParallelism } from "node:os";
-import type { Section } from "../harness/section.ts";
-import { toAims } from "./aims.ts";
+import type { Findings, Plot, Table } from "../harness/section.ts";
+import { listCounts } from "../harness/statistics.ts";
+import {
+  type Column,
+  eachColumns,
+  latencyColumns,
+  latencyLines,
+  ratioOf,
+  times,
+  toLine,
+  toTable,
+  whole,
+} from "../harness/table.ts";
+import { medianOrNull, type Step, type Summary, sustained, totalMicros } from "../harness/window.ts";
 import { NAMES } from "./contenders.ts";
-import { type Figures, standingOf } from "./figures.ts";
-import { PARTS } from "./options.ts";
-import { toPlots } from "./plots.ts";
-import { toTables } from "./tables.ts";
+import { durableMicros, type Figures, standingOf, toAims, unseenOf } from "./figures.ts";
 
-/** What was measured, in the form that is reported. */
-export function toSection(figures: Figures, isQuick: boolean): Section {
+export function toSection(figures: Figures): Findings {
+  const { options, standings, ladders } = figures;
   return {
-    command: "ingest",
     title: "Ingest: durable heartbeats",
     about: toAbout(figures),
-    takenAt: new Date().toISOString(),
-    foreignCores: toForeignCores(figures),
-    ...(figures.options.parts.size < PARTS.length ? { isPartial: true } : {}),
-    tables: toTables(figures),
+    foreignCores: medianOrNull(standings.map(({ foreignCores }) => foreignCores)),
+    isPartial: options.isPartial,
+    tables: [
+      rateTable(standings),
+      cpuTable(figures),
+      workersTable(figures),
+      ...ladders.map(({ workers, steps }) => toTable(`Offered load, WORKERS=${workers}`, steps, stepColumns(figures))),
+      watchedTable(figures),
+      socketsTable(figures),
+    ],
     plots: toPlots(figures),
     aims: toAims(figures),
-    notes: toNotes(figures, isQuick),
+    notes: toNotes(figures),
   };
 }
 
-function toAbout({ options }: Figures): string {
-  const { connections, shape, seconds, rounds, stepSeconds } = options;
+function toAbout({ options, ackBytes }: Figures): string {
+  const { players, shape, seconds, rounds, stepSeconds, acks } = options;
+  const size = ackBytes === null ? "" : `, ${ackBytes} bytes on the wire`;
   return [
-    `${connections.toLocaleString("en-US")} players over raw WebSockets, each a user of its own, in ${shape.courses} courses of ${shape.files} files. A heartbeat is acked after COMMIT; it plays 100 ms more, so that the union of what was watched changes every time. Server, PostgreSQL, players and peers share ${availableParallelism()} cores.`,
-    `**Closed loop**: every player sends its next heartbeat at the ack of the last; all contenders in turn, ${rounds === 1 ? "one round" : `${rounds} rounds`} of ${seconds} s, medians, on one PostgreSQL with one set of settings. **Offered load**: heartbeats are due at even intervals whatever the acks do, and latency counts from when one was *due*, so a stall counts with all that it held up. Steps of ${stepSeconds} s; the last is the first that it does not keep up with: acked within the window less than 97 % of what was offered, or the median wait of the window's last third more than 1.5 times and 50 ms above that of its first.`,
-    "(a) is one HTTP POST and one upsert a heartbeat, with row triggers that recount lesson and course. (b) is Socket.IO on Node's HTTP server with `ws`, bufferutil and `@socket.io/redis-adapter`: one upsert of the position an event, from a pool of prepared statements, into a table without triggers, then the ack, then an emit to the course's room (and, in a row of its own, without it). (d) are limits, not designs: a `pg` client that writes the same rows in batches of 1,000 to a table without triggers; COPY of them into a table without keys; a bare uWebSockets.js that parses the same frames and answers as many bytes.",
+    `${whole(players)} players over raw WebSockets, each a user of its own, in ${shape.courses} courses of ${shape.files} files. A heartbeat is acked after COMMIT; it plays 100 ms more, so that the union of what was watched changes every time. Players ask for ${acks} acks${size}. Server, PostgreSQL, players and contenders share ${availableParallelism()} cores.`,
+    `**Closed loop**: every player sends its next heartbeat at the ack of its last; all contenders in turn, ${rounds === 1 ? "one round" : `${rounds} rounds`} of ${seconds} s, on one PostgreSQL with one set of settings. Figures are medians of the rounds; latencies are those of all rounds together. **Offered load**: heartbeats are due at even intervals whatever the acks do, and latency counts from when one was *due*, so that a stall counts with all that it held up. A step takes ${stepSeconds} s. The last step is the first that the server does not keep up with: it acked less than 97 % of what was offered, or the mean wait in the last third of the window was more than 1.5 times and 50 ms above that in the first.`,
+    "(a) is one HTTP POST and one upsert a heartbeat, with row triggers that recount lesson and course. (b) is Socket.IO on Node's HTTP server with `ws`, bufferutil and `@socket.io/redis-adapter`: one upsert of the position an event, from a pool of prepared statements, into a table without triggers, then the ack, then an emit to the course's room (and, in a row of its own, without it).",
+    "(d) are limits, not designs. **The floor** is one process: a bare uWebSockets.js that parses the players' frames, holds their acks as Playhead does, writes each batch with a `pg` client, and then sends acks of as many bytes as Playhead's. A batch is one statement that writes three rows a heartbeat (the user's file, lesson and course) to tables without triggers or references, at most 1,000 heartbeats, at most every 50 ms. It checks no token, no schema and no budget, and tells no dashboard. The bare batch is a `pg` client alone that writes the user's row of the file; COPY writes into a table without keys; the bare uWebSockets.js without a database acks at once.",
   ].join("\n\n");
 }
 
-function toForeignCores({ standings }: Figures): number | null {
-  const known = standings.flatMap(({ foreign }) => foreign ?? []);
-  const seconds = known.reduce((sum, one) => sum + one.seconds, 0);
-  return seconds === 0 ? null : known.reduce((sum, one) => sum + one.coreSeconds, 0) / seconds;
+function rateTable(standings: Summary[]): Table {
+  return toTable("Durable heartbeats a second, one process, closed loop", standings, [
+    ["", ({ name }) => name],
+    ["heartbeats/s", ({ perSecond }) => Math.round(perSecond)],
+    ["Playhead is", ({ perSecond }) => times(ratioOf(standings[0]?.perSecond, perSecond))],
+    ["each round", ({ perRound }) => perRound.map(whole).join(" / ")],
+    ...latencyColumns<Summary>(({ latency }) => latency),
+  ]);
 }
 
-function toNotes(figures: Figures, isQuick: boolean): string[] {
-  const { options, standings, cost, ladders, watched, sockets, after } = figures;
+function cpuTable(figures: Figures): Table {
+  const { standings } = figures;
+  const [ours, floor] = [standings[0], durableMicros(standingOf(figures, NAMES.floor))];
+  return toTable("CPU of a heartbeat, µs, in the same windows", standings, [
+    ["", ({ name }) => name],
+    ...eachColumns("server", "PostgreSQL", "Redis", "generator"),
+    ["together", (standing) => totalMicros(standing)],
+    ["Playhead takes", (standing) => times(ratioOf(ours && totalMicros(ours), totalMicros(standing)))],
+    ["server and PostgreSQL", durableMicros],
+    ["× the floor", (standing) => times(ratioOf(durableMicros(standing), floor))],
+  ]);
+}
+
+/** A rate of Playhead's, to those of three contenders at saturation. */
+function ratioColumns<Row>(figures: Figures, perSecond: (row: Row) => number, suffix = ""): Column<Row>[] {
+  const columns = [
+    ["× (a)", NAMES.recount],
+    ["× (b)", NAMES.upsert],
+    ["of bare batch", NAMES.bare],
+  ] as const;
+  return columns.map(([heading, name]) => [
+    heading + suffix,
+    (row) => times(ratioOf(perSecond(row), standingOf(figures, name)?.perSecond)) || null,
+  ]);
+}
+
+function workersTable(figures: Figures): Table {
+  type Ladder = Figures["ladders"][number];
+  return toTable<Ladder>("Workers", figures.ladders, [
+    ["WORKERS", ({ workers }) => workers],
+    ["closed loop/s", ({ topPerSecond }) => Math.round(topPerSecond)],
+    ...ratioColumns<Ladder>(figures, ({ topPerSecond }) => topPerSecond),
+    ["offered and kept up with/s", ({ steps }) => sustained(steps)],
+    // Headings of one table differ by a blank.
+    ...ratioColumns<Ladder>(figures, ({ steps }) => sustained(steps), " "),
+  ]);
+}
+
+function stepColumns(figures: Figures): Column<Step>[] {
+  return [
+    ["offered/s", ({ ratePerSecond }) => ratePerSecond],
+    ["acked/s", ({ workPerSecond }) => Math.round(workPerSecond)],
+    ...latencyColumns<Step>(({ latency }) => latency),
+    ["keeps up", ({ failure }) => (failure === null ? "yes" : `no: ${failure}`)],
+    ["rows a heartbeat", ({ each }) => each.rows?.toFixed(2) ?? null],
+    ...eachColumns("server µs", "PostgreSQL µs", "generator µs"),
+    ...ratioColumns<Step>(figures, ({ workPerSecond }) => workPerSecond),
+  ];
+}
+
+function watchedTable(figures: Figures): Table {
+  const rows = figures.watched.flatMap((one) => [one.ack, one.dashboard].map((seen) => ({ ...one, seen })));
+  type Row = (typeof rows)[number];
+  return toTable<Row>("With a dashboard watching one of the courses", rows, [
+    ["heartbeats/s", ({ ack }) => Math.round(ack.workPerSecond)],
+    ["frame interval ms", ({ frameIntervalMs }) => frameIntervalMs],
+    ["WORKERS", () => 1],
+    ["from due to", ({ seen }) => seen.name],
+    ...latencyColumns<Row>(({ seen }) => seen.latency),
+    ["never shown", (row) => (row.seen === row.dashboard ? unseenOf(row) : null)],
+    ...ratioColumns<Row>(figures, ({ ack }) => ack.workPerSecond),
+  ]);
+}
+
+function socketsTable({ sockets }: Figures): Table {
+  const [rate, bare] = [whole(sockets[0]?.perSecond ?? 0), sockets.at(-1)];
+  return toTable<Summary>(`Socket work: CPU of a heartbeat without a database, at ${rate} a second`, sockets, [
+    ["", ({ name }) => name],
+    ["heartbeats/s", ({ perSecond }) => Math.round(perSecond)],
+    ...eachColumns("server µs"),
+    ["× bare", ({ each }) => times(ratioOf(each.server, bare?.each.server))],
+    ...eachColumns("generator µs"),
+    ...latencyColumns<Summary>(({ latency }) => latency),
+  ]);
+}
+
+function toPlots({ ladders }: Figures): Plot[] {
+  const x = { label: "heartbeats offered a second" };
+  const most = Math.max(...ladders.flatMap(({ steps }) => steps.map(({ ratePerSecond }) => ratePerSecond)));
+  const acked = ladders.map(({ workers, steps }) =>
+    toLine(`WORKERS=${workers}`, steps, ({ ratePerSecond, workPerSecond }) => [ratePerSecond, workPerSecond]),
+  );
+  const asOffered = ladders.length === 0 ? [] : [toLine("as offered", [0, most], (rate) => [rate, rate])];
+  return [
+    ...ladders.map(({ workers, steps }) => ({
+      name: `ingest-latency-${workers}`,
+      title: `Ack latency against offered load, WORKERS=${workers}`,
+      x,
+      y: { label: "from due to ack, ms", isLog: true },
+      series: latencyLines(steps, ({ ratePerSecond, latency }) => [ratePerSecond, latency]),
+    })),
+    {
+      name: "ingest-achieved",
+      title: "Acked against offered",
+      x,
+      y: { label: "acked a second" },
+      series: [...asOffered, ...acked],
+    },
+  ];
+}
+
+function toNotes(figures: Figures): string[] {
+  const { options, standings, ladders, watched, sockets, aftermaths } = figures;
   const notes: string[] = [];
-  if (isQuick) notes.push("A quick look: one round, short windows, fewer players. Its figures are rough.");
-  if (options.writers !== undefined) notes.push(`WRITERS=${options.writers}.`);
+  const settings = Object.entries(options.env).map(([name, value]) => `${name}=${value}`);
+  if (settings.length > 0) notes.push(`The server was started with ${settings.join(" ")}.`);
   if (options.nodeFlags.length > 0) notes.push(`The server's Node was started with ${options.nodeFlags.join(" ")}.`);
-  if (standings.length > 0 && standingOf(figures, NAMES.upsert) === undefined) {
+  if (options.profile !== null) notes.push(`The CPU profile is in ${options.profile}; the profiler slows the server.`);
+  if (standings.length > 1 && standingOf(figures, NAMES.upsert) === undefined) {
     notes.push("(b) was left out: it needs Redis, and redis-server is missing (apt-get install -y redis-server).");
   }
-  if (cost !== null) {
-    const perHeartbeat = (cost.rows / cost.heartbeats).toFixed(2);
+  const { rows, batches } = standings[0]?.each ?? {};
+  if (rows && batches) {
     notes.push(
-      `By closed loop Playhead wrote ${perHeartbeat} rows a heartbeat, ${Math.round(cost.rows / cost.batches)} a batch.`,
+      `By closed loop Playhead wrote ${rows.toFixed(2)} rows a heartbeat, ${Math.round(rows / batches)} a batch.`,
     );
   }
   const refusals = [
-    ...standings.map(({ name, refused }) => ({ name, refused })),
+    ...standings,
     ...ladders.flatMap(({ workers, steps }) =>
-      steps.map(({ refused }) => ({ name: `offered load, WORKERS=${workers}`, refused })),
+      steps.map((step) => ({ ...step, name: `offered load, WORKERS=${workers}` })),
     ),
-    ...[watched.half, watched.fast].flatMap((one) => (one === null ? [] : [{ name: "with a dashboard", ...one }])),
-    ...(sockets === null ? [] : [sockets.playhead, sockets.bare]),
+    ...watched.map(({ ack }) => ({ ...ack, name: "with a dashboard" })),
+    ...sockets,
   ].filter(({ refused }) => Object.keys(refused).length > 0);
-  notes.push(
-    refusals.length === 0
-      ? "Nobody refused a heartbeat."
-      : `Refused: ${refusals.map(({ name, refused }) => `${name}: ${list(refused)}`).join("; ")}.`,
-  );
-  for (const { server, deadlocks, wrongAggregates, budgetCutMs } of after) {
+  const told = refusals.map(({ name, refused }) => `${name}: ${listCounts(refused)}`).join("; ");
+  notes.push(refusals.length === 0 ? "No server refused a heartbeat." : `Heartbeats refused: ${told}.`);
+  for (const { server, deadlocks, wrongSums, budgetCutMs } of aftermaths) {
     notes.push(
-      `After the load (${server}): ${deadlocks} deadlocks, ${wrongAggregates} sums that differ from a recount, ${Math.round(budgetCutMs / 1000)} s of claims cut by the budget of watching.`,
+      `After the load (${server}): ${deadlocks} deadlocks, ${wrongSums} sums that differ from a recount, ${Math.round(budgetCutMs / 1000)} s of claims cut by the budget of watching.`,
     );
   }
   return notes;
-}
-
-function list(counts: Record<string, number>): string {
-  return Object.entries(counts)
-    .map(([name, count]) => `${name} ${count}`)
-    .join(", ");
 }

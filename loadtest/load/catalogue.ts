@@ -1,14 +1,28 @@
+import { createBuiltinTokens } from "../../src/auth/builtin-tokens.ts";
 import type { CourseTree } from "../../src/protocol/course.ts";
+import type { Role } from "../../src/protocol/roles.ts";
 
 /*
- * The courses that are watched: long files, so that steady watching changes the union for the whole run and completes
- * nothing.
+ * Who watches what. Files are long, so that steady watching changes the union for the whole run and completes nothing.
  */
 
 export const INSTRUCTOR_ID = "loadtest-instructor";
 export const FILES_PER_LESSON = 4;
 /** 100 hours. */
 export const DURATION_SECONDS = 360_000;
+const TOKEN_SECONDS = 7200;
+
+/** So many courses of so many files. */
+export interface Shape {
+  courses: number;
+  files: number;
+}
+
+export interface CatalogueFile {
+  id: string;
+  lessonId: string;
+  courseId: string;
+}
 
 export function toCourseId(course: number): string {
   return `loadtest-course-${course}`;
@@ -22,40 +36,36 @@ export function toLessonId(course: number, file: number): string {
   return `${toCourseId(course)}-lesson-${Math.floor(file / FILES_PER_LESSON)}`;
 }
 
-/** Ids as long as Firebase makes them. */
+/** As long as Firebase's. */
 export function toUserId(index: number): string {
   return `loadtest-user-${String(index).padStart(14, "0")}`;
 }
 
-/** Which course and file a user watches: neighbours have different courses, the users of a course different files. */
-export function watchedBy(user: number, shape: { courses: number; files: number }): { course: number; file: number } {
-  return { course: user % shape.courses, file: Math.floor(user / shape.courses) % shape.files };
+/** Mints tokens that a server with this secret takes. */
+export function createMint(secret: string): (userId: string, role?: Role) => Promise<string> {
+  const tokens = createBuiltinTokens({ secret, ttlSeconds: TOKEN_SECONDS });
+  return async (userId, role = "learner") => (await tokens.mint({ userId, role })).token;
 }
 
-/** All files of all courses, as a peer's own catalogue. */
-export function catalogueFiles(shape: { courses: number; files: number }): {
-  id: string;
-  lessonId: string;
-  courseId: string;
-  durationSeconds: number;
-}[] {
-  const courses = Array.from({ length: shape.courses }, (_, course) =>
-    Array.from({ length: shape.files }, (_, file) => ({
-      id: toFileId(course, file),
-      lessonId: toLessonId(course, file),
-      courseId: toCourseId(course),
-      durationSeconds: DURATION_SECONDS,
-    })),
-  );
-  return courses.flat();
+/** Neighbours have different courses, the users of a course different files. */
+export function watchedBy(user: number, { courses, files }: Shape): { course: number; file: number } {
+  return { course: user % courses, file: Math.floor(user / courses) % files };
+}
+
+/** All files of all courses, for a contender that keeps a catalogue of its own. */
+export function catalogueFiles({ courses, files }: Shape): CatalogueFile[] {
+  return Array.from({ length: courses * files }, (_, i) => {
+    const [course, file] = [Math.floor(i / files), i % files];
+    return { id: toFileId(course, file), lessonId: toLessonId(course, file), courseId: toCourseId(course) };
+  });
 }
 
 export function makeCourseTree(course: number, files: number): CourseTree {
   const lessons = new Map<string, CourseTree["lessons"][number]>();
-  for (let i = 0; i < files; i++) {
-    const id = toLessonId(course, i);
+  for (let file = 0; file < files; file++) {
+    const id = toLessonId(course, file);
     const lesson = lessons.get(id) ?? { id, title: id, files: [] };
-    lesson.files.push({ id: toFileId(course, i), title: `File ${i}`, durationSeconds: DURATION_SECONDS });
+    lesson.files.push({ id: toFileId(course, file), title: `File ${file}`, durationSeconds: DURATION_SECONDS });
     lessons.set(id, lesson);
   }
   return { title: toCourseId(course), instructorId: INSTRUCTOR_ID, lessons: [...lessons.values()] };

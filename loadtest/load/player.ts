@@ -1,65 +1,44 @@
 import { randomUUID } from "node:crypto";
-import { openRawSocket, type RawSocket } from "./raw-socket.ts";
+import type { Answered } from "../harness/load.ts";
+import { openSocketIo, outcomeOf } from "./socketio-client.ts";
 
-/** What one beat plays, in ms: little, so that ten beats a second stay within the budget of four times real time. */
-const BEAT_MS = 100;
+/** How a player asks to be acked: with what it cannot know, or with all of its progress. */
+export const ACKS = ["brief", "whole"] as const;
+export type Acks = (typeof ACKS)[number];
 
 export interface PlayerOptions {
   url: string;
   token: string;
+  acks: Acks;
   fileId: string;
-  /** A beat was answered: when it was due, and null or the code it was refused with. */
-  onAnswer: (player: Player, dueAt: number, refusal: string | null) => void;
-  onClose: () => void;
+  /** Played by one beat, in ms. */
+  beatMs: number;
+  onClose?(): void;
 }
 
 /** A player that goes on watching one file, beat by beat. */
-export class Player {
-  readonly #fileId: string;
-  readonly #sessionId = randomUUID();
-  readonly #onAnswer: PlayerOptions["onAnswer"];
-  /** When the beats were due that have no answer yet, by number. */
-  readonly #waiting = new Map<number, number>();
-  #socket: RawSocket | null = null;
-  #seq = 0;
+export interface Player {
+  /** As JSON; empty before the first. */
+  lastAck: string;
+  /** Sends the next beat. @returns its position, in seconds */
+  beat(answered: Answered): number;
+}
 
-  private constructor({ fileId, onAnswer }: PlayerOptions) {
-    this.#fileId = fileId;
-    this.#onAnswer = onAnswer;
-  }
-
-  static async connect(options: PlayerOptions): Promise<Player> {
-    const player = new Player(options);
-    player.#socket = await openRawSocket({
-      url: options.url,
-      namespace: "/player",
-      token: options.token,
-      onAck: (id, json) => player.#onAck(id, json),
-      onClose: options.onClose,
-    });
-    return player;
-  }
-
-  /** Sends the next beat. */
-  beat(dueAt: number): void {
-    const seq = this.#seq++;
-    const [from, to] = [(seq * BEAT_MS) / 1000, ((seq + 1) * BEAT_MS) / 1000];
-    this.#waiting.set(seq, dueAt);
-    this.#socket?.call(
-      seq,
-      "heartbeat",
-      `{"fileId":"${this.#fileId}","position":${to},"played":[[${from},${to}]],"state":"playing","rate":1,"ageMs":0,"sessionId":"${this.#sessionId}","seq":${seq}}`,
-    );
-  }
-
-  #onAck(id: number, json: string): void {
-    const dueAt = this.#waiting.get(id);
-    if (dueAt === undefined) return;
-    this.#waiting.delete(id);
-    this.#onAnswer(this, dueAt, json.startsWith('[{"ok":true') ? null : (/"code":"(\w+)"/.exec(json)?.[1] ?? json));
-  }
-
-  close(): void {
-    this.#socket?.close();
-  }
+export async function openPlayer({ url, token, acks, fileId, beatMs, ...events }: PlayerOptions): Promise<Player> {
+  const client = await openSocketIo({ url, namespace: "/player", auth: { token, acks }, ...events });
+  const sessionId = randomUUID();
+  let seq = 0;
+  const player: Player = {
+    lastAck: "",
+    beat(answered) {
+      const [from, to] = [(seq * beatMs) / 1000, ((seq + 1) * beatMs) / 1000];
+      const beat = `{"fileId":"${fileId}","position":${to},"played":[[${from},${to}]],"state":"playing","rate":1,"ageMs":0,"sessionId":"${sessionId}","seq":${seq++}}`;
+      client.call("heartbeat", beat, (json) => {
+        player.lastAck = json;
+        answered(outcomeOf(json));
+      });
+      return to;
+    },
+  };
+  return player;
 }

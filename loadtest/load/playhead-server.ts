@@ -1,44 +1,57 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
-import { cp, mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { cp, mkdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { type Config, loadConfig } from "../../src/config.ts";
 import { findRunningEmbeddedPostgres } from "../../src/db/embedded/embedded-postgres.ts";
-import { assertRunning, onEnd } from "../harness/cleanup.ts";
-import { makeTemporaryFolder } from "../harness/temporary-folder.ts";
+import { endProcess, type Memory } from "../harness/child-process.ts";
+import { assertRunning, makeTemporaryFolder, onEnd } from "../harness/cleanup.ts";
+import { readMachine } from "../harness/process-cpu.ts";
+import type { Readings } from "../harness/window.ts";
+import { createMint, INSTRUCTOR_ID, makeCourseTree, type Shape, toCourseId } from "./catalogue.ts";
 
 /*
- * The real server in a process of its own: built for the run, with an embedded PostgreSQL of its own, limits out of
- * the way.
+ * The real server in a process of its own: built for the run, with an embedded PostgreSQL of its own, and limits that no
+ * load meets.
  */
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-/** Lets a run collect garbage before it reads the memory in use. */
+/** Lets the load test collect the server's garbage before it reads the memory in use. */
 const GC_ON_SIGNAL = "data:text/javascript,process.on('SIGUSR2',()=>globalThis.gc())";
+const GC_SETTLE_MS = 300;
 const STOP_TIMEOUT_MS = 20_000;
+
+const ENVIRONMENT = {
+  PATH: process.env.PATH,
+  HOST: "127.0.0.1",
+  PORT: "0",
+  DEMO: "false",
+  LOG_LEVEL: "error",
+  RATE_LIMIT_BURST: "1000000",
+  RATE_LIMIT_PER_SECOND: "1000000",
+  MAX_CONNECTIONS_PER_USER: "1000000",
+  DRAIN_MS: "0",
+};
 
 export interface PlayheadServer {
   url: string;
   secret: string;
   dataDir: string;
   databaseUrl: string;
-  /** What it was started with. */
-  config: Config;
+  /** Prometheus' samples, each under its name with labels as written. */
   readMetrics(): Promise<Map<string, number>>;
-  collectGarbage(): void;
+  /** CPU of the server, of its PostgreSQL and of the machine; rows and batches written. */
+  read(): Promise<Readings>;
+  readMemory(): Promise<Memory>;
+  putCourses(shape: Shape): Promise<void>;
   stop(): Promise<void>;
   /** Ends it as a power cut would; resolves when it is gone. */
   kill(): Promise<void>;
 }
 
 export interface StartOptions {
-  /** WORKERS; by default 1. */
-  workers?: number;
-  /** WRITERS; by default the server's own default. */
-  writers?: number;
   /** Where the CPU profile goes. */
   profile?: string | null;
   /** Flags of Node, such as `--max-semi-space-size=64`. */
@@ -48,7 +61,8 @@ export interface StartOptions {
 }
 
 export async function startPlayhead(options: StartOptions = {}): Promise<PlayheadServer> {
-  const main = await buildOnce();
+  built ??= buildServer();
+  const main = await built;
   const dataDir = await makeTemporaryFolder();
   const secret = options.env?.AUTH_SECRET ?? randomBytes(32).toString("hex");
   const flags = ["--expose-gc", "--import", GC_ON_SIGNAL, ...(options.nodeFlags ?? [])];
@@ -57,68 +71,81 @@ export async function startPlayhead(options: StartOptions = {}): Promise<Playhea
     flags.push("--cpu-prof", `--cpu-prof-dir=${options.profile}`);
   }
   assertRunning();
-  const env = {
-    PATH: process.env.PATH,
-    HOST: "127.0.0.1",
-    PORT: "0",
-    PLAYHEAD_DATA_DIR: dataDir,
-    AUTH_SECRET: secret,
-    DEMO: "false",
-    LOG_LEVEL: "error",
-    ...(options.workers === undefined ? {} : { WORKERS: String(options.workers) }),
-    ...(options.writers === undefined ? {} : { WRITERS: String(options.writers) }),
-    RATE_LIMIT_BURST: "1000000",
-    RATE_LIMIT_PER_SECOND: "1000000",
-    MAX_CONNECTIONS_PER_USER: "1000000",
-    DRAIN_MS: "0",
-    ...options.env,
-  };
+  const env = { ...ENVIRONMENT, PLAYHEAD_DATA_DIR: dataDir, AUTH_SECRET: secret, ...options.env };
   const child = spawn(process.execPath, [...flags, main, "serve"], {
     cwd: dataDir,
-    // A group of its own: Ctrl-C reaches this process alone, which stops the server when its load has ended.
+    // Ctrl-C does not reach a group of its own: the load test stops the server when its load has ended.
     detached: true,
     stdio: ["ignore", "pipe", "inherit"],
     env,
   });
-  const stop = () => stopChild(child);
+  const stop = () => endProcess(child, "SIGTERM", STOP_TIMEOUT_MS);
   onEnd(stop);
   const url = await readUrl(child);
   const databaseUrl = options.env?.DATABASE_URL ?? (await findRunningEmbeddedPostgres(dataDir))?.url;
   if (databaseUrl === undefined) throw new Error("the server's PostgreSQL was not found");
+  const readMetrics = async () => {
+    const samples = (await (await fetch(`${url}/metrics`)).text()).matchAll(/^([^#\n].*) (\S+)$/gm);
+    return new Map([...samples].map(([, name, value]) => [name as string, Number(value)]));
+  };
   return {
     url,
     secret,
     dataDir,
     databaseUrl,
-    config: loadConfig(env),
-    readMetrics: async () => parseMetrics(await (await fetch(`${url}/metrics`)).text()),
-    collectGarbage: () => child.kill("SIGUSR2"),
-    stop,
-    async kill() {
-      const exited = new Promise((resolve) => child.once("exit", resolve));
-      if (child.kill("SIGKILL")) await exited;
+    readMetrics,
+    async read() {
+      const [metrics, machine] = await Promise.all([readMetrics(), readMachine(dataDir)]);
+      const counter = (name: string) => metrics.get(`playhead_${name}`) ?? null;
+      return {
+        server: counter("process_cpu_seconds_total"),
+        rows: counter("batch_size_sum"),
+        batches: counter("batch_size_count"),
+        ...machine,
+      };
     },
+    async readMemory() {
+      child.kill("SIGUSR2");
+      await pause(GC_SETTLE_MS);
+      const metrics = await readMetrics();
+      const gauge = (name: string) => metrics.get(`playhead_${name}`) ?? Number.NaN;
+      return {
+        residentBytes: gauge("process_resident_memory_bytes"),
+        heapBytes: gauge("nodejs_heap_size_used_bytes"),
+      };
+    },
+    putCourses: (shape) => putCourses({ url, secret }, shape),
+    stop,
+    kill: () => endProcess(child, "SIGKILL"),
   };
+}
+
+/** As an instructor does. */
+async function putCourses({ url, secret }: { url: string; secret: string }, { courses, files }: Shape): Promise<void> {
+  const token = await createMint(secret)(INSTRUCTOR_ID, "instructor");
+  for (let course = 0; course < courses; course++) {
+    const body = JSON.stringify(makeCourseTree(course, files));
+    await fetchAs(token, `${url}/v1/courses/${toCourseId(course)}`, { method: "PUT", body });
+  }
+}
+
+/** Asks the HTTP API. @throws Error with an answer that is none of success */
+export async function fetchAs(token: string, url: string, init: RequestInit = {}): Promise<string> {
+  const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
+  const response = await fetch(url, { ...init, headers });
+  const text = await response.text();
+  if (!response.ok) throw new Error(`${new URL(url).pathname} was answered ${response.status}: ${text}`);
+  return text;
 }
 
 let built: Promise<string> | null = null;
 
-/** A run measures one build, however often it starts it. */
-function buildOnce(): Promise<string> {
-  built ??= buildServer();
-  return built;
-}
-
-/** The source as it is now, compiled beside what it reads at run time. */
+/** Compiles the source as it is now, beside what it reads at run time. A run measures one build. */
 async function buildServer(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), "playhead-loadtest-build-"));
-  onEnd(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
-  const tsc = join(ROOT, "node_modules/.bin/tsc");
+  const folder = await makeTemporaryFolder({ isLast: true });
   const main = join(folder, "dist/main.js");
-  const { status, stdout } = spawnSync(tsc, ["-p", "tsconfig.build.json", "--outDir", join(folder, "dist")], {
-    cwd: ROOT,
-    encoding: "utf8",
-  });
+  const args = ["-p", "tsconfig.build.json", "--outDir", join(folder, "dist")];
+  const { status, stdout } = spawnSync(join(ROOT, "node_modules/.bin/tsc"), args, { cwd: ROOT, encoding: "utf8" });
   if (!existsSync(main)) throw new Error(`the server does not build:\n${stdout}`);
   if (status !== 0) console.error(`the source has type errors; measured all the same:\n${stdout}`);
   await Promise.all([
@@ -139,23 +166,4 @@ function readUrl(child: ChildProcess): Promise<string> {
     });
     child.once("exit", (code, signal) => reject(new Error(`the server ended before it was ready (${signal ?? code})`)));
   });
-}
-
-async function stopChild(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exited = new Promise((resolve) => child.once("exit", resolve));
-  child.kill("SIGTERM");
-  const timer = setTimeout(() => child.kill("SIGKILL"), STOP_TIMEOUT_MS);
-  await exited;
-  clearTimeout(timer);
-}
-
-/** Prometheus' text: every sample under its name with labels as written. */
-function parseMetrics(text: string): Map<string, number> {
-  const samples = new Map<string, number>();
-  for (const line of text.split("\n")) {
-    const end = line.lastIndexOf(" ");
-    if (!line.startsWith("#") && end > 0) samples.set(line.slice(0, end), Number(line.slice(end + 1)));
-  }
-  return samples;
 }

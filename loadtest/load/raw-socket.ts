@@ -1,115 +1,173 @@
-import { connect as connectTcp, type Socket } from "node:net";
-import { frameOf, readFrames, UPGRADED } from "./websocket-frames.ts";
+import { connect, type Socket } from "node:net";
 
 /*
- * A Socket.IO client of the least cost: a bare TCP connection, frames written and read by hand, so that the load takes
- * little of the cores it shares with the server.
+ * A WebSocket of the least cost (RFC 6455), so that the load takes little of the cores it shares with the server: a bare
+ * TCP connection, frames read by hand, and written with a mask of zeros, which leaves their text as it is. Only whole
+ * frames come in: neither uWebSockets.js nor `ws` splits a message without being asked to. Texts are latin1.
  */
 
-export interface RawSocket {
-  /** Sends a call, its payload as JSON. The ack comes to `onAck` with the same id. */
-  call(id: number, event: string, json: string): void;
-  close(): void;
-}
-
 export interface RawSocketOptions {
+  /** With path and query: `http://127.0.0.1:8080/socket.io/?EIO=4`. */
   url: string;
-  namespace: string;
-  token: string;
-  onAck: (id: number, json: string) => void;
-  onEvent?: (json: string) => void;
-  /** The code is that of the server's close frame, 1006 where there was none. */
-  onClose: (code: number) => void;
+  /** Where it comes from: an address has some 28,000 ports. */
+  localAddress?: string | undefined;
+  onText(text: string): void;
+  /** A frame of at least LONG_BYTES came; its bytes with the header. */
+  onLongFrame?(bytes: number): void;
+  /** Once, however it ends, before it was open too. */
+  onClose(reason: string): void;
 }
 
-const CONNECT_TIMEOUT_MS = 20_000;
-const ABNORMAL = 1006;
-const CODE_0 = 48;
-const CODE_9 = 57;
+/** Shorter texts are answers and signs of life. */
+export const LONG_BYTES = 150;
 
-/** Read into by all sockets: whatever is taken from it is copied before the next is read. */
-const READ_BUFFER = Buffer.allocUnsafeSlow(64 * 1024);
+/** What a browser sends: headers cost the server something, and some servers keep them. */
+const BROWSER_HEADERS = [
+  "Connection: Upgrade",
+  "Upgrade: websocket",
+  "Pragma: no-cache",
+  "Cache-Control: no-cache",
+  "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36",
+  "Accept-Encoding: gzip, deflate, br, zstd",
+  "Accept-Language: en-US,en;q=0.9",
+  "Sec-WebSocket-Version: 13",
+  `Sec-WebSocket-Key: ${Buffer.alloc(16).toString("base64")}`,
+].join("\r\n");
+const UPGRADED = "HTTP/1.1 101";
+const HEAD_END = "\r\n\r\n";
+
+const [OPCODE_TEXT, OPCODE_CLOSE, OPCODE_PING] = [1, 8, 9];
+const [FRAME_TEXT, FRAME_PONG] = ["\x81", "\x8a"];
+const [LENGTH_16, LENGTH_64] = [126, 127];
+const MAX_LENGTH_16 = 65_535;
+const NO_MASK = "\0\0\0\0";
+
+/** All sockets read into it in turn: what one keeps of it is copied. */
+const READ_BUFFER = Buffer.allocUnsafeSlow(256 * 1024);
 const NO_BYTES = Buffer.alloc(0);
-/** RFC 6455: 16 bytes, whichever; nobody between here and there. */
-const WEBSOCKET_KEY = Buffer.alloc(16).toString("base64");
 
-/** Engine.IO's own; a server that hears none hangs up. */
-const PING = "2";
-const PONG = frameOf("3");
+export class RawSocket {
+  readonly #options: RawSocketOptions;
+  readonly #socket: Socket;
+  /** The beginning of a frame that is not whole. */
+  #rest = NO_BYTES;
+  /** Bytes of a skipped frame that are still to come. */
+  #skip = 0;
+  #isOpen = false;
+  #unsent = "";
+  #reason = "closed";
+  /** Long frames are counted and not read. */
+  isSkipping = false;
 
-/** Resolves when the namespace has let it in. */
-export function openRawSocket(options: RawSocketOptions): Promise<RawSocket> {
-  const { url, namespace, token, onAck, onEvent, onClose } = options;
-  const ackPrefix = `43${namespace},`;
-  const eventPrefix = `42${namespace},`;
-  const { hostname, port } = new URL(url);
-  return new Promise((resolve, reject) => {
-    let rest = NO_BYTES;
-    let isUpgraded = false;
-    let code = ABNORMAL;
-
-    const onText = (text: string): void => {
-      if (text.startsWith(ackPrefix)) {
-        let id = 0;
-        let at = ackPrefix.length;
-        for (let digit = text.charCodeAt(at); digit >= CODE_0 && digit <= CODE_9; digit = text.charCodeAt(++at)) {
-          id = id * 10 + digit - CODE_0;
-        }
-        onAck(id, text.slice(at));
-      } else if (text.startsWith(eventPrefix)) onEvent?.(text.slice(eventPrefix.length));
-      else if (text === PING) socket.write(PONG, "latin1");
-      else if (text.startsWith("0")) socket.write(frameOf(`40${namespace},${JSON.stringify({ token })}`), "latin1");
-      else if (text.startsWith(`40${namespace},`)) {
-        clearTimeout(timer);
-        resolve({
-          call: (id, event, json) => void socket.write(frameOf(`${eventPrefix}${id}["${event}",${json}]`), "latin1"),
-          close: () => socket.destroy(),
-        });
-      } else if (text.startsWith(`44${namespace},`)) fail(new Error(`the handshake was refused: ${text}`));
-    };
-    const onFrame = { text: onText, close: (given: number) => (code = given) };
-    const onBytes = (length: number): boolean => {
-      let bytes = READ_BUFFER.subarray(0, length);
-      if (rest.length > 0) bytes = Buffer.concat([rest, bytes]);
-      let from = 0;
-      if (!isUpgraded) {
-        const end = bytes.indexOf("\r\n\r\n");
-        if (end >= 0 && !bytes.toString("latin1", 0, end).startsWith(UPGRADED)) {
-          fail(new Error(`no WebSocket: ${bytes.toString("latin1", 0, end)}`));
-          return true;
-        }
-        isUpgraded = end >= 0;
-        from = end + 4;
-      }
-      if (isUpgraded) from += readFrames(bytes.subarray(from), onFrame);
-      else from = 0;
-      rest = from === bytes.length ? NO_BYTES : Buffer.from(bytes.subarray(from));
-      return true;
-    };
-
-    const socket: Socket = connectTcp({
+  constructor(options: RawSocketOptions) {
+    this.#options = options;
+    const { host, hostname, port, pathname, search, origin } = new URL(options.url);
+    this.#socket = connect({
       host: hostname,
       port: Number(port),
+      ...(options.localAddress && { localAddress: options.localAddress }),
       noDelay: true,
-      onread: { buffer: READ_BUFFER, callback: onBytes },
+      onread: {
+        buffer: READ_BUFFER,
+        callback: (length) => {
+          this.#read(length);
+          return true;
+        },
+      },
     });
-    const fail = (error: Error): void => {
-      reject(error);
-      socket.destroy();
-    };
-    const timer = setTimeout(() => fail(new Error("a socket did not connect in time")), CONNECT_TIMEOUT_MS);
-    socket.once("connect", () => {
-      socket.write(
-        `GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: ${hostname}:${port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${WEBSOCKET_KEY}\r\n\r\n`,
+    this.#socket.once("connect", () => {
+      this.#socket.write(
+        `GET ${pathname}${search} HTTP/1.1\r\nHost: ${host}\r\nOrigin: ${origin}\r\n${BROWSER_HEADERS}${HEAD_END}`,
       );
     });
-    socket.on("error", reject);
-    // The server's end is the end: nothing is left to say.
-    socket.on("end", () => socket.destroy());
-    socket.on("close", () => {
-      clearTimeout(timer);
-      reject(new Error(`a socket was closed while connecting (${code})`));
-      onClose(code);
+    this.#socket.on("error", (error: NodeJS.ErrnoException) => {
+      this.#reason = error.code ?? error.message;
     });
-  });
+    this.#socket.on("end", () => this.#socket.destroy());
+    this.#socket.once("close", () => options.onClose(this.#reason));
+  }
+
+  /** Texts of one turn leave in one write. */
+  send(text: string): void {
+    this.#write(FRAME_TEXT, text);
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  #write(head: string, text: string): void {
+    const { length } = text;
+    if (length > MAX_LENGTH_16) throw new Error(`a frame of ${length} bytes; the load test sends at most 65,535`);
+    if (this.#unsent === "") {
+      queueMicrotask(() => {
+        this.#socket.write(this.#unsent, "latin1");
+        this.#unsent = "";
+      });
+    }
+    this.#unsent +=
+      length < LENGTH_16
+        ? `${head}${String.fromCharCode(0x80 | length)}${NO_MASK}${text}`
+        : `${head}\xfe${String.fromCharCode(length >> 8, length & 0xff)}${NO_MASK}${text}`;
+  }
+
+  #read(length: number): void {
+    let bytes = READ_BUFFER.subarray(0, length);
+    if (this.#rest.length > 0) {
+      bytes = Buffer.concat([this.#rest, bytes]);
+      this.#rest = NO_BYTES;
+    }
+    const from = this.#isOpen ? this.#readFrames(bytes, 0) : this.#readUpgrade(bytes);
+    if (from < bytes.length) this.#rest = Buffer.from(bytes.subarray(from));
+  }
+
+  #readUpgrade(bytes: Buffer): number {
+    const end = bytes.indexOf(HEAD_END);
+    if (end < 0) return 0;
+    const head = bytes.toString("latin1", 0, end);
+    if (!head.startsWith(UPGRADED)) {
+      this.#reason = `no WebSocket: ${head.split("\r\n")[0]}`;
+      this.#socket.destroy();
+      return bytes.length;
+    }
+    this.#isOpen = true;
+    return this.#readFrames(bytes, end + HEAD_END.length);
+  }
+
+  /** @returns where the first frame begins that is not whole */
+  #readFrames(bytes: Buffer, first: number): number {
+    let from = first;
+    while (from < bytes.length) {
+      if (this.#skip > 0) {
+        const skipped = Math.min(this.#skip, bytes.length - from);
+        this.#skip -= skipped;
+        from += skipped;
+        continue;
+      }
+      const short = (bytes[from + 1] ?? 0) & 0x7f;
+      const start = from + (short === LENGTH_16 ? 4 : short === LENGTH_64 ? 10 : 2);
+      if (start > bytes.length) break;
+      const wide = short === LENGTH_64 ? Number(bytes.readBigUInt64BE(from + 2)) : short;
+      const length = short === LENGTH_16 ? bytes.readUInt16BE(from + 2) : wide;
+      const isSkipped = this.isSkipping && length >= LONG_BYTES;
+      if (!isSkipped && start + length > bytes.length) break;
+      if (length >= LONG_BYTES) this.#options.onLongFrame?.(start + length - from);
+      if (isSkipped) {
+        this.#skip = length;
+        from = start;
+      } else {
+        this.#take((bytes[from] as number) & 0x0f, bytes, start, start + length);
+        from = start + length;
+      }
+    }
+    return from;
+  }
+
+  #take(opcode: number, bytes: Buffer, start: number, end: number): void {
+    if (opcode === OPCODE_TEXT) this.#options.onText(bytes.toString("latin1", start, end));
+    else if (opcode === OPCODE_PING) this.#write(FRAME_PONG, bytes.toString("latin1", start, end));
+    else if (opcode === OPCODE_CLOSE) {
+      this.#reason = `closed by the server (${end - start < 2 ? "no code" : bytes.readUInt16BE(start)})`;
+    }
+  }
 }

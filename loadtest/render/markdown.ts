@@ -1,24 +1,41 @@
 import type { Aim, Section, Table } from "../harness/section.ts";
 import { formatCell, formatNumber, isNumericColumn } from "./format.ts";
 
-/** A section as a part of the page; plots are pictures beside it. `remark`: what sets it apart from the others. */
+/** A section as a part of the page; plots are pictures beside it. `remark` tells how its run differs from the newest. */
 export function renderSection(section: Section, remark: string | null = null): string {
-  const foreign =
-    section.foreignCores === null
-      ? "how busy the machine was otherwise is not known"
-      : `other processes took ${formatNumber(section.foreignCores)} cores meanwhile`;
-  const parts = [
+  const heading = `*\`npm run loadtest -- ${section.command}\`, ${formatTime(section.takenAt)}; ${renderForeign(section)}.${remark === null ? "" : ` ${remark}`}*`;
+  const pictures = section.plots.map(({ title, name }) => `![${title}](${name}.svg)`);
+  return join([
     `## ${section.title}`,
-    `*\`npm run loadtest -- ${section.command}\`, ${formatTime(section.takenAt)}; ${foreign}.${remark === null ? "" : ` ${remark}`}*`,
+    heading,
     section.about.trim(),
-    ...section.tables.map((table) => `### ${table.title}\n\n${renderTable(table)}`),
-    ...section.plots.map((plot) => `![${plot.title}](${plot.name}.svg)`),
-  ];
-  if (section.notes.length > 0) parts.push(section.notes.map((note) => `- ${oneLine(note)}`).join("\n"));
-  return `${parts.join("\n\n")}\n`;
+    ...renderTables(section),
+    ...pictures,
+    renderNotes(section),
+  ]);
 }
 
-/** The aims of all sections in one table. */
+/** What a subcommand measured, for a terminal: tables, aims, notes. */
+export function renderForTerminal(section: Section): string {
+  const aims = section.aims.length === 0 ? "" : renderAims(section.aims);
+  const title = `\n## ${section.title}: ${renderForeign(section)}`;
+  return join([title, ...renderTables(section), aims, renderNotes(section)]);
+}
+
+function renderTables({ tables }: Section): string[] {
+  return tables.map((table) => `### ${table.title}\n\n${renderTable(table)}`);
+}
+
+function renderNotes({ notes }: Section): string {
+  return notes.map((note) => `- ${oneLine(note)}`).join("\n");
+}
+
+function renderForeign({ foreignCores }: Section): string {
+  return foreignCores === null
+    ? "how busy the machine was otherwise is not known"
+    : `other processes took ${formatNumber(foreignCores)} cores meanwhile`;
+}
+
 export function renderAims(aims: Aim[]): string {
   return renderTable({
     title: "",
@@ -27,19 +44,28 @@ export function renderAims(aims: Aim[]): string {
   });
 }
 
+/** Columns of figures are set to the right. Text in the last column is not padded: it may be long. */
 export function renderTable({ columns, rows }: Table): string {
-  const align = columns.map((_, i) => (isNumericColumn(rows.map((row) => row[i])) ? "--:" : "---"));
-  const line = (cells: string[]) => `| ${cells.map(escapeCell).join(" | ")} |`;
-  return [
-    line(columns),
-    `|${align.join("|")}|`,
-    ...rows.map((row) => line(columns.map((_, i) => formatCell(row[i])))),
-  ].join("\n");
+  const cells = [columns, ...rows.map((row) => columns.map((_, i) => formatCell(row[i])))].map((row) =>
+    row.map(escapeCell),
+  );
+  const isNumeric = columns.map((_, i) => isNumericColumn(rows.map((row) => row[i])));
+  const isLoose = (i: number) => i === columns.length - 1 && !isNumeric[i];
+  const widths = columns.map((_, i) => (isLoose(i) ? 3 : Math.max(3, ...cells.map((row) => row[i]?.length ?? 0))));
+  const pad = (cell: string, i: number) => (isNumeric[i] ? cell.padStart(widths[i] ?? 0) : cell.padEnd(widths[i] ?? 0));
+  const line = (row: string[]) => `| ${row.map(pad).join(" | ")} |`;
+  const rule = widths.map((width, i) => `-${"-".repeat(width)}${isNumeric[i] ? ":" : "-"}`).join("|");
+  const [headings = [], ...body] = cells;
+  return [line(headings), `|${rule}|`, ...body.map(line)].join("\n");
 }
 
 /** `2026-11-21 19:30 UTC`. */
 export function formatTime(iso: string): string {
   return `${iso.slice(0, 10)} ${iso.slice(11, 16)} UTC`;
+}
+
+function join(parts: string[]): string {
+  return `${parts.filter((part) => part !== "").join("\n\n")}\n`;
 }
 
 function escapeCell(text: string): string {

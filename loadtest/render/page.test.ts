@@ -1,10 +1,15 @@
 import { describe, expect, it } from "vitest";
+import { judge } from "../harness/aims.ts";
 import type { Environment } from "../harness/environment.ts";
 import type { Section } from "../harness/section.ts";
-import { renderAims, renderSection } from "./markdown.ts";
+import { toTable } from "../harness/table.ts";
+import { renderAims, renderForTerminal, renderSection } from "./markdown.ts";
 import { type Report, renderPage } from "./page.ts";
-import { renderForTerminal } from "./terminal.ts";
 
+const ROWS: [string, number | null][] = [
+  ["one | two", 123_456.7],
+  ["many", null],
+];
 const SECTION: Section = {
   command: "fanout",
   title: "Fan-out",
@@ -12,17 +17,13 @@ const SECTION: Section = {
   takenAt: "2026-11-21T19:30:12.000Z",
   foreignCores: 0.02,
   tables: [
-    {
-      title: "Deliveries",
-      columns: ["to", "deliveries/s"],
-      rows: [
-        ["one | two", 123_456.7],
-        ["many", null],
-      ],
-    },
+    toTable("Deliveries", ROWS, [
+      ["to", ([to]) => to],
+      ["deliveries/s", ([, rate]) => rate],
+    ]),
   ],
   plots: [{ name: "fanout-rate", title: "Rate", x: { label: "dashboards" }, y: { label: "per second" }, series: [] }],
-  aims: [{ what: "deliveries/s", aim: "≥ 4 × soketi", seen: "3 ×", isMet: false, because: "the\nkernel" }],
+  aims: judge([{ what: "deliveries/s", atLeast: 4, unit: " × soketi", value: 3, because: "the\nkernel" }]),
   notes: ["a socket\nwas closed"],
 };
 
@@ -46,7 +47,7 @@ describe("a section", () => {
     expect(text).toContain("## Fan-out\n");
     expect(text).toContain("`npm run loadtest -- fanout`, 2026-11-21 19:30 UTC; other processes took 0.020 cores");
     expect(text).toContain(
-      "### Deliveries\n\n| to | deliveries/s |\n|---|--:|\n| one \\| two | 123,457 |\n| many |  |\n",
+      "### Deliveries\n\n| to         | deliveries/s |\n|------------|-------------:|\n| one \\| two |      123,457 |\n| many       |              |\n",
     );
     expect(text).toContain("![Rate](fanout-rate.svg)");
     expect(text).toContain("- a socket was closed");
@@ -54,13 +55,13 @@ describe("a section", () => {
 
   it("says on the terminal what holds an aim back", () => {
     const text = renderForTerminal(SECTION);
-    expect(text).toContain("one | two       123,457");
-    expect(text).toContain("deliveries/s: the\nkernel");
+    expect(text).toContain("| one \\| two |      123,457 |");
+    expect(text).toContain("| deliveries/s | ≥ 4 × soketi | 3 × soketi | **no** | the kernel |");
   });
 });
 
 it("shows an aim that is missed, and why, in one row", () => {
-  expect(renderAims(SECTION.aims)).toContain("| deliveries/s | ≥ 4 × soketi | 3 × | **no** | the kernel |");
+  expect(renderAims(SECTION.aims)).toContain("| deliveries/s | ≥ 4 × soketi | 3 × soketi | **no** | the kernel |");
 });
 
 describe("the page", () => {

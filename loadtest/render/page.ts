@@ -1,6 +1,9 @@
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import type { Environment } from "../harness/environment.ts";
 import type { Section } from "../harness/section.ts";
 import { formatTime, renderAims, renderSection, renderTable } from "./markdown.ts";
+import { renderPlot } from "./plot.ts";
 
 /** What one subcommand left behind: `<command>.json`. */
 export interface Report {
@@ -9,63 +12,73 @@ export interface Report {
   section: Section;
 }
 
+/** Renews one subcommand's part of a report folder: its JSON, its plots, and the page made of all JSON files there. */
+export async function writeReport(folder: string, report: Report, order: readonly string[]): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  const { command, plots } = report.section;
+  const pictureOf = (name: string) => join(folder, `${name}.svg`);
+  const before = await readReport(folder, command);
+  for (const { name } of before?.section.plots ?? []) await rm(pictureOf(name), { force: true });
+  for (const plot of plots) await writeFile(pictureOf(plot.name), renderPlot(plot));
+  await writeFile(join(folder, `${command}.json`), `${JSON.stringify(report, null, 2)}\n`);
+  const reports = await Promise.all(order.map((name) => readReport(folder, name)));
+  await writeFile(join(folder, "index.md"), renderPage(reports.filter((one) => one !== null)));
+}
+
+async function readReport(folder: string, name: string): Promise<Report | null> {
+  const text = await readFile(join(folder, `${name}.json`), "utf8").catch(() => null);
+  return text === null ? null : (JSON.parse(text) as Report);
+}
+
 /** The page of all subcommands, in the order given. */
 export function renderPage(reports: Report[]): string {
-  const newest = [...reports].sort((a, b) => (a.section.takenAt < b.section.takenAt ? 1 : -1))[0];
+  const newest = reports.toSorted((a, b) => (a.section.takenAt < b.section.takenAt ? 1 : -1))[0];
   if (newest === undefined) return "# Load test\n\nNothing was measured yet: `npm run loadtest`.\n";
   const aims = reports.flatMap(({ section }) => section.aims);
   const met = aims.filter((aim) => aim.isMet).length;
+  const { environment, section } = newest;
+  const { machine, system, versions, commit } = describe(environment);
   return [
     "# Load test",
-    "Written by `npm run loadtest`; what is compared, and how, is in [../README.md](../README.md). Server, peers, PostgreSQL and\nthe load generators share the cores of one machine: ratios within a run hold elsewhere, figures do not.",
-    renderEnvironment(newest),
-    "## Aims",
-    aims.length === 0 ? "None." : `${met} of ${aims.length} met.\n\n${renderAims(aims)}`,
+    "Written by `npm run loadtest`; [../README.md](../README.md) says what is compared, and how. Server, contenders, PostgreSQL\nand the load share the cores of one machine: ratios within a run hold elsewhere, figures do not.",
+    renderTable({
+      title: "",
+      columns: ["", ""],
+      rows: [
+        ["machine", machine],
+        ["system", system],
+        ["versions", versions],
+        ["date", formatTime(section.takenAt)],
+        ["Playhead", commit],
+      ],
+    }),
+    `## Aims\n\n${aims.length === 0 ? "None." : `${met} of ${aims.length} met.\n\n${renderAims(aims)}`}`,
     ...reports.map((report) => renderSection(report.section, describeDifference(report, newest))),
   ]
+    .map((part) => part.trim())
     .join("\n\n")
-    .replace(/\n{3,}/g, "\n\n")
-    .trimEnd()
     .concat("\n");
 }
 
-function renderEnvironment({ environment, section }: Report): string {
-  const { cores, cpu, memoryGb, os, versions } = environment;
-  return renderTable({
-    title: "",
-    columns: ["", ""],
-    rows: [
-      ["machine", `${cores} cores (${cpu}), ${memoryGb} GB`],
-      ["system", os],
-      ["versions", renderVersions(versions)],
-      ["date", formatTime(section.takenAt)],
-      ["Playhead", renderCommit(environment)],
-    ],
-  });
-}
-
-function renderVersions(versions: Environment["versions"]): string {
-  return Object.entries(versions)
-    .map(([name, version]) => `${name} ${version ?? "not installed"}`)
-    .join(", ");
-}
-
-function renderCommit({ commit, isModified }: Environment): string {
-  if (commit === null) return "no commit known";
-  return `${commit}${isModified === true ? ", with uncommitted changes" : ""}`;
+function describe({ cores, cpu, memoryGb, os, versions, commit, isModified }: Environment) {
+  const installed = Object.entries(versions).map(([name, version]) => `${name} ${version ?? "not installed"}`);
+  return {
+    machine: `${cores} cores (${cpu}), ${memoryGb} GB`,
+    system: os,
+    versions: installed.join(", "),
+    commit: commit === null ? "no commit known" : `${commit}${isModified ? ", with uncommitted changes" : ""}`,
+  };
 }
 
 /** Sections may be older than the newest, or from elsewhere: they say so. */
 function describeDifference({ environment, isQuick }: Report, newest: Report): string | null {
-  const parts: string[] = [];
-  if (isQuick) parts.push("a quick run: rough figures");
-  const other = newest.environment;
-  if (renderCommit(environment) !== renderCommit(other))
-    parts.push(`measured on Playhead ${renderCommit(environment)}`);
-  const machine = ({ cores, cpu, memoryGb, os }: Environment) => `${cores} cores (${cpu}), ${memoryGb} GB, ${os}`;
-  if (machine(environment) !== machine(other)) parts.push(`on ${machine(environment)}`);
-  if (renderVersions(environment.versions) !== renderVersions(other.versions)) {
-    parts.push(`with ${renderVersions(environment.versions)}`);
-  }
-  return parts.length === 0 ? null : `This section: ${parts.join("; ")}.`;
+  const [own, other] = [describe(environment), describe(newest.environment)];
+  const place = ({ machine, system }: typeof own) => `${machine}, ${system}`;
+  const differences = [
+    isQuick ? "a quick run: rough figures" : "",
+    own.commit === other.commit ? "" : `measured on Playhead ${own.commit}`,
+    place(own) === place(other) ? "" : `on ${place(own)}`,
+    own.versions === other.versions ? "" : `with ${own.versions}`,
+  ].filter((difference) => difference !== "");
+  return differences.length === 0 ? null : `This section: ${differences.join("; ")}.`;
 }

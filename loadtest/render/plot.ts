@@ -10,6 +10,8 @@ const COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"
 const SYMBOLS = ["circle", "rect", "triangle", "diamond", "emptyCircle", "emptyRect", "emptyTriangle", "emptyDiamond"];
 const DASHES = ["solid", "dashed", "dotted"] as const;
 
+const LEGEND = { left: 16, right: 16, top: 38, itemGap: 16, itemWidth: 28, textStyle: { color: INK, fontSize: 12 } };
+
 // Without a browser there is no font to measure: as wide as the widest of FONT's, so that no text touches the next.
 const LETTER_EM = 0.58;
 setPlatformAPI({
@@ -18,6 +20,7 @@ setPlatformAPI({
 
 /** A line for each series, on white, so that it reads on pages of any colour. */
 export function renderPlot({ title, x, y, series }: Plot): string {
+  const valuesOf = (axis: 0 | 1) => series.flatMap(({ points }) => points.map((point) => point[axis]));
   const chart = init(null, null, { renderer: "svg", ssr: true, ...SIZE });
   try {
     chart.setOption({
@@ -26,27 +29,10 @@ export function renderPlot({ title, x, y, series }: Plot): string {
       color: COLORS,
       textStyle: { fontFamily: FONT, color: INK },
       title: { text: title, left: 16, top: 12, textStyle: { fontSize: 15, fontWeight: 600, color: INK } },
-      legend: {
-        show: series.length > 1,
-        type: "plain",
-        left: 16,
-        right: 16,
-        top: 38,
-        itemGap: 16,
-        itemWidth: 28,
-        textStyle: { color: INK, fontSize: 12 },
-      },
+      legend: { show: series.length > 1, type: "plain", ...LEGEND },
       grid: { left: 76, right: 40, top: series.length > 1 ? 56 + legendLines(series) * 22 : 64, bottom: 64 },
-      xAxis: toAxis(
-        x,
-        "x",
-        series.flatMap(({ points }) => points.map(([value]) => value)),
-      ),
-      yAxis: toAxis(
-        y,
-        "y",
-        series.flatMap(({ points }) => points.map(([, value]) => value)),
-      ),
+      xAxis: { ...toAxis(x, valuesOf(0)), nameGap: 34 },
+      yAxis: { ...toAxis(y, valuesOf(1)), nameGap: 52 },
       series: series.map(({ label, points }, i) => ({
         type: "line" as const,
         name: label,
@@ -64,12 +50,11 @@ export function renderPlot({ title, x, y, series }: Plot): string {
   }
 }
 
-function toAxis({ label, isLog = false }: Plot["x"], side: "x" | "y", values: number[]) {
+function toAxis({ label, isLog = false }: Plot["x"], values: number[]) {
   return {
     type: isLog ? ("log" as const) : ("value" as const),
     name: label,
     nameLocation: "middle" as const,
-    nameGap: side === "x" ? 34 : 52,
     nameTextStyle: { color: INK, fontSize: 12 },
     axisLine: { show: true, lineStyle: { color: MUTED } },
     axisTick: { show: true, lineStyle: { color: MUTED } },
@@ -85,17 +70,12 @@ function toAxis({ label, isLog = false }: Plot["x"], side: "x" | "y", values: nu
 function logBounds(values: number[]): { min?: number; max?: number } {
   const positive = values.filter((value) => value > 0);
   if (positive.length === 0) return {};
-  return { min: roundDown(Math.min(...positive)), max: roundUp(Math.max(...positive)) };
-}
-
-function roundDown(value: number): number {
-  const decade = 10 ** Math.floor(Math.log10(value));
-  return ([5, 2, 1].find((step) => step * decade <= value * 1.000001) ?? 1) * decade;
-}
-
-function roundUp(value: number): number {
-  const decade = 10 ** Math.floor(Math.log10(value));
-  return ([1, 2, 5, 10].find((step) => step * decade >= value * 0.999999) ?? 10) * decade;
+  const stepsOf = (value: number) => [1, 2, 5, 10].map((step) => step * 10 ** Math.floor(Math.log10(value)));
+  const [least, most] = [Math.min(...positive), Math.max(...positive)];
+  return {
+    min: stepsOf(least).findLast((step) => step <= least * 1.000001) ?? least,
+    max: stepsOf(most).find((step) => step >= most * 0.999999) ?? most,
+  };
 }
 
 /** About how many lines the legend takes: letters of 12 px, a mark and a gap of 50. */

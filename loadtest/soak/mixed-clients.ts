@@ -1,8 +1,8 @@
-import { io, type Socket } from "socket.io-client";
-import { createBuiltinTokens } from "../../src/auth/builtin-tokens.ts";
-import { serveCommands } from "../harness/worker.ts";
-import { INSTRUCTOR_ID, toCourseId, toFileId, toUserId, watchedBy } from "../load/catalogue.ts";
-import { openRawSocket, type RawSocket } from "../load/raw-socket.ts";
+import { serveCommands } from "../harness/child-process.ts";
+import { type Counts, tally } from "../harness/statistics.ts";
+import { createMint, INSTRUCTOR_ID, type Shape, toCourseId, toFileId, toUserId, watchedBy } from "../load/catalogue.ts";
+import { fetchAs } from "../load/playhead-server.ts";
+import { openSocketIo, type SocketIoClient } from "../load/socketio-client.ts";
 
 /*
  * All that goes on beside steady heartbeats: dashboards that watch and come back, players that come, reset and go,
@@ -13,43 +13,42 @@ export interface MixedLoad {
   url: string;
   secret: string;
   rtmpSecret: string;
-  shape: { courses: number; files: number };
+  shape: Shape;
   /** Steady players, whose progress is read. */
   players: number;
 }
 
 export interface MixedCounts {
-  done: Record<string, number>;
-  failed: Record<string, number>;
+  done: Counts;
+  failed: Counts;
 }
 
 const DASHBOARDS = 12;
+const READERS = 50;
 const COMERS = 500;
-/** Users that nobody else is. */
+/** No steady player has these users. */
 const FIRST_COMER = 3_000_000;
-/** A user may have ten. */
+/** A user may have ten streams. */
 const STREAM_OWNERS = 4;
 const STREAMS_EACH = 10;
 const EVERY = { comerMs: 100, readMs: 50, learnersMs: 500, dashboardMs: 5000, streamMs: 100 };
 const RESET_SHARE = 0.2;
 const WRONG_KEY_SHARE = 0.1;
-const CALL_TIMEOUT_MS = 20_000;
 
 const counts: MixedCounts = { done: {}, failed: {} };
 let timers: NodeJS.Timeout[] = [];
 let isOver = false;
 
 async function start(load: MixedLoad): Promise<void> {
-  const tokens = createBuiltinTokens({ secret: load.secret, ttlSeconds: 7200 });
-  const mint = async (userId: string, role: "learner" | "instructor" = "learner") =>
-    (await tokens.mint({ userId, role })).token;
+  const { url, shape } = load;
+  const mint = createMint(load.secret);
   const instructor = await mint(INSTRUCTOR_ID, "instructor");
-  const readers = await Promise.all(Array.from({ length: 50 }, (_, i) => mint(toUserId(i % load.players))));
+  const readers = await Promise.all(Array.from({ length: READERS }, (_, i) => mint(toUserId(i % load.players))));
   await watchCourses(load, instructor);
-  const owners = await Promise.all(
-    Array.from({ length: STREAM_OWNERS }, (_, i) => mint(`${INSTRUCTOR_ID}-${i}`, "instructor")),
+  const publish = await openMediaServer(
+    load,
+    await Promise.all(Array.from({ length: STREAM_OWNERS }, (_, i) => mint(`${INSTRUCTOR_ID}-${i}`, "instructor"))),
   );
-  const publish = await openMediaServer(load, owners);
   let comer = 0;
   every("a player that comes and goes", EVERY.comerMs, async () => {
     const user = FIRST_COMER + (comer++ % COMERS);
@@ -58,12 +57,12 @@ async function start(load: MixedLoad): Promise<void> {
   let read = 0;
   every("a read of progress", EVERY.readMs, async () => {
     const user = read++ % readers.length;
-    const course = toCourseId(watchedBy(user, load.shape).course);
-    await get(`${load.url}/v1/progress/courses/${course}`, readers[user] as string);
+    const course = toCourseId(watchedBy(user, shape).course);
+    await fetchAs(readers[user] as string, `${url}/v1/progress/courses/${course}`);
   });
-  every("a page of learners", EVERY.learnersMs, () =>
-    get(`${load.url}/v1/courses/${toCourseId(read % load.shape.courses)}/learners`, instructor),
-  );
+  every("a page of learners", EVERY.learnersMs, async () => {
+    await fetchAs(instructor, `${url}/v1/courses/${toCourseId(read % shape.courses)}/learners`);
+  });
   every("a stream that begins and ends", EVERY.streamMs, publish);
 }
 
@@ -75,26 +74,24 @@ function every(what: string, ms: number, run: () => Promise<void>): void {
 async function count(what: string, run: () => Promise<void>): Promise<void> {
   try {
     await run();
-    counts.done[what] = (counts.done[what] ?? 0) + 1;
+    tally(counts.done, what);
   } catch (error) {
     if (isOver) return;
     const message = error instanceof Error ? error.message : String(error);
-    // Ids apart, the same failure is counted once.
-    const reason = `${what}: ${message.replace(/loadtest-[\w-]+/g, "…")}`.slice(0, 200);
-    counts.failed[reason] = (counts.failed[reason] ?? 0) + 1;
+    // Without ids the same failure is counted once.
+    tally(counts.failed, `${what}: ${message.replace(/loadtest-[\w-]+/g, "…")}`.slice(0, 200));
   }
 }
 
 /** Instructors' pages; one after the other is closed and opened again. */
 async function watchCourses({ url, shape }: MixedLoad, token: string): Promise<void> {
-  const watch = async (course: number): Promise<RawSocket> => {
-    const caller = await openCaller(url, "/dashboard", token, () => {
-      counts.done["a frame to a dashboard"] = (counts.done["a frame to a dashboard"] ?? 0) + 1;
-    });
-    await caller.call("subscribe", { topic: `course:${toCourseId(course)}` });
-    return caller.socket;
+  const onEvent = () => tally(counts.done, "a frame to a dashboard");
+  const watch = async (course: number): Promise<SocketIoClient> => {
+    const client = await openSocketIo({ url, namespace: "/dashboard", auth: { token }, onEvent });
+    await client.ask("subscribe", { topic: `course:${toCourseId(course)}` });
+    return client;
   };
-  const open: RawSocket[] = [];
+  const open: SocketIoClient[] = [];
   for (let i = 0; i < DASHBOARDS; i++) open.push(await watch(i % shape.courses));
   let next = 0;
   every("a dashboard that is opened again", EVERY.dashboardMs, async () => {
@@ -107,106 +104,45 @@ async function watchCourses({ url, shape }: MixedLoad, token: string): Promise<v
 async function comeAndGo({ url, shape }: MixedLoad, user: number, token: string): Promise<void> {
   const { course, file } = watchedBy(user, shape);
   const fileId = toFileId(course, file);
-  const { call, socket } = await openCaller(url, "/player", token);
+  const client = await openSocketIo({ url, namespace: "/player", auth: { token } });
   try {
     const position = Math.random() * 3600;
-    await call("heartbeat", { fileId, position, played: [[position, position + 1]] });
-    if (Math.random() < RESET_SHARE) await call("progress:reset", { fileId });
-    await call("heartbeat", { fileId, position: position + 2, played: [[position + 1, position + 2]] });
+    await client.ask("heartbeat", { fileId, position, played: [[position, position + 1]] });
+    if (Math.random() < RESET_SHARE) await client.ask("progress:reset", { fileId });
+    await client.ask("heartbeat", { fileId, position: position + 2, played: [[position + 1, position + 2]] });
   } finally {
-    socket.close();
+    client.close();
   }
 }
 
-interface Caller {
-  socket: RawSocket;
-  /** @throws Error with what it was refused with */
-  call(event: string, payload: object): Promise<void>;
-}
-
-async function openCaller(url: string, namespace: string, token: string, onEvent = () => {}): Promise<Caller> {
-  const waiting = new Map<number, (json: string) => void>();
-  let calls = 0;
-  const socket = await openRawSocket({
-    url,
-    namespace,
-    token,
-    onEvent,
-    onAck: (id, json) => waiting.get(id)?.(json),
-    onClose: () => undefined,
-  });
-  return {
-    socket,
-    async call(event, payload) {
-      const id = calls++;
-      const json = await new Promise<string>((resolve, reject) => {
-        const timer = setTimeout(() => reject(new Error("no ack in time")), CALL_TIMEOUT_MS);
-        waiting.set(id, (text) => {
-          clearTimeout(timer);
-          resolve(text);
-        });
-        socket.call(id, event, JSON.stringify(payload));
-      });
-      waiting.delete(id);
-      if (!json.startsWith('[{"ok":true')) throw new Error(`${event} was refused: ${json}`);
-    },
-  };
-}
-
-/** Gives the way to let the next stream begin, be reported, and end. */
+/** Opens a media server's connection. @returns what lets the next stream begin, be reported, and end */
 async function openMediaServer({ url, rtmpSecret }: MixedLoad, owners: string[]): Promise<() => Promise<void>> {
   const keys: string[] = [];
   for (let i = 0; i < STREAM_OWNERS * STREAMS_EACH; i++) {
-    const token = owners[i % owners.length];
-    const response = await fetch(`${url}/v1/streams`, {
-      method: "POST",
-      headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
-      body: JSON.stringify({ title: `Stream ${i}` }),
-    });
-    if (!response.ok) throw new Error(`a stream was refused: ${response.status} ${await response.text()}`);
-    keys.push(((await response.json()) as { streamKey: string }).streamKey);
+    const body = JSON.stringify({ title: `Stream ${i}` });
+    const text = await fetchAs(owners[i % owners.length] as string, `${url}/v1/streams`, { method: "POST", body });
+    keys.push((JSON.parse(text) as { streamKey: string }).streamKey);
   }
-  const socket: Socket = io(`${url}/rtmp`, {
-    transports: ["websocket"],
-    auth: { secret: rtmpSecret, server: "soak", boot: "1" },
-  });
-  await new Promise<void>((resolve, reject) => {
-    socket.once("connect", resolve);
-    socket.once("connect_error", reject);
-  });
+  const auth = { secret: rtmpSecret, server: "soak", boot: "1" };
+  const client = await openSocketIo({ url, namespace: "/rtmp", auth });
+  const validate = async (streamKey: string | undefined, run: number) => {
+    const json = await client.ask("stream:validate", { streamKey, connectionId: `c${run}` });
+    return (JSON.parse(json) as [{ valid: boolean; reason?: string; sessionId?: string }])[0];
+  };
   let runs = 0;
   return async () => {
     const run = runs++;
-    const call = async (event: string, payload: object) => {
-      const answer = (await socket.timeout(CALL_TIMEOUT_MS).emitWithAck(event, payload)) as {
-        ok: boolean;
-        valid?: boolean;
-        reason?: string;
-        sessionId?: string;
-      };
-      if (!answer.ok) throw new Error(`${event} was refused: ${JSON.stringify(answer)}`);
-      return answer;
-    };
     if (Math.random() < WRONG_KEY_SHARE) {
-      const { valid } = await call("stream:validate", { streamKey: `phk_wrong_${run}`, connectionId: `c${run}` });
+      const { valid } = await validate(`phk_wrong_${run}`, run);
       if (valid) throw new Error("a wrong key was let in");
       return;
     }
-    const { valid, reason, sessionId } = await call("stream:validate", {
-      streamKey: keys[run % keys.length],
-      connectionId: `c${run}`,
-    });
+    const { valid, reason, sessionId } = await validate(keys[run % keys.length], run);
     if (!valid) throw new Error(`a key was refused: ${reason}`);
-    await call("stream:started", { sessionId });
-    await call("stream:stats", { sessionId, bitrateKbps: 4000, viewers: run % 100 });
-    await call("stream:ended", { sessionId });
+    await client.ask("stream:started", { sessionId });
+    await client.ask("stream:stats", { sessionId, bitrateKbps: 4000, viewers: run % 100 });
+    await client.ask("stream:ended", { sessionId });
   };
-}
-
-async function get(url: string, token: string): Promise<void> {
-  const response = await fetch(url, { headers: { authorization: `Bearer ${token}` } });
-  await response.arrayBuffer();
-  if (!response.ok) throw new Error(`${new URL(url).pathname} was answered ${response.status}`);
 }
 
 function stop(): MixedCounts {

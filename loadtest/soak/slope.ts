@@ -1,4 +1,3 @@
-/** A line through points. */
 export interface Slope {
   /** By least squares; NaN for fewer than two points. */
   value: number;

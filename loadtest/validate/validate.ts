@@ -1,145 +1,139 @@
-import type { Run, Section, Subcommand } from "../harness/section.ts";
-import { openContenders } from "./contenders.ts";
-import { type Figures, toSection } from "./figures.ts";
-import { type Streams, StreamTables } from "./keys.ts";
+import { openBareServer, openPosts, openSelects } from "../contenders/open.ts";
+import { type LoadChild, startLoad } from "../harness/child-process.ts";
+import { readMachine } from "../harness/process-cpu.ts";
+import { type Findings, type Run, type Subcommand, within } from "../harness/section.ts";
+import { type Contender, climb, measureInTurn, measureOnce, measureWindow, summarize } from "../harness/window.ts";
+import { createDatabase } from "../load/database.ts";
+import { type PlayheadServer, startPlayhead } from "../load/playhead-server.ts";
+import type { ChecksPlan, ConnectMediaServers } from "./media-servers.ts";
+import { type Figures, NAMES, toSection } from "./section.ts";
+import { openStreamTables, type Streams, type StreamTables, toStreamKey } from "./stream-tables.ts";
 
 /*
- * Rounds at saturation, all in turn: keys that were never asked for, keys that are known and claimed anew, keys of
- * encoders that are on air; and the peers. Then the open loop: offered load, and a flood of wrong keys.
+ * Rounds at saturation, all in turn: keys that were never asked for, the same keys when their encoders come back, keys of
+ * encoders on air, keys that a second encoder comes with; then the other contenders. After that the open loop: a ladder of
+ * offered rates, and a flood of wrong keys. An operation is an answer.
  */
 
-const FULL = {
-  rounds: 3,
-  /** Claimed for the first time in each round. */
-  coldStreams: 6000,
-  seconds: 3,
-  warmupSeconds: 1.5,
-  offered: [2000, 5000, 10_000, 15_000, 20_000, 25_000, 30_000],
-  offeredSeconds: 3,
-  floodSeconds: 6,
-};
-const QUICK = {
-  rounds: 1,
-  coldStreams: 3000,
-  seconds: 1.5,
-  warmupSeconds: 1,
-  offered: [5000, 10_000, 20_000],
-  offeredSeconds: 1.5,
-  floodSeconds: 2.5,
-};
+/** `coldStreams` are asked for the first time in each round. */
+const FULL = { rounds: 3, seconds: 3, coldStreams: 6000, rates: [2000, 5000, 10_000, 15_000, 20_000, 25_000, 30_000] };
+const QUICK: typeof FULL = { rounds: 1, seconds: 1.5, coldStreams: 3000, rates: [5000, 10_000, 20_000] };
 
 /** On air, so that their media servers ask again. */
 const LIVE: Streams = { from: 0, count: 5000 };
-const OWN_CONNECTION = "c";
-const OTHER_CONNECTION = "d";
-/** Enough for one process to have always something to do. */
-const UNDER_WAY = 256;
-const FLOOD = { perSecond: 2000, wrongPerSecond: 20_000 };
-const OPEN_CLAIMS_PER_SECOND = 1000;
+const COLD_PER_SECOND = 1000;
+const FLOOD = { ratePerSecond: 2000, wrongPerSecond: 20_000 };
+const SECRET = "loadtest-media-servers";
+/** As many as a machine of two cores gains from. */
+const HOOK_CONNECTIONS = 64;
+const HOOK_POOL = 8;
+const SELECT_CONNECTIONS = 8;
+
+type ChecksContender = Contender<ChecksPlan>;
 
 export const validate: Subcommand = {
   name: "validate",
   summary: "stream-key checks a second, and latency: cold, warm, under a flood of wrong keys",
-  flags: { "profile DIR": "a CPU profile of the server with warm keys at saturation, nothing else" },
-  limitSeconds: 240,
-  run: runValidate,
+  flags: { "--profile DIR": "a CPU profile of the server with warm keys at saturation, nothing else" },
+  limitSeconds: 300,
+  run: measureValidate,
 };
 
-async function runValidate({ isQuick, flags, progress }: Run): Promise<Section> {
-  const plan = isQuick ? QUICK : FULL;
+async function measureValidate({ isQuick, flags, tell }: Run): Promise<Findings> {
+  const options = isQuick ? QUICK : FULL;
+  const { rounds, seconds, coldStreams, rates } = options;
   const profile = flags.profile ?? null;
-  progress("starting the servers", 0);
-  const { server, playhead, echo, hook, select } = await openContenders(LIVE, profile);
-  const tables = await StreamTables.open(server.databaseUrl);
-  await tables.create(LIVE);
-  await tables.goLive(LIVE);
-  const coldOf = (round: number): Streams => ({
-    from: LIVE.count + round * plan.coldStreams,
-    count: plan.coldStreams,
-  });
+  tell("starting the servers", 0);
+  const server = await startPlayhead({ profile, env: { RTMP_SECRETS: SECRET } });
+  const mediaServers = await openMediaServers(server.url);
+  const tables = await openStreamTables(server.databaseUrl);
+  await tables.change("create", LIVE);
+  await tables.change("goLive", LIVE);
   // One more for the warm-up, and one for the open loop.
-  const [forWarmUp, forOpenLoop] = [coldOf(plan.rounds), coldOf(plan.rounds + 1)];
-  for (let round = 0; round < plan.rounds + 2; round++) await tables.create(coldOf(round));
+  const colds = Array.from({ length: rounds + 2 }, (_, round): Streams => {
+    return { from: LIVE.count + round * coldStreams, count: coldStreams };
+  });
+  for (const streams of colds) await tables.change("create", streams);
   await tables.vacuum();
 
-  const warm = { streams: LIVE, connectionPrefix: OWN_CONNECTION, underWay: UNDER_WAY };
-  const figures: Figures = {
-    ...{ plan, isQuick, isPartial: profile !== null, live: LIVE.count, underWay: UNDER_WAY },
-    ...{
-      cold: [],
-      claimed: [],
-      warm: [],
-      second: [],
-      echo: [],
-      hook: [],
-      select: [],
-      offered: [],
-      wrongs: 0,
-      deadlocks: 0,
-    },
-    ...{ coldOpen: null, alone: null, flood: null },
-  };
-  // Compiles what is measured.
-  progress("warming up", 0.1);
-  await playhead.measure({ ...warm, seconds: 2 * plan.warmupSeconds });
+  const warm = { name: NAMES.warm, read: server.read, load: mediaServers.load };
+  const plan: ChecksPlan = { warmupSeconds: 0, seconds, streams: LIVE, connections: "own" };
+  const figures: Figures = { options, liveStreams: LIVE.count, standings: [], openLoop: [], ladder: [], wrongs: null };
+  tell("warming up", 0.1);
+  await warm.load(plan);
   if (profile !== null) {
-    figures.warm.push(await playhead.measure({ ...warm, seconds: 4 * plan.seconds }));
-    await tables.close();
-    await server.stop();
+    figures.standings.push(await measureOnce(warm, { ...plan, seconds: 4 * seconds }));
     return toSection(figures);
   }
-  await playhead.measure({ ...warm, streams: forWarmUp });
-  await tables.leave(forWarmUp);
-  await playhead.measure({ ...warm, streams: forWarmUp, connectionPrefix: OTHER_CONNECTION });
-  await tables.end(forWarmUp);
-  await echo.measure({ ...warm, seconds: plan.warmupSeconds });
-  await hook.measure({ ...warm, seconds: plan.warmupSeconds });
-  await select.measure({ ...warm, seconds: plan.warmupSeconds / 2 });
-  for (let round = 0; round < plan.rounds; round++) {
-    const tell = (what: string, step: number) =>
-      progress(`round ${round + 1} of ${plan.rounds}: ${what}`, 0.15 + (0.45 * (round + step / 7)) / plan.rounds);
-    const cold = coldOf(round);
-    tell("keys that were never asked for", 0);
-    figures.cold.push(await playhead.measure({ ...warm, streams: cold }));
-    await tables.leave(cold);
-    tell("encoders that come back", 1);
-    figures.claimed.push(await playhead.measure({ ...warm, streams: cold, connectionPrefix: OTHER_CONNECTION }));
-    await tables.end(cold);
-    tell("encoders on air, asked about again", 2);
-    figures.warm.push(await playhead.measure({ ...warm, seconds: plan.seconds }));
-    tell("second encoders, refused", 3);
-    const second = { ...warm, connectionPrefix: OTHER_CONNECTION, seconds: plan.seconds / 2 };
-    figures.second.push(await playhead.measure(second));
-    tell(echo.name, 4);
-    figures.echo.push(await echo.measure({ ...warm, seconds: plan.seconds }));
-    tell(hook.name, 5);
-    figures.hook.push(await hook.measure({ ...warm, seconds: plan.seconds }));
-    tell(select.name, 6);
-    figures.select.push(await select.measure({ ...warm, seconds: plan.seconds / 2 }));
-  }
-  progress("keys that were never asked for, open loop", 0.62);
-  const { underWay: _, ...open } = warm;
-  figures.coldOpen = await playhead.measure({
-    ...open,
-    streams: forOpenLoop,
-    perSecond: OPEN_CLAIMS_PER_SECOND,
-    seconds: plan.coldStreams / OPEN_CLAIMS_PER_SECOND,
+  const others = await openContenders(server, await mediaServers.call<string>("sampleAnswer"));
+  figures.standings = await measureInTurn([...inFourStates(warm, tables, colds), ...others], {
+    rounds,
+    warmupRounds: 1,
+    planOf: (round, name) => planOf({ name, plan, streams: colds[round] as Streams }),
+    tell: within(tell, 0.1, 0.6),
   });
-  await tables.end(forOpenLoop);
-  for (const [i, perSecond] of plan.offered.entries()) {
-    progress(`${perSecond} a second, whatever the answers do`, 0.66 + (0.2 * i) / plan.offered.length);
-    await playhead.measure({ ...open, perSecond, seconds: plan.warmupSeconds / 3 });
-    const seen = await playhead.measure({ ...open, perSecond, seconds: plan.offeredSeconds });
-    figures.offered.push({ perSecond, seen });
-  }
-  progress("right keys alone", 0.88);
-  const right = { ...open, perSecond: FLOOD.perSecond };
-  figures.alone = await playhead.measure({ ...right, seconds: plan.floodSeconds / 2 });
-  progress("right keys beside a flood of wrong ones", 0.92);
-  await playhead.measure({ ...right, ...FLOOD, seconds: plan.warmupSeconds / 2 });
-  figures.flood = await playhead.measure({ ...right, ...FLOOD, seconds: plan.floodSeconds });
-  Object.assign(figures, await tables.countWrongs());
-  await tables.close();
-  progress("done", 1);
-  return toSection(figures);
+
+  const measureOpen = async (name: string, share: number, given: Partial<ChecksPlan>) => {
+    tell(name, share);
+    const window = await measureWindow(warm, { ...plan, warmupSeconds: seconds / 4, ...given });
+    figures.openLoop.push(summarize(name, [window]));
+    if (window.beside === undefined) return;
+    figures.openLoop.push(summarize("the flood of wrong keys", [{ ...window.beside, grown: {}, foreignCores: null }]));
+  };
+  const cold = { streams: colds.at(-1) as Streams, ratePerSecond: COLD_PER_SECOND, warmupSeconds: 0 };
+  await measureOpen("cold", 0.62, { ...cold, seconds: coldStreams / COLD_PER_SECOND });
+  await tables.change("end", cold.streams);
+  figures.ladder = await climb(warm, {
+    rates,
+    plan: { ...plan, warmupSeconds: seconds / 6 },
+    tell: within(tell, 0.66, 0.86),
+  });
+  await measureOpen("right keys alone", 0.88, { ratePerSecond: FLOOD.ratePerSecond });
+  await measureOpen("right keys beside the flood", 0.92, { ...FLOOD, seconds: 2 * seconds });
+  return toSection({ ...figures, wrongs: await tables.countWrongs() });
+}
+
+function openMediaServers(url: string): Promise<LoadChild> {
+  const argument: ConnectMediaServers = { url, secret: SECRET };
+  return startLoad(new URL("./media-servers.ts", import.meta.url), argument);
+}
+
+/** What Playhead is compared with, on a database beside the server's. `answer` is Playhead's, as JSON. */
+async function openContenders(
+  { dataDir, databaseUrl: ownUrl }: PlayheadServer,
+  answer: string,
+): Promise<ChecksContender[]> {
+  const keys = Array.from({ length: LIVE.count }, (_, stream) => toStreamKey(stream));
+  const databaseUrl = await createDatabase(ownUrl, "contenders");
+  const echo = await openBareServer({ ack: answer }, dataDir);
+  const { load } = await openMediaServers(echo.url);
+  const posts = { databaseUrl, poolSize: HOOK_POOL, publishHook: { keys } };
+  const hook = await openPosts(posts, { connections: HOOK_CONNECTIONS, streamKeys: keys }, dataDir);
+  const selects = await openSelects({ databaseUrl, connections: SELECT_CONNECTIONS, keys });
+  return [
+    { name: NAMES.echo, read: echo.read, load },
+    { name: NAMES.hook, ...hook },
+    { name: NAMES.select, read: () => readMachine(dataDir), load: selects.load },
+  ];
+}
+
+/** Playhead in the four states of a key; `colds` are the streams of each round. */
+function inFourStates(warm: ChecksContender, tables: StreamTables, colds: Streams[]): ChecksContender[] {
+  let round = 0;
+  const change = (how: "leave" | "end") => tables.change(how, colds[round] as Streams);
+  return [
+    { ...warm, name: NAMES.cold },
+    { ...warm, name: NAMES.claimed, prepare: () => change("leave") },
+    { ...warm, prepare: () => change("end").then(() => round++) },
+    { ...warm, name: NAMES.second },
+  ];
+}
+
+/** Cold keys are asked for once each; all others for as long as a window is. */
+function planOf({ name, plan, streams }: { name: string; plan: ChecksPlan; streams: Streams }): ChecksPlan {
+  const once = { ...plan, streams, seconds: Number.POSITIVE_INFINITY, operations: streams.count };
+  if (name === NAMES.cold) return once;
+  if (name === NAMES.claimed) return { ...once, connections: "other" };
+  if (name === NAMES.second) return { ...plan, connections: "other", seconds: plan.seconds / 2 };
+  return name === NAMES.select ? { ...plan, seconds: plan.seconds / 2 } : plan;
 }

@@ -1,0 +1,177 @@
+import { judge } from "../harness/aims.ts";
+import type { Aim, Findings, Plot, Table } from "../harness/section.ts";
+import { type Column, eachColumns, ratioOf, times, toLine, toTable } from "../harness/table.ts";
+import type { Summary } from "../harness/window.ts";
+import { type Idle, type MemoryStep, NAMES } from "./idle.ts";
+import type { Storm } from "./storm.ts";
+
+export interface Figures {
+  /** Connections asked for; the machine may allow fewer. */
+  wanted: number;
+  idle: Idle[];
+  letIn: Summary[];
+  /** Connections let in by a window. */
+  count: number;
+  verifyMicros: number;
+  storm: Storm;
+  rounds: number;
+  quietSeconds: number;
+}
+
+const MB = 2 ** 20;
+
+export function toSection(figures: Figures): Findings {
+  const { idle, storm } = figures;
+  const foreign = idle.map(({ foreignCores }) => foreignCores);
+  return {
+    title: "Connections",
+    about: toAbout(figures),
+    foreignCores: foreign.includes(null) ? null : Math.max(...(foreign as number[])),
+    tables: [idleTable(idle), memoryTable(idle), letInTable(figures), stormTable(storm)],
+    plots: [memoryPlot(idle), stormPlot(storm)],
+    aims: toAims(figures),
+    notes: toNotes(figures),
+  };
+}
+
+function mostConnections(idle: Idle[]): number {
+  return idle[0]?.steps.at(-1)?.connections ?? 0;
+}
+
+function toAbout({ idle, storm, rounds, count, quietSeconds }: Figures): string {
+  return [
+    `**Idle connections** are let in with a token of their own, answer pings, and say nothing. Each server is alone with them: its resident memory is the median of five readings, each after a collection of garbage, at every step up to ${mostConnections(idle)} connections; its CPU is that of ${quietSeconds} s in which nobody says anything. Beside it Socket.IO on Node's own server, tuned as its documentation advises and with the same check of tokens, and uWebSockets.js without anything, which answers the same packets and checks no token.`,
+    `**Letting in**: ${count} connections as fast as they go, 100 under way at any time, all servers in turn, ${rounds} rounds, medians. The clients take a part of the same cores; the server's CPU a connection is its own.`,
+    `**The storm**: a node is killed (SIGKILL) with ${storm.connections} connections and started again at once on its port; PostgreSQL goes on. Clients keep to the SDK's schedule on raw sockets: again after 0.5 s, twice as long after every failure, each time half as much more or less. A client that is in sends a heartbeat. Times count from the kill.`,
+  ].join("\n\n");
+}
+
+function idleTable(idle: Idle[]): Table {
+  const own = find(idle, NAMES.playhead);
+  return toTable<Idle>("An idle connection", idle, [
+    ["", ({ name }) => name],
+    ["KB over the empty process", (one) => one.kbOverEmpty],
+    ["KB beyond the first 500", (one) => one.kbOverFirst],
+    ["ratio", (other) => times(ratioOf(own.kbOverEmpty, other.kbOverEmpty))],
+    ["CPU a second, µs", (other) => other.cpuMicrosPerConnectionSecond],
+    ["ratio", (other) => times(ratioOf(own.cpuMicrosPerConnectionSecond, other.cpuMicrosPerConnectionSecond))],
+  ]);
+}
+
+function memoryTable(idle: Idle[]): Table {
+  const toMb = (bytes: number) => (bytes / MB).toFixed(0);
+  const columns = idle.map(
+    ({ name, steps }): Column<MemoryStep> => [
+      name,
+      ({ connections }) => {
+        const step = steps.find((one) => one.connections === connections);
+        return step === undefined ? null : `${toMb(step.residentBytes)} (${toMb(step.heapBytes)})`;
+      },
+    ],
+  );
+  return toTable<MemoryStep>(
+    "Memory by the number of connections, MB resident (of which JavaScript's heap)",
+    idle[0]?.steps ?? [],
+    [["connections", ({ connections }) => connections], ...columns],
+  );
+}
+
+function letInTable({ letIn, verifyMicros }: Figures): Table {
+  const own = letIn.find(({ name }) => name === NAMES.playhead);
+  return toTable<Summary>(`Letting in (the check of a token by itself: ${verifyMicros.toFixed(0)} µs of CPU)`, letIn, [
+    ["", ({ name }) => name],
+    ["connections a second", ({ perSecond }) => perSecond],
+    ["ratio", ({ perSecond }) => times(ratioOf(own?.perSecond, perSecond))],
+    ["p50, ms", ({ latency }) => latency?.p50 ?? null],
+    ["p99, ms", ({ latency }) => latency?.p99 ?? null],
+    ...eachColumns("server CPU each, µs"),
+  ]);
+}
+
+function stormTable({ connections, connectedMs, ackedMs, startedAgainMs }: Storm): Table {
+  const toRow = (name: string, times: number[]) => {
+    return { name, times: [0.5, 0.9, 0.99, 1].map((share) => seconds(percentile(times, share))) };
+  };
+  const restart = { name: "the node takes connections again", times: [null, null, null, seconds(startedAgainMs)] };
+  const rows = [toRow("connected again", connectedMs), toRow("a heartbeat acked", ackedMs), restart];
+  type Row = { name: string; times: (number | null)[] };
+  return toTable<Row>(`After the death of a node with ${connections} connections, seconds`, rows, [
+    ["", ({ name }) => name],
+    ...["p50", "p90", "p99", "the last"].map((heading, i): Column<Row> => [heading, ({ times }) => times[i] ?? null]),
+  ]);
+}
+
+function memoryPlot(idle: Idle[]): Plot {
+  return {
+    name: "connections-memory",
+    title: "Memory of idle connections",
+    x: { label: "connections" },
+    y: { label: "MB over the empty process" },
+    series: idle.map(({ name, steps }) => {
+      const empty = steps[0]?.residentBytes ?? 0;
+      return toLine(name, steps, (step) => [step.connections, (step.residentBytes - empty) / MB]);
+    }),
+  };
+}
+
+function stormPlot({ connectedMs, ackedMs }: Storm): Plot {
+  const lastMs = ackedMs.at(-1) ?? 0;
+  const stepMs = Math.max(50, lastMs / 100);
+  const moments = Array.from({ length: Math.ceil(lastMs / stepMs) + 2 }, (_, i) => i * stepMs);
+  const toCurve = (label: string, times: number[]) =>
+    toLine(label, moments, (at) => [at / 1000, times.filter((time) => time <= at).length]);
+  return {
+    name: "connections-storm",
+    title: "Back after the death of their node",
+    x: { label: "seconds since" },
+    y: { label: "connections" },
+    series: [toCurve("connected", connectedMs), toCurve("a heartbeat acked", ackedMs)],
+  };
+}
+
+function toAims({ idle, storm }: Figures): Aim[] {
+  const own = find(idle, NAMES.playhead);
+  const others = [NAMES.socketIo, NAMES.bare].map((name) => `${name} ${find(idle, name).kbOverEmpty.toFixed(1)}`);
+  return judge([
+    {
+      what: "idle connection",
+      atMost: 12,
+      unit: " KB over the empty process",
+      value: Math.max(own.kbOverEmpty, own.kbOverFirst),
+      beside: others.join(", "),
+      because: "Objects of Socket.IO, of the token and of presence that live as long as the connection.",
+    },
+    {
+      // A player that is back before its next heartbeat is due has lost nothing.
+      what: "back after the death of a node: p99 of a heartbeat acked",
+      atMost: 10,
+      unit: " s",
+      value: percentile(storm.ackedMs, 0.99) / 1000,
+      failure: storm.missing === 0 ? "" : `${storm.missing} missing`,
+      because: "The check of tokens on the server's one thread, and the clients' own waits between attempts.",
+    },
+  ]);
+}
+
+function toNotes({ idle, wanted, storm }: Figures): string[] {
+  const most = mostConnections(idle);
+  const met = Object.entries(storm.refused).map(([what, count]) => `${count} × ${what}`);
+  return [
+    ...(most < wanted
+      ? [`${wanted} connections were asked for; a process may open too few files here for more than ${most}.`]
+      : []),
+    `The storm took ${storm.attempts} attempts of ${storm.connections} clients, and ${storm.serverCpuSeconds.toFixed(1)} s of the new process's CPU, its start included. What they met meanwhile: ${met.join(", ") || "nothing"}.`,
+  ];
+}
+
+function find(idle: Idle[], name: string): Idle {
+  return idle.find((one) => one.name === name) as Idle;
+}
+
+function seconds(ms: number): number {
+  return Math.round(ms) / 1000;
+}
+
+function percentile(sorted: number[], share: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(sorted.length * share) - 1))] ?? Number.NaN;
+}

@@ -1,0 +1,30 @@
+import { createRequire } from "node:module";
+import { randomPort, serveCommands } from "../../harness/child-process.ts";
+
+/*
+ * soketi in a process of its own, by its own class, with limits that no load meets: as many events in a call of its HTTP
+ * API as an update has.
+ */
+
+interface Soketi {
+  Server: new (options: object) => { start(): Promise<unknown> };
+}
+
+// It greets, and one of its dependencies says that it has been given up.
+console.log = () => undefined;
+process.env.AWS_SDK_JS_SUPPRESS_MAINTENANCE_MODE_MESSAGE = "1";
+
+async function start(): Promise<number> {
+  const { Server } = createRequire(import.meta.url)("@soketi/soketi") as Soketi;
+  const port = randomPort();
+  await new Server({
+    host: "127.0.0.1",
+    port,
+    shutdownGracePeriod: 0,
+    eventLimits: { maxChannelsAtOnce: 1000, maxNameLength: 200, maxPayloadInKb: 100, maxBatchSize: 1000 },
+    metrics: { enabled: false },
+  }).start();
+  return port;
+}
+
+serveCommands({ start });

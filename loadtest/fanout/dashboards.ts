@@ -1,0 +1,149 @@
+import { setTimeout as pause } from "node:timers/promises";
+import { serveCommands } from "../harness/child-process.ts";
+import { type Answered, doAtOnce, type LoadPlan, type LoadResult, OK, runLoad } from "../harness/load.ts";
+import { Latencies } from "../harness/statistics.ts";
+import { openPublisher, type Publisher } from "./publishers.ts";
+import { counted, openReceiver, type Protocol, type Receiver } from "./receivers.ts";
+
+/*
+ * The process of one contender's dashboards, which also begins the updates: both on one clock. Updates have numbers.
+ * Probes are dashboards that look which number they see; a later one stands for all before it, as frames may be conflated.
+ */
+
+/** Where they connect. */
+export interface ConnectDashboards {
+  protocol: Protocol;
+  url: string;
+  /** Of Playhead: what dashboards show, and where updates begin. */
+  token?: string;
+  databaseUrl?: string;
+}
+
+/** Who watches what from now on. */
+export interface Gather {
+  dashboards: number;
+  /** Dashboard by dashboard, round and round. */
+  topics: string[];
+  /** An update as Playhead made it; empty for Playhead. */
+  update: string;
+}
+
+interface Update {
+  dueAt: number;
+  answered: Answered;
+  /** Probes that have seen it. */
+  seenBy: number;
+  isAnswered: boolean;
+}
+
+/** Of the dashboards of one topic so many are probes. */
+const PROBES = 100;
+const LAST_FRAMES_MS = 3000;
+
+const receivers: Receiver[] = [];
+const subscriptions = new Set<string>();
+let server: ConnectDashboards;
+let publisher: Publisher | null = null;
+let probes = 0;
+let begun = 0;
+/** By number: those that not all probes have seen. */
+const underWay = new Map<number, Update>();
+let latencies = new Latencies();
+/** The last frame of an update that a probe got. */
+let lastFrame = "";
+
+function connect(given: ConnectDashboards): void {
+  server = given;
+}
+
+async function gather({ dashboards, topics, update }: Gather): Promise<void> {
+  await doAtOnce(dashboards - receivers.length, async () => receivers.push(await openReceiver(server)));
+  // An answer to a subscription may be a long frame.
+  for (const { socket } of receivers) socket.isSkipping = false;
+  await doAtOnce(dashboards, async (i) => {
+    const topic = topics[i % topics.length] as string;
+    const key = `${i} ${topic}`;
+    if (subscriptions.has(key)) return;
+    subscriptions.add(key);
+    await receivers[i]?.subscribe(topic);
+  });
+  for (const { socket } of receivers) socket.isSkipping = true;
+  publisher?.close();
+  publisher = await openPublisher(server, { topics, update });
+  probes = topics.length === 1 ? Math.min(PROBES, dashboards) : Math.min(topics.length, dashboards);
+  for (let i = 0; i < probes; i++) {
+    // Evenly over the dashboards of one topic; of many topics the last dashboard of each.
+    const at = topics.length === 1 ? Math.floor(((i + 1) * dashboards) / probes) - 1 : dashboards - probes + i;
+    const probe = receivers[at] as Receiver;
+    probe.onFrame = toProbe();
+    probe.socket.isSkipping = false;
+  }
+}
+
+/** @returns what a probe does with a frame */
+function toProbe(): (frame: string) => void {
+  let seen = begun;
+  return (frame) => {
+    const number = Number(/"position\\?":(\d+)/.exec(frame)?.[1]);
+    if (Number.isNaN(number)) return; // no update of ours, such as new sums
+    lastFrame = frame;
+    while (seen < number) {
+      seen += 1;
+      onSeen(seen);
+    }
+  };
+}
+
+function onSeen(number: number): void {
+  const update = underWay.get(number);
+  if (update === undefined) return;
+  latencies.add(performance.now() - update.dueAt);
+  update.seenBy += 1;
+  if (update.seenBy === probes) underWay.delete(number);
+  // The next begins when some probe has seen the last, and all probes have seen the one before.
+  for (const [n, one] of [[number, update] as const, ...underWay]) {
+    if (one.isAnswered || one.seenBy === 0 || underWay.has(n - 1)) continue;
+    one.isAnswered = true;
+    one.answered(OK);
+  }
+}
+
+/** An operation of the result is a delivery. Closed loop: two updates are under way at the most, as fast as it goes. */
+async function load(plan: LoadPlan): Promise<LoadResult> {
+  const [{ seconds, cpuSeconds }, window] = await Promise.all([
+    runLoad(plan, 1, (_, answered, dueAt) => {
+      begun += 1;
+      underWay.set(begun, { dueAt, answered, seenBy: 0, isAnswered: false });
+      publisher?.publish(begun).catch((error: unknown) => console.error("an update could not be begun:", error));
+    }),
+    countWindow(plan),
+  ]);
+  const giveUpAt = performance.now() + LAST_FRAMES_MS;
+  while (underWay.size > 0 && performance.now() < giveUpAt) await pause(20);
+  const outcomes = { "updates not seen by every probe": underWay.size, "dashboards closed": counted.closed };
+  underWay.clear();
+  counted.closed = 0;
+  return {
+    count: window.frames,
+    work: window.frames,
+    seconds,
+    cpuSeconds,
+    counters: window,
+    latencies: latencies.encode(),
+    outcomes: Object.fromEntries(Object.entries(outcomes).filter(([, count]) => count > 0)),
+  };
+}
+
+async function countWindow({ warmupSeconds, seconds }: LoadPlan) {
+  await pause(warmupSeconds * 1000);
+  latencies = new Latencies();
+  const before = { ...counted, updates: begun };
+  await pause(seconds * 1000);
+  return {
+    frames: counted.frames - before.frames,
+    bytes: counted.bytes - before.bytes,
+    updates: begun - before.updates,
+  };
+}
+
+serveCommands({ connect, gather, load, sampleFrame: () => lastFrame });
