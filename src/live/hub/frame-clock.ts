@@ -9,6 +9,8 @@ import type { Room } from "./room.ts";
 const GATHER_MS = 10;
 /** It never waits for more than this share of the frame interval. */
 const GATHER_SHARE = 0.25;
+/** Timers come up to a millisecond early. */
+const EARLY_MS = 1;
 
 /** `due` rooms have something to show; `active` rooms have that, or members that are served alone. Must not reject. */
 export type Turn = (due: readonly Room[], active: Iterable<Room>) => Promise<void>;
@@ -33,12 +35,13 @@ export class FrameClock {
     this.#turn = turn;
   }
 
-  /** The room has something to show. It waits `gatherMs` for more, unless a turn comes before. */
+  /** The room has something to show. It waits `gatherMs` for more, unless it is due earlier already. */
   schedule(room: Room, gatherMs = this.#gatherMs): void {
-    this.wakeAt(room, Math.max(performance.now() + gatherMs, room.lastFrameAt + this.#frameIntervalMs));
+    this.#makeDue(room, Math.max(performance.now() + gatherMs, this.#nextFrameAt(room)));
+    this.wakeAt(room, room.dueAt);
   }
 
-  /** The room has something to do at that time, by the monotonic clock. */
+  /** The room has members to serve at that time, by the monotonic clock. */
   wakeAt(room: Room, at: number): void {
     this.#active.add(room);
     this.#wakeAt(at);
@@ -52,6 +55,14 @@ export class FrameClock {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
     this.#wakesAt = Number.NEGATIVE_INFINITY; // earlier than anything that is asked for from now on
+  }
+
+  #makeDue(room: Room, at: number): void {
+    room.dueAt = Math.min(room.dueAt, at);
+  }
+
+  #nextFrameAt(room: Room): number {
+    return room.lastFrameAt + this.#frameIntervalMs;
   }
 
   #wakeAt(at: number): void {
@@ -68,22 +79,21 @@ export class FrameClock {
   async #takeTurn(): Promise<void> {
     if (this.#isTurning) return; // the turn that is under way looks at all rooms at its end
     this.#isTurning = true;
-    const now = performance.now();
-    const due: Room[] = [];
-    for (const room of this.#active) if (this.#isDue(room, now)) due.push(room);
-    await this.#turn?.(due, this.#active);
+    await this.#turn?.(this.#takeDue(), this.#active);
     this.#isTurning = false;
     this.#wakeForRest();
   }
 
-  #isDue(room: Room, now: number): boolean {
-    // Timers come up to a millisecond early.
-    return (
-      room.isDirty &&
-      !room.isRefreshing &&
-      now >= room.readableAt &&
-      now + 1 >= room.lastFrameAt + this.#frameIntervalMs
-    );
+  #takeDue(): Room[] {
+    const now = performance.now() + EARLY_MS;
+    const due: Room[] = [];
+    for (const room of this.#active) {
+      // A room may have sent a frame since it was scheduled: that of a member, right after its own.
+      if (room.isRefreshing || now < Math.max(room.dueAt, room.readableAt, this.#nextFrameAt(room))) continue;
+      room.dueAt = Number.POSITIVE_INFINITY;
+      if (room.isDirty) due.push(room);
+    }
+    return due;
   }
 
   #wakeForRest(): void {
@@ -99,9 +109,10 @@ export class FrameClock {
   #nextAt(room: Room, now: number): number {
     const servesAt = room.alone.size > 0 ? now + this.#frameIntervalMs : Number.POSITIVE_INFINITY;
     if (room.isRefreshing) return servesAt;
-    const nextFrameAt = room.lastFrameAt + this.#frameIntervalMs;
-    if (room.mustRead || room.isOwed)
-      return Math.min(servesAt, Math.max(now + this.#gatherMs, nextFrameAt, room.readableAt));
-    return room.totalsChanged ? Math.min(servesAt, Math.max(room.totalsDueAt, nextFrameAt)) : servesAt;
+    if (room.dueAt === Number.POSITIVE_INFINITY) {
+      if (room.mustRead || room.isOwed) this.#makeDue(room, now + this.#gatherMs);
+      else if (room.totalsChanged) this.#makeDue(room, room.totalsDueAt);
+    }
+    return Math.min(servesAt, Math.max(room.dueAt, room.readableAt, this.#nextFrameAt(room)));
   }
 }

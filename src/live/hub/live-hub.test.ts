@@ -102,6 +102,21 @@ describe("a subscriber", () => {
 });
 
 describe("a viewer", () => {
+  it("is shown in one frame with the progress of the same heartbeat, though other topics send frames meanwhile", async () => {
+    const world = createWorld();
+    for (const name of ["file:f1", "file:f2"]) (await world.subscribe("a", name)).ready();
+    await vi.advanceTimersByTimeAsync(SECOND);
+    world.report({ fileId: "f1" });
+    await vi.advanceTimersByTimeAsync(20);
+    world.write("f2", ["bob"]);
+    await vi.advanceTimersByTimeAsync(40);
+    world.write("f1", ["alice"]);
+    await vi.advanceTimersByTimeAsync(SECOND);
+    expect(world.framesOf("a").filter(({ topic }) => topic === "file:f1")).toMatchObject([
+      { progress: [{ userId: "alice" }], present: [{ userId: "alice" }], viewers: 1 },
+    ]);
+  });
+
   it("is shown when its player reports, and as removed when its lease has ended", async () => {
     const world = createWorld();
     (await world.subscribe("a", "file:f1")).ready();

@@ -52,6 +52,8 @@ export class Room {
   isBehind: boolean;
   /** The next frame says whether changes may be missed. */
   owesBehind = false;
+  /** When the next frame is due, by the monotonic clock; infinity where nothing is to be sent. */
+  dueAt = Number.POSITIVE_INFINITY;
   lastFrameAt = Number.NEGATIVE_INFINITY;
 
   constructor(name: string, topic: Topic, courseId: string | null, isBehind: boolean) {
