@@ -59,25 +59,36 @@ async function watch(): Promise<RawClient> {
 const PREFIX = '42/dashboard,["update",';
 const updateFrames = (client: RawClient) => client.frames.filter((frame) => frame.startsWith(PREFIX));
 
+interface ShownRow {
+  version: number;
+  text: string;
+}
+/** Of each client, how many of its frames are read, and the rows that these show, by topic and key. */
+const views = new WeakMap<RawClient, { framesRead: number; topics: Map<string, Map<string, ShownRow>> }>();
+
 /** The versions and positions that the client shows in a topic after its snapshot and every frame, by key. */
 function shownBy(client: RawClient, topic: string): Map<string, string> {
-  const shown = new Map<string, { version: number; text: string }>();
-  const show = (update: Update) => {
-    if (update.topic !== topic) return;
-    if (update.snapshot) shown.clear();
-    for (const row of update.progress ?? []) put(`${row.userId} ${row.fileId}`, row.version, `at ${row.position}`);
-    for (const row of update.lessons ?? []) put(`${row.userId} ${row.lessonId}`, row.version, "");
-    for (const row of update.courses ?? []) put(`${row.userId} ${row.courseId}`, row.version, "");
-  };
+  const view = views.get(client) ?? { framesRead: 0, topics: new Map(TOPICS.map((name) => [name, new Map()])) };
+  views.set(client, view);
+  for (const frame of client.frames.slice(view.framesRead)) {
+    if (frame.startsWith(PREFIX)) show(view.topics, JSON.parse(frame.slice(PREFIX.length, -1)));
+    else if (/^43\/dashboard,\d+\[/.test(frame))
+      show(view.topics, { ...JSON.parse(frame.slice(frame.indexOf("[")))[0].snapshot, snapshot: true });
+  }
+  view.framesRead = client.frames.length;
+  return new Map([...(view.topics.get(topic) ?? [])].map(([key, { text }]) => [key, text]));
+}
+
+function show(topics: Map<string, Map<string, ShownRow>>, update: Update): void {
+  const shown = topics.get(update.topic);
+  if (shown === undefined) return;
+  if (update.snapshot) shown.clear();
   const put = (key: string, version: number, more: string) => {
     if ((shown.get(key)?.version ?? 0) <= version) shown.set(key, { version, text: `${version} ${more}` });
   };
-  for (const frame of client.frames) {
-    if (frame.startsWith(PREFIX)) show(JSON.parse(frame.slice(PREFIX.length, -1)));
-    else if (/^43\/dashboard,\d+\[/.test(frame))
-      show({ ...JSON.parse(frame.slice(frame.indexOf("[")))[0].snapshot, snapshot: true });
-  }
-  return new Map([...shown].map(([key, { text }]) => [key, text]));
+  for (const row of update.progress ?? []) put(`${row.userId} ${row.fileId}`, row.version, `at ${row.position}`);
+  for (const row of update.lessons ?? []) put(`${row.userId} ${row.lessonId}`, row.version, "");
+  for (const row of update.courses ?? []) put(`${row.userId} ${row.courseId}`, row.version, "");
 }
 
 async function stored(): Promise<Map<string, string>> {
