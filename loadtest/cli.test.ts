@@ -14,7 +14,7 @@ const COMMANDS = [
 const parse = (...args: string[]) => parseCommandLine(args, COMMANDS);
 
 describe("the command line", () => {
-  it("runs all subcommands where none is named", () => {
+  it("runs all subcommands if none is named", () => {
     expect(parse("--quick", "--json", "x.json")).toEqual({
       name: null,
       common: { isQuick: true, json: "x.json", report: null },
@@ -22,7 +22,7 @@ describe("the command line", () => {
     });
   });
 
-  it("takes a subcommand's own flags and those of all, before and after its name", () => {
+  it("accepts a subcommand's own flags and the common ones, before and after its name", () => {
     expect(parse("--report", "out", "ingest", "--seconds", "3", "--cold-keys=5", "--quick")).toEqual({
       name: "ingest",
       common: { isQuick: true, json: null, report: "out" },
@@ -31,7 +31,7 @@ describe("the command line", () => {
     expect(parse("soak", "--profile", "p")?.flags).toEqual({ profile: "p" });
   });
 
-  it("takes a value that looks like a flag after an equals sign", () => {
+  it("accepts a value that looks like a flag after an equals sign", () => {
     expect(parse("ingest", "--node=--max-semi-space-size=64")?.flags).toEqual({ node: "--max-semi-space-size=64" });
   });
 
@@ -55,18 +55,18 @@ describe("the command line", () => {
 describe("a flag's value", () => {
   const bounds = { usual: 8, most: 20 };
 
-  it("is the usual one where nothing is given", () => {
+  it("is the usual one if the flag is absent", () => {
     expect(readWholeNumber({}, "seconds", bounds)).toBe(8);
     expect(readWholeNumber({ seconds: "20" }, "seconds", bounds)).toBe(20);
   });
 
-  it.each(["0", "21", "2.5", "-1", "", "1e1"])("is refused where it is %j", (given) => {
+  it.each(["0", "21", "2.5", "-1", "", "1e1"])("is refused if it is %j", (given) => {
     expect(() => readWholeNumber({ seconds: given }, "seconds", bounds)).toThrow(
       `--seconds: got '${given}'; expected a whole number from 1 to 20`,
     );
   });
 
-  it("is one of the words that are expected", () => {
+  it("has to be one of the expected words", () => {
     expect(readChoice({ only: "b" }, "only", ["a", "b"], "a")).toBe("b");
     expect(() => readChoice({ only: "c" }, "only", ["a", "b"], "a")).toThrow("--only: got 'c'; expected one of a, b");
   });

@@ -6,12 +6,12 @@ import type { Subcommand } from "./harness/section.ts";
 export interface CommonFlags {
   isQuick: boolean;
   json: string | null;
-  /** Where the page goes; null where the run decides. */
+  /** The folder of the page; null: the usual one. */
   report: string | null;
 }
 
 export interface Invocation {
-  /** Null: all in turn. */
+  /** Null: all subcommands in turn. */
   name: string | null;
   common: CommonFlags;
   flags: Record<string, string | undefined>;
@@ -20,8 +20,8 @@ export interface Invocation {
 export type CommandShape = Pick<Subcommand, "name" | "summary" | "flags">;
 
 /**
- * Reads the command line; null where it only asked for help, which has been printed.
- * @throws FlagError in one line: what was wrong and what is expected
+ * Reads the command line. Prints the help and returns null, if the command line asks for it.
+ * @throws FlagError with the wrong argument and the expected ones
  */
 export function parseCommandLine(args: string[], commands: readonly CommandShape[]): Invocation | null {
   let invocation: Invocation | null = null;
@@ -68,7 +68,7 @@ function readFlags(command: Command, options: Option[]): Record<string, string |
     if (value === undefined) continue;
     const name = option.name();
     const text = String(value);
-    // A flag that takes an `N` is refused before anything starts; the bounds are the subcommand's to check.
+    // Refuse a wrong `N` before anything starts. The subcommand checks the bounds.
     if (/<N>/.test(option.flags) && !/^\d+$/.test(text)) {
       throw new FlagError(`--${name}: got '${text}'; expected a whole number`);
     }

@@ -18,11 +18,11 @@ import { soak } from "./soak/soak.ts";
 import { validate } from "./validate/validate.ts";
 import { writer } from "./writer/writer.ts";
 
-/* `npm run loadtest` and `npm run loadtest -- ingest`; README.md beside this file says what the figures mean. */
+/* Runs one subcommand, or all in turn. README.md explains the figures. */
 
 /** In the order of the page. */
 const REPORTED: readonly Subcommand[] = [ingest, fanout, connections, validate, soak, growth];
-/** Print their figures, and are no part of the report. */
+/** These print their figures, and have no section. */
 const TOOLS: readonly Subcommand[] = [writer];
 const ORDER = REPORTED.map(({ name }) => name);
 const REPORT_FOLDER = fileURLToPath(new URL("./report", import.meta.url));
@@ -39,12 +39,12 @@ async function main(): Promise<void> {
   await runAndEnd(() => runInTurn(REPORTED, invocation.common), seconds);
 }
 
-/** Runs a subcommand, prints its section, and writes it where the flags say. */
+/** Runs a subcommand, prints its section, and writes the files that the flags ask for. */
 async function runOne({ name, run }: Subcommand, { common, flags }: Invocation): Promise<void> {
   const { isQuick, json, report } = common;
-  // Rough figures replace those of a full run only where a folder is given.
+  // Rough figures replace those of a full run only if the flags name a folder.
   const folder = !ORDER.includes(name) || (isQuick && report === null) ? null : resolve(report ?? REPORT_FOLDER);
-  // Before half an hour of measuring, not after it: whether the files can be written.
+  // A folder that is not writable has to fail before half an hour of measuring.
   for (const place of [json && dirname(resolve(json)), folder]) {
     if (place === null) continue;
     await mkdir(place, { recursive: true });
@@ -55,7 +55,7 @@ async function runOne({ name, run }: Subcommand, { common, flags }: Invocation):
   const findings = await run({ isQuick, flags, tell: progress.tell });
   progress.end();
   if (findings === null) return;
-  // Flags leave some of it out.
+  // Flags leave out windows, and so the rows of tables and plots.
   const tables = findings.tables.filter(({ rows }) => rows.length > 0);
   const plots = findings.plots.filter(({ series }) => series.some(({ points }) => points.length > 0));
   const section = { command: name, takenAt: new Date().toISOString(), ...findings, tables, plots };
@@ -66,7 +66,7 @@ async function runOne({ name, run }: Subcommand, { common, flags }: Invocation):
     await writeReport(folder, told, ORDER);
     console.log(`The report is renewed: ${folder}/index.md`);
   }
-  // A run in turn may have started this process.
+  // For `runInTurn`, if it started this process.
   if (process.send !== undefined) await new Promise((done) => process.send?.(told, undefined, undefined, done));
 }
 

@@ -10,13 +10,13 @@ import { renderAims } from "./render/markdown.ts";
 import type { Report } from "./render/page.ts";
 
 /*
- * All subcommands, one after another, each in a process of its own: what one started is ended before the next starts,
- * and its garbage does not weigh on the next.
+ * Runs all subcommands in turn, each in its own process: the end of a process ends everything that it started, and its
+ * garbage does not slow the next one.
  */
 
 const MAIN = fileURLToPath(new URL("./main.ts", import.meta.url));
 
-/** Goes on after a subcommand that fails. @throws Error naming those that failed */
+/** Continues after a failure. @throws Error with the names of the subcommands that failed */
 export async function runInTurn(subcommands: readonly Subcommand[], common: CommonFlags): Promise<void> {
   const reports: Report[] = [];
   const failed: string[] = [];
@@ -32,11 +32,11 @@ export async function runInTurn(subcommands: readonly Subcommand[], common: Comm
   if (failed.length > 0) throw new Error(`not measured: ${failed.join(", ")}; the reasons are told above`);
 }
 
-/** Null where it failed. */
+/** @returns null after a failure */
 async function runInProcess({ name, limitSeconds }: Subcommand, common: CommonFlags): Promise<Report | null> {
   const args = [name, ...(common.isQuick ? ["--quick"] : [])];
   if (common.report !== null) args.push("--report", common.report);
-  // A group of its own: Ctrl-C reaches this process alone, which passes it on once.
+  // In its own process group the child does not get Ctrl-C from the terminal: this process passes it on, once.
   const child = fork(MAIN, args, { execArgv: ["--import", "tsx"], detached: true });
   let report: Report | null = null;
   child.on("message", (message) => {

@@ -11,14 +11,14 @@ import { toSection } from "./section.ts";
 import { measureStorm } from "./storm.ts";
 
 /*
- * The course of a run: idle connections of one contender after another; then how fast all contenders let connections in,
- * in turn; then a node that dies.
+ * The steps of a run: the idle connections of each contender; then how fast the contenders let connections in, in turn;
+ * then a node that dies.
  */
 
 const MOST_CONNECTIONS = 20_000;
 const STEPS = [500, 5000, 10_000, 20_000];
 const QUICK_STEPS = [500, 2000];
-/** A server has other files than its connections. */
+/** File descriptors of a server that are not connections. */
 const OTHER_FILES = 500;
 const VERIFICATIONS = 2000;
 
@@ -43,7 +43,7 @@ async function measureConnections({ isQuick, flags, tell }: Run): Promise<Findin
   const room = openFilesLimit() - OTHER_FILES;
   const most = Math.min(wanted, room);
   const steps = [...(isQuick ? QUICK_STEPS : STEPS).filter((step) => step < most), most];
-  // At least one ping of every connection.
+  // Long enough for one ping of every connection.
   const quietSeconds = isQuick ? 15 : 30;
 
   tell("building and starting the servers", 0);
@@ -58,10 +58,10 @@ async function measureConnections({ isQuick, flags, tell }: Run): Promise<Findin
 
   const count = isQuick ? 500 : 2000;
   const [{ load, ...playhead }] = contenders as [ConnectionsContender];
-  // Playhead once more, for connections that join no namespace.
+  // Playhead again, with connections that join no namespace.
   const engine = { ...playhead, name: NAMES.engine, load: (plan: LetInPlan) => load({ ...plan, namespace: null }) };
   const planOf = (round: number) => toLetInPlan(round * count, count);
-  // The servers compile in a round before.
+  // Node compiles the servers' code in the warm-up round.
   const turns = { rounds, warmupRounds: 1, planOf, tell: within(tell, 0.65, 0.85) };
   const letIn = await measureInTurn([...contenders, engine], turns);
   const verifyMicros = await measureVerification(server.secret);
@@ -71,7 +71,7 @@ async function measureConnections({ isQuick, flags, tell }: Run): Promise<Findin
   return toSection({ wanted, idle, letIn, count, verifyMicros, storm, rounds, quietSeconds });
 }
 
-/** Node raises its limit to the hard one by itself. */
+/** The limit after Node raised it to the hard limit, which it does at its start. */
 function openFilesLimit(): number {
   const { userLimits } = process.report.getReport() as unknown as {
     userLimits?: { open_files?: { soft: number | "unlimited" } };

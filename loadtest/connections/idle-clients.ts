@@ -5,28 +5,28 @@ import { createMint, toUserId } from "../load/catalogue.ts";
 import { openSocketIo, type SocketIoClient } from "../load/socketio-client.ts";
 
 /*
- * A process of connections that say nothing: they connect, answer pings, and stay.
+ * A process with idle connections: they connect, answer pings, and stay.
  */
 
 export interface LetInPlan extends LoadPlan {
   firstUser: number;
   operations: number;
-  /** Null lets them in as far as Engine.IO. */
+  /** Null: they join no namespace. */
   namespace: "/player" | null;
 }
 
-/** The more ports of an address are in use, the longer the kernel takes to find another. */
+/** The kernel takes longer to find a free port when an address has few left. */
 const ADDRESSES = 4;
 
 const clients: SocketIoClient[] = [];
 let open = 0;
 let attempts = 0;
 
-/** Lets connections in, which stay. Latency counts from before the TCP connection until the namespace has let it in. */
+/** An operation is a connection: its latency counts from the TCP handshake until the namespace let it in. */
 async function load(plan: LetInPlan & { url: string; secret: string }): Promise<LoadResult> {
   const { url, secret, namespace, firstUser, operations } = plan;
   const mint = createMint(secret);
-  // Before the clock starts: a user has its token before it connects.
+  // Before the clock starts, because users get their tokens before they connect.
   const tokens: string[] = [];
   for (let i = 0; i < operations; i++) tokens.push(await mint(toUserId(firstUser + i)));
   const onClose = () => {

@@ -6,13 +6,13 @@ import { type Contender, readBetween, toForeignCores } from "../harness/window.t
 import type { PlayheadServer } from "../load/playhead-server.ts";
 import type { LetInPlan } from "./idle-clients.ts";
 
-/** A server whose idle connections are measured. An operation is a connection that is let in. */
+/** An operation is a connection that the server lets in. */
 export interface ConnectionsContender extends Contender<LetInPlan> {
-  /** The median of several readings, garbage collected. */
+  /** The median of several readings, each after a garbage collection. */
   readMemory(): Promise<Memory>;
 }
 
-/** What a server takes with so many idle connections. */
+/** The memory of a server with this number of idle connections. */
 export interface MemoryStep extends Memory {
   connections: number;
 }
@@ -29,7 +29,7 @@ export const NAMES = {
 const READINGS = 5;
 const SETTLE_MS = 1000;
 
-/** Playhead, Socket.IO on Node's own server, and uWebSockets.js without anything. */
+/** Opens the contenders. The first is Playhead. */
 export async function openContenders(server: PlayheadServer, clients: Child): Promise<ConnectionsContender[]> {
   const { secret } = server;
   const asServer = (child: ServerChild) => ({ ...child, readMemory: () => child.call<Memory>("readMemory") });
@@ -59,12 +59,12 @@ async function readSettled(readMemory: () => Promise<Memory>): Promise<Memory> {
   };
 }
 
-/** Lets so many connections in, all at once. */
+/** A plan for this number of connections, as fast as possible. */
 export function toLetInPlan(firstUser: number, operations: number): LetInPlan {
   return { warmupSeconds: 0, seconds: Number.POSITIVE_INFINITY, namespace: "/player", firstUser, operations };
 }
 
-/** Lets connections in step by step, reads the memory at each, and at last the CPU while nobody says anything. */
+/** Opens connections in steps and reads the memory after each step; at last reads the CPU of all idle connections. */
 export async function measureIdle(
   { name, load, read, readMemory }: ConnectionsContender,
   clients: Child,
@@ -85,13 +85,13 @@ export async function measureIdle(
   await clients.call("close");
   return {
     name,
-    /** The first without any connection. */
+    /** The first step has no connections. */
     steps,
-    /** A connection, at the most connections over the process without any. */
+    /** Memory of one connection: from no connection to the most. */
     kbOverEmpty: kbBetween(steps[0], steps.at(-1)),
-    /** The same over the first step: what is made once, at the first connections, counts for none. */
+    /** From the first connections to the most: without memory that the first connections allocate once. */
     kbOverFirst: kbBetween(steps[1], steps.at(-1)),
-    /** With the most connections; pings included. */
+    /** With the most connections, pings included. */
     cpuMicrosPerConnectionSecond: ((grown.server ?? Number.NaN) * 1e6) / open / seconds,
     foreignCores: toForeignCores(grown, seconds),
   };

@@ -6,11 +6,11 @@ import { type Idle, type MemoryStep, NAMES } from "./idle.ts";
 import type { Storm } from "./storm.ts";
 
 export interface Figures {
-  /** Connections asked for; the machine may allow fewer. */
+  /** The most connections that the flags ask for. The machine may allow fewer. */
   wanted: number;
   idle: Idle[];
   letIn: Summary[];
-  /** Connections let in by a window. */
+  /** Connections in a window. */
   count: number;
   verifyMicros: number;
   storm: Storm;
@@ -142,7 +142,7 @@ function toAims({ idle, storm }: Figures): Aim[] {
       because: "Objects of Socket.IO, of the token and of presence that live as long as the connection.",
     },
     {
-      // A player that is back before its next heartbeat is due has lost nothing.
+      // A player that is back before its next heartbeat is due loses nothing.
       what: "back after the death of a node: p99 of a heartbeat acked",
       atMost: 10,
       unit: " s",

@@ -7,8 +7,8 @@ import { createMint, DURATION_SECONDS, type Shape, toFileId, toUserId, watchedBy
 import { HandshakeRefused, openSocketIo, type SocketIoClient } from "../load/socketio-client.ts";
 
 /*
- * Players that come back when their server dies, by the SDK's schedule. Each sends heartbeats when it is in, until one is
- * acked.
+ * Players that reconnect after their server died, at the times of the client library. After the connect a player sends
+ * heartbeats until one is acked.
  */
 
 export interface ConnectStorm {
@@ -20,20 +20,20 @@ export interface ConnectStorm {
 }
 
 export interface StormReport {
-  /** When clients were let in again, and when their heartbeats were acked, in ms since 1970. */
+  /** Times of the reconnects, and of the first acks after them, in ms since 1970. */
   connectedAt: number[];
   ackedAt: number[];
   attempts: number;
-  /** What attempts and heartbeats were answered with, other than what was asked for. */
+  /** Failures of attempts and heartbeats, by their text. */
   refused: Counts;
 }
 
-/** As src/client/connection.ts and src/client/delivery.ts wait, and Socket.IO's own Manager. */
+/** The delays of src/client/connection.ts, src/client/delivery.ts and socket.io-client. */
 const FIRST_DELAY_MS = 500;
 const LAST_DELAY_MS = 15_000;
 const FIRST_REFUSED_MS = 1000;
 const LAST_REFUSED_MS = 30_000;
-/** An address has some 28,000 ports. */
+/** One address has about 28,000 ports. */
 const ADDRESSES = 4;
 
 class Client {
@@ -45,7 +45,7 @@ class Client {
     this.#fileId = fileId;
   }
 
-  /** Connects, sends heartbeats, and connects again whenever it is closed; never ends, never rejects. */
+  /** Connects, sends heartbeats, and reconnects after each close. Never ends, never rejects. */
   async run({ url, localAddress, token }: { url: string; localAddress: string; token: string }): Promise<never> {
     for (let [failures, refusals] = [0, 0]; ; ) {
       attempts += 1;
@@ -97,7 +97,7 @@ async function connect({ url, secret, shape, firstUser, count }: ConnectStorm): 
   });
 }
 
-/** Half as much more or less, as socket.io-client waits. */
+/** A random delay, up to half as much more or less, as in socket.io-client. */
 function delayMs(failures: number): number {
   return Math.min(LAST_DELAY_MS, FIRST_DELAY_MS * 2 ** failures * (0.5 + Math.random()));
 }
@@ -106,7 +106,7 @@ function refusedDelayMs(refusals: number): number {
   return Math.min(LAST_REFUSED_MS, FIRST_REFUSED_MS * 2 ** refusals) * (0.5 + Math.random() / 2);
 }
 
-/** From now on it is counted who is back. */
+/** Starts the report anew: from now on it tells the reconnects. */
 function forget(): void {
   refused = {};
   attempts = 0;

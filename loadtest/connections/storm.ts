@@ -5,18 +5,18 @@ import { startPlayhead } from "../load/playhead-server.ts";
 import type { ConnectStorm, StormReport } from "./storm-clients.ts";
 
 /*
- * A node dies with all its connections, and is started again at once, as a supervisor would.
+ * Kills a node with all its connections, and starts it again at once, as a supervisor does.
  */
 
 export type Storm = Awaited<ReturnType<typeof measureStorm>>;
 
 const SHAPE = { courses: 10, files: 20 };
-/** No idle connection has these users. */
+/** Other users than those of the idle connections. */
 const FIRST_USER = 2_000_000;
 const GIVE_UP_MS = 60_000;
 const SETTLE_MS = 3000;
 
-/** `databaseUrl` is that of a PostgreSQL that outlives the node. */
+/** `databaseUrl` leads to a PostgreSQL that runs on when the node dies. */
 export async function measureStorm(databaseUrl: string, connections: number) {
   const env = { DATABASE_URL: await createDatabase(databaseUrl, "storm"), PORT: String(randomPort()) };
   const first = await startPlayhead({ env });
@@ -40,14 +40,14 @@ export async function measureStorm(databaseUrl: string, connections: number) {
   const sinceDeath = (times: number[]) => times.map((at) => at - diedAt).sort((a, b) => a - b);
   return {
     connections,
-    /** All from its death: until it took connections again, and of those that came back, in order. */
+    /** Times since the death: of the new node's start, of the reconnects and of the acks, sorted. */
     startedAgainMs,
     connectedMs: sinceDeath(report.connectedAt),
     ackedMs: sinceDeath(report.ackedAt),
     missing: connections - report.ackedAt.length,
     attempts: report.attempts,
     refused: report.refused,
-    /** Of the new process, from its start until all were back. */
+    /** CPU of the new process until all players were back. */
     serverCpuSeconds: (await second.read()).server ?? Number.NaN,
   };
 }

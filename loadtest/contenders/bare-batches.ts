@@ -4,8 +4,8 @@ import { from as copyFrom } from "pg-copy-streams";
 import { onEnd } from "../harness/cleanup.ts";
 
 /*
- * What batches of heartbeats cost PostgreSQL at the least: statements of a bare client with nothing else to do, into tables
- * without triggers, references or rules.
+ * The least that batches of heartbeats cost PostgreSQL: statements of a bare client, into tables without triggers and
+ * references.
  */
 
 export interface BareRow {
@@ -18,9 +18,9 @@ export interface BareRow {
 }
 
 /**
- * `own`: the user's row of the file, with the newest position, the union of what was watched, and its length. `sums`: the
- * same, and the user's rows of lesson and course, which grow by what was played. `copy`: COPY into a table without keys,
- * where nothing is looked up, merged or kept unique.
+ * The rows that a batch writes. `own`: for each heartbeat the user's row of the file, with the newest position, the union of
+ * the watched ranges, and its length. `sums`: the same, and the user's rows of the lesson and the course, to which the played
+ * time is added. `copy`: one row for each heartbeat by COPY into a table without keys.
  */
 export type BareWrite = "own" | "sums" | "copy";
 
@@ -74,25 +74,25 @@ const STATEMENTS: Record<BareWrite, { tables: string[]; write: string }> = {
   },
 };
 
-/** Opens one connection, which ends with the scope, and makes the tables in a schema of their own. */
+/** Opens one connection, and makes the tables. */
 export async function openBareBatches(connectionString: string, kind: BareWrite) {
   const { tables, write } = STATEMENTS[kind];
   const client = new pg.Client({ connectionString, application_name: `loadtest-bare-${kind}` });
-  // The server may be stopped first.
+  // A server that stops first ends the connection.
   client.on("error", () => undefined);
   await client.connect();
   await client.query(`CREATE SCHEMA bare_${kind}; SET search_path = bare_${kind}`);
   for (const table of tables) await client.query(table);
   onEnd(() => client.end());
   return {
-    /** Resolves after COMMIT. With `sums` the rows are of distinct users. */
+    /** Resolves after COMMIT. With `sums`, all rows of a batch are of different users. */
     async write(rows: readonly BareRow[]): Promise<void> {
-      // Nothing in these ids is to be escaped in COPY's text format.
+      // The text format of COPY escapes no letter of these ids.
       if (kind === "copy")
         await pipeline([rows.map((row) => `${toFields(row).join("\t")}\n`).join("")], client.query(copyFrom(write)));
       else await client.query({ name: "bare", text: write, values: toColumns(rows) });
     },
-    /** Gives a round of COPY the same empty table as the one before. */
+    /** Empties the table of COPY, so that all rounds start alike. */
     empty: async () => void (kind === "copy" && (await client.query("TRUNCATE bare_copy"))),
   };
 }
@@ -103,7 +103,7 @@ function toFields({ userId, fileId, lessonId, courseId, positionMs, played }: Ba
   return [userId, fileId, lessonId, courseId, positionMs, watched, watchedMs];
 }
 
-/** An array a column, the fields of one row in each place. */
+/** One array for each column. */
 function toColumns(rows: readonly BareRow[]): (string | number)[][] {
   const fields = rows.map(toFields);
   return (fields[0] ?? []).map((_, i) => fields.map((row) => row[i] as string | number));

@@ -5,30 +5,30 @@ import type { CatalogueFile } from "../load/catalogue.ts";
 import { type BareBatches, type BareRow, openBareBatches } from "./bare-batches.ts";
 
 /*
- * uWebSockets.js with as little as can be around it: what a call, a delivery or an idle connection costs at the least. It
- * speaks just enough Socket.IO for clients to connect, and asks nobody who they are. What it does with a call:
+ * uWebSockets.js with as little code as possible: the least that a call, a delivery or an idle connection costs. It speaks
+ * just enough Socket.IO for clients to connect, and checks no token. Its answers to calls:
  *
- *   subscribe   adds the socket to a topic of uWebSockets.js
- *   content     takes the frame that an update consists of, and its topics
- *   update      publishes that frame with a number in it
- *   all others  are answered with the same ack: at once, or where there is a database when the call's batch is written
+ *   subscribe   the socket joins a topic of uWebSockets.js
+ *   content     the server keeps the frame of all updates, and their topics
+ *   update      the server puts a number into the frame, and publishes the frame
+ *   all others  get the same ack: at once; with a database, after COMMIT of the batch that has the call's heartbeat
  */
 
 export interface StartBareServer {
-  /** JSON of the ack, as long as Playhead's. */
+  /** The JSON of all acks, as long as an ack of Playhead. */
   ack?: string;
-  /** Makes the server hold its acks until what they are for is durable here. */
+  /** The server writes heartbeats into this database before it acks them. */
   database?: { url: string; files: CatalogueFile[] };
 }
 
 interface Connection {
-  /** The user that the handshake's token names; nobody checks it. */
+  /** The user of the handshake's token, unchecked. */
   userId: string;
   isOpen: boolean;
   content: { topics: string[]; before: string; after: string } | null;
 }
 
-/** As Playhead's: a ping every 15 s, and gone 20 s later. uWebSockets.js pings when half of this is left. */
+/** Like Playhead: a ping every 15 s, closed 20 s later. uWebSockets.js pings when half of this time is left. */
 const IDLE_TIMEOUT_SECONDS = 36;
 const MAX_BACKPRESSURE = 1_048_576;
 const OPEN = `0${JSON.stringify({ sid: "bare", upgrades: [], pingInterval: 3_600_000, pingTimeout: 3_600_000, maxPayload: 65_536 })}`;
@@ -95,27 +95,27 @@ interface Beat {
   played: [fromSeconds: number, toSeconds: number][];
 }
 
-/** As Playhead's FLUSH_INTERVAL_MS and MAX_BATCH. */
+/** The values of Playhead. */
 const FLUSH_INTERVAL_MS = 50;
 const MAX_BATCH = 1000;
 
 /**
- * Holds heartbeats and their acks until a batch of them is written; meanwhile the next batch fills. A batch leaves when it
- * is full, or at the next interval. @returns what takes a heartbeat
+ * Holds heartbeats and their acks until their batch is written. During the write the next batch fills. A batch is written
+ * when it is full, or at the next interval. @returns a function that takes a heartbeat
  */
 export function holdBeats(
   batches: BareBatches,
   catalogue: readonly CatalogueFile[],
 ): (userId: string, beat: Beat, ack: () => void) => void {
   const files = new Map(catalogue.map((file) => [file.id, file]));
-  /** By user: in this load a user watches one file. */
+  /** By user, because a user of this load watches one file. */
   const held = new Map<string, { row: BareRow; acks: (() => void)[] }>();
   let isWriting = false;
 
   async function flush(): Promise<void> {
     if (isWriting || held.size === 0) return;
     isWriting = true;
-    // Sorted as Playhead sorts its batches.
+    // In the order of Playhead's batches.
     const batch = [...held].slice(0, MAX_BATCH).sort(([a], [b]) => (a < b ? -1 : 1));
     for (const [user] of batch) held.delete(user);
     await batches.write(batch.map(([, { row }]) => row));
@@ -124,7 +124,7 @@ export function holdBeats(
     if (held.size >= MAX_BATCH) void flush();
   }
 
-  // A write that fails ends the process.
+  // A write that fails ends the process as an unhandled rejection.
   setInterval(() => void flush(), FLUSH_INTERVAL_MS);
   return (userId, { fileId, position, played }, ack) => {
     const { lessonId, courseId } = files.get(fileId) as CatalogueFile;

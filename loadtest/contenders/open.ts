@@ -13,7 +13,7 @@ import type { ConnectSelects } from "./select-by-key.ts";
 import type { StartSocketIoServer } from "./socketio-server.ts";
 
 /*
- * What Playhead is compared with, each in processes of its own. `dataDir` is that of the PostgreSQL that a server uses.
+ * Starts the contenders in processes of their own. `dataDir` is the folder of the PostgreSQL that a server uses.
  */
 
 const INSTALL_TIMEOUT_MS = 90_000;
@@ -27,7 +27,7 @@ export function openSocketIoServer(argument: StartSocketIoServer, dataDir?: stri
   return startServer(fileOf("socketio-server.ts"), argument, dataDir);
 }
 
-/** Socket.IO with its Redis adapter. Null where there is no `redis-server`. */
+/** Socket.IO with its Redis adapter. Null if `redis-server` is not installed. */
 export async function openSocketIoWithRedis(
   argument: StartSocketIoServer,
   dataDir?: string,
@@ -45,7 +45,7 @@ function toRedisCpu(info: string): number {
   return read("used_cpu_user") + read("used_cpu_sys");
 }
 
-/** A server that takes POSTs, with its clients. */
+/** A server that takes POSTs, and its clients. */
 export async function openPosts(
   argument: StartPostServer,
   clients: Omit<ConnectPosts, "url">,
@@ -60,7 +60,7 @@ export function openSelects(argument: ConnectSelects): Promise<LoadChild> {
   return startLoad(fileOf("select-by-key.ts"), argument);
 }
 
-/** soketi, installed at its first run; or why there is none. */
+/** soketi, which the first run installs. @returns a text with the reason if it cannot be installed */
 export async function openSoketi(): Promise<ServerChild | string> {
   const cwd = fileURLToPath(fileOf("soketi"));
   if (!existsSync(`${cwd}/node_modules/@soketi/soketi/package.json`)) {

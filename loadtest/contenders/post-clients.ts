@@ -4,21 +4,21 @@ import { type Answered, type LoadPlan, type LoadResult, OK, runLoad } from "../h
 import { createMint, type Shape, toFileId, toUserId, watchedBy } from "../load/catalogue.ts";
 
 /*
- * Clients of a server that takes POSTs: keep-alive connections with one request in flight. Requests are written and
- * responses read by hand, so that they take as little of the cores as the players do.
+ * Clients of a server that takes POSTs: keep-alive connections, each with one request in flight. They write requests and
+ * read responses by hand, to take as little CPU as the players do.
  */
 
 export interface ConnectPosts {
   url: string;
   connections: number;
-  /** What is posted: heartbeats of players, or stream keys of media servers. */
+  /** Absent: the clients post stream keys, as media servers do. */
   heartbeats?: { secret: string; users: number; shape: Shape };
   streamKeys?: string[];
 }
 
 interface Client {
   socket: Socket;
-  /** Makes its next request. */
+  /** Makes the next request. */
   next: () => string;
   answered: Answered;
 }
@@ -61,7 +61,7 @@ function load(plan: LoadPlan): Promise<LoadResult> {
   });
 }
 
-/** A user belongs to one connection: two requests of one user never wait for each other's row. */
+/** Each user has one connection, so two requests never wait for the row of the same user. */
 async function heartbeatPosts(
   { secret, users, shape }: NonNullable<ConnectPosts["heartbeats"]>,
   connections: number,

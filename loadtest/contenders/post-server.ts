@@ -8,12 +8,12 @@ import { type CatalogueFile, DURATION_SECONDS } from "../load/catalogue.ts";
 import { RECOUNT_SCHEMA } from "./recount-schema.ts";
 
 /*
- * The designs that take a POST, as fast as they go in Node: its HTTP server with keep-alive, a pool, prepared statements.
+ * Two designs that take a POST, as fast as Node makes them: its HTTP server with keep-alive, a pool, prepared statements.
  *
- *   recount      the reference document's: one upsert a heartbeat, a row trigger that recounts lesson and course; tokens
- *                are verified once
- *   publishHook  the usual check of stream keys: a media server posts to an on_publish hook, which looks the key's hash up
- *                and notes the publisher, a statement each; a table with one index, updates that stay on their page
+ *   recount      the design of the reference document: one upsert for each heartbeat, and a row trigger that recounts the
+ *                lesson and the course; a token is verified at its first use
+ *   publishHook  the usual check of stream keys: a media server posts to an on_publish hook, which finds the key's hash by
+ *                one statement and stores the publisher by another
  */
 
 export interface StartPostServer {
@@ -29,7 +29,7 @@ const KEEP_ALIVE_MS = 60_000;
 
 async function start({ databaseUrl, poolSize, recount, publishHook }: StartPostServer): Promise<number> {
   const pool = new pg.Pool({ connectionString: databaseUrl, max: poolSize, application_name: "loadtest-posts" });
-  // The database may be stopped first.
+  // A database that stops first ends the connections.
   pool.on("error", () => undefined);
   const handle =
     recount === undefined ? await openPublishHook(pool, publishHook?.keys ?? []) : await openRecount(pool, recount);
@@ -38,7 +38,7 @@ async function start({ databaseUrl, poolSize, recount, publishHook }: StartPostS
     const answer = await readBody(request)
       .then((body) => handle(request, body))
       .catch((error: unknown) => {
-        // Where one fails thousands do; the clients count them.
+        // Print only the first of thousands. The clients count them all.
         if (!hasFailed) console.error(error);
         hasFailed = true;
         return { status: 500 };
@@ -50,7 +50,7 @@ async function start({ databaseUrl, poolSize, recount, publishHook }: StartPostS
   return (server.address() as AddressInfo).port;
 }
 
-/** The whole body; the load sends ASCII. */
+/** The load sends ASCII. */
 function readBody(request: IncomingMessage): Promise<string> {
   return new Promise((resolve, reject) => {
     let text = "";

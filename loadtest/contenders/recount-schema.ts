@@ -1,6 +1,6 @@
 /*
- * The reference document's tables, with a row trigger that recounts. Whole seconds, and an id more than needed, are the
- * document's; the indexes turn its recounts into look-ups.
+ * The tables of the reference document, with a row trigger that recounts. The whole seconds and the extra ids come from the
+ * document. The indexes spare its recounts from reading whole tables.
  */
 
 export const RECOUNT_SCHEMA = `

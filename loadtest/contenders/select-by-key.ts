@@ -4,8 +4,8 @@ import { serveCommands } from "../harness/child-process.ts";
 import { type LoadPlan, type LoadResult, OK, runLoad } from "../harness/load.ts";
 
 /*
- * The database's limit for a statement a check: bare `pg` clients, each with one prepared SELECT by primary key in
- * flight, and nothing else to do.
+ * The most that any check of stream keys with one statement can reach: bare `pg` clients, each with one prepared SELECT by
+ * primary key in flight.
  */
 
 const clients: pg.Client[] = [];
@@ -22,7 +22,7 @@ async function connect(given: ConnectSelects): Promise<void> {
   hashes = given.keys.map((key) => createHash("sha256").update(key).digest());
   for (let i = 0; i < given.connections; i++) {
     const client = new pg.Client({ connectionString: given.databaseUrl });
-    // The server may be stopped first.
+    // A server that stops first ends the connection.
     client.on("error", () => undefined);
     await client.connect();
     clients.push(client);

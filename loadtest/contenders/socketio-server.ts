@@ -9,17 +9,16 @@ import { serveCommands } from "../harness/child-process.ts";
 import { type CatalogueFile, DURATION_SECONDS } from "../load/catalogue.ts";
 
 /*
- * What one would build with Socket.IO: Node's HTTP server and `ws`, which finds `bufferutil` by itself; where there is a
- * Redis its adapter, where there is a database one upsert an event and an ack after it. Tuned as socket.io's pages advise:
- * WebSocket alone, no compression, the handshake's request let go.
+ * The usual design with Socket.IO: Node's HTTP server, `ws` with `bufferutil`, the Redis adapter, and one upsert and one ack
+ * for each event. Tuned as the pages of Socket.IO advise: WebSocket alone, no compression, the handshake's request freed.
  * https://socket.io/docs/v4/performance-tuning/  https://socket.io/docs/v4/memory-usage/
  */
 
 export interface StartSocketIoServer {
-  /** Of the tokens that players show. */
+  /** The secret of the players' tokens. */
   secret: string;
   redisUrl?: string;
-  /** Without it heartbeats are acked at once. */
+  /** Absent: heartbeats are acked at once. */
   database?: { url: string; poolSize: number; files: CatalogueFile[] };
 }
 
@@ -37,7 +36,7 @@ CREATE TABLE upserted_progress (
   PRIMARY KEY (user_id, file_id)
 ) WITH (fillfactor = 70)`;
 
-/** The position alone: no ranges are joined, nothing is summed up. */
+/** It stores the position alone: no ranges, no sums. */
 const UPSERT = `
 INSERT INTO upserted_progress (user_id, file_id, lesson_id, course_id, position, percentage, completed, last_watched)
 VALUES ($1, $2, $3, $4, $5, $6, $7, now())
@@ -57,7 +56,7 @@ async function start({ secret, redisUrl, database }: StartSocketIoServer): Promi
     perMessageDeflate: false,
     httpCompression: false,
     serveClient: false,
-    // As Playhead's.
+    // The values of Playhead.
     pingInterval: 15_000,
     pingTimeout: 20_000,
     ...(redisUrl === undefined ? {} : { adapter: toAdapter(redisUrl) }),
@@ -88,7 +87,7 @@ async function start({ secret, redisUrl, database }: StartSocketIoServer): Promi
     .on("connection", (socket) => {
       socket.on("heartbeat", (beat: Beat, ack: Ack) => {
         onHeartbeat(socket, beat, ack).catch((error: unknown) => {
-          // Where one fails thousands do; the players count them.
+          // Print only the first of thousands. The players count them all.
           if (!hasFailed) console.error(error);
           hasFailed = true;
           ack({ ok: false, error: { code: "internal" } });
@@ -102,7 +101,7 @@ async function start({ secret, redisUrl, database }: StartSocketIoServer): Promi
       socket.join(topic);
       ack({ ok: true });
     });
-    // Updates are begun over a socket of the load's, which costs next to nothing beside the deliveries.
+    // A socket of the load starts the updates. Its messages cost next to nothing beside the deliveries.
     socket.on("content", (content: { topics: string[]; before: string; after: string }) => {
       topics = content.topics;
       update = JSON.parse(`${content.before}0${content.after}`);
@@ -126,7 +125,7 @@ function toAdapter(redisUrl: string): ReturnType<typeof createAdapter> {
 
 type Upsert = (userId: string, beat: Beat) => Promise<{ course_id: string } | null>;
 
-/** Null for a beat that is not as it should be. */
+/** The function resolves to null for an invalid beat. */
 async function openUpsert(database: NonNullable<StartSocketIoServer["database"]>): Promise<Upsert> {
   const { url, poolSize, files: all } = database;
   const pool = new pg.Pool({ connectionString: url, max: poolSize, application_name: "loadtest-socketio" });

@@ -7,7 +7,7 @@ import { startPlayhead } from "../load/playhead-server.ts";
 import type { ConnectDashboards } from "./dashboards.ts";
 import type { Protocol } from "./receivers.ts";
 
-/** A server that frames come from, with the process of its dashboards. */
+/** A server that sends frames, with the process of its dashboards. */
 export interface FanoutContender extends Contender {
   dashboards: LoadChild;
 }
@@ -19,12 +19,12 @@ export const NAMES = {
   soketi: "(c) soketi",
 } as const;
 
-/** File 0 is the one topic that all watch; dashboards are spread over the others. */
+/** File 0 is the topic of the audiences with one topic. The others have a topic each. */
 export const FILES = 1 + 1000;
-/** As short as the configuration allows: conflation would hide what a frame costs. */
+/** The shortest interval that the configuration allows: conflation would hide the cost of a frame. */
 export const FRAME_INTERVAL_MS = 20;
 
-/** Playhead first. With a profile it is alone. */
+/** The first contender is Playhead. With a profile it is the only one. */
 export async function openContenders(
   profile: string | null,
 ): Promise<{ contenders: FanoutContender[]; skipped: string[] }> {

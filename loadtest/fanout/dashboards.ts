@@ -6,37 +6,37 @@ import { openPublisher, type Publisher } from "./publishers.ts";
 import { counted, openReceiver, type Protocol, type Receiver } from "./receivers.ts";
 
 /*
- * The process of one contender's dashboards, which also begins the updates: both on one clock. Updates have numbers.
- * Probes are dashboards that look which number they see; a later one stands for all before it, as frames may be conflated.
+ * The dashboards of one contender. The same process starts the updates, so both share one clock. Updates have numbers. Some
+ * dashboards are probes, which read the number of each frame. A number stands for all before it, because frames conflate.
  */
 
-/** Where they connect. */
+/** The server, and its protocol. */
 export interface ConnectDashboards {
   protocol: Protocol;
   url: string;
-  /** Of Playhead: what dashboards show, and where updates begin. */
+  /** Playhead's alone: the token of the dashboards, and the database in which updates start. */
   token?: string;
   databaseUrl?: string;
 }
 
-/** Who watches what from now on. */
+/** The audience from now on. */
 export interface Gather {
   dashboards: number;
-  /** Dashboard by dashboard, round and round. */
+  /** Dashboard `i` watches topic `i % topics.length`. */
   topics: string[];
-  /** An update as Playhead made it; empty for Playhead. */
+  /** JSON of an update of Playhead; empty for Playhead. */
   update: string;
 }
 
 interface Update {
   dueAt: number;
   answered: Answered;
-  /** Probes that have seen it. */
+  /** How many probes have seen it. */
   seenBy: number;
   isAnswered: boolean;
 }
 
-/** Of the dashboards of one topic so many are probes. */
+/** The most probes on one topic. */
 const PROBES = 100;
 const LAST_FRAMES_MS = 3000;
 
@@ -46,10 +46,10 @@ let server: ConnectDashboards;
 let publisher: Publisher | null = null;
 let probes = 0;
 let begun = 0;
-/** By number: those that not all probes have seen. */
+/** Updates that not all probes have seen, by number. */
 const underWay = new Map<number, Update>();
 let latencies = new Latencies();
-/** The last frame of an update that a probe got. */
+/** The last frame that a probe got. */
 let lastFrame = "";
 
 function connect(given: ConnectDashboards): void {
@@ -58,7 +58,7 @@ function connect(given: ConnectDashboards): void {
 
 async function gather({ dashboards, topics, update }: Gather): Promise<void> {
   await doAtOnce(dashboards - receivers.length, async () => receivers.push(await openReceiver(server)));
-  // An answer to a subscription may be a long frame.
+  // The answer to a subscription can be a long frame, and must be read.
   for (const { socket } of receivers) socket.isSkipping = false;
   await doAtOnce(dashboards, async (i) => {
     const topic = topics[i % topics.length] as string;
@@ -72,7 +72,7 @@ async function gather({ dashboards, topics, update }: Gather): Promise<void> {
   publisher = await openPublisher(server, { topics, update });
   probes = topics.length === 1 ? Math.min(PROBES, dashboards) : Math.min(topics.length, dashboards);
   for (let i = 0; i < probes; i++) {
-    // Evenly over the dashboards of one topic; of many topics the last dashboard of each.
+    // One topic: probes spread evenly. Many topics: the last dashboard of each.
     const at = topics.length === 1 ? Math.floor(((i + 1) * dashboards) / probes) - 1 : dashboards - probes + i;
     const probe = receivers[at] as Receiver;
     probe.onFrame = toProbe();
@@ -80,12 +80,12 @@ async function gather({ dashboards, topics, update }: Gather): Promise<void> {
   }
 }
 
-/** @returns what a probe does with a frame */
+/** @returns a function that reads the frames of one probe */
 function toProbe(): (frame: string) => void {
   let seen = begun;
   return (frame) => {
     const number = Number(/"position\\?":(\d+)/.exec(frame)?.[1]);
-    if (Number.isNaN(number)) return; // no update of ours, such as new sums
+    if (Number.isNaN(number)) return; // a frame with sums alone
     lastFrame = frame;
     while (seen < number) {
       seen += 1;
@@ -100,7 +100,7 @@ function onSeen(number: number): void {
   latencies.add(performance.now() - update.dueAt);
   update.seenBy += 1;
   if (update.seenBy === probes) underWay.delete(number);
-  // The next begins when some probe has seen the last, and all probes have seen the one before.
+  // The next update starts when a probe has seen this one and all probes have seen the one before.
   for (const [n, one] of [[number, update] as const, ...underWay]) {
     if (one.isAnswered || one.seenBy === 0 || underWay.has(n - 1)) continue;
     one.isAnswered = true;
@@ -108,7 +108,7 @@ function onSeen(number: number): void {
   }
 }
 
-/** An operation of the result is a delivery. Closed loop: two updates are under way at the most, as fast as it goes. */
+/** An operation is a delivery. Closed loop: at most two updates at the same time. */
 async function load(plan: LoadPlan): Promise<LoadResult> {
   const [{ seconds, cpuSeconds }, window] = await Promise.all([
     runLoad(plan, 1, (_, answered, dueAt) => {

@@ -7,13 +7,13 @@ import type { Gather } from "./dashboards.ts";
 import { AUDIENCES, type AudienceFigures, filesOf, nameOf, toSection, updatesPerSecond } from "./section.ts";
 
 /*
- * For every audience: all contenders at their ceiling in turn, some rounds of that; then each at half of its own ceiling.
+ * The steps of a run, for each audience: rounds of all contenders at their ceiling, then each at half of its own ceiling.
  */
 
 const FULL = { audiences: AUDIENCES, rounds: 3, halfSeconds: 1.5 };
 const QUICK = { audiences: AUDIENCES.slice(0, 3), rounds: 1, halfSeconds: 1 };
 const CEILING: LoadPlan = { warmupSeconds: 0.4, seconds: 1 };
-/** For an update of Playhead's that the others send. */
+/** The load that gives a frame of Playhead, for the others to send. */
 const SAMPLE: LoadPlan = { warmupSeconds: 0, seconds: 0.3 };
 
 export const fanout: Subcommand = {
@@ -59,7 +59,7 @@ async function gatherAll(contenders: FanoutContender[], given: Omit<Gather, "upd
     if (name !== NAMES.playhead) continue;
     await load(SAMPLE);
     const frame = await dashboards.call<string>("sampleFrame");
-    // The object in `["update",{…}]`.
+    // The object of `["update",{…}]`.
     update = frame.slice(frame.indexOf("{"), -1);
   }
 }

@@ -6,23 +6,23 @@ import type { ConnectDashboards } from "./dashboards.ts";
 import { toChannel } from "./receivers.ts";
 
 /*
- * How an update is begun: at Playhead by rows that change in the database, at the others by a message.
+ * Starts updates: at Playhead by a change of rows in the database, at the other contenders by a message.
  */
 
 export interface Publisher {
-  /** Begins one update of every topic, with this number in it. Resolves when it is said, not when it has come. */
+  /** Starts one update of every topic, with this number. Resolves when the request is sent or answered. */
   publish(number: number): Promise<void>;
   close(): void;
 }
 
-/** One learner's row each to these topics. */
+/** An update: one learner's row in each of the topics. */
 export interface Content {
   topics: string[];
-  /** The object of a frame as Playhead made it, for the others to send; the number is put in. Empty for Playhead. */
+  /** JSON of an update of Playhead, into which the others put the number; empty for Playhead. */
   update: string;
 }
 
-/** Events of one call of soketi's HTTP API. */
+/** The most events in one call of soketi's HTTP API. */
 const SOKETI_BATCH = 1000;
 
 export async function openPublisher(server: ConnectDashboards, content: Content): Promise<Publisher> {
@@ -49,7 +49,7 @@ async function openSocket(url: string, { topics, update }: Content): Promise<Pub
   return { publish: async (number) => client.send("update", String(number)), close: () => client.close() };
 }
 
-/** The text before and after the number. */
+/** Splits the JSON of an update at its number. */
 function splitUpdate(update: string): [string, string] {
   const match = /^(.*"position":)\d+(.*)$/s.exec(update);
   if (match === null) throw new Error(`no position in the update: ${update}`);
@@ -73,7 +73,7 @@ function openSoketi(url: string, { topics, update }: Content): Publisher {
   };
 }
 
-/** Signed as Pusher asks. https://pusher.com/docs/channels/library_auth_reference/rest-api/#authentication */
+/** Signs the request. https://pusher.com/docs/channels/library_auth_reference/rest-api/#authentication */
 function post(agent: Agent, url: string, path: string, content: object): Promise<void> {
   const body = JSON.stringify(content);
   const md5 = createHash("md5").update(body).digest("hex");

@@ -4,21 +4,20 @@ import { openSocketIo } from "../load/socketio-client.ts";
 import type { ConnectDashboards } from "./dashboards.ts";
 
 /*
- * A dashboard that counts its frames and reads none of them, unless it is a probe: then it looks for the number of the
- * update in each.
+ * A dashboard of the load. It counts its frames without reading them, but a probe reads each frame.
  */
 
-/** Update frames that all receivers of this process got. */
+/** The update frames of all dashboards in this process. */
 export const counted = { frames: 0, bytes: 0, closed: 0 };
 
-/** Socket.IO, or the protocol of Pusher, which soketi speaks. */
+/** soketi speaks the protocol of Pusher. */
 export type Protocol = "socket.io" | "pusher";
 
 export interface Receiver {
   subscribe(topic: string): Promise<unknown>;
-  /** Long frames are counted and not read: of all receivers but probes, after they have subscribed. */
+  /** After the subscription it skips long frames, unless the dashboard is a probe. */
   socket: RawSocket;
-  /** Of a probe: every frame of an update. */
+  /** A probe sets it: gets every frame of an update. */
   onFrame(text: string): void;
 }
 
@@ -35,7 +34,7 @@ const COUNTERS = {
   },
 };
 
-/** Resolves when the server has let it in. */
+/** Resolves after the server let the dashboard in. */
 export async function openReceiver({ protocol, url, token = "" }: ConnectDashboards): Promise<Receiver> {
   if (protocol === "pusher") return await openPusher(url);
   const onEvent = (json: string) => receiver.onFrame(json);

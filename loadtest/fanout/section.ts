@@ -10,7 +10,7 @@ export interface Audience {
   topics: number;
 }
 
-/** In this order no dashboard has to leave a topic: more of them join. */
+/** In this order dashboards join topics and never leave one. */
 export const AUDIENCES: readonly Audience[] = [
   { dashboards: 100, topics: 1 },
   { dashboards: 1000, topics: 1 },
@@ -19,7 +19,7 @@ export const AUDIENCES: readonly Audience[] = [
   { dashboards: 10_000, topics: 1000 },
 ];
 
-/** The files whose topics it watches, by number. */
+/** The numbers of the files whose topics the audience watches. */
 export function filesOf({ topics }: Audience): number[] {
   return topics === 1 ? [0] : Array.from({ length: topics }, (_, i) => 1 + i);
 }
@@ -29,7 +29,7 @@ export function nameOf({ dashboards, topics }: Audience): string {
   return topics === 1 ? `${count} on one topic` : `${count} on ${topics.toLocaleString("en-US")} topics`;
 }
 
-/** All contenders with one audience, in their order: at their ceiling, and at half of it. An operation is a delivery. */
+/** One audience: all contenders at their ceiling, and at half of it. An operation is a delivery. */
 export interface AudienceFigures {
   audience: Audience;
   ceilings: Summary[];
@@ -70,7 +70,7 @@ frame interval decides, compare CPU a delivery.`.replaceAll("\n", " ");
 
 const cpuOf = ({ each }: Summary) => each.server ?? null;
 
-/** Updates of every topic that were begun a second. */
+/** How many updates of every topic started a second. */
 export function updatesPerSecond({ each, perSecond }: Summary): number {
   return (each.updates ?? 0) * perSecond;
 }
@@ -79,12 +79,12 @@ function find({ ceilings }: AudienceFigures, name: string): Summary | undefined 
   return ceilings.find((ceiling) => ceiling.name === name);
 }
 
-/** Playhead's deliveries a second, to those of another. */
+/** The ratio of Playhead's deliveries a second to those of another contender. */
 function timesDeliveries(row: AudienceFigures, name: string): number | null {
   return ratioOf(find(row, NAMES.playhead)?.perSecond, find(row, name)?.perSecond);
 }
 
-/** Another's CPU a delivery, to Playhead's. */
+/** The ratio of another contender's CPU for a delivery to Playhead's. */
 function timesCpu(row: AudienceFigures, name: string): number | null {
   return ratioOf(find(row, name)?.each.server, find(row, NAMES.playhead)?.each.server);
 }
@@ -93,7 +93,7 @@ function namesOf(figures: AudienceFigures[]): string[] {
   return figures[0]?.ceilings.map(({ name }) => name) ?? [];
 }
 
-/** A column for every contender but Playhead; its letter takes the place of (x) in the heading. */
+/** One column for each contender but Playhead. Its letter replaces the (x) in the heading. */
 function otherColumns<Row>(
   figures: AudienceFigures[],
   heading: string,
@@ -159,7 +159,7 @@ function toPlot(
 }
 
 function toAims(figures: AudienceFigures[]): Aim[] {
-  // The largest audience of one topic, and of many: the more dashboards, the less it is about anything but fan-out.
+  // The largest audiences: with more dashboards, other work than fan-out weighs less.
   const [one, many] = [true, false].map((isOne) =>
     figures.findLast(({ audience }) => (audience.topics === 1) === isOne),
   );

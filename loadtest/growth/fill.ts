@@ -8,29 +8,29 @@ import { DURATION_SECONDS, FILES_PER_LESSON, makeCourseTree, toCourseId } from "
 import { withClient } from "../load/database.ts";
 
 /*
- * Databases that look as if heartbeats had filled them: rows are made by INSERT … SELECT with the triggers off, lessons and
- * courses from the sums of the same rows. Whether the sums are right is asked at the end of the run.
+ * Fills a database as heartbeats would: INSERT … SELECT makes the rows with the triggers off, and the lessons and courses
+ * from sums of the same rows. The end of the run checks these sums.
  */
 
 export const COURSES = 20;
 export const FILES_A_COURSE = 20;
-/** Files of its course that a user has begun. */
+/** The number of files that each user has started, all in one course. */
 export const FILES_A_USER = 10;
-/** Watched of every row's file before the measuring. */
+/** Each row has this much watched. */
 export const FILLED_MS = 10_000;
 
 const USERS_A_STATEMENT = 10_000;
-/** The machine's two cores fill. */
+/** As many as the machine has cores. */
 const CONNECTIONS = 2;
 
-/** A user's rows: course `u % 20`, and in it ten files from `u / 20` on, as `rowOf` of workload.ts. */
+/** User `u` has ten files of course `u % 20`, from file `u / 20` on; `rowOf` in workload.ts does the same. */
 const FILL = `
 WITH made AS (
   INSERT INTO user_progress (user_id, file_id, lesson_id, course_id, position_ms, watched, watched_ms, watch_time_ms,
     last_watched, position_session, position_seq, writer_session, writer_seq, duration_ms, beat_at)
   SELECT 'loadtest-user-' || lpad(u::text, 14, '0'), course || '-file-' || file, course || '-lesson-' || file / ${FILES_PER_LESSON}, course,
     ${FILLED_MS}, '{[0,${FILLED_MS})}', ${FILLED_MS}, ${FILLED_MS}, now(), session, 0, session, 0, ${DURATION_SECONDS * 1000},
-    -- Nobody comes back to a file after a pause, which would be logged.
+    -- In the future, because the server logs who comes back after a pause.
     now() + interval '1 hour'
   FROM generate_series($1::integer, $2::integer) AS u CROSS JOIN generate_series(0, ${FILES_A_USER - 1}) AS k
     CROSS JOIN LATERAL (SELECT (u / ${COURSES} + k) % ${FILES_A_COURSE} AS file, 'loadtest-course-' || u % ${COURSES} AS course) AS f
@@ -46,7 +46,7 @@ INSERT INTO course_progress (user_id, course_id, total_files, total_ms, started_
 SELECT s.user_id, s.course_id, c.total_files, c.total_ms, sum(s.started_files), 0, sum(s.contribution_ms), sum(s.watched_ms)
 FROM lesson_sums AS s JOIN courses AS c ON c.id = s.course_id GROUP BY 1, 2, 3, 4 ORDER BY 1`;
 
-/** Makes the schema, the catalogue, and all rows, vacuumed and analysed. */
+/** Makes the schema, the catalogue and all rows; then VACUUM (ANALYZE). */
 export async function fillDatabase({ url, users, tell }: { url: string; users: number; tell: Tell }): Promise<void> {
   await makeCatalogue(url);
   const makeIndexes = await dropIndexes(url);
@@ -83,7 +83,7 @@ async function makeCatalogue(url: string): Promise<void> {
   await pool.end();
 }
 
-/** Drops the indexes whose keys come in no order while users are filled one after another. @returns how to make them anew */
+/** Drops indexes that are slow to fill, as users come in another order than their keys. @returns a function to make them */
 async function dropIndexes(url: string): Promise<() => Promise<void>> {
   const { rows } = await runAlone(
     url,
@@ -97,7 +97,7 @@ async function dropIndexes(url: string): Promise<() => Promise<void>> {
   };
 }
 
-/** Runs statements on a connection of their own. @returns the last one's answer */
+/** Runs the statements on a new connection. @returns the result of the last one */
 function runAlone(url: string, ...statements: string[]): Promise<QueryResult<Record<string, string>>> {
   return withClient(url, async (client) => {
     for (const statement of statements.slice(0, -1)) await client.query(statement);

@@ -17,19 +17,19 @@ import { type Cost, type Kind, toSection } from "./section.ts";
 import { openSizedDatabase, type SizedDatabase, type SizeFigures } from "./sized-database.ts";
 
 /*
- * The course of a run: a database of each size is filled; then all sizes are measured in turn, round by round, in windows
- * of each kind; then plans and sums are looked at.
+ * The steps of a run: fill a database of each size; measure all sizes in turn, in windows of each kind; inspect plans and
+ * sums.
  */
 
 const SIZES = [10_000, 1_000_000, 10_000_000];
 const QUICK_SIZES = [10_000, 100_000, 500_000];
 const LEAST_ROWS = 10_000;
-/** Table, indexes, sums, and the log of the fill. Measured: 0.9 KB without the log. */
+/** Disk for a row, its indexes and sums, and the log of the fill. Measured: 0.9 KB without the log. */
 const DISK_BYTES_A_ROW = 1500;
-/** No more than the users of the smallest size. */
+/** The number of users in the smallest size. */
 const MOST_BATCH = 1000;
 const WARMUP_SECONDS = 2;
-/** A reload of settings is a signal, which a backend sees when it is done with its statement. */
+/** A backend reads changed settings after its statement. */
 const RELOAD_MS = 500;
 
 export const growth: Subcommand = {
@@ -76,7 +76,7 @@ async function measureGrowth(run: Run): Promise<Findings> {
     0.45,
     0.8,
   );
-  // PostgreSQL's documentation advises it for a machine of its own.
+  // The advice of PostgreSQL's documentation for a machine that runs nothing else.
   await cluster.restart({ shared_buffers: `${Math.floor(totalmem() / 4 / 2 ** 20)}MB` });
   await measure([{ kind: "buffered", some: databases }], 0.8, 0.95);
 
@@ -110,7 +110,7 @@ function readSizes({ isQuick, flags }: Run): number[] {
   throw new FlagError(`--rows: got '${flags.rows}'; expected numbers from ${LEAST_ROWS} on, separated by commas`);
 }
 
-/** The sizes for which there is room on the disk, the smaller ones first. */
+/** The sizes that fit on the disk, the smaller ones first. */
 async function keepWhatFits(sizes: number[]): Promise<number[]> {
   const { bavail, bsize } = await statfs(tmpdir());
   let room = bavail * bsize;
@@ -128,7 +128,7 @@ async function fillAll(
   tell: Tell,
 ): Promise<SizedDatabase[]> {
   const databases: SizedDatabase[] = [];
-  // A checkpoint for every gigabyte of log is for steady load; a fill would write each page several times.
+  // With the usual value the fill would write each page in several checkpoints.
   await cluster.change("max_wal_size", "8GB");
   let filled = 0;
   for (const rows of sizes) {
@@ -149,14 +149,14 @@ async function fillAll(
 
 type Cluster = Awaited<ReturnType<typeof openCluster>>;
 
-/** The PostgreSQL that the server brings, with its settings, some of which are changed. */
+/** Starts the PostgreSQL of the server with its settings. Some of them can be changed. */
 async function openCluster() {
   const dataDir = await makeTemporaryFolder();
-  // readPostgresCpu looks for it there.
+  // `readMachine` expects this name.
   const directory = join(dataDir, "postgres");
   const password = randomBytes(24).toString("base64url");
   let cluster = initCluster({ directory, password }).then(() => startCluster({ directory }));
-  // Registered before it has started: a run that is ended meanwhile waits for it, or it would outlive the run.
+  // Registered before the start is done, so that a run that ends during the start still stops it.
   onEnd(async () => await (await cluster.catch(() => null))?.stop());
   const { port } = await cluster;
   const url = (database: string) => `postgres://${CLUSTER_USER}:${password}@127.0.0.1:${port}/${database}`;
@@ -166,13 +166,13 @@ async function openCluster() {
     dataDir,
     url,
     run,
-    /** Starts it anew on the same port with a setting that needs that; open connections break. */
+    /** Restarts it on the same port, for settings that need a restart. Open connections break. */
     async restart(settings: Record<string, string>): Promise<void> {
       await (await cluster).stop();
       cluster = startCluster({ directory, port, settings });
       await cluster;
     },
-    /** Changes a setting while it runs; null gives back what it was. */
+    /** Changes a setting without a restart; null resets it. */
     async change(setting: string, value: string | null): Promise<void> {
       await run(`ALTER SYSTEM ${value === null ? `RESET ${setting}` : `SET ${setting} = '${value}'`}`);
       await run("SELECT pg_reload_conf()");

@@ -8,13 +8,13 @@ import { formatNumber } from "../render/format.ts";
 import { SCANS, type SizeFigures } from "./sized-database.ts";
 
 /**
- * Kinds of windows. `active` and `uniform`: the workloads, with the settings of the embedded server. `buffered`: `active`
- * with a quarter of the memory as shared_buffers. `pageless`: `uniform` without whole pages in the log, at the largest size.
+ * Kinds of windows. `active` and `uniform`: these workloads, with the settings of the embedded PostgreSQL. `buffered`:
+ * `active` with a quarter of the memory as shared_buffers. `pageless`: `uniform` at the largest size, full_page_writes off.
  */
 export type Kind = "active" | "buffered" | "uniform" | "pageless";
 const PLOTTED: Kind[] = ["active", "buffered", "uniform"];
 
-/** What a heartbeat took at one size. */
+/** The cost of a heartbeat at one size. */
 export interface Cost extends Summary {
   kind: Kind;
   rows: number;
@@ -23,13 +23,13 @@ export interface Cost extends Summary {
 interface Figures {
   sizes: SizeFigures[];
   costs: Cost[];
-  /** Sizes that were asked for; those without figures had no room on the disk. */
+  /** The sizes that the flags ask for. Those without figures did not fit on the disk. */
   wanted: number[];
   seconds: number;
   rounds: number;
   batchSize: number;
   fillSeconds: number;
-  /** The embedded server's setting, and a quarter of the memory. */
+  /** The usual shared_buffers, and a quarter of the memory. */
   sharedBuffers: string;
   largeBuffers: string;
   freeMemoryMb: number;
@@ -133,7 +133,7 @@ function sizeTable({ sizes, sharedBuffers, largeBuffers }: Figures): Table {
   ]);
 }
 
-/** `256MB`, as PostgreSQL shows a setting. */
+/** Reads a setting as PostgreSQL shows it: `256MB`. */
 function toMb(setting: string): number {
   const [, number = "0", unit = "MB"] = /^(\d+)(kB|MB|GB)$/.exec(setting) ?? [];
   return Number(number) * ({ kB: 1 / 1024, MB: 1, GB: 1024 }[unit] ?? 1);

@@ -6,10 +6,10 @@ import { openServerWriter, type WriterRow } from "../writer/server-writer.ts";
 import { FILES_A_USER } from "./fill.ts";
 import { Workload, type WorkloadName } from "./workload.ts";
 
-/** Tables that grow with the users: none of them may ever be read as a whole. */
+/** Tables that grow with the users. No statement of the writer may scan one of them. */
 const GROWING = ["user_progress", "lesson_progress", "course_progress", "users"] as const;
 
-/** Whole pages in the log are those touched for the first time since a checkpoint; blocks read were not in shared_buffers. */
+/** The log gets a whole page (`fullPages`) at its first change after a checkpoint. `blocksRead` were not in shared_buffers. */
 const COUNTERS = `
 SELECT (pg_current_wal_insert_lsn() - '0/0')::float8 AS "walBytes",
   (SELECT wal_fpi FROM pg_stat_wal) AS "fullPages",
@@ -23,16 +23,16 @@ const SIZES = `
 SELECT pg_table_size('user_progress') / 1048576.0::float8 AS "tableMb", pg_indexes_size('user_progress') / 1048576.0::float8 AS "indexMb",
   pg_database_size(current_database()) / 1048576.0::float8 AS "databaseMb"`;
 
-/** A database of one size, as it was looked at in the end. */
+/** A database of one size at the end of the run. */
 export interface SizeFigures {
   rows: number;
   activeUsers: number;
   tableMb: number;
   indexMb: number;
   databaseMb: number;
-  /** Whether the plan of a batch, or of a statement within it, reads a table that grows as a whole. */
+  /** Whether a plan of a batch scans a table that grows. */
   isScanned: boolean;
-  /** Whether the sums of a course, which has users of both workloads, equal a recount. */
+  /** Whether the sums of a course equal a recount. The course has users of both workloads. */
   isExact: boolean;
 }
 
@@ -40,7 +40,7 @@ export const SCANS = "sequential scans";
 
 export type SizedDatabase = ReturnType<typeof openSizedDatabase>;
 
-/** Opens a filled database with the writer of a server, and heartbeats of its own. */
+/** Opens the server's writer on a filled database. */
 export function openSizedDatabase(given: { url: string; dataDir: string; users: number; batchSize: number }) {
   const { url, dataDir, users } = given;
   const rows = users * FILES_A_USER;
@@ -55,15 +55,15 @@ export function openSizedDatabase(given: { url: string; dataDir: string; users: 
   }
 
   async function read(): Promise<Readings> {
-    // A backend tells its counters at most once a second, unless it is asked to.
+    // Otherwise a backend publishes its counters at most once a second.
     await pool.query("SELECT pg_stat_force_next_flush()");
     const counters = await pool.query<Readings>(COUNTERS, [GROWING]);
     return { ...counters.rows[0], ...(await readMachine(dataDir)) };
   }
 
   /**
-   * Batches, one after another, right after a checkpoint. The server's CPU is this process's within the writer.
-   * PostgreSQL's includes the checkpoint that writes to disk what the window left in memory.
+   * Writes batches one after another, right after a checkpoint. "server" is the CPU of this process within the writer.
+   * "PostgreSQL" includes the checkpoint that writes the window's pages to the disk.
    */
   const contender = (name: WorkloadName): Contender => ({
     name: `${name}, ${rows.toLocaleString("en-US")} rows`,
@@ -75,7 +75,7 @@ export function openSizedDatabase(given: { url: string; dataDir: string; users: 
     read,
     load: (plan: LoadPlan) => runBatches(plan, () => workload.next(name), writeRows),
     async settle(window) {
-      // The checkpoint also writes what the warm-up left in memory.
+      // The checkpoint also writes the pages of the warm-up.
       const share = window.work / writtenSinceCheckpoint;
       const flushed = (await readBetween(() => readMachine(dataDir), checkpoint)).grown.PostgreSQL ?? null;
       const { generator: server = null, PostgreSQL: own = null, sequentialScans, ...grown } = window.grown;

@@ -5,9 +5,9 @@ import { COURSES, FILES_A_COURSE, FILES_A_USER, FILLED_MS } from "./fill.ts";
 export type WorkloadName = "active" | "uniform";
 
 /**
- * Batches of distinct users, each with a heartbeat that plays the next 10 s of a file. `uniform`: any user with any of
- * their files, so that hardly a page is met twice. `active`: one user in a hundred, spread over the whole table, each
- * in one file; no fewer than a batch has.
+ * Makes batches of heartbeats, each of another user, who plays the next 10 s of a file. `uniform`: any user and any of the
+ * user's files, so hardly a page is touched twice. `active`: one user in a hundred, spread over the whole table, always
+ * in the same file; at least as many users as a batch has.
  */
 export class Workload {
   readonly #users: number;
@@ -41,7 +41,6 @@ export class Workload {
     return name === "active" ? this.#activeUser(drawBelow(this.activeUsers())) : drawBelow(this.#users);
   }
 
-  /** Active users are spread over the whole table. */
   #activeUser(index: number): number {
     return index * Math.floor(this.#users / this.activeUsers());
   }
@@ -54,7 +53,7 @@ export class Workload {
   }
 }
 
-/** As FILL of fill.ts makes them. */
+/** The same row as FILL in fill.ts. */
 function rowOf(user: number, k: number, beat: number): WriterRow {
   const course = user % COURSES;
   const file = (Math.floor(user / COURSES) + k) % FILES_A_COURSE;

@@ -1,23 +1,24 @@
 import { formatNumber } from "../render/format.ts";
 import type { Aim } from "./section.ts";
 
-/** A figure, and the limit that it is held to. */
+/** A figure and its limit, before they are compared. */
 export interface Judged {
   what: string;
   atMost?: number;
   atLeast?: number;
-  /** Stands after limit and figure: " ms", " × the floor". */
+  /** Written after the limit and after the figure: " ms", " × the floor". */
   unit: string;
-  /** Null leaves the aim out: the figure was not measured. */
+  /** Null or undefined: the run did not measure the figure, and the aim is left out. */
   value: number | null | undefined;
   /** Shown beside the figure. */
   beside?: string;
-  /** Why the aim is missed whatever the figure is, such as "3 were never shown"; empty where it is not. */
+  /** A reason to miss the aim although the figure is within its limit: "3 were never shown". */
   failure?: string;
-  /** One line for an aim that is missed, from the profile in report/profile.md: what holds it back. */
+  /** If the aim is missed: one line about the cause, from the profile in report/profile.md. */
   because: string;
 }
 
+/** Compares the figures with their limits. */
 export function judge(all: readonly Judged[]): Aim[] {
   return all.flatMap(({ what, atMost, atLeast, unit, value, beside, failure = "", because }): Aim[] => {
     if (value === null || value === undefined) return [];

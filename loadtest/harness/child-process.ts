@@ -10,7 +10,7 @@ import { cpuSeconds, readMachine } from "./process-cpu.ts";
 import type { Readings } from "./window.ts";
 
 /*
- * Processes of the load test, and the calls between them: one command, one answer.
+ * Starts the processes of the load test and calls commands in them. A command has one argument and one answer.
  */
 
 interface Call {
@@ -26,13 +26,13 @@ export interface Child {
   stop(): Promise<void>;
 }
 
-/** Memory of a process, garbage collected. */
+/** The memory of a process after a garbage collection. */
 export interface Memory {
   residentBytes: number;
   heapBytes: number;
 }
 
-/** Starts a TypeScript file as a process, `new URL("./players.ts", import.meta.url)`; it ends with the run. */
+/** Starts a TypeScript file, `new URL("./players.ts", import.meta.url)`, as a process that ends with the run. */
 export function startChild(file: URL): Child {
   assertRunning();
   const child = fork(fileURLToPath(file), [], {
@@ -67,13 +67,13 @@ export function startChild(file: URL): Child {
   };
 }
 
-/** A server of the load test in a process of its own. */
+/** A contender's server in its own process. */
 export interface ServerChild extends Child {
   url: string;
   read(): Promise<Readings>;
 }
 
-/** Starts a file that serves `start`, which answers with its port. `dataDir` is that of the PostgreSQL that it uses. */
+/** Starts a file whose `start` command answers with a port. `dataDir` is the folder of the PostgreSQL that the server uses. */
 export async function startServer(file: URL, argument: object, dataDir?: string): Promise<ServerChild> {
   const child = startChild(file);
   const port = await child.call<number>("start", argument);
@@ -84,19 +84,19 @@ export async function startServer(file: URL, argument: object, dataDir?: string)
   };
 }
 
-/** A process that makes load on a server. */
+/** A process that puts load on a server. */
 export interface LoadChild extends Child {
   load(plan: LoadPlan): Promise<LoadResult>;
 }
 
-/** Starts a file that serves `connect` and `load`, and has it connect. */
+/** Starts a file with the commands `connect` and `load`, and calls `connect`. */
 export async function startLoad(file: URL, argument: object): Promise<LoadChild> {
   const child = startChild(file);
   await child.call("connect", argument);
   return { ...child, load: (plan) => child.call("load", plan) };
 }
 
-/** Sends a signal, and SIGKILL where the process has not ended in time. Resolves when it is gone. */
+/** Sends a signal, and SIGKILL if the process does not end in time. Resolves after the process ended. */
 export async function endProcess(child: ChildProcess, signal: NodeJS.Signals, timeoutMs = 0): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const exited = once(child, "exit");
@@ -106,10 +106,10 @@ export async function endProcess(child: ChildProcess, signal: NodeJS.Signals, ti
   clearTimeout(timer);
 }
 
-/** In the started process: answers calls until the parent is gone. Every process knows `cpuSeconds` and `readMemory`. */
+/** In the started process: answers calls until the parent ends. Every process also has `cpuSeconds` and `readMemory`. */
 export function serveCommands(given: Record<string, (argument: never) => unknown>): void {
   const commands: typeof given = { cpuSeconds, readMemory, ...given };
-  // Ctrl-C reaches the whole group; the parent decides when this ends.
+  // Ctrl-C reaches the whole process group. The parent decides when this process ends.
   process.on("SIGINT", () => undefined);
   process.on("disconnect", () => process.exit(0));
   process.on("message", (message) => {

@@ -4,32 +4,32 @@ import { join } from "node:path";
 import { FlagError } from "./flags.ts";
 
 /*
- * All that a run starts it ends, in reverse order: at its end, after a failure, at Ctrl-C, and when its time is up. One
- * process is one scope: where several subcommands run in turn, each has a process of its own (run-in-turn.ts).
+ * A run ends everything that it started, in reverse order: at its end, after a failure, at Ctrl-C, and when its time is
+ * up. The list of cleanups belongs to the process: subcommands in turn have a process each (run-in-turn.ts).
  */
 
 type Cleanup = () => unknown;
 
 const cleanups: Cleanup[] = [];
-/** Of what lasts for the whole run, whatever scope it was started in. */
+/** Cleanups at the end of the run. They stay when a scope ends. */
 const lastCleanups: Cleanup[] = [];
 let ending: Promise<void> | null = null;
 
-/** Ending takes no longer than this, whatever hangs. */
+/** The process exits after this time although a cleanup hangs. */
 export const CLEANUP_SECONDS = 60;
 const SIGNALS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
-/** Before anything is started. @throws Error when the run is ending already */
+/** Call it before you start a process. @throws Error when the run is ending already */
 export function assertRunning(): void {
   if (ending !== null) throw new Error("the run is ending");
 }
 
-/** Registers what is to be done when the scope ends, or the run, however it ends. */
+/** Adds a cleanup to the scope; `isLast` adds it to the run. */
 export function onEnd(clean: Cleanup, { isLast = false } = {}): void {
   (isLast ? lastCleanups : cleanups).push(clean);
 }
 
-/** Does some work, then ends what it started. Scopes do not overlap. */
+/** Does the work, then runs the cleanups that the work added. Scopes do not overlap. */
 export async function inScope<T>(work: () => Promise<T>): Promise<T> {
   const before = cleanups.length;
   const result = await work();
@@ -37,20 +37,20 @@ export async function inScope<T>(work: () => Promise<T>): Promise<T> {
   return result;
 }
 
-/** Makes a folder for the data of one PostgreSQL; it goes when the scope ends. */
+/** Makes a folder for the data of one PostgreSQL. The end of the scope removes it. */
 export async function makeTemporaryFolder(options: { isLast?: boolean } = {}): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "playhead-loadtest-"));
-  // The user `postgres` has to pass.
+  // The user `postgres` must be able to enter.
   await chmod(folder, 0o711);
   onEnd(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }), options);
   return folder;
 }
 
-/** Runs the work, then ends what it started, and the process. `limitSeconds` bounds the whole. */
+/** Does the work, runs all cleanups, and exits. `limitSeconds` is the limit for the work. */
 export async function runAndEnd(work: () => Promise<void>, limitSeconds: number): Promise<never> {
-  // One Ctrl-C may come twice, from the terminal and from npm.
+  // One Ctrl-C can arrive twice: from the terminal and from npm.
   for (const [signal, code] of Object.entries(SIGNALS)) process.on(signal, () => giveUp(`${signal} came`, code));
-  // The run in turn that started this process.
+  // `runInTurn` started this process.
   process.on("disconnect", () => giveUp("the process that started this one is gone", 1));
   process.on("uncaughtException", (error) => giveUp("failed", 1, error));
   setTimeout(() => giveUp(`not done within ${limitSeconds} s`, 1), limitSeconds * 1000).unref();

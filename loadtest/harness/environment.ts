@@ -9,26 +9,26 @@ import { pickUws } from "../../src/uws/uws.ts";
 const run = promisify(execFile);
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
-/** Where and with what a section was measured. */
+/** The machine, the versions and the commit of a run. */
 export type Environment = Awaited<ReturnType<typeof describeEnvironment>>;
 
-/** Looked up before the measuring: a commit made meanwhile is not what was measured. */
+/** Call it before the first window: a commit during the run is not the code that was measured. */
 export async function describeEnvironment() {
   const git = (...args: string[]) => readOutput("git", ["-C", ROOT, ...args]);
   const postgres = (await loadPostgresBinaries().catch(() => null))?.postgres;
   const osRelease = await readFile("/etc/os-release", "utf8").catch(() => "");
   const osName = /^PRETTY_NAME="?([^"\n]+)/m.exec(osRelease)?.[1] ?? "";
-  // The report changes with every run; it is not what is measured.
+  // Every run changes the report, and the report is no source code.
   const changes = await git("status", "--porcelain", "--", ".", ":(exclude)loadtest/report");
   const uws = pickUws(Number(process.versions.node.split(".")[0]));
-  /** By name; null where it is not installed. */
+  /** By name; null if it is not installed. */
   const versions: Record<string, string | null> = {
     "Node.js": process.versions.node,
     PostgreSQL: postgres === undefined ? null : await readVersion(postgres),
     Redis: await readVersion("redis-server"),
     "Socket.IO": await readPackage("node_modules/socket.io/package.json", "version"),
     "uWebSockets.js": await readPackage(`node_modules/${uws}/package.json`, "version"),
-    // Installed when it is first needed, and then exactly as its package.json says.
+    // The first run that needs soketi installs exactly this version.
     soketi: await readPackage("loadtest/contenders/soketi/package.json", "@soketi/soketi"),
   };
   return {
@@ -38,7 +38,7 @@ export async function describeEnvironment() {
     os: [osName, `${type()} ${release()}`, arch()].filter(Boolean).join(", "),
     versions,
     commit: await git("rev-parse", "--short=10", "HEAD"),
-    /** Whether the source differed from the commit; null where that is not known. */
+    /** Whether the source differed from the commit; null without Git. */
     isModified: changes === null ? null : changes !== "",
   };
 }

@@ -1,9 +1,9 @@
-/** A flag that is wrong: told in one line, without a stack. */
+/** A wrong flag. Its message is one line, printed without a stack. */
 export class FlagError extends Error {}
 
 type Flags = Readonly<Record<string, string | undefined>>;
 
-/** @throws FlagError naming the flag, what it got and what it expects */
+/** @throws FlagError with the flag, its value and the expected values */
 export function readWholeNumber(
   flags: Flags,
   name: string,

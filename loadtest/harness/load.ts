@@ -3,56 +3,56 @@ import { cpuSeconds } from "./process-cpu.ts";
 import { type Counts, Latencies, tally } from "./statistics.ts";
 
 /*
- * The load of one window, as the process that makes it runs it. Closed loop: every client sends its next operation at the
- * answer to its last. Open loop: operations are due at even intervals whatever the answers do, and latency counts from
- * when one was due, so that a stall counts with all that it held up.
+ * Makes the load of one window. Closed loop: every client sends its next operation after the answer to its last one. Open
+ * loop: operations are due at even intervals, whether answers come or not. Latency counts from the time when an operation
+ * was due, so a stall adds to the latency of every operation that waited for its end.
  */
 
 export interface LoadPlan {
   /** Load before the window, in seconds. */
   warmupSeconds: number;
-  /** Length of the window; Infinity until `operations` are done. */
+  /** The length of the window; Infinity: until `operations` are done. */
   seconds: number;
-  /** Makes it an open loop: operations a second. */
+  /** Operations a second of an open loop. Absent: a closed loop. */
   ratePerSecond?: number;
-  /** Closed loop: no more operations than these. */
+  /** The number of operations after which a closed loop ends. */
   operations?: number;
 }
 
 export interface LoadResult {
-  /** Closed loop: done within the window. Open loop: due within the window and done, however late. */
+  /** Closed loop: operations done within the window. Open loop: operations due within the window and done at any time. */
   count: number;
-  /** Done within the window, whenever they were due: what the CPU of the window was spent on. */
+  /** Operations done within the window, whenever they were due. The CPU of the window is divided by them. */
   work: number;
   seconds: number;
-  /** Of the process that made the load, in core-seconds. */
+  /** CPU of the process that made the load, in core-seconds. */
   cpuSeconds: number;
-  /** Of what `count` counts, encoded, from when each was due. */
+  /** Encoded latencies of the operations in `count`. */
   latencies?: string;
-  /** Mean latency of what was due in the first and in the last third of the window: whether it grows. */
+  /** Mean latency of the operations that were due in the first and in the last third of the window. */
   thirdsMs?: [first: number, last: number];
-  /** All answers, those of the warm-up included, by what they said. */
+  /** How many operations had each outcome, warm-up included. */
   outcomes?: Counts;
-  /** The latest that an operation of the open loop was sent after it was due. */
+  /** The longest time that an operation of the open loop was sent after it was due. */
   lateMs?: number;
-  /** What else the process counted within the window, such as bytes. */
+  /** Other counts of the process within the window, such as bytes. */
   counters?: Counts;
-  /** What a second load of the process, beside this one, showed. */
+  /** The result of a second load in the same process at the same time. */
   beside?: LoadResult;
 }
 
-/** Tells what an operation was answered. */
+/** Takes the outcome of an operation: `OK`, or a word for what went wrong. */
 export type Answered = (outcome: string) => void;
 
-/** An operation that did what it was meant to. */
+/** The outcome of an operation that succeeded. */
 export const OK = "ok";
 const NO_ANSWER = "no answer";
-/** More would wait in a server's queue. */
+/** How many connections are opened at the same time. More would wait in the server's queue. */
 export const AT_ONCE = 100;
-/** Answers are given up when none has come for so long. */
+/** After the window: how long to wait for one more answer. */
 const QUIET_MS = 8000;
 
-/** `send` sends the next operation of a client. An operation is done where `isDone` takes its outcome. */
+/** `send` sends the next operation of a client. `isDone` decides which outcomes count as done. */
 export async function runLoad(
   plan: LoadPlan,
   clients: number,
@@ -66,7 +66,7 @@ export async function runLoad(
   const startAt = performance.now();
   const from = startAt + warmupSeconds * 1000;
   const until = from + seconds * 1000;
-  /** Of what was due in each third of the window. */
+  /** Sums and counts of waits, by the third of the window in which the operation was due. */
   const [waitedMs, waits]: [number[], number[]] = [[], []];
   let [sent, waiting, count, work, lastAt, isGivenUp] = [0, 0, 0, 0, startAt, false];
 
@@ -119,7 +119,7 @@ export async function runLoad(
   };
 }
 
-/** The load of one client that writes batches, one after another. Making a batch is neither in its time nor in its CPU. */
+/** The load of one client that writes batches one after another. The time and the CPU to make a batch do not count. */
 export async function runBatches<Row>(
   { warmupSeconds, seconds }: LoadPlan,
   next: () => Row[],
@@ -144,7 +144,7 @@ export async function runBatches<Row>(
   return { count: rows, work: rows, seconds: ms / 1000, cpuSeconds: spent };
 }
 
-/** Does something `count` times, some of them under way at any time. */
+/** Does the work `count` times, AT_ONCE of them at the same time. */
 export async function doAtOnce(count: number, work: (i: number) => Promise<unknown>): Promise<void> {
   let next = 0;
   const doSome = async () => {
@@ -153,7 +153,7 @@ export async function doAtOnce(count: number, work: (i: number) => Promise<unkno
   await Promise.all(Array.from({ length: AT_ONCE }, doSome));
 }
 
-/** @returns the latest that an operation was sent after it was due, in ms */
+/** @returns the longest time that an operation was sent after it was due, in ms */
 async function sendOnTime(ratePerSecond: number, until: number, send: (dueAt: number) => void): Promise<number> {
   const startAt = performance.now();
   let [sent, lateMs] = [0, 0];
@@ -171,7 +171,7 @@ async function sendOnTime(ratePerSecond: number, until: number, send: (dueAt: nu
   }
 }
 
-/** Of this process between two times, in core-seconds. Where the end is not known yet: until it is asked. */
+/** CPU of this process between two times, in core-seconds; `until` Infinity: up to the call of the result. */
 function watchCpu(from: number, until: number): () => Promise<number> {
   const before = pauseUntil(from).then(cpuSeconds);
   const after = Number.isFinite(until) ? pauseUntil(until).then(cpuSeconds) : null;

@@ -3,19 +3,19 @@ import { join } from "node:path";
 import type { Readings } from "./window.ts";
 
 /*
- * CPU of this process, and from /proc that of processes that cannot be asked. Null on a system without /proc.
+ * Reads the CPU of this process, and from /proc the CPU of others. Null on a system without /proc.
  */
 
 /** USER_HZ, the unit of /proc/<pid>/stat on every Linux that Node runs on. */
 const TICKS_PER_SECOND = 100;
 
-/** CPU of the whole machine, and of the PostgreSQL in a data folder. */
+/** Core-seconds of the whole machine, and of the PostgreSQL in the folder. */
 export async function readMachine(dataDir?: string): Promise<Readings> {
   const [machine, PostgreSQL] = await Promise.all([readMachineCpu(), dataDir && readPostgresCpu(dataDir)]);
   return { machine, ...(dataDir === undefined ? {} : { PostgreSQL: PostgreSQL || null }) };
 }
 
-/** Core-seconds of a PostgreSQL, those of backends that have ended included. */
+/** Core-seconds of a PostgreSQL, with those of backends that have ended. */
 async function readPostgresCpu(dataDir: string): Promise<number | null> {
   const text = await readFile(join(dataDir, "postgres", "postmaster.pid"), "utf8").catch(() => null);
   const postmaster = Number(text?.split("\n")[0]);
@@ -31,7 +31,7 @@ async function readPostgresCpu(dataDir: string): Promise<number | null> {
   return ticks / TICKS_PER_SECOND;
 }
 
-/** Of one process, to the nanosecond: the first field of https://docs.kernel.org/scheduler/sched-stats.html */
+/** Core-seconds of one process, exact to the nanosecond. https://docs.kernel.org/scheduler/sched-stats.html */
 export async function readProcessCpu(pid: number): Promise<number | null> {
   const text = await readFile(`/proc/${pid}/schedstat`, "utf8").catch(() => null);
   return text === null ? null : Number(text.split(" ")[0]) / 1e9;
@@ -49,7 +49,7 @@ async function readMachineCpu(): Promise<number | null> {
 async function readStat(pid: number): Promise<{ parent: number; ticks: number; childTicks: number } | null> {
   const text = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => null);
   if (text === null) return null;
-  // The second field is the program's name in brackets, which may hold blanks.
+  // The second field is the program's name in brackets. It can contain blanks.
   const fields = text
     .slice(text.lastIndexOf(")") + 2)
     .split(" ")

@@ -2,8 +2,8 @@ import { SingleBar } from "cli-progress";
 import type { Tell } from "./section.ts";
 
 /**
- * How far a subcommand has come: a bar on a terminal, elsewhere a line every few seconds. On stderr, so that a pipe holds
- * results alone. `end` comes before anything else is printed.
+ * Shows the progress of a subcommand: a bar on a terminal, elsewhere a line every few seconds. It writes to stderr, so a
+ * pipe gets only the results. Call `end` before you print anything else.
  */
 export function showProgress(name: string): { tell: Tell; end(): void } {
   const bar = new SingleBar({
@@ -13,7 +13,7 @@ export function showProgress(name: string): { tell: Tell; end(): void } {
     barsize: 24,
     fps: 4,
     hideCursor: true,
-    // The time goes on while the share stands.
+    // The time changes although the share does not.
     forceRedraw: true,
     etaBuffer: 1,
     noTTYOutput: true,
@@ -22,7 +22,7 @@ export function showProgress(name: string): { tell: Tell; end(): void } {
   });
   let [share, what] = [0, "starting"];
   bar.start(1, 0, { what });
-  // A run that is cut off would leave the cursor hidden.
+  // The bar hides the cursor: an exit has to show it again.
   process.once("exit", () => bar.stop());
   const timer = setInterval(() => bar.update(share, { what }), 1000).unref();
   return {

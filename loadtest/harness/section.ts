@@ -1,9 +1,9 @@
 /*
- * What a subcommand measured, as data. The terminal, the JSON, the plots and the page are made of a section alone: a
- * figure that is not in a section is not reported.
+ * A section holds all figures of a subcommand, as data. The terminal, the JSON, the plots and the page are made from it,
+ * and from nothing else.
  */
 
-/** A number is shown with as many digits as its size deserves; null as an empty cell. */
+/** `formatNumber` decides the digits of a number; null is an empty cell. */
 export type Cell = string | number | null;
 
 export interface Table {
@@ -13,7 +13,7 @@ export interface Table {
 }
 
 export interface Plot {
-  /** The file's name, without its ending; unique among all sections. */
+  /** The name of the file without its ending; unique among all sections. */
   name: string;
   title: string;
   x: { label: string; isLog?: boolean };
@@ -24,61 +24,61 @@ export interface Plot {
 /** A figure beside its limit. */
 export interface Aim {
   what: string;
-  /** As it is read: "≥ 8 × (a)". */
+  /** The limit: "≥ 8 × (a)". */
   aim: string;
   seen: string;
   isMet: boolean;
-  /** Of an aim that is missed: what holds it back. */
+  /** If the aim is missed: the cause. */
   because?: string;
 }
 
-/** What a subcommand hands over; the run adds its name and the time. */
+/** A section without the name of its subcommand and its time, which main.ts adds. */
 export interface Findings {
   title: string;
-  /** Markdown, a paragraph or two: what was done, how long, with how many, and what a figure means. */
+  /** One or two paragraphs of Markdown: the load, its length and size, and the meaning of the figures. */
   about: string;
-  /** Cores that were busy meanwhile with processes that the run did not start; null where that is not known. */
+  /** Cores that other processes used during the windows; null if unknown. */
   foreignCores: number | null;
-  /** Flags left some of it out, for tuning: the section is shown, and does not replace the whole on the page. */
+  /** A flag left out some figures: the section is printed, and does not replace the full one on the page. */
   isPartial?: boolean;
   tables: Table[];
   plots: Plot[];
   aims: Aim[];
-  /** Markdown, a line each: what went wrong, what was refused, what to know when reading the tables. */
+  /** Lines of Markdown: failures, refusals, and hints for the tables. */
   notes: string[];
 }
 
 export interface Section extends Findings {
   command: string;
-  /** When it was measured, as `Date.toISOString` writes it. */
+  /** The end of the run, in ISO 8601. */
   takenAt: string;
 }
 
-/** Says what is done now, and how far the subcommand has come, 0 to 1. */
+/** Shows the current step, and the share of the run that is done, 0 to 1. */
 export type Tell = (what: string, share: number) => void;
 
-/** What a subcommand is given. */
+/** The arguments of a subcommand. */
 export interface Run {
-  /** A look in a fraction of the time; its figures are rough, and say so. */
+  /** A short run with rough figures. */
   isQuick: boolean;
-  /** Values of this subcommand's flags, by their names without dashes. */
+  /** Values of the subcommand's own flags, by name without dashes. */
   flags: Readonly<Record<string, string | undefined>>;
   tell: Tell;
 }
 
 export interface Subcommand {
   name: string;
-  /** One line for --help. */
+  /** One line for `--help`. */
   summary: string;
-  /** Flags of its own: `--name VALUE`, and what it is for. */
+  /** The subcommand's own flags: `--name VALUE`, and the text for `--help`. */
   flags: Readonly<Record<string, string>>;
-  /** The run is ended after so long, whatever it does; with all that it started. */
+  /** The run is stopped after this time. */
   limitSeconds: number;
-  /** Null where it has printed its figures itself, for a tool that is no part of the report. */
+  /** Null: the subcommand is a tool that printed its figures itself, and has no section. */
   run(run: Run): Promise<Findings | null>;
 }
 
-/** The part of the progress bar from one share to another, as a bar of its own. */
+/** A `Tell` whose 0 to 1 is the stretch from `from` to `to` of another. */
 export function within(tell: Tell, from: number, to: number): Tell {
   return (what, share) => tell(what, from + (to - from) * share);
 }

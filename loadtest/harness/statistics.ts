@@ -11,7 +11,7 @@ export function sumOf(values: readonly number[]): number {
   return values.reduce((sum, value) => sum + value, 0);
 }
 
-/** NaN where there are no values. */
+/** NaN without values. */
 export function medianOf(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length / 2;
@@ -32,7 +32,7 @@ export function listCounts(counts: Counts): string {
     .join(", ");
 }
 
-/** Latencies that one process saw, in whole microseconds. `encode` hands them to another process. */
+/** The latencies of one process, in whole microseconds. `encode` makes a text for another process. */
 export class Latencies {
   readonly #histogram: Histogram = build({
     highestTrackableValue: 120_000_000,
@@ -51,10 +51,10 @@ export class Latencies {
 
 export const PERCENTILES = { p50: 50, p90: 90, p99: 99, "p99.9": 99.9, max: 100 } as const;
 
-/** In ms, and how many there are. */
+/** Percentiles in ms, and the number of latencies. */
 export type LatencySummary = Record<keyof typeof PERCENTILES | "count", number>;
 
-/** Merges the latencies of several processes or windows; null where there are none. */
+/** Merges the latencies of several processes or windows; null without any. */
 export function summarizeLatencies(encoded: readonly string[]): LatencySummary | null {
   const [first, ...rest] = encoded.map((text) => decodeFromCompressedBase64(text, 64, false));
   for (const histogram of rest) first?.add(histogram);

@@ -5,46 +5,46 @@ import { type Counts, type LatencySummary, medianOf, mergeCounts, summarizeLaten
 import { whole } from "./table.ts";
 
 /*
- * A contender is measured in windows: its load runs, and its counters are read after the warm-up and at the end. All
- * contenders are measured in turn, one window each a round, so that what the machine does meanwhile meets all alike.
+ * Measures contenders in windows. A window runs the load of a contender, and reads its counters after the warm-up and at
+ * the end. In a round every contender has one window, so a disturbance of the machine hits all of them alike.
  */
 
-/** Whose CPU is told, in core-seconds. `machine` is the CPU of all processes together. */
+/** Counters of CPU, in core-seconds. A further counter, `machine`, is the CPU of all processes together. */
 const OWNERS = ["server", "PostgreSQL", "Redis", "generator"] as const;
 type Owner = (typeof OWNERS)[number];
 
-/** Counters that only grow, by name; null where one is not known. The CPU of owners and of the machine is among them. */
+/** Counters that only grow, by name; null if unknown. They include the CPU of owners and of the machine. */
 export type Readings = Record<string, number | null>;
 
-/** Something that is measured. `Plan` tells its load what to do. */
+/** Playhead, or something that it is compared with. `Plan` describes the load of a window. */
 export interface Contender<Plan extends LoadPlan = LoadPlan> {
   name: string;
-  /** Before a window, unmeasured. */
+  /** Runs before each window. */
   prepare?(): Promise<unknown>;
   read(): Promise<Readings>;
   load(plan: Plan): Promise<LoadResult>;
-  /** After a window: what it left to be done, added to what it showed. */
+  /** Runs after each window, and corrects its figures, such as by work that the window left undone. */
   settle?(window: Window): Promise<Window>;
 }
 
-/** What one window of a contender showed. */
+/** The figures of one window. */
 export interface Window extends LoadResult {
-  /** By how much each counter grew, the generator's CPU included. */
+  /** The growth of each counter; `generator` is the CPU of the load. */
   grown: Readings;
-  /** Cores that no owner used. */
+  /** Cores that no owner used; null if unknown. */
   foreignCores: number | null;
 }
 
-/** All windows of a contender. */
+/** The figures of all windows of a contender. */
 export interface Summary {
   name: string;
   perSecond: number;
   perRound: number[];
-  /** Done within the window a second, whenever it was due; the median. */
+  /** Operations done within the window, a second; the median. */
   workPerSecond: number;
-  /** Of all windows together; null where nobody waits for an answer. */
+  /** Over all windows together; null if the load had no answers. */
   latency: LatencySummary | null;
-  /** What an operation took, medians of the windows: an owner's CPU in µs, any other counter as it is. */
+  /** How much an operation took of each counter, the median: CPU in µs, other counters in their unit. */
   each: Readings;
   foreignCores: number | null;
   lateMs: number;
@@ -75,13 +75,13 @@ export async function measureOnce<Plan extends LoadPlan>(contender: Contender<Pl
 
 export interface TurnPlan<Plan extends LoadPlan> {
   rounds: number;
-  /** More rounds before these, which are not counted. */
+  /** Rounds before these, whose figures are dropped. */
   warmupRounds?: number;
   planOf(round: number, name: string): Plan;
   tell: Tell;
 }
 
-/** Measures rounds of one window each, in turn. Resolves in the order of the contenders. */
+/** Measures the rounds. @returns one summary for each contender, in their order */
 export async function measureInTurn<Plan extends LoadPlan>(
   contenders: readonly Contender<Plan>[],
   { rounds, warmupRounds = 0, planOf, tell }: TurnPlan<Plan>,
@@ -97,7 +97,7 @@ export async function measureInTurn<Plan extends LoadPlan>(
   return contenders.map(({ name }, i) => summarize(name, windows[i]?.slice(warmupRounds) ?? []));
 }
 
-/** By how much counters grew while something was done, and how long that took. */
+/** Does the work. @returns the growth of the counters, and the time it took */
 export async function readBetween(
   read: () => Promise<Readings>,
   work: () => Promise<unknown>,
@@ -109,7 +109,7 @@ export async function readBetween(
   const after = await read();
   const grown = Object.entries(after).map(([name, value]) => {
     const from = before[name] ?? null;
-    // A sum over workers shrinks where one of them did not answer.
+    // A sum over workers shrinks if a worker did not answer.
     return [name, value === null || from === null || value < from ? null : value - from];
   });
   return { grown: Object.fromEntries(grown), seconds };
@@ -145,14 +145,14 @@ function eachOf(windows: readonly Window[], counter: string): number | null {
   );
 }
 
-/** Cores that no owner used; null where the CPU of one of them is not known. */
+/** Cores that no owner used; null if the CPU of an owner is unknown. */
 export function toForeignCores(grown: Readings, seconds: number): number | null {
   const { machine = null } = grown;
   const own = sumOfOwners(grown, OWNERS);
   return machine === null || own === null ? null : Math.max(0, machine - own) / seconds;
 }
 
-/** µs of CPU that an operation took all owners together; null where one of them is not known. */
+/** The CPU of an operation, of these owners together, in µs; null if one of them is unknown. */
 export function totalMicros({ each }: Summary, owners: readonly Owner[] = OWNERS): number | null {
   return sumOfOwners(each, owners);
 }
@@ -162,28 +162,28 @@ function sumOfOwners(readings: Readings, owners: readonly Owner[]): number | nul
   return values.includes(null) ? null : sumOf(values as number[]);
 }
 
-/** Null where one of them is not known, or there is none. */
+/** Null if a value is unknown, or there is none. */
 export function medianOrNull(values: readonly (number | null)[]): number | null {
   return values.length === 0 || values.includes(null) ? null : medianOf(values as number[]);
 }
 
 /*
- * A ladder of offered rates: one window each, faster and faster until the contender no longer keeps up.
+ * A ladder of offered rates has a window for each rate. It ends at the first rate that the contender cannot keep up with.
  */
 
 export interface Step extends Summary {
   ratePerSecond: number;
-  /** Null where it keeps up, else how it does not. */
+  /** Why the contender did not keep up; null if it did. */
   failure: string | null;
 }
 
-/** A contender that does less than this share of what is offered does not keep up. */
+/** A contender that keeps up does at least this share of the offered operations. */
 const KEPT_SHARE = 0.97;
-/** Waits grow without bound where those of the last third of the window are so much longer than those of the first. */
+/** A contender keeps up only if the wait in the last third is at most GROWTH × that in the first, plus GROWTH_MS. */
 const GROWTH = 1.5;
 const GROWTH_MS = 50;
 
-/** Climbs the rates in their order. The last step is the first that is too much. */
+/** Offers the rates in their order. The last step is the first failure, if there is one. */
 export async function climb<Plan extends LoadPlan>(
   contender: Contender<Plan>,
   { rates, plan, tell }: { rates: readonly number[]; plan: Plan; tell: Tell },
@@ -206,7 +206,7 @@ function failureOf(offered: number, { work, seconds, thirdsMs: [first, last] = [
   return null;
 }
 
-/** The most that was offered and kept up with; 0 where nothing was. */
+/** The highest rate that the contender kept up with; 0 if there is none. */
 export function sustained(steps: readonly Step[]): number {
   return Math.max(0, ...steps.filter(({ failure }) => failure === null).map(({ ratePerSecond }) => ratePerSecond));
 }

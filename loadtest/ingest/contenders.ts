@@ -12,7 +12,7 @@ import type { PlayheadServer } from "../load/playhead-server.ts";
 import type { IngestOptions } from "./options.ts";
 
 /*
- * Playhead and what it is compared with, all on the PostgreSQL of one server; each is measured while the others are silent.
+ * Opens the contenders of `ingest`. All of them use the PostgreSQL of Playhead's server, one after another.
  */
 
 export const NAMES = {
@@ -27,11 +27,11 @@ export const NAMES = {
   bareSockets: "(d) bare uWebSockets.js",
 } as const;
 
-/** Enough connections that two cores are busy while commits wait for the disk. */
+/** Enough connections to keep two cores busy while commits wait for the disk. */
 const POOL_SIZE = 24;
 const POST_CLIENTS = 96;
 const BATCH = 1000;
-/** As the players' beats. */
+/** As in players.ts. */
 const BEAT_MS = 100;
 
 export function openPlayers(
@@ -42,7 +42,7 @@ export function openPlayers(
   return startLoad(new URL("../load/players.ts", import.meta.url), argument);
 }
 
-/** Opens all that Playhead is compared with, on databases beside the server's. `ack` is an ack as Playhead sends it. */
+/** Opens all contenders but Playhead, on a database of their own. `ack` is the JSON of an ack of Playhead. */
 export async function openContenders(
   { secret, dataDir, databaseUrl: ownUrl }: PlayheadServer,
   options: IngestOptions,
@@ -50,7 +50,7 @@ export async function openContenders(
 ): Promise<Contender[]> {
   const { players: users, shape } = options;
   const url = await createDatabase(ownUrl, "contenders");
-  // PostgreSQL has nothing to clear up after them while others are measured.
+  // Otherwise autovacuum would work on their tables during later windows.
   onEnd(() => dropDatabase(ownUrl, "contenders"));
   const database = { url, poolSize: POOL_SIZE, files: catalogueFiles(shape) };
   const recount = await openPosts(
@@ -82,7 +82,7 @@ export async function openContenders(
   return contenders;
 }
 
-/** Batches of what the players do: every user goes on in its file. */
+/** Makes batches of the players' heartbeats: each user watches its file from the start. */
 function makeBatches({ players: users, shape }: IngestOptions): () => BareRow[] {
   let turn = 0;
   const nextRow = (): BareRow => {
@@ -98,6 +98,6 @@ function makeBatches({ players: users, shape }: IngestOptions): () => BareRow[] 
       played: [[fromMs, fromMs + BEAT_MS]],
     };
   };
-  // Sorted as the server sorts its batches.
+  // In the order of Playhead's batches.
   return () => Array.from({ length: Math.min(BATCH, users) }, nextRow).sort((a, b) => (a.userId < b.userId ? -1 : 1));
 }

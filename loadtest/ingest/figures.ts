@@ -7,26 +7,26 @@ import type { Aftermath } from "../load/database.ts";
 import { NAMES } from "./contenders.ts";
 import type { IngestOptions } from "./options.ts";
 
-/** Heartbeats a second at which Supabase publishes the p99 of its Broadcast from Database. */
+/** Supabase publishes a p99 of its Broadcast from Database for this many messages a second. */
 export const FAST_RATE = 10_000;
 
-/** All that a run measured; empty where it was told to leave something out. */
+/** The figures of a run. Lists are empty if a flag left their windows out. */
 export interface Figures {
   options: IngestOptions;
-  /** An ack of Playhead's, as a frame on the wire. */
+  /** Bytes of an ack's frame on the wire. */
   ackBytes: number | null;
-  /** All contenders at saturation, Playhead first. */
+  /** All contenders at saturation. The first is Playhead. */
   standings: Summary[];
   ladders: { workers: number; topPerSecond: number; steps: Step[] }[];
-  /** At half the top rate, and with short frames at FAST_RATE. */
+  /** One at half the top rate, and one with short frames at FAST_RATE. */
   watched: Watched[];
-  /** Without a database: Playhead, and the bare uWebSockets.js. */
+  /** Playhead and the bare uWebSockets.js, both without a database. */
   sockets: Summary[];
-  /** Of every server that was loaded. */
+  /** One for each server of the run. */
   aftermaths: (Aftermath & { server: string })[];
 }
 
-/** An even load with a dashboard watching. Both latencies count from when a heartbeat was due. */
+/** An open loop while a dashboard watches. Both latencies count from the time when a heartbeat was due. */
 export interface Watched {
   isFast: boolean;
   ratePerSecond: number;
@@ -35,12 +35,12 @@ export interface Watched {
   dashboard: Summary;
 }
 
-/** Heartbeats that the dashboard never showed. */
+/** How many heartbeats the dashboard never showed. */
 export function unseenOf({ dashboard }: Watched): number {
   return dashboard.outcomes["no answer"] ?? 0;
 }
 
-/** Undefined where contenders were not measured. */
+/** Undefined if the contender was not measured. */
 export function standingOf({ standings }: Figures, name: string): Summary | undefined {
   return standings.find((standing) => standing.name === name);
 }
@@ -52,7 +52,7 @@ const BUSY = "Both cores are busy: the rate is what the CPU of a heartbeat leave
 const NOT_IN_FLOOR =
   "The floor has no garbage to speak of (17 % of the server's time), no service and buffer (17 %), no rules of merging (12 %), no presence (8 %), no schema (5 %), and no guards in SQL.";
 
-/** CPU that a durable heartbeat takes the server and PostgreSQL, in µs; null where it is not known. */
+/** CPU of the server and of PostgreSQL for a durable heartbeat, in µs; null if unknown. */
 export function durableMicros(standing: Summary | undefined): number | null {
   return standing === undefined ? null : totalMicros(standing, ["server", "PostgreSQL"]);
 }
@@ -112,7 +112,7 @@ export function toAims(figures: Figures): Aim[] {
     },
     {
       what: `heartbeat to dashboard p99 at ${whole(fast?.ratePerSecond ?? 0)}/s, frames of ${fast?.frameIntervalMs} ms, WORKERS=1`,
-      // Supabase publishes it for Broadcast from Database.
+      // See FAST_RATE.
       atMost: 159,
       unit: " ms",
       value: fast?.dashboard.latency?.p99,

@@ -15,27 +15,27 @@ import { FLAGS, type IngestOptions, readOptions } from "./options.ts";
 import { toSection } from "./section.ts";
 
 /*
- * The course of a run. First one process: with all contenders at saturation, at half its top rate with a dashboard
- * watching, then up a ladder of offered rates. The ladder again with more workers, each number of them with a server and a
- * database of its own. Then short frames, and the sockets without a database.
+ * The steps of a run: one process at saturation, in turn with all contenders; the same process at half its top rate while a
+ * dashboard watches, and on a ladder of offered rates; a ladder for each further number of workers, each with a new server;
+ * a server with short frames; the sockets without a database.
  */
 
 const WARMUP_SECONDS = 2;
-/** The first window also writes every row for the first time, and compiles. */
+/** In the first window Node compiles the code, and every row is written for the first time. */
 const FIRST_WARMUP_SECONDS = 4;
-/** The step before has warmed up already. */
+/** The step before warmed up the server. */
 const STEP_WARMUP_SECONDS = 1;
 
-/** Shares of the top rate at saturation. The last are for when saturation was disturbed, and its top rate is none. */
+/** Shares of the top rate at saturation. The last ones count if a disturbance made the top rate too low. */
 const SHARES = [0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.35, 1.5, 1.9, 2.3, 2.9, 3.7];
 const QUICK_SHARES = [0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.9, 2.3, 2.9, 3.7];
 
 const FAST_FRAME_INTERVAL_MS = 50;
-/** Learners of the dashboard's course whose heartbeats are followed to it. */
+/** Learners whose heartbeats are timed until the dashboard shows them. */
 const PROBED_LEARNERS = 20;
 
 const STUB_WRITER = fileURLToPath(new URL("../writer/stub-writer.js", import.meta.url));
-/** Without a database: 10,000 a second of 4,000 players. */
+/** The load without a database: 4,000 players send 10,000 heartbeats a second. */
 const SOCKETS_RATE_A_PLAYER = 2.5;
 
 export const ingest: Subcommand = {
@@ -46,7 +46,7 @@ export const ingest: Subcommand = {
   run: measureIngest,
 };
 
-/** Playhead under load. */
+/** Playhead with its players. */
 interface Served extends Contender {
   server: PlayheadServer;
   players: LoadChild;
@@ -86,7 +86,7 @@ async function measureOneProcess(figures: Figures, tell: Tell): Promise<void> {
   await look(figures, "one process", served);
 }
 
-/** All contenders in turn. @returns Playhead's median, heartbeats a second */
+/** Measures all contenders in turn. @returns the heartbeats a second of Playhead */
 async function measureSaturation(figures: Figures, served: Served, tell: Tell): Promise<number> {
   const { options } = figures;
   tell("starting the contenders", 0);
@@ -104,13 +104,13 @@ async function measureSaturation(figures: Figures, served: Served, tell: Tell): 
   return figures.standings[0]?.perSecond ?? 0;
 }
 
-/** An ack of a heartbeat that goes on, as JSON. */
+/** @returns the JSON of an ack to a heartbeat that continues the one before */
 async function sampleAck(players: LoadChild): Promise<string> {
   await players.load({ warmupSeconds: 0, seconds: 2 });
   return await players.call<string>("sampleAck");
 }
 
-/** As a frame, of a call with a number of three digits. */
+/** The bytes of an ack's frame, for a call with a number of three digits. */
 function toWireBytes(ack: string): number {
   const { length } = `43/player,123${ack}`;
   return length + (length < 126 ? 2 : 4);
@@ -135,7 +135,7 @@ async function climbLadder(
   ladders.push({ workers, topPerSecond, steps: await climb(served, { rates, plan, tell }) });
 }
 
-/** At FAST_RATE, or what one process carries of it. */
+/** Offers FAST_RATE, or 90 % of the top rate if that is less. */
 async function measureFastFrames(figures: Figures, tell: Tell): Promise<void> {
   tell("starting a server with short frames", 0);
   const served = await serve(figures.options, { FRAME_INTERVAL_MS: String(FAST_FRAME_INTERVAL_MS) });
@@ -146,7 +146,7 @@ async function measureFastFrames(figures: Figures, tell: Tell): Promise<void> {
   await look(figures, "short frames", served);
 }
 
-/** An even load while an instructor's dashboard watches one of its courses. */
+/** Runs an open loop while an instructor's dashboard watches one of its courses. */
 async function measureWatched(
   { watched, options: { acks, seconds } }: Figures,
   served: Served,
@@ -164,8 +164,8 @@ async function measureWatched(
 }
 
 /**
- * What a heartbeat costs the server's process without a database: the real server, whose writer answers at once and writes
- * nothing, beside a bare uWebSockets.js. Both at the same rate, since both cost less a heartbeat the more of them come at once.
+ * Measures the CPU of a heartbeat in the server's process without a database: the server with a writer that writes nothing,
+ * and the bare uWebSockets.js. Both get the same rate, because a heartbeat costs less when more of them come at once.
  */
 async function measureSockets(figures: Figures, tell: Tell): Promise<void> {
   const { options } = figures;
@@ -174,7 +174,7 @@ async function measureSockets(figures: Figures, tell: Tell): Promise<void> {
   const { server, players } = served;
   const bare = await openBareServer({ ack: await sampleAck(players) });
   const barePlayers = await openPlayers({ url: bare.url, secret: server.secret }, options);
-  // At saturation, which waits for all that is cold: code that is not compiled, caches that are empty.
+  // Node compiles the code, and caches fill.
   for (const { load } of [players, barePlayers]) await load({ warmupSeconds: 0, seconds: 3 });
   const contenders = [
     { ...served, name: NAMES.playheadSockets },
@@ -192,12 +192,12 @@ async function serve(options: IngestOptions, env: Record<string, string> = {}): 
   return { name: NAMES.playhead, read: server.read, load: players.load, server, players };
 }
 
-/** Looks whether the load left the database as it should be. */
+/** Reads the state of the database after the load. */
 async function look({ options, aftermaths }: Figures, name: string, { server }: Served): Promise<void> {
   aftermaths.push({ server: name, ...(await readAftermath(server, options.shape.courses)) });
 }
 
-/** The top rate at saturation, after every row was written once. */
+/** The top rate at saturation. The warm-up writes every row once. */
 async function measureTop(served: Served, { stepSeconds: seconds }: IngestOptions): Promise<number> {
   return (await measureOnce(served, { warmupSeconds: FIRST_WARMUP_SECONDS, seconds })).perSecond;
 }

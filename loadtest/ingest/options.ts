@@ -3,14 +3,14 @@ import type { Run, Subcommand } from "../harness/section.ts";
 import type { Shape } from "../load/catalogue.ts";
 import { ACKS } from "../load/player.ts";
 
-/** Kinds of windows that a run measures; one of them alone is for tuning. */
+/** The kinds of windows of a run. */
 const KINDS = ["saturation", "offered", "watched", "sockets"] as const;
 
 export type IngestOptions = ReturnType<typeof readOptions>;
 
 /**
- * At 10,000 heartbeats a second a course has those of 1,700 learners at one every ten seconds. A topic of many more is
- * full: four frames a second of 64 KB have room for some 450 changes.
+ * At 10,000 heartbeats a second each course gets 170, as from 1,700 learners with a heartbeat every ten seconds. With many
+ * more a topic is full: four frames a second of 64 KB have room for about 450 changes.
  */
 const SHAPE: Shape = { courses: 60, files: 20 };
 
@@ -27,17 +27,17 @@ export const FLAGS: Subcommand["flags"] = {
 /** @throws FlagError */
 export function readOptions({ isQuick, flags }: Pick<Run, "isQuick" | "flags">) {
   const only = flags.only === undefined ? null : readChoice(flags, "only", KINDS, "saturation");
-  /** Where the server's CPU profile goes; then nothing but its load at saturation is run. */
+  /** The folder for the server's CPU profile. With it, only Playhead runs, at saturation. */
   const profile = flags.profile ?? null;
   const kinds = profile !== null ? (["saturation"] as const) : only === null ? KINDS : [only];
   const env = Object.fromEntries(flags.env?.split(",").map((setting) => setting.split("=", 2)) ?? []);
   return {
     isQuick,
-    /** Length of a window at saturation and with a dashboard, and of one of the ladder. */
+    /** The length of a window at saturation and with a dashboard. */
     seconds: readWholeNumber(flags, "seconds", { usual: isQuick ? 2 : 5, most: 20 }),
     stepSeconds: isQuick ? 2 : 3,
     rounds: isQuick || profile !== null ? 1 : 3,
-    /** Each a user of its own. */
+    /** Each player is another user. */
     players: readWholeNumber(flags, "connections", { usual: isQuick ? 2000 : 4000, most: 9000 }),
     shape: SHAPE,
     acks: readChoice(flags, "acks", ACKS, ACKS[0]),

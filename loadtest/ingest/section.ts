@@ -71,7 +71,7 @@ function cpuTable(figures: Figures): Table {
   ]);
 }
 
-/** A rate of Playhead's, to those of three contenders at saturation. */
+/** Columns with the ratio of Playhead's rate to the rates of three contenders at saturation. */
 function ratioColumns<Row>(figures: Figures, perSecond: (row: Row) => number, suffix = ""): Column<Row>[] {
   const columns = [
     ["× (a)", NAMES.recount],
@@ -91,7 +91,7 @@ function workersTable(figures: Figures): Table {
     ["closed loop/s", ({ topPerSecond }) => Math.round(topPerSecond)],
     ...ratioColumns<Ladder>(figures, ({ topPerSecond }) => topPerSecond),
     ["offered and kept up with/s", ({ steps }) => sustained(steps)],
-    // Headings of one table differ by a blank.
+    // The blank makes the headings of a table differ.
     ...ratioColumns<Ladder>(figures, ({ steps }) => sustained(steps), " "),
   ]);
 }

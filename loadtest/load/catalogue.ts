@@ -3,7 +3,8 @@ import type { CourseTree } from "../../src/protocol/course.ts";
 import type { Role } from "../../src/protocol/roles.ts";
 
 /*
- * Who watches what. Files are long, so that steady watching changes the union for the whole run and completes nothing.
+ * Names courses, files and users, and says which user watches which file. The files are long, so every heartbeat of a run
+ * adds to the watched ranges and completes nothing.
  */
 
 export const INSTRUCTOR_ID = "loadtest-instructor";
@@ -12,7 +13,7 @@ export const FILES_PER_LESSON = 4;
 export const DURATION_SECONDS = 360_000;
 const TOKEN_SECONDS = 7200;
 
-/** So many courses of so many files. */
+/** Numbers of courses, and of files in each. */
 export interface Shape {
   courses: number;
   files: number;
@@ -36,23 +37,23 @@ export function toLessonId(course: number, file: number): string {
   return `${toCourseId(course)}-lesson-${Math.floor(file / FILES_PER_LESSON)}`;
 }
 
-/** As long as Firebase's. */
+/** The ids are as long as those of Firebase. */
 export function toUserId(index: number): string {
   return `loadtest-user-${String(index).padStart(14, "0")}`;
 }
 
-/** Mints tokens that a server with this secret takes. */
+/** @returns a function that mints tokens for the servers with this secret */
 export function createMint(secret: string): (userId: string, role?: Role) => Promise<string> {
   const tokens = createBuiltinTokens({ secret, ttlSeconds: TOKEN_SECONDS });
   return async (userId, role = "learner") => (await tokens.mint({ userId, role })).token;
 }
 
-/** Neighbours have different courses, the users of a course different files. */
+/** Users with neighbouring numbers watch different courses. */
 export function watchedBy(user: number, { courses, files }: Shape): { course: number; file: number } {
   return { course: user % courses, file: Math.floor(user / courses) % files };
 }
 
-/** All files of all courses, for a contender that keeps a catalogue of its own. */
+/** All files, for a contender with its own catalogue. */
 export function catalogueFiles({ courses, files }: Shape): CatalogueFile[] {
   return Array.from({ length: courses * files }, (_, i) => {
     const [course, file] = [Math.floor(i / files), i % files];

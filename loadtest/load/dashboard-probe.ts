@@ -5,15 +5,15 @@ import { type Acks, openPlayer, type Player } from "./player.ts";
 import { openSocketIo } from "./socketio-client.ts";
 
 /*
- * An instructor's dashboard, and a few learners of the course that it watches, in one process and so on one clock. A
- * learner's beat is answered when the dashboard shows its position, or a later one.
+ * Measures the way from a heartbeat to a dashboard. An instructor's dashboard and a few learners of its course run in one
+ * process, so they share one clock. A beat is done when the dashboard shows its position or a later one.
  */
 
 export interface ConnectProbe {
   url: string;
   secret: string;
   acks: Acks;
-  /** Watched beside the learners of the load. */
+  /** The number of the course. Players of the load watch it too. */
   course: number;
   learners: number;
 }
@@ -24,7 +24,7 @@ interface Learner {
   waiting: { position: number; answered: Answered }[];
 }
 
-/** Played by a beat, and so the time between two beats of a learner. */
+/** A beat plays so much, and a learner sends one beat in this time. */
 const BEAT_MS = 500;
 const ROUNDING_SECONDS = 0.001;
 

@@ -2,7 +2,7 @@ import pg from "pg";
 import { toCourseId } from "./catalogue.ts";
 import type { PlayheadServer } from "./playhead-server.ts";
 
-/** Uses one connection, and closes it. */
+/** Opens a connection, and closes it after the use. */
 export async function withClient<T>(connectionString: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
   const client = new pg.Client({ connectionString, application_name: "loadtest" });
   await client.connect();
@@ -13,18 +13,18 @@ export async function withClient<T>(connectionString: string, use: (client: pg.C
   }
 }
 
-/** Makes an empty database beside another. @returns its address */
+/** Makes an empty database in the same PostgreSQL. @returns its address */
 export async function createDatabase(url: string, name: string): Promise<string> {
   await withClient(url, (client) => client.query(`CREATE DATABASE ${name}`));
   return url.replace(/[^/]+$/, name);
 }
 
-/** Ends the connections to it as well. */
+/** Drops a database although connections to it are open. */
 export async function dropDatabase(url: string, name: string): Promise<void> {
   await withClient(url, (client) => client.query(`DROP DATABASE ${name} WITH (FORCE)`));
 }
 
-/** What a load left behind in a server's database. */
+/** The state of a server's database after a load. */
 export type Aftermath = Awaited<ReturnType<typeof readAftermath>>;
 
 export async function readAftermath(server: PlayheadServer, courses: number) {
@@ -36,9 +36,9 @@ export async function readAftermath(server: PlayheadServer, courses: number) {
   );
   return {
     deadlocks: rows[0]?.deadlocks ?? Number.NaN,
-    /** Lessons and courses whose stored sums differ from a recount. */
+    /** Stored sums that differ from a recount. */
     wrongSums: rows[0]?.sums ?? Number.NaN,
-    /** Cut from claims by the budget of watching. */
+    /** Played time that the budget of watching did not credit. */
     budgetCutMs: (await server.readMetrics()).get("playhead_budget_cut_ms_total") ?? 0,
   };
 }

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { Answered } from "../harness/load.ts";
 import { openSocketIo, outcomeOf } from "./socketio-client.ts";
 
-/** How a player asks to be acked: with what it cannot know, or with all of its progress. */
+/** The acks that a player asks for: only the fields that it cannot derive, or the whole progress. */
 export const ACKS = ["brief", "whole"] as const;
 export type Acks = (typeof ACKS)[number];
 
@@ -11,16 +11,16 @@ export interface PlayerOptions {
   token: string;
   acks: Acks;
   fileId: string;
-  /** Played by one beat, in ms. */
+  /** One beat plays so much, in ms. */
   beatMs: number;
   onClose?(): void;
 }
 
-/** A player that goes on watching one file, beat by beat. */
+/** A player that watches one file from its start. */
 export interface Player {
-  /** As JSON; empty before the first. */
+  /** JSON; empty before the first ack. */
   lastAck: string;
-  /** Sends the next beat. @returns its position, in seconds */
+  /** Sends the next beat. @returns its position in seconds */
   beat(answered: Answered): number;
 }
 

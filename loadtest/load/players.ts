@@ -5,7 +5,7 @@ import { type Acks, openPlayer, type Player } from "./player.ts";
 import { outcomeOf } from "./socketio-client.ts";
 
 /*
- * A process of many players. Each is a user of its own who watches one file.
+ * A process of many players. Each player is another user and watches one file.
  */
 
 export interface ConnectPlayers {
@@ -16,7 +16,7 @@ export interface ConnectPlayers {
   acks: Acks;
 }
 
-/** Little, so that ten beats a second stay within the budget of four times real time. */
+/** Short: the budget of four times real time has room for 40 such beats a second. */
 const BEAT_MS = 100;
 
 const players: Player[] = [];
@@ -39,7 +39,7 @@ async function load(plan: LoadPlan): Promise<LoadResult> {
   return result;
 }
 
-/** An ack of a heartbeat that goes on: the shortest, since a player's first ack is whole. */
+/** The shortest ack. The first ack of each player is whole, so a brief one is of a later heartbeat. */
 function sampleAck(): string {
   const acks = players.map(({ lastAck }) => lastAck).filter((ack) => outcomeOf(ack) === OK);
   return acks.reduce((shortest, ack) => (ack.length < shortest.length ? ack : shortest));

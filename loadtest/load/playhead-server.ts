@@ -13,12 +13,12 @@ import type { Readings } from "../harness/window.ts";
 import { createMint, INSTRUCTOR_ID, makeCourseTree, type Shape, toCourseId } from "./catalogue.ts";
 
 /*
- * The real server in a process of its own: built for the run, with an embedded PostgreSQL of its own, and limits that no
- * load meets.
+ * Builds the server from the source, and starts it in its own process: with an embedded PostgreSQL, and with limits that no
+ * load reaches.
  */
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-/** Lets the load test collect the server's garbage before it reads the memory in use. */
+/** SIGUSR2 collects the server's garbage, before the load test reads its memory. */
 const GC_ON_SIGNAL = "data:text/javascript,process.on('SIGUSR2',()=>globalThis.gc())";
 const GC_SETTLE_MS = 300;
 const STOP_TIMEOUT_MS = 20_000;
@@ -40,23 +40,23 @@ export interface PlayheadServer {
   secret: string;
   dataDir: string;
   databaseUrl: string;
-  /** Prometheus' samples, each under its name with labels as written. */
+  /** The samples of `/metrics`, by name with labels. */
   readMetrics(): Promise<Map<string, number>>;
-  /** CPU of the server, of its PostgreSQL and of the machine; rows and batches written. */
+  /** CPU of the server, of its PostgreSQL and of the machine; numbers of written rows and batches. */
   read(): Promise<Readings>;
   readMemory(): Promise<Memory>;
   putCourses(shape: Shape): Promise<void>;
   stop(): Promise<void>;
-  /** Ends it as a power cut would; resolves when it is gone. */
+  /** Kills the server without warning. Resolves after it ended. */
   kill(): Promise<void>;
 }
 
 export interface StartOptions {
-  /** Where the CPU profile goes. */
+  /** The folder for a CPU profile. */
   profile?: string | null;
-  /** Flags of Node, such as `--max-semi-space-size=64`. */
+  /** Flags of Node: `--max-semi-space-size=64`. */
   nodeFlags?: string[];
-  /** More of the environment; it wins over what is set here. */
+  /** Environment variables that come on top of ENVIRONMENT. */
   env?: Readonly<Record<string, string>>;
 }
 
@@ -74,7 +74,7 @@ export async function startPlayhead(options: StartOptions = {}): Promise<Playhea
   const env = { ...ENVIRONMENT, PLAYHEAD_DATA_DIR: dataDir, AUTH_SECRET: secret, ...options.env };
   const child = spawn(process.execPath, [...flags, main, "serve"], {
     cwd: dataDir,
-    // Ctrl-C does not reach a group of its own: the load test stops the server when its load has ended.
+    // In its own process group Ctrl-C does not reach the server: the cleanups stop it, after its load.
     detached: true,
     stdio: ["ignore", "pipe", "inherit"],
     env,
@@ -120,7 +120,7 @@ export async function startPlayhead(options: StartOptions = {}): Promise<Playhea
   };
 }
 
-/** As an instructor does. */
+/** Puts the courses as an instructor does. */
 async function putCourses({ url, secret }: { url: string; secret: string }, { courses, files }: Shape): Promise<void> {
   const token = await createMint(secret)(INSTRUCTOR_ID, "instructor");
   for (let course = 0; course < courses; course++) {
@@ -129,7 +129,7 @@ async function putCourses({ url, secret }: { url: string; secret: string }, { co
   }
 }
 
-/** Asks the HTTP API. @throws Error with an answer that is none of success */
+/** Calls the HTTP API. @throws Error with the answer, if its status is no success */
 export async function fetchAs(token: string, url: string, init: RequestInit = {}): Promise<string> {
   const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
   const response = await fetch(url, { ...init, headers });
@@ -140,7 +140,7 @@ export async function fetchAs(token: string, url: string, init: RequestInit = {}
 
 let built: Promise<string> | null = null;
 
-/** Compiles the source as it is now, beside what it reads at run time. A run measures one build. */
+/** Compiles the source into a temporary folder, once a run, and puts the files that the server reads beside it. */
 async function buildServer(): Promise<string> {
   const folder = await makeTemporaryFolder({ isLast: true });
   const main = join(folder, "dist/main.js");

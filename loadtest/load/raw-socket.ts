@@ -1,27 +1,27 @@
 import { connect, type Socket } from "node:net";
 
 /*
- * A WebSocket of the least cost (RFC 6455), so that the load takes little of the cores it shares with the server: a bare
- * TCP connection, frames read by hand, and written with a mask of zeros, which leaves their text as it is. Only whole
- * frames come in: neither uWebSockets.js nor `ws` splits a message without being asked to. Texts are latin1.
+ * A WebSocket (RFC 6455) that costs as little as possible, because the load shares the cores with the server. It is a bare
+ * TCP connection. It masks frames with zeros, which leaves their text as it is, and expects each message in one frame:
+ * neither uWebSockets.js nor `ws` splits a message by itself. Texts are latin1.
  */
 
 export interface RawSocketOptions {
-  /** With path and query: `http://127.0.0.1:8080/socket.io/?EIO=4`. */
+  /** `http://127.0.0.1:8080/socket.io/?EIO=4` */
   url: string;
-  /** Where it comes from: an address has some 28,000 ports. */
+  /** The client's address. One address has about 28,000 ports. */
   localAddress?: string | undefined;
   onText(text: string): void;
-  /** A frame of at least LONG_BYTES came; its bytes with the header. */
+  /** Gets the bytes of each frame of at least LONG_BYTES, header included. */
   onLongFrame?(bytes: number): void;
-  /** Once, however it ends, before it was open too. */
+  /** Called once, also if the socket never opened. */
   onClose(reason: string): void;
 }
 
-/** Shorter texts are answers and signs of life. */
+/** Shorter frames are answers and pings. */
 export const LONG_BYTES = 150;
 
-/** What a browser sends: headers cost the server something, and some servers keep them. */
+/** The headers of a browser: they cost the server CPU, and some servers keep them in memory. */
 const BROWSER_HEADERS = [
   "Connection: Upgrade",
   "Upgrade: websocket",
@@ -42,21 +42,21 @@ const [LENGTH_16, LENGTH_64] = [126, 127];
 const MAX_LENGTH_16 = 65_535;
 const NO_MASK = "\0\0\0\0";
 
-/** All sockets read into it in turn: what one keeps of it is copied. */
+/** All sockets read into this buffer in turn, so a socket copies the bytes that it keeps. */
 const READ_BUFFER = Buffer.allocUnsafeSlow(256 * 1024);
 const NO_BYTES = Buffer.alloc(0);
 
 export class RawSocket {
   readonly #options: RawSocketOptions;
   readonly #socket: Socket;
-  /** The beginning of a frame that is not whole. */
+  /** The bytes of an incomplete frame. */
   #rest = NO_BYTES;
-  /** Bytes of a skipped frame that are still to come. */
+  /** How many bytes of a skipped frame are still to come. */
   #skip = 0;
   #isOpen = false;
   #unsent = "";
   #reason = "closed";
-  /** Long frames are counted and not read. */
+  /** Whether the socket counts long frames without reading them. */
   isSkipping = false;
 
   constructor(options: RawSocketOptions) {
@@ -87,7 +87,7 @@ export class RawSocket {
     this.#socket.once("close", () => options.onClose(this.#reason));
   }
 
-  /** Texts of one turn leave in one write. */
+  /** Sends a text. All texts of one turn of the event loop leave in one write. */
   send(text: string): void {
     this.#write(FRAME_TEXT, text);
   }
@@ -134,7 +134,7 @@ export class RawSocket {
     return this.#readFrames(bytes, end + HEAD_END.length);
   }
 
-  /** @returns where the first frame begins that is not whole */
+  /** @returns the start of the first incomplete frame */
   #readFrames(bytes: Buffer, first: number): number {
     let from = first;
     while (from < bytes.length) {

@@ -2,29 +2,29 @@ import { OK } from "../harness/load.ts";
 import { RawSocket } from "./raw-socket.ts";
 
 /*
- * Socket.IO over a raw socket: one namespace, calls with acks, events. Of an ack nothing is read but whether it is `ok`,
- * else its code.
+ * Speaks Socket.IO over a raw socket: one namespace, calls with acks, events. Of an ack it reads only `"ok":true` or the
+ * code of the error.
  */
 
 export interface SocketIoOptions {
-  /** Of the server: `http://127.0.0.1:8080`. */
+  /** `http://127.0.0.1:8080` */
   url: string;
-  /** Null connects as far as Engine.IO, and joins none. */
+  /** Null connects to Engine.IO and joins no namespace. */
   namespace: string | null;
   auth?: object;
   localAddress?: string | undefined;
   onEvent?(json: string): void;
   onLongFrame?(bytes: number): void;
-  /** After it was let in. */
+  /** Called if the socket closes after the namespace let it in. */
   onClose?(reason: string): void;
 }
 
 export interface SocketIoClient {
-  /** The ack comes as JSON: an array of one. */
+  /** `onAck` gets the JSON of an array with one ack. */
   call(event: string, payloadJson: string, onAck: (json: string) => void): void;
-  /** Sends an event, and asks for no ack. */
+  /** Sends an event without an ack. */
   send(event: string, payloadJson: string): void;
-  /** @throws Error with the refusal, or where no ack comes in time */
+  /** @throws Error if the server refuses the call, or does not answer in time */
   ask(event: string, payload: object): Promise<string>;
   socket: RawSocket;
   close(): void;
@@ -46,7 +46,7 @@ const ACK_TIMEOUT_MS = 20_000;
 const [PING, PONG] = ["2", "3"];
 const [CODE_0, CODE_9] = [48, 57];
 
-/** Resolves when the namespace has let it in. @throws HandshakeRefused, or Error with the reason why it was closed */
+/** Resolves after the namespace let the socket in. @throws HandshakeRefused, or Error if the socket closed before */
 export function openSocketIo(options: SocketIoOptions): Promise<SocketIoClient> {
   const { url, namespace, auth, localAddress, onEvent, onLongFrame, onClose } = options;
   const packet = (type: number) => `${type}${namespace},`;
@@ -115,7 +115,7 @@ export function openSocketIo(options: SocketIoOptions): Promise<SocketIoClient> 
   });
 }
 
-/** "ok", or the code of an ack's error. */
+/** The outcome of a call: `OK`, or the code of the error in the ack. */
 export function outcomeOf(json: string): string {
   return json.includes('"ok":true') ? OK : (/"code":"(\w+)"/.exec(json)?.[1] ?? json.slice(0, 100));
 }

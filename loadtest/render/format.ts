@@ -1,6 +1,6 @@
 import type { Cell } from "../harness/section.ts";
 
-/** As many digits as its size deserves: three that count below 100, whole numbers above. */
+/** Three significant digits below 100, whole numbers above. */
 export function formatNumber(value: number): string {
   if (!Number.isFinite(value)) return "–";
   const size = Math.abs(value);
@@ -15,7 +15,7 @@ export function formatCell(cell: Cell | undefined): string {
   return typeof cell === "number" ? formatNumber(cell) : cell;
 }
 
-/** Ticks of an axis: 20k, 1.5M. */
+/** Writes a tick of an axis: 20k, 1.5M. */
 export function formatTick(value: number): string {
   const size = Math.abs(value);
   if (size >= 1e6) return `${trim(value / 1e6)}M`;
@@ -27,7 +27,7 @@ function trim(value: number): string {
   return String(Number(value.toPrecision(3)));
 }
 
-/** Whether a column is read as figures, and so set to the right. */
+/** Whether a column has figures, and so is set to the right. */
 export function isNumericColumn(cells: (Cell | undefined)[]): boolean {
   const filled = cells.filter((cell) => cell !== null && cell !== undefined && cell !== "");
   return (

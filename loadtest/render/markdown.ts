@@ -1,7 +1,7 @@
 import type { Aim, Section, Table } from "../harness/section.ts";
 import { formatCell, formatNumber, isNumericColumn } from "./format.ts";
 
-/** A section as a part of the page; plots are pictures beside it. `remark` tells how its run differs from the newest. */
+/** Writes a section for the page. Plots are files beside it. `remark` tells how its run differs from the newest one. */
 export function renderSection(section: Section, remark: string | null = null): string {
   const heading = `*\`npm run loadtest -- ${section.command}\`, ${formatTime(section.takenAt)}; ${renderForeign(section)}.${remark === null ? "" : ` ${remark}`}*`;
   const pictures = section.plots.map(({ title, name }) => `![${title}](${name}.svg)`);
@@ -15,7 +15,7 @@ export function renderSection(section: Section, remark: string | null = null): s
   ]);
 }
 
-/** What a subcommand measured, for a terminal: tables, aims, notes. */
+/** Writes a section for a terminal: tables, aims, notes. */
 export function renderForTerminal(section: Section): string {
   const aims = section.aims.length === 0 ? "" : renderAims(section.aims);
   const title = `\n## ${section.title}: ${renderForeign(section)}`;
@@ -44,7 +44,7 @@ export function renderAims(aims: Aim[]): string {
   });
 }
 
-/** Columns of figures are set to the right. Text in the last column is not padded: it may be long. */
+/** Sets columns of figures to the right. The last column is not padded, because its texts can be long. */
 export function renderTable({ columns, rows }: Table): string {
   const cells = [columns, ...rows.map((row) => columns.map((_, i) => formatCell(row[i])))].map((row) =>
     row.map(escapeCell),

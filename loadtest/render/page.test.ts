@@ -42,7 +42,7 @@ function makeReport(section: Partial<Section>, rest: Partial<Report> = {}): Repo
 }
 
 describe("a section", () => {
-  it("becomes Markdown: tables with figures to the right, plots as pictures, notes a line each", () => {
+  it("becomes Markdown: tables with figures to the right, plots as pictures, one line for each note", () => {
     const text = renderSection(SECTION);
     expect(text).toContain("## Fan-out\n");
     expect(text).toContain("`npm run loadtest -- fanout`, 2026-11-21 19:30 UTC; other processes took 0.020 cores");
@@ -53,14 +53,14 @@ describe("a section", () => {
     expect(text).toContain("- a socket was closed");
   });
 
-  it("says on the terminal what holds an aim back", () => {
+  it("shows on the terminal why an aim is missed", () => {
     const text = renderForTerminal(SECTION);
     expect(text).toContain("| one \\| two |      123,457 |");
     expect(text).toContain("| deliveries/s | ≥ 4 × soketi | 3 × soketi | **no** | the kernel |");
   });
 });
 
-it("shows an aim that is missed, and why, in one row", () => {
+it("shows a missed aim and its cause in one row", () => {
   expect(renderAims(SECTION.aims)).toContain("| deliveries/s | ≥ 4 × soketi | 3 × soketi | **no** | the kernel |");
 });
 
@@ -76,7 +76,7 @@ describe("the page", () => {
     expect(text).not.toContain("This section:");
   });
 
-  it("says of a section that it was quick, or measured on another commit than the newest", () => {
+  it("marks a section that is of a quick run, or of another commit than the newest one", () => {
     const older = makeReport(
       { command: "soak", takenAt: "2026-11-20T00:00:00.000Z" },
       { isQuick: true, environment: { ...ENVIRONMENT, commit: "abc", isModified: false } },
@@ -86,7 +86,7 @@ describe("the page", () => {
     );
   });
 
-  it("is there before anything was measured", () => {
+  it("tells the command if there are no sections", () => {
     expect(renderPage([])).toContain("Nothing was measured yet");
   });
 });

@@ -5,14 +5,14 @@ import type { Section } from "../harness/section.ts";
 import { formatTime, renderAims, renderSection, renderTable } from "./markdown.ts";
 import { renderPlot } from "./plot.ts";
 
-/** What one subcommand left behind: `<command>.json`. */
+/** The content of `<command>.json`. */
 export interface Report {
   environment: Environment;
   isQuick: boolean;
   section: Section;
 }
 
-/** Renews one subcommand's part of a report folder: its JSON, its plots, and the page made of all JSON files there. */
+/** Replaces one section of a report folder: its JSON, its plots, and the page, which shows all JSON files of the folder. */
 export async function writeReport(folder: string, report: Report, order: readonly string[]): Promise<void> {
   await mkdir(folder, { recursive: true });
   const { command, plots } = report.section;
@@ -30,7 +30,7 @@ async function readReport(folder: string, name: string): Promise<Report | null> 
   return text === null ? null : (JSON.parse(text) as Report);
 }
 
-/** The page of all subcommands, in the order given. */
+/** Writes the page, with the sections in this order. */
 export function renderPage(reports: Report[]): string {
   const newest = reports.toSorted((a, b) => (a.section.takenAt < b.section.takenAt ? 1 : -1))[0];
   if (newest === undefined) return "# Load test\n\nNothing was measured yet: `npm run loadtest`.\n";
@@ -70,7 +70,7 @@ function describe({ cores, cpu, memoryGb, os, versions, commit, isModified }: En
   };
 }
 
-/** Sections may be older than the newest, or from elsewhere: they say so. */
+/** Tells how a section differs from the newest one: in commit, machine or versions. */
 function describeDifference({ environment, isQuick }: Report, newest: Report): string | null {
   const [own, other] = [describe(environment), describe(newest.environment)];
   const place = ({ machine, system }: typeof own) => `${machine}, ${system}`;

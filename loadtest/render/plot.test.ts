@@ -23,7 +23,7 @@ it("draws title, axes with units, and a legend, on white", () => {
   expect(svg).toMatch(/fill="#ffffff"/i);
 });
 
-it("leaves out what a logarithm does not know, and places everything", () => {
+it("leaves out points without a logarithm, and draws without points", () => {
   expect(renderPlot(PLOT)).not.toMatch(/NaN|Infinity/);
   expect(renderPlot({ ...PLOT, series: [] })).not.toMatch(/NaN|Infinity/);
 });

@@ -5,20 +5,20 @@ import { formatTick } from "./format.ts";
 const SIZE = { width: 820, height: 460 };
 const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif";
 const [INK, MUTED, GRID] = ["#1f2328", "#59636e", "#e4e7eb"];
-/** Okabe and Ito's colours, which people of all kinds of colour vision tell apart; yellow left out on white. */
+/** The colours of Okabe and Ito, which people with any colour vision can tell apart, without the yellow. */
 const COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#8c6d31"];
 const SYMBOLS = ["circle", "rect", "triangle", "diamond", "emptyCircle", "emptyRect", "emptyTriangle", "emptyDiamond"];
 const DASHES = ["solid", "dashed", "dotted"] as const;
 
 const LEGEND = { left: 16, right: 16, top: 38, itemGap: 16, itemWidth: 28, textStyle: { color: INK, fontSize: 12 } };
 
-// Without a browser there is no font to measure: as wide as the widest of FONT's, so that no text touches the next.
+// Without a browser no font can be measured. This is the width of the widest font in FONT, so no texts touch.
 const LETTER_EM = 0.58;
 setPlatformAPI({
   measureText: (text, font) => ({ width: text.length * LETTER_EM * Number(/([\d.]+)px/.exec(font ?? "")?.[1] ?? 12) }),
 });
 
-/** A line for each series, on white, so that it reads on pages of any colour. */
+/** Draws a line for each series, on white, so that it is readable on pages of any colour. */
 export function renderPlot({ title, x, y, series }: Plot): string {
   const valuesOf = (axis: 0 | 1) => series.flatMap(({ points }) => points.map((point) => point[axis]));
   const chart = init(null, null, { renderer: "svg", ssr: true, ...SIZE });
@@ -36,7 +36,7 @@ export function renderPlot({ title, x, y, series }: Plot): string {
       series: series.map(({ label, points }, i) => ({
         type: "line" as const,
         name: label,
-        // A logarithm knows no zero.
+        // Zero has no logarithm.
         data: points.filter(([px, py]) => !(x.isLog && px <= 0) && !(y.isLog && py <= 0)),
         showSymbol: points.length <= 60,
         symbol: SYMBOLS[i % SYMBOLS.length],
@@ -66,7 +66,7 @@ function toAxis({ label, isLog = false }: Plot["x"], values: number[]) {
   };
 }
 
-/** Whole decades leave half a plot empty: the axis ends where the figures do, at 1, 2 or 5 times a power of ten. */
+/** The axis ends next to the figures, at 1, 2 or 5 times a power of ten: whole decades leave half a plot empty. */
 function logBounds(values: number[]): { min?: number; max?: number } {
   const positive = values.filter((value) => value > 0);
   if (positive.length === 0) return {};
@@ -78,7 +78,7 @@ function logBounds(values: number[]): { min?: number; max?: number } {
   };
 }
 
-/** About how many lines the legend takes: letters of 12 px, a mark and a gap of 50. */
+/** About how many lines the legend takes, with letters of 12 px, and 50 px for a mark and a gap. */
 function legendLines(series: Plot["series"]): number {
   const width = series.reduce((sum, { label }) => sum + label.length * LETTER_EM * 12 + 50, 0);
   return Math.max(1, Math.ceil(width / (SIZE.width - 32)));

@@ -5,8 +5,8 @@ import { fetchAs } from "../load/playhead-server.ts";
 import { openSocketIo, type SocketIoClient } from "../load/socketio-client.ts";
 
 /*
- * All that goes on beside steady heartbeats: dashboards that watch and come back, players that come, reset and go,
- * reads over HTTP, streams that begin and end.
+ * The load beside the steady heartbeats: dashboards that reconnect, players that come, reset and go, reads over HTTP, and
+ * streams that start and end.
  */
 
 export interface MixedLoad {
@@ -14,7 +14,7 @@ export interface MixedLoad {
   secret: string;
   rtmpSecret: string;
   shape: Shape;
-  /** Steady players, whose progress is read. */
+  /** The number of steady players, whose progress is read. */
   players: number;
 }
 
@@ -26,9 +26,9 @@ export interface MixedCounts {
 const DASHBOARDS = 12;
 const READERS = 50;
 const COMERS = 500;
-/** No steady player has these users. */
+/** Other users than those of the steady players. */
 const FIRST_COMER = 3_000_000;
-/** A user may have ten streams. */
+/** Several, because a user may have only ten streams. */
 const STREAM_OWNERS = 4;
 const STREAMS_EACH = 10;
 const EVERY = { comerMs: 100, readMs: 50, learnersMs: 500, dashboardMs: 5000, streamMs: 100 };
@@ -66,7 +66,7 @@ async function start(load: MixedLoad): Promise<void> {
   every("a stream that begins and ends", EVERY.streamMs, publish);
 }
 
-/** At even times, whether the last one is done or not. */
+/** Runs it at even intervals, although the last run may not be done. */
 function every(what: string, ms: number, run: () => Promise<void>): void {
   timers.push(setInterval(() => void count(what, run), ms)); // never rejects
 }
@@ -78,12 +78,12 @@ async function count(what: string, run: () => Promise<void>): Promise<void> {
   } catch (error) {
     if (isOver) return;
     const message = error instanceof Error ? error.message : String(error);
-    // Without ids the same failure is counted once.
+    // Without ids, equal failures count together.
     tally(counts.failed, `${what}: ${message.replace(/loadtest-[\w-]+/g, "…")}`.slice(0, 200));
   }
 }
 
-/** Instructors' pages; one after the other is closed and opened again. */
+/** Opens dashboards of instructors, and reopens one of them at each interval. */
 async function watchCourses({ url, shape }: MixedLoad, token: string): Promise<void> {
   const onEvent = () => tally(counts.done, "a frame to a dashboard");
   const watch = async (course: number): Promise<SocketIoClient> => {
@@ -115,7 +115,7 @@ async function comeAndGo({ url, shape }: MixedLoad, user: number, token: string)
   }
 }
 
-/** Opens a media server's connection. @returns what lets the next stream begin, be reported, and end */
+/** Opens a media server's connection. @returns a function that starts, reports and ends the next stream */
 async function openMediaServer({ url, rtmpSecret }: MixedLoad, owners: string[]): Promise<() => Promise<void>> {
   const keys: string[] = [];
   for (let i = 0; i < STREAM_OWNERS * STREAMS_EACH; i++) {

@@ -3,15 +3,15 @@ import type { Summary } from "../harness/window.ts";
 import { withClient } from "../load/database.ts";
 import type { PlayheadServer } from "../load/playhead-server.ts";
 
-/** What was seen after a window of the steady load. */
+/** The state after one window of the steady load. */
 export interface Sample extends Memory {
-  /** Since the load began, in minutes. */
+  /** Minutes since the start of the load. */
   minute: number;
   tables: TableState[];
   load: Summary;
 }
 
-/** What PostgreSQL counts of a table. */
+/** PostgreSQL's counters of a table. */
 export interface TableState {
   table: string;
   live: number;
@@ -23,7 +23,7 @@ export interface TableState {
   indexBytes: number;
 }
 
-/** The ones a heartbeat writes. */
+/** The tables that a heartbeat writes. */
 export const HOT_TABLES = ["user_progress", "lesson_progress", "course_progress"];
 const TABLES = [...HOT_TABLES, "streams", "stream_sessions"];
 

@@ -19,9 +19,9 @@ export interface Figures {
   aftermath: Aftermath;
 }
 
-/** What waits for COMMIT when memory is read comes and goes by megabytes: a limit is passed beyond that scatter. */
+/** Readings scatter by megabytes of heartbeats that wait for COMMIT. A slope misses its limit only beyond this scatter. */
 const STANDARD_ERRORS = 2;
-/** Of the run: so long the process still grows to its size under load. */
+/** The first share of the run, in which the process still grows to its size under load. */
 const SETTLING_SHARE = 0.2;
 const KB = 1024;
 const MB = KB * KB;
@@ -42,7 +42,7 @@ export function toSection(figures: Figures): Findings {
   return {
     title: "Soak",
     about: toAbout(figures),
-    // The clients of the mixed load are in it: they are few.
+    // The few clients of the mixed load count as foreign.
     foreignCores: medianOrNull(loads.map(({ foreignCores }) => foreignCores)),
     tables: [memoryTable(figures), tablesTable(samples), mixedTable(figures)],
     plots: toPlots(samples),
@@ -64,7 +64,7 @@ function toAbout({ minutes, ratePerSecond, players, isQuick }: Figures): string 
   ].join("\n\n");
 }
 
-/** KB a minute. */
+/** The slope in KB a minute. */
 function slopeOfMemory({ samples }: Figures, { pick }: MemoryOf): Slope {
   const settled = samples.slice(Math.floor(samples.length * SETTLING_SHARE));
   return slopeOf(settled.map((sample) => [sample.minute, pick(sample) / KB]));
@@ -193,7 +193,7 @@ function hotPercent(states: TableState[]): number {
   return ((last.hotUpdated - first.hotUpdated) / (last.updated - first.updated)) * 100;
 }
 
-/** The most of the last third to the most of the third before, of all hot tables together. */
+/** The ratio of the maximum in the last third to that in the third before, over all hot tables together. */
 function growthOf(samples: Sample[], pick: (state: TableState) => number): number {
   const third = Math.floor(samples.length / 3);
   const totalOf = ({ tables }: Sample) => sumOf(tables.filter(({ table }) => HOT_TABLES.includes(table)).map(pick));

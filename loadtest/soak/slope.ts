@@ -1,11 +1,11 @@
 export interface Slope {
   /** By least squares; NaN for fewer than two points. */
   value: number;
-  /** How far the value may be off by the points' scatter alone, in two cases of three; NaN for fewer than three points. */
+  /** In two cases of three the scatter of the points changes the value by less; NaN for fewer than three points. */
   standardError: number;
 }
 
-/** https://en.wikipedia.org/wiki/Simple_linear_regression#Normality_assumption */
+/** Fits a line. https://en.wikipedia.org/wiki/Simple_linear_regression#Normality_assumption */
 export function slopeOf(points: readonly (readonly [x: number, y: number])[]): Slope {
   const n = points.length;
   const meanX = points.reduce((sum, [x]) => sum + x, 0) / n;

@@ -40,7 +40,7 @@ async function measureSoak({ isQuick, flags, tell }: Run): Promise<Findings> {
   const contender = { name: "Playhead", read: server.read, load };
   tell("a short saturation, for the rate", 0.02);
   const top = await measureOnce(contender, { warmupSeconds: 4, seconds: 6 });
-  // Half of the most leaves room for everything else.
+  // Half of the top rate leaves CPU for the mixed load.
   const ratePerSecond = rate || Math.max(100, Math.round(top.perSecond / 200) * 100);
 
   const mixed = startChild(new URL("./mixed-clients.ts", import.meta.url));
@@ -57,7 +57,7 @@ async function measureSoak({ isQuick, flags, tell }: Run): Promise<Findings> {
     samples.push({ minute, ...memory, tables: await readTables(server), load: summary });
   }
   const counts = await mixed.call<MixedCounts>("stop");
-  // What is under way comes to its end.
+  // Requests of the mixed load come to their end.
   await pause(1000);
   const [settings, aftermath] = [await readSettings(server), await readAftermath(server, SHAPE.courses)];
   return toSection({ isQuick, minutes: minute, players, ratePerSecond, samples, counts, settings, aftermath });

@@ -4,7 +4,7 @@ import { openSocketIo, type SocketIoClient } from "../load/socketio-client.ts";
 import { BOOT, MEDIA_SERVERS, type Streams, serverOf, toServerName, toStreamKey, UNDER_WAY } from "./stream-tables.ts";
 
 /*
- * Media servers, a connection each, in one process: they ask for the streams of a range, one after the other.
+ * A process of media servers, with a connection each. They check the keys of a range of streams, one after another.
  */
 
 export interface ConnectMediaServers {
@@ -14,21 +14,21 @@ export interface ConnectMediaServers {
 
 export interface ChecksPlan extends LoadPlan {
   streams: Streams;
-  /** Names the encoders' connections: other connections are other encoders. */
+  /** The encoder connections that the checks name: those that publish the streams, or new ones. */
   connections: "own" | "other";
-  /** Adds an open loop of wrong keys, so many a second, no two alike. */
+  /** Adds an open loop of wrong keys at this rate. No two are equal. */
   wrongPerSecond?: number;
 }
 
 const VALID = '"valid":true';
 const WRONG_ADDRESSES = 1000;
-/** A refusal is an answer as well: the notes tell how many of each there were. */
+/** A refusal counts as done too. The notes tell the number of each outcome. */
 const isAnswer = () => true;
 
 const servers: SocketIoClient[] = [];
 let wrongKeys = 0;
 let closed = 0;
-/** JSON. */
+/** The JSON of an answer. */
 let lastAnswer = "";
 
 async function connect({ url, secret }: ConnectMediaServers): Promise<void> {
@@ -59,7 +59,7 @@ async function load({ streams, connections, wrongPerSecond, ...plan }: ChecksPla
     wrongPerSecond === undefined ? null : runLoad({ ...plan, ratePerSecond: wrongPerSecond }, 1, askWrong, isAnswer),
   ]);
   if (closed > 0) right.outcomes["connection closed"] = closed;
-  // The process's CPU was spent on both.
+  // The CPU of the process went into both loads.
   return wrong === null ? right : { ...right, work: right.work + wrong.work, beside: wrong };
 }
 

@@ -10,21 +10,21 @@ import { type Figures, NAMES, toSection } from "./section.ts";
 import { openStreamTables, type Streams, type StreamTables, toStreamKey } from "./stream-tables.ts";
 
 /*
- * Rounds at saturation, all in turn: keys that were never asked for, the same keys when their encoders come back, keys of
- * encoders on air, keys that a second encoder comes with; then the other contenders. After that the open loop: a ladder of
- * offered rates, and a flood of wrong keys. An operation is an answer.
+ * The steps of a run: rounds at saturation, with Playhead in the four states of a key (never checked, encoder came back,
+ * encoder live, second encoder) in turn with the other contenders; then the open loop: a ladder of offered rates, and a
+ * flood of wrong keys. An operation is an answer.
  */
 
-/** `coldStreams` are asked for the first time in each round. */
+/** Each round checks this many `coldStreams` for the first time. */
 const FULL = { rounds: 3, seconds: 3, coldStreams: 6000, rates: [2000, 5000, 10_000, 15_000, 20_000, 25_000, 30_000] };
 const QUICK: typeof FULL = { rounds: 1, seconds: 1.5, coldStreams: 3000, rates: [5000, 10_000, 20_000] };
 
-/** On air, so that their media servers ask again. */
+/** Live streams, whose media servers check their keys again. */
 const LIVE: Streams = { from: 0, count: 5000 };
 const COLD_PER_SECOND = 1000;
 const FLOOD = { ratePerSecond: 2000, wrongPerSecond: 20_000 };
 const SECRET = "loadtest-media-servers";
-/** As many as a machine of two cores gains from. */
+/** More connections gain nothing on two cores. */
 const HOOK_CONNECTIONS = 64;
 const HOOK_POOL = 8;
 const SELECT_CONNECTIONS = 8;
@@ -49,7 +49,7 @@ async function measureValidate({ isQuick, flags, tell }: Run): Promise<Findings>
   const tables = await openStreamTables(server.databaseUrl);
   await tables.change("create", LIVE);
   await tables.change("goLive", LIVE);
-  // One more for the warm-up, and one for the open loop.
+  // One range more for the warm-up, and one for the open loop.
   const colds = Array.from({ length: rounds + 2 }, (_, round): Streams => {
     return { from: LIVE.count + round * coldStreams, count: coldStreams };
   });
@@ -98,7 +98,7 @@ function openMediaServers(url: string): Promise<LoadChild> {
   return startLoad(new URL("./media-servers.ts", import.meta.url), argument);
 }
 
-/** What Playhead is compared with, on a database beside the server's. `answer` is Playhead's, as JSON. */
+/** Opens the contenders but Playhead, on a database of their own. `answer` is the JSON of an answer of Playhead. */
 async function openContenders(
   { dataDir, databaseUrl: ownUrl }: PlayheadServer,
   answer: string,
@@ -117,7 +117,7 @@ async function openContenders(
   ];
 }
 
-/** Playhead in the four states of a key; `colds` are the streams of each round. */
+/** Playhead as four contenders, one for each state of a key. `colds` are the streams of each round. */
 function inFourStates(warm: ChecksContender, tables: StreamTables, colds: Streams[]): ChecksContender[] {
   let round = 0;
   const change = (how: "leave" | "end") => tables.change(how, colds[round] as Streams);
@@ -129,7 +129,7 @@ function inFourStates(warm: ChecksContender, tables: StreamTables, colds: Stream
   ];
 }
 
-/** Cold keys are asked for once each; all others for as long as a window is. */
+/** Cold keys are checked once each, all others until the window ends. */
 function planOf({ name, plan, streams }: { name: string; plan: ChecksPlan; streams: Streams }): ChecksPlan {
   const once = { ...plan, streams, seconds: Number.POSITIVE_INFINITY, operations: streams.count };
   if (name === NAMES.cold) return once;

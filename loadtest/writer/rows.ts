@@ -3,7 +3,7 @@ import { DURATION_SECONDS, toCourseId, toFileId, toLessonId, toUserId } from "..
 import type { WriterRow } from "./server-writer.ts";
 
 /*
- * Batches for the writer's bench, as a flush of many players makes them: distinct users in no order, each in one file.
+ * Makes batches like those of many players: each row is of another user, in no order, in one file.
  */
 
 export type BenchRow = WriterRow & BareRow;
@@ -18,17 +18,17 @@ export interface Shape {
 const BEAT_MS = 10_000;
 const FRAGMENTS = 20;
 const FRAGMENT_STEP_MS = Math.floor((DURATION_SECONDS * 1000) / FRAGMENTS);
-/** Prime: users come in an order that their ids do not tell, each once, unless their number is a multiple of it. */
+/** A prime: each user comes once, in an order unlike that of the ids, unless the number of users is its multiple. */
 const STRIDE = 7919;
 
-/** Every user begins every file, one file after another. */
+/** Every user starts every file, one file after another. */
 export function* freshRows(shape: Shape): Generator<BenchRow[]> {
   for (let round = 0; round < shape.files; round++) {
     yield* toBatches(shape, (user) => makeRow(user, (user + round) % shape.files, 0, [[0, BEAT_MS]]));
   }
 }
 
-/** Every user goes on in one file, beat by beat: one range that grows. */
+/** Every user continues one file: one range that grows. */
 export function* sequentialRows(shape: Shape): Generator<BenchRow[]> {
   for (let beat = 1; beat < 1000; beat++) {
     const played: Range[] = [[beat * BEAT_MS, (beat + 1) * BEAT_MS]];
@@ -36,14 +36,14 @@ export function* sequentialRows(shape: Shape): Generator<BenchRow[]> {
   }
 }
 
-/** Every user plays 20 fragments of another file. */
+/** Every user plays 20 fragments of a second file. */
 export function* fragmentedRows(shape: Shape): Generator<BenchRow[]> {
   const fragments = Array.from({ length: FRAGMENTS }, (_, i) => i * FRAGMENT_STEP_MS);
   const played = fragments.map((from): Range => [from, from + BEAT_MS]);
   yield* toBatches(shape, (user) => makeRow(user, (user + 1) % shape.files, 1, played));
 }
 
-/** Every user extends these fragments in turn, a second at a time. */
+/** Every user extends the fragments in turn, by a second each. */
 export function* extendedRows(shape: Shape): Generator<BenchRow[]> {
   for (let beat = 2; beat < 1000; beat++) {
     const from = (beat % FRAGMENTS) * FRAGMENT_STEP_MS + BEAT_MS + Math.floor((beat - 2) / FRAGMENTS) * 1000;

@@ -7,8 +7,8 @@ import { byRow, ProgressWriter } from "../../src/progress/progress-writer.ts";
 import { onEnd } from "../harness/cleanup.ts";
 
 /*
- * The server's ProgressWriter in this process, on one connection. With stub-writer.js beside it, the only place of the load
- * test that knows the inside of src/progress. Statements are known by what runs: their names, or how they begin.
+ * Opens the server's ProgressWriter in this process, on one connection. Only this file and stub-writer.js know internals of
+ * src/progress. It finds statements by observing the connection, and labels them by their names or their first words.
  */
 
 export interface WriterRow {
@@ -21,7 +21,7 @@ export interface WriterRow {
   seq: number;
 }
 
-/** The role has to be a superuser. https://www.postgresql.org/docs/current/auto-explain.html */
+/** Only a superuser may set these. https://www.postgresql.org/docs/current/auto-explain.html */
 const EXPLAIN_SETTINGS: Record<string, string> = {
   "auto_explain.log_analyze": "on",
   "auto_explain.log_buffers": "on",
@@ -31,10 +31,10 @@ const EXPLAIN_SETTINGS: Record<string, string> = {
   "auto_explain.log_parameter_max_length": "0",
   client_min_messages: "log",
 };
-/** Of the statements that PostgreSQL runs for every reference of a new row. */
+/** A part of the statement by which PostgreSQL checks a foreign key. */
 const REFERENCE_CHECK = "FOR KEY SHARE OF x";
 
-/** Opens the writer with one connection. */
+/** Opens the writer. It connects at its first statement. */
 export function openServerWriter(url: string) {
   const logger = createLogger({ level: "fatal" });
   const pool = createPool({
@@ -61,7 +61,7 @@ export function openServerWriter(url: string) {
     logger,
   });
 
-  /** Writes a batch as the buffer hands it over. @throws Error where a row was not written */
+  /** Writes a batch in the order of the buffer. @throws Error if a row was not written */
   async function write(rows: readonly WriterRow[]): Promise<void> {
     const observedAtMs = performance.now();
     const beats = rows.map((row) => toPendingBeat({ ...row, observedAtMs })).sort(byRow);
@@ -76,7 +76,7 @@ export function openServerWriter(url: string) {
   return {
     pool,
     write,
-    /** Writes a batch. @returns EXPLAIN ANALYZE of every statement that PostgreSQL ran for it, those in functions too */
+    /** Writes a batch. @returns EXPLAIN ANALYZE of all its statements, with those in functions and triggers */
     async explain(rows: readonly WriterRow[]): Promise<string> {
       plans = [];
       await pool.query("LOAD 'auto_explain'");
@@ -89,7 +89,7 @@ export function openServerWriter(url: string) {
       plans = null;
       return text;
     },
-    /** Waits for PostgreSQL since the last call, in ms, by statement. */
+    /** The waits for PostgreSQL since the last call, in ms, by statement. */
     takeWaits(): Map<string, number> {
       const taken = waits;
       waits = new Map();
@@ -98,7 +98,7 @@ export function openServerWriter(url: string) {
   };
 }
 
-/** Times what is awaited. Of statements that are sent together each waits from the end of the one before. */
+/** Times statements. In a pipeline a statement's wait starts at the end of the one before. */
 function timeStatements(client: PoolClient, onTime: (statement: string, ms: number) => void): void {
   const original = client.query.bind(client) as unknown as (...given: unknown[]) => unknown;
   let lastEndAt = 0;
@@ -116,7 +116,7 @@ function timeStatements(client: PoolClient, onTime: (statement: string, ms: numb
   }) as never;
 }
 
-/** A statement's name, or its first two words: "select lock_writers". */
+/** A statement's name, or its first two words: "select lock_batch". */
 function toLabel(query: string | { name?: string; text: string }): string {
   if (typeof query !== "string" && query.name !== undefined) return query.name;
   const text = typeof query === "string" ? query : query.text;

@@ -1,8 +1,8 @@
 import { pathToFileURL } from "node:url";
 
 /*
- * Loaded before the server (`--import`): its writer then answers at once and writes nothing, all else is as it is. What
- * is left of a heartbeat's cost is the sockets' and the service's.
+ * Node loads this file before the server (`--import`). It replaces the server's writer by one that answers at once and
+ * writes nothing, so that a heartbeat costs only the work of sockets and service.
  */
 
 const { ProgressWriter } = await import(new URL("./progress/progress-writer.js", pathToFileURL(process.argv[1])).href);

@@ -18,8 +18,8 @@ import { type BenchRow, extendedRows, fragmentedRows, freshRows, type Shape, seq
 import { openServerWriter } from "./server-writer.ts";
 
 /*
- * The server's writer alone, without sockets and without the buffer, in turn with a bare batch of the same rows, batch by
- * batch on one PostgreSQL: for tuning the SQL. A window is one batch.
+ * A tool to tune the SQL. It measures the server's writer alone, without sockets and buffer, in turn with a bare batch of the
+ * same rows on the same PostgreSQL. A window is one batch.
  */
 
 export const writer: Subcommand = {
@@ -85,7 +85,7 @@ async function runBench({ isQuick, flags, tell }: Run): Promise<null> {
     ["20 fragments: updates", extendedRows(shape), 1],
   ] as const) {
     tell(name, phases.length / 4);
-    // Each phase starts with statistics, and without the pages that the one before left to be written.
+    // Each phase starts with fresh statistics, and with no dirty pages of the phase before.
     await server.pool.query("CHECKPOINT");
     await server.pool.query("ANALYZE");
     const first = flags.explain === undefined ? undefined : batches.next().value;
@@ -119,7 +119,7 @@ function writeOne(
   return measureWindow({ name: "", read, load }, { warmupSeconds: 0, seconds: Number.POSITIVE_INFINITY });
 }
 
-/** Reads the CPU of the backend whose connection has this name. */
+/** @returns a function that reads the CPU of the backend with this application name */
 async function backendOf(url: string, name: string): Promise<Contender["read"]> {
   const statement = "SELECT pid FROM pg_stat_activity WHERE application_name = $1";
   const found = await withClient(url, (client) => client.query<{ pid: number }>(statement, [name]));

@@ -2,15 +2,15 @@ import { createRequire } from "node:module";
 import { randomPort, serveCommands } from "../../harness/child-process.ts";
 
 /*
- * soketi in a process of its own, by its own class, with limits that no load meets: as many events in a call of its HTTP
- * API as an update has.
+ * Starts soketi in this process, with limits that no load reaches: one call of its HTTP API may have as many events as an
+ * update.
  */
 
 interface Soketi {
   Server: new (options: object) => { start(): Promise<unknown> };
 }
 
-// It greets, and one of its dependencies says that it has been given up.
+// It prints a banner, and the AWS SDK prints that it is out of maintenance.
 console.log = () => undefined;
 process.env.AWS_SDK_JS_SUPPRESS_MAINTENANCE_MODE_MESSAGE = "1";
 
