@@ -73,7 +73,7 @@ export class SlowMembers {
       return;
     }
     if (now < member.nextFrameAt) return;
-    if (member.isOwed) this.#sendFrame(room, member, now);
+    if (member.isOwed) this.#sendFrame(room, member);
     if (member.backlog.size > 0) return;
     // If it joined earlier, it would get the room's next frame too soon after its own.
     if (now < member.nextFrameAt && room.lastFrameAt + this.#frameIntervalMs < member.nextFrameAt) return;
@@ -81,11 +81,12 @@ export class SlowMembers {
     member.subscriber.join(room.name);
   }
 
-  #sendFrame(room: Room, member: Member, now: number): void {
+  #sendFrame(room: Room, member: Member): void {
     const { viewers, metrics } = this.#parts;
     const { entries } = member.backlog.take();
     member.subscriber.send(toFrame(room, member, entries, viewers.count(room)).text);
     metrics.deliveries.inc();
+    const now = performance.now(); // not before the frame is dated
     // Right after the room's frame the member may join at once: the room's next frame comes late enough for it.
     if (now - room.lastFrameAt < TOGETHER_MS) room.lastFrameAt = now;
     member.nextFrameAt = now + this.#frameIntervalMs;
