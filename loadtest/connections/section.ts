@@ -40,9 +40,9 @@ function mostConnections(idle: Idle[]): number {
 
 function toAbout({ idle, storm, rounds, count, quietSeconds }: Figures): string {
   return [
-    `**Idle connections** are let in with a token of their own, answer pings, and say nothing. Each server is alone with them: its resident memory is the median of five readings, each after a collection of garbage, at every step up to ${mostConnections(idle)} connections; its CPU is that of ${quietSeconds} s in which nobody says anything. Beside it Socket.IO on Node's own server, tuned as its documentation advises and with the same check of tokens, and uWebSockets.js without anything, which answers the same packets and checks no token.`,
-    `**Letting in**: ${count} connections as fast as they go, 100 under way at any time, all servers in turn, ${rounds} rounds, medians. The clients take a part of the same cores; the server's CPU a connection is its own.`,
-    `**The storm**: a node is killed (SIGKILL) with ${storm.connections} connections and started again at once on its port; PostgreSQL goes on. Clients keep to the SDK's schedule on raw sockets: again after 0.5 s, twice as long after every failure, each time half as much more or less. A client that is in sends a heartbeat. Times count from the kill.`,
+    `**Idle connections** connect with a token each, answer pings, and send nothing else. One server runs at a time. Its resident memory is the median of five readings, each after a garbage collection, at every step up to ${mostConnections(idle)} connections. Its CPU is measured over ${quietSeconds} s. The other contenders are Socket.IO on Node's own server, tuned as its documentation advises and with the same check of tokens, and a bare uWebSockets.js that answers the same packets and checks no token.`,
+    `**Letting in**: ${count} connections as fast as possible, 100 at the same time, all servers in turn, ${rounds} rounds, medians. The clients use the same cores; the server's CPU is its own.`,
+    `**The storm**: SIGKILL ends a node with ${storm.connections} connections, and a new node starts at once on its port; PostgreSQL runs on. The clients use raw sockets and the delays of the client library: 0.5 s, doubled after every failure, each time up to half more or less. After the connect a client sends a heartbeat. Times count from the kill.`,
   ].join("\n\n");
 }
 
@@ -139,7 +139,7 @@ function toAims({ idle, storm }: Figures): Aim[] {
       unit: " KB over the empty process",
       value: Math.max(own.kbOverEmpty, own.kbOverFirst),
       beside: others.join(", "),
-      because: "Objects of Socket.IO, of the token and of presence that live as long as the connection.",
+      because: "Socket.IO, the token and presence keep objects as long as the connection lives.",
     },
     {
       // A player that is back before its next heartbeat is due loses nothing.
@@ -148,7 +148,7 @@ function toAims({ idle, storm }: Figures): Aim[] {
       unit: " s",
       value: percentile(storm.ackedMs, 0.99) / 1000,
       failure: storm.missing === 0 ? "" : `${storm.missing} missing`,
-      because: "The check of tokens on the server's one thread, and the clients' own waits between attempts.",
+      because: "The server checks all tokens on one thread, and clients wait between attempts.",
     },
   ]);
 }
@@ -160,7 +160,7 @@ function toNotes({ idle, wanted, storm }: Figures): string[] {
     ...(most < wanted
       ? [`${wanted} connections were asked for; a process may open too few files here for more than ${most}.`]
       : []),
-    `The storm took ${storm.attempts} attempts of ${storm.connections} clients, and ${storm.serverCpuSeconds.toFixed(1)} s of the new process's CPU, its start included. What they met meanwhile: ${met.join(", ") || "nothing"}.`,
+    `The storm took ${storm.attempts} attempts of ${storm.connections} clients, and ${storm.serverCpuSeconds.toFixed(1)} s of the new process's CPU, its start included. Failures of attempts: ${met.join(", ") || "none"}.`,
   ];
 }
 

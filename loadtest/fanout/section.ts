@@ -57,16 +57,16 @@ export function toSection(
 }
 
 const ABOUT =
-  `A delivery is one update frame received by one dashboard. An update changes one learner's row in every topic. At
-Playhead it begins with an \`UPDATE\` of these rows, and goes the whole way: trigger, NOTIFY, listener, relay, bus, hub,
-frame. The frame interval is ${FRAME_INTERVAL_MS} ms here, the shortest there is: with the usual 250 ms conflation decides how many
-frames there are. The others are told of an update by one message (soketi by its HTTP API, all topics in one batch) and
-publish the very object that Playhead made: they read nothing and decide nothing. At the ceiling the next update begins
-as soon as the first dashboard has seen the last one and all have seen the one before. At half of it updates are due at
-even intervals, and latency counts from when an update was due. Dashboards read nothing but the length of a frame; one in
-a hundred, or one a topic, looks for the update's number. Playhead tells a topic's sums once a second, often in a frame
-of their own: it counts as any other. The dashboards share the cores with the server: where both cores are busy, or the
-frame interval decides, compare CPU a delivery.`.replaceAll("\n", " ");
+  `A delivery is one update frame that one dashboard receives. An update changes one learner's row in every topic. At
+Playhead it starts with an \`UPDATE\` of these rows and goes the whole way: trigger, NOTIFY, listener, relay, bus, hub,
+frame. The frame interval is ${FRAME_INTERVAL_MS} ms, the shortest possible: with the usual 250 ms, conflation would limit the number of
+frames. The other contenders get one message for each update (soketi by its HTTP API, all topics in one batch). They
+publish the same object that Playhead made, without reading or deciding anything. At the ceiling the next update starts
+when the first dashboard has seen the last update and all have seen the one before. At half of the ceiling updates are
+due at even intervals, and latency counts from the time when an update was due. Dashboards read only the length of a
+frame; one in a hundred, or one for each topic, reads the number of the update. Playhead sends a topic's sums once a
+second, often in a frame of their own, which counts too. The dashboards share the cores with the server: if both cores
+are busy, or the frame interval is the limit, compare the CPU of a delivery.`.replaceAll("\n", " ");
 
 const cpuOf = ({ each }: Summary) => each.server ?? null;
 
@@ -174,9 +174,9 @@ function toAims(figures: AudienceFigures[]): Aim[] {
   return judge([toJudged(one, MADE_ONCE), toJudged(many, MADE_FOR_TEN)]);
 }
 
-const MADE_ONCE = "A frame is made once; pings of all connections and the sums of topics come on top of the sends.";
+const MADE_ONCE = "Beside the sends, the server pings all connections and sends the sums of topics.";
 const MADE_FOR_TEN =
-  "Every topic has its own notification, row to read and frame to encode, which only ten dashboards share, and PostgreSQL shares the cores.";
+  "Every topic needs its own notification, row and frame, which only ten dashboards share; PostgreSQL shares the cores.";
 
 function toNotes(figures: AudienceFigures[]): string[] {
   return figures.flatMap(({ audience, ceilings, halves }) =>

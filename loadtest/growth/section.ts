@@ -74,23 +74,24 @@ function nameKinds({ sharedBuffers, largeBuffers }: Figures): Record<Kind, strin
 }
 
 function toAbout({ rounds, seconds, batchSize, sharedBuffers, largeBuffers, fillSeconds }: Figures): string {
-  return `One embedded PostgreSQL has a database of each size: users of 20 courses of 20 files with progress in ten files each,
-filled by \`INSERT … SELECT\` with the triggers off, the sums of lessons and courses from the same rows, vacuumed and
-analysed (${formatNumber(fillSeconds)} s in all). The server's own \`ProgressWriter\` writes batches of ${batchSize} heartbeats of distinct
-users one after another, each playing the next 10 s of its file: without sockets and buffer, since those do not grow with
-the table. The sizes take turns; ${rounds} ${rounds === 1 ? "round" : "rounds"} of ${seconds} s after a checkpoint and a warm-up, medians.
+  return `One embedded PostgreSQL has a database of each size: users of 20 courses of 20 files, with progress in ten files each.
+\`INSERT … SELECT\` with the triggers off fills the databases in ${formatNumber(fillSeconds)} s, with the sums of lessons and courses from
+the same rows; then they are vacuumed and analysed. The server's own \`ProgressWriter\` writes batches of ${batchSize} heartbeats
+one after another. Each heartbeat is of another user, and plays the next 10 s of a file. Sockets and buffer take no part,
+because their cost does not grow with the table. The sizes take turns; ${rounds} ${rounds === 1 ? "round" : "rounds"} of ${seconds} s after a checkpoint
+and a warm-up, medians.
 
 - **1 % of the users active**: one user in a hundred, spread over the whole table, each in one file. The warm-up has a
-  heartbeat of each of them: at one every 10 s and a checkpoint every 5 minutes, one heartbeat in 30 is the first
-  since a checkpoint. With the embedded server's settings (shared_buffers ${sharedBuffers}, for a small machine), and with a
-  quarter of this machine's memory (${largeBuffers}), as PostgreSQL's documentation advises.
-- **users drawn from all**: any user, any of their files, right after a checkpoint: the worst case for caches and for
-  the log. At the largest size once more with \`full_page_writes\` off, which nobody should use: it tells what the whole
-  pages in the log cost.
+  heartbeat of each of them. With a heartbeat every 10 s and a checkpoint every 5 minutes, only one in 30 is the first
+  after a checkpoint. Measured with the embedded server's settings (shared_buffers ${sharedBuffers}, for a small machine), and
+  with a quarter of this machine's memory (${largeBuffers}), as PostgreSQL's documentation advises.
+- **users drawn from all**: any user and any of the user's files, right after a checkpoint: the worst case for caches and
+  the log. At the largest size also with \`full_page_writes\` off, which nobody should use, to show the cost of whole
+  pages in the log.
 
-CPU is this process's time within the writer, and all of PostgreSQL's, with the checkpoint that writes to disk what the
-window left in memory. Time is the wait for a batch divided by its heartbeats, one batch at a time: disk and the machine's
-other work are in it.`;
+CPU is the time of this process within the writer, and of all of PostgreSQL, including the checkpoint that writes the
+window's pages to the disk. Time is the wait for a batch divided by its heartbeats, one batch at a time. It includes the
+disk and other processes.`;
 }
 
 const wallMicros = ({ perSecond }: Summary) => 1e6 / perSecond;
@@ -177,9 +178,9 @@ function toNotes({ sizes, wanted, freeMemoryMb }: Figures): string[] {
   const left = wanted.filter((rows) => !sizes.some((size) => size.rows === rows));
   const wrong = sizes.filter(({ isExact }) => !isExact);
   return [
-    "Whether a table that grows is ever read as a whole is told by `EXPLAIN ANALYZE` of a batch of each workload and size, and by PostgreSQL's counter of sequential scans over all windows, which counts the triggers' statements too.",
-    "Sums are exact where `playhead_check_course` finds no difference in a course that has users of both workloads.",
-    `Pages read are those that were not in shared_buffers. The system's cache has them, unless other processes took the memory: ${formatNumber(freeMemoryMb / 1024)} GB were free at the end.`,
+    "Two checks look for scans of a table that grows: `EXPLAIN ANALYZE` of a batch of each workload and size, and PostgreSQL's counter of sequential scans over all windows. Both include the triggers' statements.",
+    "Sums are exact if `playhead_check_course` finds no difference in a course that has users of both workloads.",
+    `"Pages read" were not in shared_buffers. They come from the system's cache if there is free memory; ${formatNumber(freeMemoryMb / 1024)} GB were free at the end.`,
     ...left.map((rows) => `${formatNumber(rows)} rows were left out: not enough room on the disk.`),
     ...wrong.map(({ rows }) => `WRONG SUMS at ${formatNumber(rows)} rows: they differ from a recount.`),
   ];

@@ -47,10 +47,10 @@ export function standingOf({ standings }: Figures, name: string): Summary | unde
 
 const ACK_OVER_FLUSH_MS = 40;
 const CPU_WAIT =
-  "Players, PostgreSQL and server share two cores: what is above the median waits for one of them, for the flush before, or for the disk.";
-const BUSY = "Both cores are busy: the rate is what the CPU of a heartbeat leaves, and the players take a fifth of it.";
+  "Players, PostgreSQL and server share two cores: slow heartbeats wait for a core, for the flush before, or for the disk.";
+const BUSY = "Both cores are busy, so the CPU of a heartbeat limits the rate. The players take a fifth of it.";
 const NOT_IN_FLOOR =
-  "The floor has no garbage to speak of (17 % of the server's time), no service and buffer (17 %), no rules of merging (12 %), no presence (8 %), no schema (5 %), and no guards in SQL.";
+  "The floor lacks garbage collections (17 % of the server's time), service and buffer (17 %), merging (12 %), presence (8 %), schemas (5 %), and the guards in SQL.";
 
 /** CPU of the server and of PostgreSQL for a durable heartbeat, in µs; null if unknown. */
 export function durableMicros(standing: Summary | undefined): number | null {
@@ -93,7 +93,7 @@ export function toAims(figures: Figures): Aim[] {
       atMost: 120,
       unit: " bytes",
       value: options.acks === "brief" ? ackBytes : null,
-      because: "The server answers with the whole progress.",
+      because: "The server acks with the whole progress.",
     },
     {
       what: `ack p99 ${atHalf}`,

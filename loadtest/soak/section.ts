@@ -59,8 +59,8 @@ export function toSection(figures: Figures): Findings {
 
 function toAbout({ minutes, ratePerSecond, players, isQuick }: Figures): string {
   return [
-    `${minutes.toFixed(1)} minutes of ${ratePerSecond} heartbeats a second from ${players} steady players, at even times whatever the acks do. Beside them 12 dashboards, one of them opened again every 5 s; 10 players a second that come, send two heartbeats and go, every fifth with a reset between; 20 reads of progress and 2 pages of learners a second over HTTP; a media server that validates, starts, reports and ends 10 streams a second, every tenth time with a wrong key.`,
-    `Between windows of ${isQuick ? 5 : 10} s the steady load waits for its last acks; the server's garbage is collected, its memory read, and PostgreSQL's counters. The slope is that of a line by least squares through all but the first fifth, with its standard error: a limit is passed where the slope is above it by more than two of these. A share of HOT updates is that of all updates since the samples began.`,
+    `${minutes.toFixed(1)} minutes of ${ratePerSecond} heartbeats a second from ${players} steady players, at even intervals, whether acks come or not. Beside them: 12 dashboards, one of which is reopened every 5 s; 10 players a second that connect, send two heartbeats and go, every fifth with a reset between; 20 reads of progress and 2 pages of learners a second over HTTP; a media server that validates, starts, reports and ends 10 streams a second, every tenth time with a wrong key.`,
+    `Between windows of ${isQuick ? 5 : 10} s the steady load waits for its last acks. Then the server collects its garbage, and the run reads its memory and PostgreSQL's counters. The slope is of the line by least squares through all samples but the first fifth, with its standard error. A slope misses its limit only if it is above it by more than two standard errors. The share of HOT updates is of all updates since the first sample.`,
   ].join("\n\n");
 }
 
@@ -150,18 +150,19 @@ function toAims(figures: Figures): Aim[] {
     unit: " times",
     value,
     beside: rough,
-    because: "Autovacuum does not keep up with the updates.",
+    because: "Autovacuum does not keep up with the updates, or an old transaction holds it back.",
   });
   const failed = sumOf(Object.values(counts.failed));
   return judge([
-    toSlope("heap after garbage collection", HEAP, 100, "Objects that outlive what they are for."),
-    toSlope("resident memory", RESIDENT, 500, "Memory outside of the heap that is not given back."),
+    toSlope("heap after garbage collection", HEAP, 100, "The server keeps objects that it no longer needs."),
+    toSlope("resident memory", RESIDENT, 500, "Memory outside of the heap is not freed."),
     ...HOT_TABLES.map((table) => ({
       what: `HOT updates of ${table}`,
       atLeast: 95,
       unit: " %",
       value: hotPercent(statesOf(samples, table)),
-      because: "Pages without room for another version of the row, or an index on a column that a heartbeat changes.",
+      because:
+        "Pages have no room for another version of a row: an old transaction keeps dead versions, or the fillfactor is too high.",
     })),
     toGrowth(
       "dead rows at their most",
@@ -174,7 +175,7 @@ function toAims(figures: Figures): Aim[] {
       unit: "",
       value: aftermath.deadlocks + aftermath.wrongSums + failed,
       beside: `${aftermath.deadlocks} deadlocks, ${aftermath.wrongSums} wrong sums, ${failed} failed`,
-      because: "The notes of the section tell.",
+      because: "See the notes of the section.",
     },
   ]);
 }

@@ -45,8 +45,8 @@ export function toSection(figures: Figures): Findings {
 function toAbout({ options, liveStreams }: Figures): string {
   const { coldStreams, rounds, seconds } = options;
   return [
-    `Media servers on 16 connections of \`/rtmp\`, all from one process, ask one Playhead process whether keys may publish. **Cold**: ${coldStreams} keys a round that were never asked for, each a claim that is committed before its answer. **Encoder comes back**: the same keys once their encoders were on air and left, over another connection; a claim that is committed, too. **Warm**: the encoders of ${liveStreams} live streams are asked about again, over the connections that hold them, as media servers do at a reconnect or a segment; the database is read for every answer, and nothing needs to be written. **Second encoder**: another encoder comes with a live key, and is refused as \`already_live\`.`,
-    `At saturation ${UNDER_WAY} calls are under way; in the open loop calls are due at even intervals whatever the answers do, and latency counts from when one was due. Contenders are measured in turn, ${rounds} round${rounds === 1 ? "" : "s"} of ${seconds} s; figures are medians of the rounds, latencies those of all rounds together. The echo is a bare uWebSockets.js that parses the same frames and answers at once, with Playhead's own answer. The hook is the usual design: a POST with keep-alive, a \`SELECT\` by the key's hash and an \`UPDATE\`, both prepared. The last is what PostgreSQL gives 8 bare clients with one \`SELECT\` by primary key each.`,
+    `One process of media servers with 16 connections to \`/rtmp\` asks one Playhead process whether keys may publish. **Cold**: ${coldStreams} keys in each round that were never checked; the server commits a claim before each answer. **Encoder comes back**: the same keys after their encoders were live and left, on another connection; again with a claim. **Warm**: the encoders of ${liveStreams} live streams, on the connections that hold them, as media servers ask at a reconnect or a segment; the server reads the database for each answer, and writes nothing. **Second encoder**: another encoder with a live key, which the server refuses as \`already_live\`.`,
+    `At saturation ${UNDER_WAY} calls wait for answers at any time. In the open loop calls are due at even intervals, whether answers come or not, and latency counts from the time when a call was due. Contenders run in turn, ${rounds} round${rounds === 1 ? "" : "s"} of ${seconds} s; figures are medians of the rounds, latencies are of all rounds together. The echo is a bare uWebSockets.js that parses the same frames and answers at once, with Playhead's own answer. The hook is the usual design: a POST with keep-alive, a \`SELECT\` by the key's hash and an \`UPDATE\`, both prepared. The last contender is 8 bare clients of PostgreSQL, each with one \`SELECT\` by primary key at a time.`,
   ].join("\n\n");
 }
 
@@ -98,7 +98,7 @@ function toPlot({ ladder }: Figures): Plot {
 
 const AIM_RATE = 10_000;
 const PAUSES =
-  "Pauses of the server's one thread, scavenges of 6 to 9 ms and now and then a mark-compact, and its turn on two cores that PostgreSQL and 16 media servers share.";
+  "Scavenges pause the server's one thread for 6 to 9 ms, mark-compacts for longer, and it shares two cores with PostgreSQL and the media servers.";
 
 function toAims({ standings, ladder, openLoop, wrongs }: Figures): Aim[] {
   // A ladder that ends before this rate ends with a failure.
@@ -106,7 +106,7 @@ function toAims({ standings, ladder, openLoop, wrongs }: Figures): Aim[] {
   const [alone, flood] = openLoop.slice(-3);
   return judge([
     {
-      what: "`stream:validate` of encoders on air (warm), one process",
+      what: "`stream:validate` of live encoders (warm), one process",
       atLeast: 20_000,
       unit: "/s",
       value: wrongs === null ? null : standings.find(({ name }) => name === NAMES.warm)?.perSecond,
@@ -143,7 +143,7 @@ function toNotes({ standings, openLoop, ladder, wrongs }: Figures): string[] {
   return [
     ...notes,
     `Second encoders: ${answersOf(second)}.`,
-    `Beside the flood, right keys: ${answersOf([openLoop.at(-2)])}; wrong keys: ${answersOf([openLoop.at(-1)])}. A wrong key is looked up before it counts against its limit: past the limit it is told \`rate_limited\` instead of \`unknown\`.`,
+    `Beside the flood, right keys: ${answersOf([openLoop.at(-2)])}; wrong keys: ${answersOf([openLoop.at(-1)])}. Past the limit of wrong keys the answer is \`rate_limited\` instead of \`unknown\`; the server looks the key up first.`,
     `Streams with two sessions afterwards: ${wrongs.sessions}; deadlocks: ${wrongs.deadlocks}.`,
   ];
 }
