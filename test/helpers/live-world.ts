@@ -27,13 +27,14 @@ export function useFakeClock(): void {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "performance", "Date"] });
 }
 
-/** Rows in memory, and how their reading fails. */
+/** Rows in memory, and how their reading fails, or how long it takes. */
 function createRows() {
   const rows = new Map<string, FileProgress>();
-  const failing: { reads: boolean; totals: boolean; snapshot: Promise<never> | null } = {
+  const failing: { reads: boolean; totals: boolean; snapshot: Promise<never> | null; readMs: number } = {
     reads: false,
     totals: false,
     snapshot: null,
+    readMs: 0,
   };
   let snapshots = 0;
   const guard = async <T>(value: T): Promise<T> => {
@@ -50,7 +51,10 @@ function createRows() {
     filesOf((row) => keys.some(([userId, fileId]) => row.userId === userId && row.fileId === fileId));
   const source: TopicSource = {
     files,
-    fileRows: async (keys) => (await files(keys)).map(({ watched: _ranges, ...row }) => row),
+    async fileRows(keys) {
+      if (failing.readMs > 0 && keys.length > 0) await new Promise((resolve) => setTimeout(resolve, failing.readMs));
+      return (await files(keys)).map(({ watched: _ranges, ...row }) => row);
+    },
     lessons: none,
     courses: none,
     latestInCourse: none,

@@ -8,7 +8,7 @@ import type { Room } from "./room.ts";
 /** A change that comes alone waits this long for others, to share a frame with them. */
 const GATHER_MS = 5;
 /** It never waits for more than this share of the frame interval. */
-const GATHER_SHARE = 0.25;
+const GATHER_SHARE = 0.1;
 /** Timers come up to a millisecond early. */
 const EARLY_MS = 1;
 

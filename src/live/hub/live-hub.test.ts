@@ -209,6 +209,20 @@ describe("a room", () => {
     expect(world.framesOf("a").at(-1)).toMatchObject({ totals: { learners: 3 } });
   });
 
+  it("does not wait for the rows of many others that changed at the same time", async () => {
+    const world = createWorld();
+    const files = Array.from({ length: 1000 }, (_, i) => `f${i}`);
+    for (const file of files) (await world.subscribe("a", `file:${file}`)).ready();
+    await vi.advanceTimersByTimeAsync(SECOND);
+    world.failing.readMs = 20;
+    for (const file of files) world.write(file, ["alice"]);
+    const writtenAt = performance.now();
+    await vi.advanceTimersByTimeAsync(SECOND);
+    const sentAt = world.got.filter(({ update }) => update.progress !== undefined).map(({ at }) => at - writtenAt);
+    expect(sentAt).toHaveLength(1000);
+    expect(Math.min(...sentAt)).toBeLessThan(Math.max(...sentAt) / 3);
+  });
+
   it("is forgotten with its last member", async () => {
     const world = createWorld();
     (await world.subscribe("a", "file:f1")).ready();

@@ -1,6 +1,7 @@
 import type { Logger } from "../../logger.ts";
 import type { Metrics } from "../../metrics/metrics.ts";
 import { toFrame } from "./frame.ts";
+import { inGroupsOf } from "./groups.ts";
 import type { LevelMembers } from "./level-members.ts";
 import type { Room } from "./room.ts";
 import type { RoomReader } from "./room-reader.ts";
@@ -10,6 +11,8 @@ import type { SlowMembers } from "./slow-members.ts";
 import type { TotalsReader } from "./totals-reader.ts";
 
 const READ_RETRY_MS = 500;
+/** While the frames of so many rooms go out, the database reads those of the next. */
+const PORTION = 200;
 
 export interface RoomFramesParts {
   reader: RoomReader;
@@ -32,16 +35,27 @@ export class RoomFrames {
 
   /** Also serves the members of `active` rooms that are served alone. Never rejects. */
   async send(due: readonly Room[], active: Iterable<Room>): Promise<void> {
-    const { refresher, totals, level, slow, metrics } = this.#parts;
+    const { refresher, level, slow, metrics } = this.#parts;
     refresher.refresh(due);
-    const showing = due.filter(({ isRefreshing }) => !isRefreshing);
-    await Promise.all([this.#readChanges(showing), totals.readDue(showing)]);
+    const portions = inGroupsOf(
+      PORTION,
+      due.filter(({ isRefreshing }) => !isRefreshing),
+    );
     level.beginTurn();
+    let reading = this.#read(portions[0] ?? []);
     let frames = 0;
-    for (const room of showing) if (this.#sendFrame(room)) frames += 1;
+    for (const [i, rooms] of portions.entries()) {
+      await reading;
+      reading = this.#read(portions[i + 1] ?? []);
+      for (const room of rooms) if (this.#sendFrame(room)) frames += 1;
+    }
     metrics.frames.inc(frames);
     for (const room of active) if (room.alone.size > 0) slow.serveAll(room);
     level.endTurn();
+  }
+
+  async #read(rooms: readonly Room[]): Promise<void> {
+    await Promise.all([this.#readChanges(rooms), this.#parts.totals.readDue(rooms)]);
   }
 
   async #readChanges(rooms: readonly Room[]): Promise<void> {

@@ -1,5 +1,6 @@
 import type { Logger } from "../../logger.ts";
 import type { TopicTotals } from "../../protocol/dashboard.ts";
+import { inGroupsOf } from "./groups.ts";
 import { LimitedQueue } from "./limited-queue.ts";
 import type { Room } from "./room.ts";
 import type { TopicSource } from "./topic-source.ts";
@@ -102,10 +103,6 @@ function toGroups(rooms: readonly Room[]): Room[][] {
       slow.filter(({ totalsGroup }) => totalsGroup <= SLOW_TOGETHER),
     ),
   ];
-}
-
-function inGroupsOf(size: number, rooms: readonly Room[]): Room[][] {
-  return Array.from({ length: Math.ceil(rooms.length / size) }, (_, i) => rooms.slice(i * size, (i + 1) * size));
 }
 
 /** Sums that all members have already are not sent again. */
