@@ -90,7 +90,7 @@ export class SocketSubscriber implements Subscriber {
   bufferedBytes(): number {
     const { connected, conn } = this.#socket;
     if (!connected || conn.readyState !== "open") return 0;
-    // Not public, and the only way to see what waits: Socket.IO on uWebSockets.js drops in silence past the limit.
+    // Not public, but nothing else tells how much waits: past its limit Socket.IO on uWebSockets.js drops in silence.
     const { socket } = conn.transport as unknown as { socket?: WebSocket<unknown> };
     return socket?.getBufferedAmount?.() ?? 0;
   }

@@ -3,7 +3,7 @@ import type { Logger } from "../logger.ts";
 
 /*
  * The connections that a link needs, to one Redis or to a cluster: commands on one, subscriptions on another. None of
- * them reconnects by itself: the link does, because it knows what was lost.
+ * them reconnects by itself: the link does, because it has to report the gap.
  */
 
 /** Messages that go out together. */

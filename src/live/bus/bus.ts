@@ -39,9 +39,9 @@ export interface PresenceReport {
 export type BusMessage =
   | { type: "changed"; keys: readonly ChangedKey[] }
   | { type: "streams"; keys: readonly ChangedStream[] }
-  /** Too many rows changed to name them, or notifications may have been lost: rooms read again what they show. */
+  /** Too many rows changed to name them, or notifications may have been lost: rooms read everything again. */
   | { type: "again" }
-  /** The relay lives, and tells what changes. */
+  /** The relay lives: changes are told. */
   | { type: "pulse" }
   | { type: "present"; report: PresenceReport };
 
@@ -56,7 +56,7 @@ export interface Bus {
   /** Tells other processes that a player is there, if any of them wants its viewers. */
   publishPresence(report: PresenceReport): void;
   /**
-   * The listener hears what this process publishes, and what others publish in the channels that are subscribed to.
+   * The listener hears the messages of this process, and those of others in the channels that are subscribed to.
    * @returns the function that ends this
    */
   listen(listener: BusListener): () => void;

@@ -9,8 +9,8 @@ import { PresenceDemand } from "./presence-demand.ts";
  * The bus of several processes, over anything that carries text between them. A process hears its own messages at once
  * and without the carrier; messages of other processes come a few times a second, many together.
  *
- * Viewers are told only in channels that another process has asked for lately: hardly any channel is watched by another
- * process, and heartbeats are many.
+ * Viewers are told only in channels that another process has asked for lately: other processes watch few channels, and
+ * heartbeats are many.
  */
 
 export interface SharedBusParts {

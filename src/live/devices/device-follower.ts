@@ -6,7 +6,7 @@ import type { Pair, TopicSource } from "../hub/topic-source.ts";
 import { Devices } from "./devices.ts";
 
 /*
- * Tells a user's sockets what its other devices did. Each socket's own acks say which versions it has. Only a newer
+ * Tells a user's sockets of the progress of its other devices. Each socket's own acks say which versions it has. Only a newer
  * version is read, and told only to sockets that lack it.
  */
 

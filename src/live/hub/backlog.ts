@@ -7,7 +7,7 @@ import type { Stream } from "../../protocol/stream.ts";
  * others wait for the frame after it.
  */
 
-/** Room for entries in a frame of 64 KB; the rest is for what is around them. */
+/** The most that entries take of a frame of 64 KB; the rest is for the text around them. */
 export const MAX_FRAME_BYTES = 60_000;
 
 /**
@@ -59,7 +59,7 @@ export class Backlog {
     return this.#entries.values();
   }
 
-  /** Takes what fits into one frame, oldest first; at least one entry. */
+  /** Takes as many entries as fit into one frame, oldest first; at least one. */
   take(): Batch {
     if (this.#entries.size === 0) return EMPTY;
     const entries: Entry[] = [];

@@ -28,7 +28,7 @@ export interface Frame {
 
 const NOTHING: Rest = {};
 
-/** Builds a frame, and settles what was owed. `viewers`: how many there are; null where the topic has none. */
+/** Builds a frame; then nothing is owed any more. `viewers`: how many there are; null where the topic has none. */
 export function toFrame(shown: Shown, owed: Owed, entries: readonly Entry[], viewers: number | null): Frame {
   const rest = settle(shown, owed, viewers);
   const end = rest === NOTHING ? "}" : `,${JSON.stringify(rest).slice(1)}`;

@@ -23,9 +23,9 @@ import { TotalsReader } from "./totals-reader.ts";
 
 /*
  * Shows topics to dashboards. A change marks the rooms that show it (room-news.ts). In turns (frame-clock.ts) the rooms
- * that are due read what changed, all in one query a table (room-reader.ts), and each sends one frame with the newest
- * state per key (room-frames.ts): to members that keep up at once (level-members.ts), to the others one by one
- * (slow-members.ts).
+ * that are due read their changed rows, many rooms in one query a table (room-reader.ts), and each sends one frame with
+ * the newest state per key (room-frames.ts): to members that keep up at once (level-members.ts), to the others one by
+ * one (slow-members.ts).
  */
 
 export interface LiveHubParts {
@@ -107,7 +107,7 @@ export class LiveHub {
     this.#resyncListeners.push(listener);
   }
 
-  /** Notifications may have been lost: every room reads again what it shows. */
+  /** Notifications may have been lost: every room reads everything again. */
   resync(): void {
     this.#parts.metrics.resyncs.inc();
     for (const listener of this.#resyncListeners) listener();

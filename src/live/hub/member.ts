@@ -71,7 +71,7 @@ export class Member {
     }
   }
 
-  /** Puts the whole state before what came while it was read. */
+  /** Puts a snapshot before the entries that came while it was read. */
   beginAnew(snapshot: readonly Entry[], totals: TopicTotals | null): void {
     const newer = [...this.backlog.entries()];
     this.backlog.clear();

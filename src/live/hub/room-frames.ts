@@ -25,7 +25,7 @@ export interface RoomFramesParts {
   logger: Logger;
 }
 
-/** A turn of the frame clock: reads what the due rooms are to show, and sends each its frame. */
+/** A turn of the frame clock: reads the changed rows of the rooms that are due, and sends each room its frame. */
 export class RoomFrames {
   readonly #parts: RoomFramesParts;
 

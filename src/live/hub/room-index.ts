@@ -5,8 +5,8 @@ import type { Room } from "./room.ts";
 import { channelsOf } from "./topic-view.ts";
 
 /*
- * The rooms of this process, found by name, by channel, and by what a change is about, so that a change finds the few
- * rooms that show it however many there are. The index subscribes to the channels that its rooms need.
+ * The rooms of this process by name, by channel, and by the ids of their topics, so that a change finds the few rooms
+ * that show it however many there are. The index subscribes to the channels that its rooms need.
  */
 
 /** The ids of a change, or of a viewer. */

@@ -8,7 +8,7 @@ import type { Room } from "./room.ts";
 import type { RoomIndex } from "./room-index.ts";
 
 /*
- * Hears the bus, and marks in each room that a message concerns what the room has to read or to send.
+ * Hears the bus. A message marks the rooms that it concerns: they have rows to read, or viewers to show.
  */
 
 /** Presence is known before the progress of the same heartbeat is durable. It waits for it, to share a frame. */

@@ -7,7 +7,7 @@ import type { TopicSource } from "./topic-source.ts";
 import { hasTotals, readSnapshotRows, readTotals, type SnapshotRows } from "./topic-view.ts";
 
 /*
- * Reads what rooms show: the rows behind changes for all rooms together, and whole snapshots room by room.
+ * Reads the rows that rooms show: changed rows for many rooms together, whole snapshots room by room.
  */
 
 export interface Snapshot {

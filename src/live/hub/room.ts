@@ -4,7 +4,7 @@ import { Changes } from "./changes.ts";
 import { type Handed, Member, type MemberMode } from "./member.ts";
 import type { Subscriber } from "./outlet.ts";
 
-/** One topic that somebody watches here: its members, and what they are still to be told. */
+/** One topic that is watched here: its members, the changes to read, and the entries to send. */
 export class Room {
   readonly name: string;
   readonly nameAsJson: string;

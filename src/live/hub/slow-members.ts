@@ -11,7 +11,7 @@ import type { RoomViewers } from "./room-viewers.ts";
  * backlog with one state a key, and is level again when that is sent and its buffer has emptied.
  */
 
-/** A member whose buffer holds more is served alone; with less than half of it, the member is served again. */
+/** A member whose buffer holds more is served alone, and gets nothing before the buffer holds less than half as much. */
 export const SLOW_BYTES = 128 * 1024;
 /** A member's own frame that follows the room's within this time counts as one with it. */
 const TOGETHER_MS = 20;
@@ -59,7 +59,7 @@ export class SlowMembers {
     for (const member of room.alone) if (member.mode === "alone") this.serve(room, member);
   }
 
-  /** Sends what waits for a member served alone, if it can take it. When nothing is left the member is level. */
+  /** Sends a member the next frame of its backlog, if its buffer has room. When nothing is left the member is level. */
   serve(room: Room, member: Member): void {
     const now = performance.now();
     if (member.subscriber.bufferedBytes() > SLOW_BYTES / 2) {

@@ -4,7 +4,7 @@ import type { Stream } from "../../protocol/stream.ts";
 
 export type Pair = readonly [userId: string, id: string];
 
-/** Where rooms read what they show. Every read returns the newest committed state. */
+/** Where rooms read rows and sums. Every read returns the newest committed state. */
 export interface TopicSource {
   files(keys: readonly Pair[]): Promise<FileProgress[]>;
   /** The same without the watched ranges. */
@@ -22,7 +22,7 @@ export interface TopicSource {
   streams(ids: readonly string[]): Promise<Stream[]>;
   /** Live streams first, then the others, each by its last change. */
   latestStreams(): Promise<Stream[]>;
-  /** Sums over learners by id; no entry for what nobody has begun. */
+  /** Sums over learners by id; no entry where no learner has begun. */
   courseTotals(courseIds: readonly string[]): Promise<Map<string, TopicTotals>>;
   lessonTotals(lessonIds: readonly string[]): Promise<Map<string, TopicTotals>>;
   fileTotals(fileIds: readonly string[]): Promise<Map<string, TopicTotals>>;

@@ -86,7 +86,7 @@ function isSlow({ totalsMs }: Room): boolean {
   return totalsMs > SLOW_MS;
 }
 
-/** Rooms that are read together: fast ones, slow ones of a large group, and alone what is slow in a small group too. */
+/** Fast rooms are read together; rooms of a large group that was slow in tenths; rooms of a small slow group one by one. */
 function toGroups(rooms: readonly Room[]): Room[][] {
   const slow = rooms.filter(isSlow);
   return [

@@ -1,7 +1,7 @@
 import type { PlayerState } from "../../protocol/heartbeat.ts";
 import type { PresenceReport } from "../bus/bus.ts";
 
-/** A player that is there, as it last reported. Changed in place: most heartbeats are seen by nobody. */
+/** A player that is there, as it last reported. Changed in place, because most heartbeats are never shown. */
 export interface Viewer {
   readonly courseId: string;
   readonly userId: string;

@@ -16,7 +16,7 @@ export interface RelayDutyParts {
   /** Past any pooler. */
   connectionString: string;
   bus: Bus;
-  /** A cache of reads, which has to learn what changed; null where there is none. Neither call rejects. */
+  /** A cache of reads, which has to learn of changes; null where there is none. Neither call rejects. */
   cache: {
     outdate(keys: readonly ChangedKey[]): Promise<void>;
     outdateAll(): Promise<void>;
