@@ -6,8 +6,8 @@ import type { Pair, TopicSource } from "../hub/topic-source.ts";
 import { Devices } from "./devices.ts";
 
 /*
- * Tells a user's sockets of the progress of its other devices. Each socket's own acks say which versions it has. Only a newer
- * version is read, and told only to sockets that lack it.
+ * Tells a user's sockets of the progress of its other devices. Each socket's own acks say which versions it has. Only a
+ * newer version is read, and told only to sockets that lack it.
  */
 
 export interface DeviceFollowerParts {
