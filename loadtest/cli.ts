@@ -27,11 +27,11 @@ export function parseCommandLine(args: string[], commands: readonly CommandShape
   let invocation: Invocation | null = null;
   const program = new Command("loadtest")
     .usage("[subcommand] [flags]")
-    .description("Measures Playhead beside what one would use instead. Without a subcommand: all of them in turn.")
+    .description("Measures Playhead and other designs for the same work. Without a subcommand: all of them in turn.")
     .argument("[subcommand]")
-    .option("--quick", "a look in a fraction of the time; its figures are rough")
+    .option("--quick", "rough figures in a fraction of the time")
     .option("--json <FILE>", "the figures as JSON too")
-    .option("--report <DIR>", "where the page and the plots go (default: loadtest/report, for runs that are not quick)")
+    .option("--report <DIR>", "the folder for page and plots (default: loadtest/report, for runs that are not quick)")
     .helpCommand(false)
     .action((given: string | undefined) => {
       const names = commands.map(({ name }) => name).join(", ");

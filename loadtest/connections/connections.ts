@@ -24,7 +24,7 @@ const VERIFICATIONS = 2000;
 
 export const connections: Subcommand = {
   name: "connections",
-  summary: "memory and CPU of idle connections, how fast they are let in, and what happens when a node dies",
+  summary: "memory and CPU of idle connections, how fast the server lets them in, and the time after a node dies",
   flags: {
     "--connections N": "idle connections at the most (default 20000)",
     "--storm N": "connections of the node that dies (default 10000)",

@@ -36,7 +36,7 @@ export const growth: Subcommand = {
   name: "growth",
   summary: "the cost of a heartbeat with 10 thousand, 1 million and 10 million rows of progress",
   flags: {
-    "--rows LIST": "rows of user_progress, as 10000,1000000 (default 10000,1000000,10000000)",
+    "--rows LIST": "rows of user_progress (default 10000,1000000,10000000)",
     "--seconds N": "length of a window (default 5)",
     "--rounds N": "windows of each kind, of which the median counts (default 3)",
     "--batch N": "heartbeats in a batch (default 500)",

@@ -40,7 +40,7 @@ const SOCKETS_RATE_A_PLAYER = 2.5;
 
 export const ingest: Subcommand = {
   name: "ingest",
-  summary: "durable heartbeats a second and their latency, beside what one would use instead",
+  summary: "durable heartbeats a second, their CPU and latency, beside other designs",
   flags: FLAGS,
   limitSeconds: 840,
   run: measureIngest,

@@ -17,11 +17,11 @@ const SHAPE: Shape = { courses: 60, files: 20 };
 export const FLAGS: Subcommand["flags"] = {
   "--seconds N": "length of a window (default 5)",
   "--connections N": "players (default 4000)",
-  "--acks KIND": `how players ask to be acked: ${ACKS.join(" or ")} (default ${ACKS[0]})`,
-  "--env LIST": "settings of the server, as WRITERS=4,FLUSH_INTERVAL_MS=20",
-  "--node FLAGS": "flags of Node for the server, as --node=--max-semi-space-size=64",
-  "--only KIND": `one kind of window alone, for tuning: ${KINDS.join(", ")}`,
-  "--profile DIR": "a CPU profile of the server at saturation, nothing else",
+  "--acks KIND": `the acks that players ask for: ${ACKS.join(" or ")} (default ${ACKS[0]})`,
+  "--env LIST": "settings of the server, such as WRITERS=4,FLUSH_INTERVAL_MS=20",
+  "--node FLAGS": "flags of Node for the server, such as --node=--max-semi-space-size=64",
+  "--only KIND": `only this kind of window, for tuning: ${KINDS.join(", ")}`,
+  "--profile DIR": "only a CPU profile of the server at saturation",
 };
 
 /** @throws FlagError */

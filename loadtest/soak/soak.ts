@@ -16,7 +16,7 @@ const LIMIT_MINUTES = 60;
 
 export const soak: Subcommand = {
   name: "soak",
-  summary: "ten minutes of mixed load: whether memory, tables and latencies stay as they are",
+  summary: "ten minutes of mixed load: whether memory, tables and latencies grow",
   flags: {
     "--minutes N": "how long (default 10)",
     "--rate N": "heartbeats a second (default: half of the top rate of a short saturation)",

@@ -24,7 +24,7 @@ import { openServerWriter } from "./server-writer.ts";
 
 export const writer: Subcommand = {
   name: "writer",
-  summary: "the writer alone against a bare batch, for tuning its SQL; prints, and is no part of the report",
+  summary: "a tool to tune the SQL: the writer alone beside a bare batch; prints its figures, has no section",
   flags: {
     "--users N": "users that write (default 20,000)",
     "--files N": "files a user has (default 20)",
