@@ -157,16 +157,13 @@ it("serves a dashboard that stops reading with bounded memory, and the newest st
   for (const client of [slow, healthy]) await expectLevel(client);
 
   for (const client of [slow, healthy]) {
-    const sentAt = new Map<string, number[]>();
+    const lastAt = new Map<string, number>();
     for (const frame of updateFrames(client)) {
       expect(Buffer.byteLength(frame)).toBeLessThanOrEqual(65_536);
       const { topic, at } = JSON.parse(frame.slice(PREFIX.length, -1)) as Update;
-      sentAt.set(topic, [...(sentAt.get(topic) ?? []), Date.parse(at)]);
-    }
-    for (const [topic, times] of sentAt) {
-      // By the server's clock. A frame may be dated late when the server waits for the CPU, so the rate is held on average.
-      const intervals = ((times.at(-1) as number) - (times[0] as number)) / FRAME_INTERVAL_MS;
-      expect(times.length, `frames of ${topic}`).toBeLessThanOrEqual(intervals + 2);
+      // By the server's clock: the network may deliver two frames closer together.
+      expect(Date.parse(at) - (lastAt.get(topic) ?? 0)).toBeGreaterThanOrEqual(FRAME_INTERVAL_MS - 5);
+      lastAt.set(topic, Date.parse(at));
     }
     client.close();
   }
