@@ -126,7 +126,6 @@ const NOW = "(SELECT clock_timestamp() AS at OFFSET 0) AS clock";
 const toSource = (columns: Column[]) =>
   `unnest(${columns.map(({ type }, i) => `$${i + 1}::${type}[]`).join(", ")}) AS b (${columns.map(({ name }) => name).join(", ")})`;
 const toExpression = ({ name }: Column) => (name === SEEN.name ? `to_timestamp(b.${name})` : `b.${name}`);
-const isOf = (columns: Column[]) => (column: Column) => columns.includes(column);
 
 /**
  * Finds each row by one look-up and writes it by its place (ctid). A join would be planned once a connection, perhaps
@@ -146,14 +145,14 @@ FROM (
 ) AS b
 WHERE t.ctid = b.place AND t.version = b.base_version`;
 
+/** A row keeps its key, and its course with it. */
+const REPLACED = WHOLE.map(({ name }) => name).filter((name) => !["user_id", "file_id", "course_id"].includes(name));
+
 const UPSERT = `
 INSERT INTO user_progress AS t (${WHOLE.map(({ name }) => name).join(", ")}, version, updated_at, beat_at)
 SELECT ${WHOLE.map(toExpression).join(", ")}, ${VERSION}, clock.at, clock.at FROM ${toSource(WHOLE)} CROSS JOIN ${NOW}
 ON CONFLICT (user_id, file_id) DO UPDATE SET
-  ${[...WHOLE.filter((column) => !isOf(KEY)(column)).map(({ name }) => name), "version", "updated_at", "beat_at"]
-    .filter((name) => name !== "course_id")
-    .map((name) => `${name} = excluded.${name}`)
-    .join(", ")}
+  ${[...REPLACED, "version", "updated_at", "beat_at"].map((name) => `${name} = excluded.${name}`).join(", ")}
 WHERE t.version = excluded.base_version`;
 
 /**
