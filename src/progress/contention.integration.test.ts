@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../../test/helpers/database.ts";
+import { createRandom, type Random } from "../../test/helpers/random.ts";
 import { recount } from "../../test/helpers/recount.ts";
 import { waitFor } from "../../test/helpers/wait-for.ts";
 import { CatalogueCache } from "../catalogue/catalogue-cache.ts";
@@ -33,15 +34,6 @@ function toTree(courseId: string, durationSeconds: number): CourseTree {
   };
 }
 
-/** A small generator with a fixed seed: the same load in every run. */
-function createRandom(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
-}
-
 describe("ProgressWriters that write at the same time", () => {
   let database: TestDatabase;
   let pools: Pool[];
@@ -72,14 +64,14 @@ describe("ProgressWriters that write at the same time", () => {
     await database.drop();
   });
 
-  function batch(random: (below: number) => number, round: number, courses: string[]): PendingBeat[] {
+  function batch(random: Random, round: number, courses: string[]): PendingBeat[] {
     const entries = new Map<string, PendingBeat>();
     for (let i = 0; i < BATCH_SIZE; i++) {
       // Every round knows more users than the one before: old and new ones share its batches.
-      const userId = `user-${random(Math.ceil((USERS * (round + 1)) / BATCHES))}`;
-      const courseId = courses[random(courses.length)] as string;
-      const fileId = `${courseId}-l${1 + random(2)}-f${1 + random(3)}`;
-      const from = random(90_000);
+      const userId = `user-${random.below(Math.ceil((USERS * (round + 1)) / BATCHES))}`;
+      const courseId = courses[random.below(courses.length)] as string;
+      const fileId = `${courseId}-l${1 + random.below(2)}-f${1 + random.below(3)}`;
+      const from = random.below(90_000);
       entries.set(
         `${userId} ${fileId}`,
         toPendingBeat({
@@ -88,7 +80,7 @@ describe("ProgressWriters that write at the same time", () => {
           courseId,
           positionMs: from,
           observedAtMs: performance.now(),
-          session: `s${random(3)}`,
+          session: `s${random.below(3)}`,
           seq: round,
           played: [[from, from + 10_000]],
         }),

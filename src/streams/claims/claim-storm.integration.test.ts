@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../../../test/helpers/database.ts";
+import { createRandom } from "../../../test/helpers/random.ts";
 import {
   createStreamSteps,
   LEASE_SECONDS,
@@ -26,14 +27,6 @@ const ACTORS = 12;
 const STEPS = 80;
 const EXPECTED = new Set(["not_found", "conflict"]);
 const STATUSES = ["revoked", "disabled", "expired", "ended", "ready"];
-
-function createRandom(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
-}
 
 describe("a storm on few streams", () => {
   let database: TestDatabase;
@@ -72,20 +65,28 @@ describe("a storm on few streams", () => {
       const service = createStreamService({ pool }, { maxStreamsPerUser: 1000, defaultReconnectSeconds: 60 });
       const owner = { server: `edge-${actor % 3}`, boot: "b1" };
       const sessions: string[] = [];
-      const anySession = () => sessions[random(sessions.length)] ?? "none";
+      const anySession = () => sessions[random.below(sessions.length)] ?? "none";
       for (let step = 0; step < STEPS; step++) {
-        const stream = streams[random(STREAMS)] as TestStream;
-        const at = { server: owner.server, connection: `c${random(3)}`, keyHash: hashStreamKey(stream.key) };
+        const stream = streams[random.below(STREAMS)] as TestStream;
+        const at = { server: owner.server, connection: `c${random.below(3)}`, keyHash: hashStreamKey(stream.key) };
         const what: [string, () => Promise<unknown>][] = [
           [
             "claim",
             async () => {
-              const result = await steps.claim(stream, at.connection, { ...owner, starts: random(2) === 0 }, writer);
+              const result = await steps.claim(
+                stream,
+                at.connection,
+                { ...owner, starts: random.below(2) === 0 },
+                writer,
+              );
               if (result.valid) sessions.push(result.sessionId);
             },
           ],
           ["start", () => store.start(owner, anySession(), LEASE_SECONDS)],
-          ["report", () => store.report(owner, anySession(), { viewers: random(9), bitrateKbps: 100 }, LEASE_SECONDS)],
+          [
+            "report",
+            () => store.report(owner, anySession(), { viewers: random.below(9), bitrateKbps: 100 }, LEASE_SECONDS),
+          ],
           ["end", () => store.end(owner, anySession(), "ended")],
           ["reportConnection", () => store.reportConnection(at, { mediaTimeMs: step }, LEASE_SECONDS)],
           ["endConnection", () => store.endConnection(at, "ended")],
@@ -95,7 +96,7 @@ describe("a storm on few streams", () => {
             () =>
               pool.query("UPDATE streams SET status = $2 WHERE id = $1", [
                 stream.id,
-                STATUSES[random(STATUSES.length)],
+                STATUSES[random.below(STATUSES.length)],
               ]),
           ],
           ["enable", () => service.enable(stream.id)],
@@ -116,7 +117,9 @@ describe("a storm on few streams", () => {
           ["settings", () => service.change(stream.id, { title: `t${step}` })],
         ];
         // Half of the steps are those of media servers, so that there are sessions to end.
-        const [name, work] = what[random(2) ? random(7) : random(what.length)] as (typeof what)[number];
+        const [name, work] = what[
+          random.below(2) ? random.below(7) : random.below(what.length)
+        ] as (typeof what)[number];
         try {
           await work();
           counts.set(name, (counts.get(name) ?? 0) + 1);
