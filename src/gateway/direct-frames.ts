@@ -33,8 +33,8 @@ interface DirectConnection {
   socket: GatewaySocket;
   conn: EngineConnection;
   frames: NamespaceFrames;
-  /** Acks that are sent at the end of the turn. */
-  acks: string[];
+  /** Acks that are sent at the end of the turn. Null until the socket has had some. */
+  acks: string[] | null;
 }
 
 /** No client counts its calls further than this. */
@@ -97,7 +97,7 @@ export class NamespaceFrames {
     const conn = socket.conn as unknown as EngineConnection;
     const attach = () => {
       const data = conn.transport.socket?.getUserData?.();
-      if (data !== undefined) data.direct = { socket, conn, frames: this, acks: [] };
+      if (data !== undefined) data.direct = { socket, conn, frames: this, acks: null };
     };
     if (conn.transport.name === "websocket") attach();
     else conn.once("upgrade", attach);
@@ -136,7 +136,9 @@ export class NamespaceFrames {
 }
 
 function gather(direct: DirectConnection, ack: string): void {
-  const { acks, conn, socket } = direct;
+  const { conn, socket } = direct;
+  direct.acks ??= [];
+  const { acks } = direct;
   acks.push(ack);
   if (acks.length > 1) return;
   setImmediate(() => {
