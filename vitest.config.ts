@@ -35,6 +35,8 @@ export default defineConfig({
           include: ["src/**/*.test.ts", "loadtest/**/*.test.ts", "scripts/**/*.test.ts"],
           exclude: ["src/**/*.integration.test.ts", "**/node_modules/**"],
           testTimeout: MINUTES_MS / 2,
+          // They wait more than they compute.
+          maxWorkers: 4,
           sequence: { groupOrder: 1 },
           ...SHARED_PROCESSES,
         },
