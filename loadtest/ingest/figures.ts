@@ -48,9 +48,9 @@ export function standingOf({ standings }: Figures, name: string): Summary | unde
 const ACK_OVER_FLUSH_MS = 40;
 const CPU_WAIT =
   "Players, PostgreSQL and server share two cores: slow heartbeats wait for a core, for the flush before, or for the disk.";
-const BUSY = "Both cores are busy, so the CPU of a heartbeat limits the rate. The players take a fifth of it.";
+const BUSY = "Both cores are busy, so the CPU of a heartbeat limits the rate, and the players take a fifth of it: on two cores the floor itself reaches only about 8 × (a) and 8 × (b).";
 const NOT_IN_FLOOR =
-  "The floor lacks garbage collections (17 % of the server's time), service and buffer (17 %), merging (12 %), presence (8 %), schemas (5 %), and the guards in SQL.";
+  "The floor has no service and buffer (19 % of the server's time), writer (14 %), presence and relay (7 %) or schemas (6 %), so less garbage (15 %) too, and no guards and triggers in SQL.";
 
 /** CPU of the server and of PostgreSQL for a durable heartbeat, in µs; null if unknown. */
 export function durableMicros(standing: Summary | undefined): number | null {
