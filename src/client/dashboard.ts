@@ -4,7 +4,7 @@ import { type Clock, systemClock } from "./clock.ts";
 import { type ConnectionState, createConnection, toServerUrl } from "./connection.ts";
 import { createListeners } from "./listeners.ts";
 import type { TokenSource } from "./token-source.ts";
-import { createTopicState, type TopicState, type TopicView } from "./topic-state.ts";
+import { createTopicState, type TopicRows, type TopicState, type TopicView } from "./topic-state.ts";
 
 const RETRY_MS = 2000;
 
@@ -29,7 +29,7 @@ export interface Subscription {
   readonly topic: string;
   readonly current: WatchedTopic;
   /** Merges rows from elsewhere, such as a further page of learners that was read over HTTP. */
-  merge(update: Omit<Update, "topic" | "at">): void;
+  merge(rows: TopicRows): void;
   unsubscribe(): void;
 }
 
@@ -84,11 +84,11 @@ export function createDashboard(options: DashboardOptions): Dashboard {
       topic.early.push(update);
       return;
     }
-    absorb(topic, update);
+    topic.state.apply(update);
     tell(topic);
   });
 
-  // The course has another instructor now, or the new token has fewer rights. No more frames come.
+  // The course was deleted or has another instructor now, or the new token has fewer rights. No more frames come.
   connection.onEvent("unsubscribed", ({ topic: name, error }: { topic: string; error: WireError }) => {
     const topic = followed.get(name);
     if (!topic) return;
@@ -96,12 +96,6 @@ export function createDashboard(options: DashboardOptions): Dashboard {
     topic.error = error;
     tell(topic);
   });
-
-  /** A frame may be a snapshot: the server sends one after it had to drop frames that this socket had not read. */
-  function absorb(topic: Followed, update: Update): void {
-    if (update.snapshot) topic.state.replace(update);
-    else topic.state.apply(update);
-  }
 
   function toWatched(topic: Followed): WatchedTopic {
     const view = topic.state.view();
@@ -119,10 +113,7 @@ export function createDashboard(options: DashboardOptions): Dashboard {
     if (followed.get(topic.topic) !== topic) return;
     if (answer?.ok) {
       topic.state.replace(answer.snapshot);
-      for (const update of topic.early) {
-        if (Date.parse(update.at) >= Date.parse(answer.snapshot.at)) absorb(topic, update);
-        else topic.state.apply(update);
-      }
+      for (const update of topic.early) topic.state.apply(update);
       topic.early = [];
       topic.isLive = true;
       topic.error = null;
@@ -177,9 +168,8 @@ export function createDashboard(options: DashboardOptions): Dashboard {
           return toWatched(topic);
         },
         merge(rows) {
-          const { at } = topic.state.view();
-          if (at === null) return;
-          topic.state.apply({ ...rows, topic: name, at });
+          if (topic.state.view().at === null) return;
+          topic.state.merge(rows);
           tell(topic);
         },
         unsubscribe() {

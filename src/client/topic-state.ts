@@ -5,13 +5,14 @@ import type { Stream } from "../protocol/stream.ts";
 /*
  * The state of a topic, built from its snapshot and the frames after it. Frames may come late, twice or out of order.
  * Per key the highest version wins, and a removal wins over older rows of its key. Presence, viewers and totals have no
- * version: there the frame that was made last wins.
+ * version: there the frame with the highest number wins. A frame with a lower number than the snapshot says nothing that
+ * the snapshot does not know. Frames of an older server have no numbers: they count as they arrive.
  */
 
 /** The state of a topic. The arrays are in no particular order. */
 export interface TopicView {
   topic: string;
-  /** When the newest frame was made, ISO 8601; null before the snapshot. */
+  /** When the newest frame was made, ISO 8601, by the server's clock; null before the snapshot. */
   at: string | null;
   progress: (FileProgress | FileProgressRow)[];
   lessons: LessonProgress[];
@@ -30,13 +31,21 @@ export interface PresentView extends Present {
   heardAtMs: number;
 }
 
+/** The rows of a frame, and the rows that are gone. */
+export type TopicRows = Pick<Update, "progress" | "lessons" | "courses" | "streams" | "removed">;
+
 export interface TopicState {
-  /** Forgets the old state, and takes the snapshot as the whole state. */
+  /** Forgets the old state, and takes the snapshot of a new subscription as the whole state. */
   replace(snapshot: Update): void;
-  /** Merges a frame. */
+  /** Merges a frame. A frame that begins a new snapshot replaces the state. */
   apply(update: Update): void;
+  /** Merges rows that came in no frame. */
+  merge(rows: TopicRows): void;
   view(): TopicView;
 }
+
+/** Below the number of every frame. */
+const NO_FRAME = -1;
 
 type Versioned = { version: number };
 
@@ -88,6 +97,9 @@ export function createTopicState(topic: string, { monotonicMs }: { monotonicMs()
   let totals: TopicTotals | null = null;
   let at: string | null = null;
   let behind = false;
+  /** The numbers of the newest frame, and of the frame that began the snapshot. */
+  let newest = NO_FRAME;
+  let begunBy = NO_FRAME;
 
   function remove(removed: Removed): void {
     if (removed.kind === "progress") progress.remove(toKey(removed.userId, removed.fileId), removed.version);
@@ -106,28 +118,41 @@ export function createTopicState(topic: string, { monotonicMs }: { monotonicMs()
     totals = update.totals ?? totals;
     behind = update.behind ?? behind;
     at = update.at;
+    newest = update.n;
   }
 
-  function apply(update: Update): void {
-    for (const removed of update.removed ?? []) remove(removed);
-    for (const row of update.progress ?? []) progress.put(row);
-    for (const row of update.lessons ?? []) lessons.put(row);
-    for (const row of update.courses ?? []) courses.put(row);
-    for (const row of update.streams ?? []) streams.put(row);
-    if (at === null || Date.parse(update.at) >= Date.parse(at)) applyPresence(update);
+  function merge(rows: TopicRows): void {
+    for (const removed of rows.removed ?? []) remove(removed);
+    for (const row of rows.progress ?? []) progress.put(row);
+    for (const row of rows.lessons ?? []) lessons.put(row);
+    for (const row of rows.courses ?? []) courses.put(row);
+    for (const row of rows.streams ?? []) streams.put(row);
+  }
+
+  function replace(snapshot: Update): void {
+    for (const rows of [progress, lessons, courses, streams]) rows.clear();
+    present.clear();
+    viewers = 0;
+    totals = null;
+    behind = false;
+    begunBy = snapshot.n;
+    merge(snapshot);
+    applyPresence(snapshot);
   }
 
   return {
-    replace(snapshot) {
-      for (const rows of [progress, lessons, courses, streams]) rows.clear();
-      present.clear();
-      viewers = 0;
-      totals = null;
-      at = null;
-      behind = false;
-      apply(snapshot);
+    replace,
+    apply(update) {
+      if (update.n < begunBy) return;
+      if (update.snapshot) {
+        replace(update);
+        return;
+      }
+      merge(update);
+      const isLate = update.n < newest;
+      if (!isLate) applyPresence(update);
     },
-    apply,
+    merge,
     view: () => ({
       topic,
       at,

@@ -85,7 +85,12 @@ export interface TopicTotals {
 /** A frame or a snapshot of a topic: states with versions, never deltas. Keep the highest version per key. */
 export interface Update {
   topic: string;
-  /** ISO 8601, the server's clock. */
+  /**
+   * Grows with every frame of a topic on a connection, not always by one. A client orders frames by it. Numbers of two
+   * connections say nothing about each other.
+   */
+  n: number;
+  /** ISO 8601, the server's clock. It is for people to read: somebody may set that clock. */
   at: string;
   progress?: (FileProgress | FileProgressRow)[];
   lessons?: LessonProgress[];

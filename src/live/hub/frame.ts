@@ -32,13 +32,14 @@ const NOTHING: Rest = {};
 export function toFrame(shown: Shown, owed: Owed, entries: readonly Entry[], viewers: number | null): Frame {
   const rest = settle(shown, owed, viewers);
   const end = rest === NOTHING ? "}" : `,${JSON.stringify(rest).slice(1)}`;
-  return { rest, text: `{"topic":${shown.nameAsJson},"at":"${timestamp()}"${listsAsJson(entries)}${end}` };
+  const head = `{"topic":${shown.nameAsJson},"n":${nextNumber()},"at":"${timestamp()}"`;
+  return { rest, text: `${head}${listsAsJson(entries)}${end}` };
 }
 
 /** The same as an object, for the answer to a subscription. */
 export function toUpdate(shown: Shown, owed: Owed, entries: readonly Entry[], viewers: number | null): Update {
   const rest = settle(shown, owed, viewers);
-  return { topic: shown.name, at: timestamp(), ...toLists(entries), ...rest };
+  return { topic: shown.name, n: nextNumber(), at: timestamp(), ...toLists(entries), ...rest };
 }
 
 function settle(shown: Shown, owed: Owed, viewers: number | null): Rest {
@@ -56,6 +57,14 @@ function settle(shown: Shown, owed: Owed, viewers: number | null): Rest {
   owed.beginsAnew = false;
   owed.owesBehind = false;
   return rest;
+}
+
+let lastNumber = 0;
+
+/** All frames of the process share one count: a frame may go out to many connections, and a topic may end and begin anew. */
+function nextNumber(): number {
+  lastNumber += 1;
+  return lastNumber;
 }
 
 let [lastMs, lastTimestamp] = [0, ""];
