@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { FakeGoogle } from "../../test/helpers/fake-google.ts";
-import { FirebaseFixture, passTime, tamper } from "../../test/helpers/firebase-tokens.ts";
+import { FirebaseFixture, now, passTime, setWallClock, tamper } from "../../test/helpers/firebase-tokens.ts";
 import { findFreePort } from "../../test/helpers/free-port.ts";
 import type { FirebaseTokens } from "./firebase-tokens.ts";
 
@@ -52,6 +52,20 @@ describe("Google's public keys", () => {
     passTime(30 * SECOND_MS);
     await Promise.all(Array.from({ length: 20 }, () => tokens.verify(early)));
     expect(google.asked.keys).toBe(2);
+  });
+
+  it("are downloaded when they are due, and for an unknown key id, though somebody sets the clock back by an hour", async () => {
+    const old = { iat: now() - 3600, auth_time: now() - 3600 };
+    await tokens.verify(await google.sign(old));
+    setWallClock(-HOUR_MS);
+    google.addKey("key-2");
+    passTime(30 * SECOND_MS);
+    await expect(tokens.verify(await google.sign(old, { kid: "key-2" }))).resolves.toBeTruthy();
+    expect(google.asked.keys).toBe(2);
+    passTime(google.maxAgeSeconds * SECOND_MS);
+    setWallClock(-google.maxAgeSeconds * SECOND_MS);
+    await expect(tokens.verify(await google.sign(old))).resolves.toBeTruthy();
+    expect(google.asked.keys).toBe(3);
   });
 
   it("make a token with an unknown key id unavailable, not bad, while Google is away", async () => {

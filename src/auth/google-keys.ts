@@ -2,6 +2,7 @@ import { createPublicKey, type JsonWebKey } from "node:crypto";
 import {
   createRemoteJWKSet,
   customFetch,
+  errors,
   type FetchImplementation,
   type JWTVerifyGetKey,
   type RemoteJWKSet,
@@ -12,9 +13,10 @@ import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 
 /*
- * The public keys of Firebase ID tokens. jose downloads them, once for all tokens that wait, and downloads them again
- * for a key id that it does not know. This file adds three rules: the keys are kept as long as Google's Cache-Control
- * says, they serve six hours longer while Google is away, and after a failure Google is left alone for ten seconds.
+ * The public keys of Firebase ID tokens. jose downloads them, once for all tokens that wait. This file says when: as often
+ * as Google's Cache-Control wants, and for a key id that nobody knows. The keys serve six hours longer while Google is
+ * away, and after a failure Google is left alone for ten seconds. All waits run on the monotonic clock: those of jose run
+ * on the wall clock, and are switched off.
  */
 
 const GOOGLE_KEYS = "https://www.googleapis.com/service_accounts/v1/jwk/securetoken@system.gserviceaccount.com";
@@ -42,8 +44,9 @@ export interface GoogleKeysParts {
 export class GoogleKeys {
   readonly #parts: GoogleKeysParts;
   readonly #keys: RemoteJWKSet;
-  /** When to download again; 0 before the first download. */
-  #dueAtMs = 0;
+  /** When the keys were downloaded last, and when they are due again. */
+  #downloadedAtMs = Number.NEGATIVE_INFINITY;
+  #dueAtMs = Number.NEGATIVE_INFINITY;
   /** When to try again after a failure; 0 if the last download succeeded. */
   #retryAtMs = 0;
 
@@ -52,7 +55,7 @@ export class GoogleKeys {
     this.#parts = parts;
     this.#keys = createRemoteJWKSet(parts.url ?? new URL(GOOGLE_KEYS), {
       timeoutDuration: TIMEOUT_MS,
-      cooldownDuration: UNKNOWN_KEY_COOLDOWN_MS,
+      cooldownDuration: Infinity, // `find` decides
       cacheMaxAge: Infinity, // `#refresh` decides
       [customFetch]: (url, options) => this.#download(url, options),
     });
@@ -67,13 +70,20 @@ export class GoogleKeys {
   readonly find: JWTVerifyGetKey = async (header, token) => {
     if (!header.kid) throw new AppError("unauthenticated", "The token's `kid` is missing; get another from Firebase.");
     await this.#refresh();
-    return this.#keys(header, token);
+    try {
+      return await this.#keys(header, token);
+    } catch (error) {
+      const isCoolingDown = performance.now() < this.#downloadedAtMs + UNKNOWN_KEY_COOLDOWN_MS;
+      if (isCoolingDown || !(error instanceof errors.JWKSNoMatchingKey)) throw error;
+      await this.#keys.reload();
+      return this.#keys(header, token);
+    }
   };
 
   async #refresh(): Promise<void> {
-    if (Date.now() < this.#dueAtMs) return;
+    if (performance.now() < this.#dueAtMs) return;
     const downloaded = this.#keys.reload();
-    if (Date.now() >= this.#dueAtMs + GRACE_MS) return downloaded;
+    if (performance.now() >= this.#dueAtMs + GRACE_MS) return downloaded;
     const ignored = downloaded.catch(() => undefined);
     // While Google is known to be away, nobody waits to find that out again.
     if (this.#retryAtMs === 0) await ignored;
@@ -82,17 +92,18 @@ export class GoogleKeys {
   /** @throws AppError `unavailable` */
   async #download(...[url, options]: Parameters<FetchImplementation>): Promise<Response> {
     const { metrics, logger } = this.#parts;
-    if (Date.now() < this.#retryAtMs) throw this.#unavailable();
+    if (performance.now() < this.#retryAtMs) throw this.#unavailable();
     try {
       const response = await fetch(url, options);
       if (response.status !== 200) throw new Error(`Google answered ${response.status}`);
       const keys = KeySet.parse(await response.json());
-      this.#dueAtMs = Date.now() + toMaxAgeMs(response.headers.get("cache-control"));
+      this.#downloadedAtMs = performance.now();
+      this.#dueAtMs = this.#downloadedAtMs + toMaxAgeMs(response.headers.get("cache-control"));
       this.#retryAtMs = 0;
       metrics.googleRequests.inc({ request: "certificates", outcome: "ok" });
       return Response.json(keys);
     } catch (error) {
-      this.#retryAtMs = Date.now() + RETRY_MS;
+      this.#retryAtMs = performance.now() + RETRY_MS;
       metrics.googleRequests.inc({ request: "certificates", outcome: "failed" });
       logger.warn({ err: error }, "Google's public keys could not be fetched");
       throw this.#unavailable(error);
@@ -101,7 +112,7 @@ export class GoogleKeys {
 
   #unavailable(cause?: unknown): AppError {
     return new AppError("unavailable", "Google's public keys cannot be fetched, so the token cannot be checked now.", {
-      retryAfterMs: Math.max(1000, this.#retryAtMs - Date.now()),
+      retryAfterMs: Math.max(1000, this.#retryAtMs - performance.now()),
       cause,
     });
   }

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import type { FakeGoogle } from "../../test/helpers/fake-google.ts";
-import { FirebaseFixture, now, passTime, tamper } from "../../test/helpers/firebase-tokens.ts";
+import { FirebaseFixture, now, passTime, setWallClock, tamper } from "../../test/helpers/firebase-tokens.ts";
 import type { FirebaseTokens } from "./firebase-tokens.ts";
 
 const SECOND_MS = 1000;
@@ -53,6 +53,16 @@ describe("the revocation of Firebase tokens", () => {
     passTime(2 * SECOND_MS);
     await expect(tokens.verify(await google.sign())).rejects.toMatchObject({ code: "unauthenticated" });
     expect(google.asked.users).toHaveLength(2);
+  });
+
+  it("asks Firebase again after a minute, though somebody sets the clock back by an hour", async () => {
+    const token = await google.sign({ iat: now() - 3600, auth_time: now() - 3600 });
+    google.users.set("alice", { validSince: now() - 7200 });
+    await tokens.verify(token);
+    google.users.set("alice", { disabled: true });
+    passTime(61 * SECOND_MS);
+    setWallClock(-3600 * SECOND_MS);
+    await expect(tokens.verify(token)).rejects.toMatchObject({ code: "unauthenticated" });
   });
 
   it("asks for up to a hundred users in one request", async () => {

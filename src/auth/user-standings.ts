@@ -31,6 +31,7 @@ interface Standing {
   state: "active" | "disabled" | "deleted";
   /** Tokens of sign-ins before this instant are revoked. */
   validSinceMs: number;
+  /** By the monotonic clock, like all waits here: a wall clock that is set back would let a disabled user in for longer. */
   askedAtMs: number;
 }
 
@@ -70,7 +71,7 @@ export class UserStandings {
   async #load(userId: string): Promise<Standing> {
     const known = this.#find(userId, GOOD_FOR_MS);
     if (known !== undefined) return known;
-    const asked = Date.now() >= this.#retryAtMs ? this.#ask(userId) : this.#asking.get(userId);
+    const asked = performance.now() >= this.#retryAtMs ? this.#ask(userId) : this.#asking.get(userId);
     // While Firebase is known to be away, a user with an earlier answer does not wait to find that out again.
     const earlier = this.#find(userId, GRACE_MS);
     if (this.#retryAtMs !== 0 && earlier !== undefined) return earlier;
@@ -78,19 +79,19 @@ export class UserStandings {
     const standing = this.#find(userId, GRACE_MS);
     if (standing !== undefined) return standing;
     throw new AppError("unavailable", "Firebase cannot be asked whether the token was revoked; try again.", {
-      retryAfterMs: Math.max(1000, this.#retryAtMs - Date.now()),
+      retryAfterMs: Math.max(1000, this.#retryAtMs - performance.now()),
     });
   }
 
   #find(userId: string, maxAgeMs: number): Standing | undefined {
     const standing = this.#standings.get(userId);
-    return standing !== undefined && Date.now() - standing.askedAtMs < maxAgeMs ? standing : undefined;
+    return standing !== undefined && performance.now() - standing.askedAtMs < maxAgeMs ? standing : undefined;
   }
 
   /** Never rejects. An answer that takes too long counts as a failure. */
   async #waitFor(asked: Promise<void>): Promise<void> {
     await withinTime(asked, TIMEOUT_MS, () => new Error("Firebase did not answer in time")).catch(() => {
-      this.#retryAtMs = Date.now() + RETRY_MS;
+      this.#retryAtMs = performance.now() + RETRY_MS;
     });
   }
 
@@ -116,7 +117,7 @@ export class UserStandings {
 
   async #request(userIds: string[]): Promise<void> {
     const { auth, metrics, logger } = this.#parts;
-    const askedAtMs = Date.now();
+    const askedAtMs = performance.now();
     try {
       const { users } = await auth.getUsers(userIds.map((uid) => ({ uid })));
       const found = new Map(users.map((user) => [user.uid, user]));
@@ -124,7 +125,7 @@ export class UserStandings {
       this.#retryAtMs = 0;
       metrics.googleRequests.inc({ request: "users", outcome: "ok" });
     } catch (error) {
-      this.#retryAtMs = Date.now() + RETRY_MS;
+      this.#retryAtMs = performance.now() + RETRY_MS;
       metrics.googleRequests.inc({ request: "users", outcome: "failed" });
       logger.warn({ err: error }, "Firebase could not be asked which tokens were revoked");
     }
@@ -135,7 +136,7 @@ export class UserStandings {
     this.#standings.delete(userId);
     this.#standings.set(userId, standing);
     for (const [oldest, { askedAtMs }] of this.#standings) {
-      if (this.#standings.size <= MAX_KEPT && Date.now() - askedAtMs < GRACE_MS) break;
+      if (this.#standings.size <= MAX_KEPT && performance.now() - askedAtMs < GRACE_MS) break;
       this.#standings.delete(oldest);
     }
   }

@@ -22,6 +22,11 @@ export interface SocketData {
   wantsBriefAcks?: true;
   /** The topics that the socket watches; only dashboards. */
   topics: Set<string>;
+  /**
+   * When the token ends, by the monotonic clock: somebody may set the other one. After it no call is taken. Only in the
+   * namespaces that take tokens.
+   */
+  tokenEndsAt?: number;
   /** Warns or ends the socket when its token ends soon. */
   tokenTimer?: NodeJS.Timeout;
 }
@@ -45,8 +50,6 @@ export type GatewaySocket = Socket<
 export interface CallIdentity {
   /** Calls are counted by user. */
   userId: string;
-  /** After this no call is taken; null where the right to call never ends. */
-  expiresAt: Date | null;
 }
 
 /** Handles an event. The result of the handler becomes the ack. */
@@ -134,10 +137,10 @@ export class CallTable {
     const call = this.#calls.get(event as string);
     const answer = new CallAnswer(this, socket, event as string, call?.succeeded ?? null, ack);
     try {
-      const { userId, expiresAt } = this.#identify(socket);
-      this.#parts.limits.take(userId, socket);
+      this.#parts.limits.take(this.#identify(socket).userId, socket);
       if (call === undefined) throw new AppError("bad_request", this.#noSuchCall(event));
-      if (expiresAt !== null && expiresAt.getTime() <= Date.now()) {
+      const { tokenEndsAt } = socket.data;
+      if (tokenEndsAt !== undefined && tokenEndsAt <= performance.now()) {
         throw new AppError("unauthenticated", "The token has expired; connect again with a new one.");
       }
       call.handle(parseWire(call.schema, given) as never, socket, answer);

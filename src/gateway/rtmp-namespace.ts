@@ -40,7 +40,6 @@ export function serveMediaServers(namespace: Namespace, parts: RtmpNamespacePart
 
   const calls = new CallTable("/rtmp", { limits: createCallLimits(LIMITS), metrics, logger }, (socket) => ({
     userId: serverOf(socket).name,
-    expiresAt: null,
   }));
   calls.onFrequent("stream:validate", StreamValidate, (request, socket, answer) => {
     gate.validate(serverOf(socket), request).then(

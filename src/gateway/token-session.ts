@@ -30,12 +30,16 @@ export function keepTokenSessions(calls: CallTable, parts: TokenSessionParts): (
     assertSameSubject(before, caller);
     socket.data.caller = caller;
     if (caller.expiresAt.getTime() === before.expiresAt.getTime()) tellAgainLater(socket);
-    else watch(socket);
+    else {
+      noteEnd(socket);
+      watch(socket);
+    }
     await parts.onRefreshed(socket);
     return { expiresAt: caller.expiresAt.toISOString() };
   });
   let sweep: NodeJS.Timeout | null = null;
   return (socket) => {
+    noteEnd(socket);
     watch(socket);
     const sockets = socket.nsp.sockets as unknown as ReadonlyMap<string, GatewaySocket>;
     sweep ??= setInterval(() => {
@@ -47,8 +51,13 @@ export function keepTokenSessions(calls: CallTable, parts: TokenSessionParts): (
   };
 }
 
-function leftMsOf(socket: GatewaySocket): number {
-  return socket.data.caller.expiresAt.getTime() - Date.now();
+/** Called when the token has just been checked. If somebody sets the clock later, the socket ends no earlier and no later. */
+function noteEnd({ data }: GatewaySocket): void {
+  data.tokenEndsAt = performance.now() + data.caller.expiresAt.getTime() - Date.now();
+}
+
+function leftMsOf({ data }: GatewaySocket): number {
+  return (data.tokenEndsAt ?? 0) - performance.now();
 }
 
 /** Tells the client, and arms its disconnection, if the token has at most a minute left. Else the next sweep looks again. */

@@ -43,6 +43,7 @@ export class FirebaseFixture {
   /** Stops the verifiers, and brings back the clock, the environment and Google's state of the start. */
   async reset(): Promise<void> {
     vi.useRealTimers();
+    vi.restoreAllMocks();
     vi.unstubAllEnvs();
     await Promise.all(this.#opened.splice(0).map((each) => each.stop()));
     this.#metrics = createMetrics();
@@ -50,9 +51,16 @@ export class FirebaseFixture {
   }
 }
 
-/** Sets the clock ahead and stops it. Timers go on. */
+/** Lets time pass by both clocks, and stops them. Timers go on. */
 export function passTime(ms: number): void {
-  vi.useFakeTimers({ now: Date.now() + ms, toFake: ["Date"] });
+  const monotonicMs = performance.now() + ms;
+  vi.spyOn(performance, "now").mockReturnValue(monotonicMs);
+  setWallClock(ms);
+}
+
+/** Somebody sets the wall clock. By the other clock no time passes. */
+export function setWallClock(byMs: number): void {
+  vi.useFakeTimers({ now: Date.now() + byMs, toFake: ["Date"] });
 }
 
 /** This second, as tokens write it. */

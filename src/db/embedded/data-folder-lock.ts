@@ -107,8 +107,8 @@ async function isTouched(path: string): Promise<boolean> {
       () => null,
     );
   const before = await modified();
-  const deadline = Date.now() + FOREIGN_SILENCE_MS;
-  while (Date.now() < deadline) {
+  const deadline = performance.now() + FOREIGN_SILENCE_MS;
+  while (performance.now() < deadline) {
     await delay(250);
     const now = await modified();
     if (now !== before) {

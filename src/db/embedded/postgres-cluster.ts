@@ -61,7 +61,7 @@ export interface RunningCluster {
  * @throws AppError `unavailable` with PostgreSQL's own log
  */
 export async function startCluster(options: ClusterOptions): Promise<RunningCluster> {
-  const deadline = Date.now() + LEFTOVERS_TIMEOUT_MS;
+  const deadline = performance.now() + LEFTOVERS_TIMEOUT_MS;
   for (;;) {
     await clearPostmasterFile(options.directory);
     const attempt = await launch({ ...options, port: options.port ?? (await findFreePort()) });
@@ -70,7 +70,7 @@ export async function startCluster(options: ClusterOptions): Promise<RunningClus
     }
     // Only the text of the log (in the C locale) tells leftovers of a crash, which go away, from a lasting fault.
     const passing = /pre-existing shared memory block|lock file .* already exists|could not bind/.test(attempt.log);
-    if (!passing || Date.now() > deadline) {
+    if (!passing || performance.now() > deadline) {
       throw new AppError(
         "unavailable",
         `The embedded PostgreSQL in ${options.directory} did not start (${attempt.failure}).\n${attempt.log.trim()}`,
@@ -130,8 +130,8 @@ export async function stopOrphan(pid: number): Promise<void> {
 }
 
 async function waitUntilReady(directory: string, child: ChildProcess): Promise<"ready" | Exit> {
-  const deadline = Date.now() + READY_TIMEOUT_MS;
-  while (Date.now() < deadline) {
+  const deadline = performance.now() + READY_TIMEOUT_MS;
+  while (performance.now() < deadline) {
     const file = await readPostmasterFile(directory);
     if (file?.pid === child.pid && file?.ready) {
       return "ready";
