@@ -100,11 +100,13 @@ export class Presence {
 }
 
 /**
- * A paused player repeats the position where it stopped, and the network may make it look a little older than before:
- * it is still there. An older report with another position comes from another device, and may not keep this one alive.
+ * A player that is paused or stalls repeats the position where it stopped, and the network may make it look a little older
+ * than before: it is still there. An older report with another position comes from another device, and may not keep this
+ * one alive.
  */
-function extendLease(known: Viewer, { position, state }: PresenceReport, leaseUntil: number): Viewer | null {
+function extendLease(known: Viewer, { position, state, rate }: PresenceReport, leaseUntil: number): Viewer | null {
   if (known.position !== position || known.state !== state) return null;
+  known.rate = rate;
   known.leaseUntil = Math.max(known.leaseUntil, leaseUntil);
   return known;
 }

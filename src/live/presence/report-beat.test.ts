@@ -29,6 +29,11 @@ it("reports nobody for a heartbeat that is older than the lease", () => {
   expect(reportOf({ ageMs: 30_001 })).toBeUndefined();
 });
 
-it("reports a paused player however long ago it was paused", () => {
-  expect(reportOf({ ageMs: 3_600_000, state: "paused" })).toMatchObject({ state: "paused", ageMs: 3_600_000 });
+it.each([
+  ["is paused", { state: "paused" }],
+  ["stalls", { state: "playing", rate: 0 }],
+  ["seeks", { state: "seeking" }],
+  ["is at the end", { state: "ended" }],
+] as const)("reports a player whose media %s, however long ago it stopped", (_, beat) => {
+  expect(reportOf({ ageMs: 3_600_000, ...beat })).toMatchObject({ ...beat, ageMs: 3_600_000 });
 });

@@ -10,11 +10,15 @@ export interface AcceptedBeat {
   leaseMs: number;
 }
 
-/** Reports the player of an accepted heartbeat as present, unless the heartbeat is too old to say so. */
+/**
+ * Reports the player of an accepted heartbeat as present. A heartbeat that is older than the lease says that the media
+ * moved then, not that anybody is there now: an offline player sends such heartbeats when it is back. Where the media
+ * stands still, paused or stalled, its age counts from when it stopped, however long ago: the player is there.
+ */
 export function reportBeat(hub: Pick<LiveHub, "report">, { userId, file, beat, leaseMs }: AcceptedBeat): void {
   const { position, state = "playing", rate = 1, ageMs = 0 } = beat;
-  // An offline player sends old heartbeats when it is back. A paused player counts its age from the pause: it is there.
-  if (ageMs > leaseMs && state !== "paused") return;
+  const isMoving = state === "playing" && rate !== 0;
+  if (isMoving && ageMs > leaseMs) return;
   const { courseId, lessonId, fileId } = file;
   hub.report({ courseId, lessonId, fileId, userId, position, state, rate, ageMs, leaseMs });
 }
