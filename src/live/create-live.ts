@@ -53,7 +53,7 @@ export function createLive(parts: LiveParts, options: { frameIntervalMs: number 
     connectionString,
     bus,
     cache,
-    shared: carrier === null ? null : { canRelay: () => carrier.isNear },
+    carrier,
     metrics,
     logger,
   });

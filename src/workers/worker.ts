@@ -14,6 +14,8 @@ const GATHER_TIMEOUT_MS = 5000;
 interface WorkerEvents {
   message: [channel: string, text: string];
   near: [];
+  /** Never told: a worker that has lost its supervisor stops. */
+  away: [];
 }
 
 export class Worker extends EventEmitter<WorkerEvents> implements Carrier {

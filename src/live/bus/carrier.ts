@@ -11,6 +11,8 @@ export interface Carrier {
   subscribe(channel: string): Promise<void>;
   unsubscribe(channel: string): void;
   on(event: "message", listener: (channel: string, text: string) => void): unknown;
+  /** The other processes can be reached no more, until `near`. */
+  on(event: "away", listener: () => void): unknown;
   /** The other processes can be reached again. What they published meanwhile is lost. */
   on(event: "near", listener: () => void): unknown;
 }

@@ -17,7 +17,7 @@ class FakeNetwork {
   sent: { channel: string; text: string }[] = [];
 }
 
-class FakeCarrier extends EventEmitter<{ message: [string, string]; near: [] }> implements Carrier {
+class FakeCarrier extends EventEmitter<{ message: [string, string]; near: []; away: [] }> implements Carrier {
   readonly subscribed = new Set<string>();
   readonly #network: FakeNetwork;
 

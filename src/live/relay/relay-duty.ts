@@ -2,14 +2,18 @@ import { Election } from "../../db/election.ts";
 import type { Logger } from "../../logger.ts";
 import type { Metrics } from "../../metrics/metrics.ts";
 import type { Bus, ChangedKey } from "../bus/bus.ts";
+import type { Carrier } from "../bus/carrier.ts";
 import { channels } from "../bus/channels.ts";
-import { NotificationListener } from "./notification-listener.ts";
+import { NotificationListener, type NotificationListenerParts } from "./notification-listener.ts";
 import { relayProgress, relayStreams } from "./relay.ts";
 
 /*
  * Relays notifications while this is the process's duty: always if it runs alone, by election if it shares the bus with
  * others. A process that takes the duty up listens first, and then has everything read again; so no change is lost
  * between two relays.
+ *
+ * While the others cannot be reached nobody relays. Then every process listens for itself, and shows what it hears from
+ * the database in its own rooms. It sends itself no pulse: viewers of other processes do not come, so it stays behind.
  */
 
 export interface RelayDutyParts {
@@ -21,8 +25,8 @@ export interface RelayDutyParts {
     outdate(keys: readonly ChangedKey[]): Promise<void>;
     outdateAll(): Promise<void>;
   } | null;
-  /** Whether this process could relay to the others; null where it runs alone. */
-  shared: { canRelay: () => boolean } | null;
+  /** The way to the other processes; null where this one runs alone. */
+  carrier: Pick<Carrier, "isNear" | "on"> | null;
   metrics: Metrics;
   logger: Logger;
 }
@@ -30,18 +34,21 @@ export interface RelayDutyParts {
 export class RelayDuty {
   readonly #parts: RelayDutyParts;
   readonly #election: Election | null;
+  /** Listens for all processes, or alone for this one. */
   #listener: NotificationListener | null = null;
+  #ownListener: NotificationListener | null = null;
+  #isStopped = false;
 
   constructor(parts: RelayDutyParts) {
     this.#parts = parts;
-    const { shared, connectionString, logger } = parts;
+    const { carrier, connectionString, logger } = parts;
     this.#election =
-      shared === null
+      carrier === null
         ? null
         : new Election({
             duty: "relay",
             connectionString,
-            isAble: shared.canRelay,
+            isAble: () => carrier.isNear,
             onElected: () => this.#takeUp(),
             onDismissed: () => this.#layDown(),
             logger,
@@ -49,20 +56,52 @@ export class RelayDuty {
   }
 
   start(): void {
-    if (this.#election === null) this.#takeUp();
-    else this.#election.start();
+    const { carrier } = this.#parts;
+    if (carrier === null) {
+      this.#takeUp();
+      return;
+    }
+    this.#election?.start();
+    carrier.on("away", () => this.#hearAlone());
+    carrier.on("near", () => this.#hearOthers());
+    if (!carrier.isNear) this.#hearAlone();
   }
 
   async stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#hearOthers();
     await this.#election?.stop();
     this.#layDown();
   }
 
+  #hearAlone(): void {
+    if (this.#isStopped || this.#ownListener !== null) return;
+    this.#ownListener = this.#listen("playhead-own-listener", {});
+  }
+
+  /** The others are heard again: they have a relay, or elect one, and it has everything read again. */
+  #hearOthers(): void {
+    void this.#ownListener?.stop(); // never rejects
+    this.#ownListener = null;
+  }
+
   #takeUp(): void {
-    const { connectionString, bus, cache, metrics, logger } = this.#parts;
+    const { bus, metrics } = this.#parts;
+    this.#listener = this.#listen("playhead-relay-listener", {
+      onProof(lagMs) {
+        metrics.relayActive.set(1);
+        metrics.relayLagSeconds.set(lagMs / 1000);
+        bus.publish(channels.pulse, { type: "pulse" });
+      },
+      onGap: () => metrics.relayActive.set(0),
+    });
+  }
+
+  #listen(applicationName: string, duty: Pick<NotificationListenerParts, "onProof" | "onGap">): NotificationListener {
+    const { connectionString, bus, cache, logger } = this.#parts;
     const listener = new NotificationListener({
       connectionString,
-      applicationName: "playhead-relay-listener",
+      applicationName,
       handlers: {
         progress(payload) {
           const keys = relayProgress(bus, payload);
@@ -74,16 +113,11 @@ export class RelayDuty {
         void cache?.outdateAll(); // never rejects
         bus.publish(channels.all, { type: "again" });
       },
-      onProof(lagMs) {
-        metrics.relayActive.set(1);
-        metrics.relayLagSeconds.set(lagMs / 1000);
-        bus.publish(channels.pulse, { type: "pulse" });
-      },
-      onGap: () => metrics.relayActive.set(0),
+      ...duty,
       logger,
     });
-    this.#listener = listener;
     void listener.start(); // never rejects
+    return listener;
   }
 
   #layDown(): void {
