@@ -41,6 +41,23 @@ export async function authorizeTopic(caller: Caller, topic: Topic, facts: TopicF
   }
 }
 
+/** Whether the catalogue does not have what the topic shows, or no longer. */
+export async function isGone(topic: Topic, facts: CatalogueFacts): Promise<boolean> {
+  switch (topic.kind) {
+    case "course":
+    case "learner":
+      return (await facts.findCourse(topic.courseId)) === null;
+    case "lesson":
+      return (await facts.findLesson(topic.lessonId)) === null;
+    case "file":
+      return (await facts.findFile(topic.fileId)) === null;
+    case "user":
+    case "stream":
+    case "streams":
+      return false;
+  }
+}
+
 async function authorizeCourse(caller: Caller, courseId: string | null, catalogue: CatalogueFacts): Promise<string> {
   if (caller.role === "learner") throw forbidden();
   const course = courseId === null ? null : await catalogue.findCourse(courseId);

@@ -4,11 +4,11 @@ import type { LiveHub } from "../live/hub/live-hub.ts";
 import { parseTopic, TOPIC_FORMS, type Topic } from "../protocol/dashboard.ts";
 import type { GatewaySocket } from "./call.ts";
 import { type SocketOutlet, SocketSubscriber } from "./outlet.ts";
-import { authorizeTopic, type TopicFacts } from "./topic-rights.ts";
+import { authorizeTopic, isGone, type TopicFacts } from "./topic-rights.ts";
 
 /*
  * The topics that dashboards watch. The right to a topic is checked when it is subscribed to, and again when it may have
- * changed; a socket that has lost the right is unsubscribed, and told so.
+ * changed; a socket that has lost the right is unsubscribed, and told so. The topic of what was deleted ends empty.
  */
 
 /** After so long, rights that could not be checked are checked again. */
@@ -17,7 +17,7 @@ const RECHECK_MS = 2000;
 const MAX_TOPICS = 100;
 
 export interface TopicSubscriptionsParts {
-  hub: Pick<LiveHub, "subscribe" | "unsubscribe">;
+  hub: Pick<LiveHub, "subscribe" | "unsubscribe" | "end">;
   outlet: SocketOutlet;
   facts: TopicFacts;
 }
@@ -76,6 +76,7 @@ export class TopicSubscriptions {
       if (refusal === null) continue;
       if (refusal.code === "internal" || refusal.code === "unavailable") undecided.push(name);
       else {
+        if (refusal.code === "not_found") this.#hub.end(name, socket.id);
         this.#remove(socket, name);
         socket.emit("unsubscribed", { topic: name, error: refusal } as never);
       }
@@ -91,6 +92,8 @@ export class TopicSubscriptions {
 
   async #refusalOf(caller: Caller, topic: Topic): Promise<WireError | null> {
     try {
+      // Who could watch a topic may know that it is gone. To strangers `forbidden` does not tell.
+      if (await isGone(topic, this.#facts)) throw new AppError("not_found", "What this topic showed was deleted.");
       await authorizeTopic(caller, topic, this.#facts);
       return null;
     } catch (error) {

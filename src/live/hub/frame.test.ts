@@ -37,10 +37,11 @@ describe("a frame", () => {
     const [first, second] = [createRoom(), createRoom()];
     const { text, rest } = toFrame(first, first, entries, 9);
     const said = JSON.parse(text) as Update;
-    const { at, present, ...update } = toUpdate(second, second, entries, 9);
+    const { n, at, present, ...update } = toUpdate(second, second, entries, 9);
     expect(said).toMatchObject(update);
-    expect(Object.keys(said).sort()).toEqual(Object.keys({ at, ...(present && { present }), ...update }).sort());
+    expect(Object.keys(said).sort()).toEqual(Object.keys({ n, at, ...(present && { present }), ...update }).sort());
     expect(said.present?.[0]?.ageMs ?? 20).toBeGreaterThanOrEqual(20);
+    expect(n).toBeGreaterThan(said.n);
     expect(said).toMatchObject(rest);
     expect(first).toMatchObject({ viewersChanged: false, totals: null, beginsAnew: false, owesBehind: false });
   });

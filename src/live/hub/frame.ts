@@ -42,6 +42,11 @@ export function toUpdate(shown: Shown, owed: Owed, entries: readonly Entry[], vi
   return { topic: shown.name, n: nextNumber(), at: timestamp(), ...toLists(entries), ...rest };
 }
 
+/** The last frame of a topic whose rows were all deleted: an empty snapshot. */
+export function toLastFrame({ nameAsJson }: Pick<Shown, "nameAsJson">, rest: Rest): string {
+  return `{"topic":${nameAsJson},"n":${nextNumber()},"at":"${timestamp()}",${JSON.stringify({ ...rest, snapshot: true }).slice(1)}`;
+}
+
 function settle(shown: Shown, owed: Owed, viewers: number | null): Rest {
   const saysViewers = owed.viewersChanged && viewers !== null;
   const saysBehind = owed.owesBehind || (owed.beginsAnew && shown.isBehind);

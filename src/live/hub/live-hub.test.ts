@@ -15,6 +15,21 @@ afterEach(() => {
 });
 
 describe("a subscriber", () => {
+  it("gets frames whose numbers only grow, whichever way it is served and whatever clock the server has", async () => {
+    const world = createWorld();
+    const { snapshot, ready } = await world.subscribe("a", "file:f1");
+    ready();
+    for (let i = 0; i < 20; i++) {
+      vi.setSystemTime(Date.now() + (i % 2 === 0 ? 3_600_000 : -3_600_000));
+      world.buffered.set("a", i % 5 === 0 ? MEGABYTE : 0);
+      world.write("f1", people(3));
+      await vi.advanceTimersByTimeAsync(FRAME_MS);
+    }
+    const numbers = [snapshot, ...world.framesOf("a")].map(({ n }) => n);
+    expect(numbers.length).toBeGreaterThan(10);
+    expect(numbers).toEqual([...new Set(numbers)].sort((a, b) => a - b));
+  });
+
   it("gets changes that came while its snapshot was on its way after the snapshot", async () => {
     const world = createWorld();
     const { ready } = await world.subscribe("a", "file:f1");
@@ -142,6 +157,58 @@ describe("a room", () => {
     await vi.advanceTimersByTimeAsync(SECOND);
     expect(world.framesOf("a")).toMatchObject([{ snapshot: true, progress: [{ userId: "alice", version: 7 }] }]);
     expect(asked).toHaveBeenCalledOnce();
+  });
+
+  it("shows no row that was deleted while more than a frame waited, once everything was read again", async () => {
+    const world = createWorld();
+    (await world.subscribe("a", "file:f1")).ready();
+    world.write("f1", people(900));
+    await vi.advanceTimersByTimeAsync(FRAME_MS);
+    const alice = toRow("alice", "f1", 2000, 0);
+    world.rows.clear(); // nobody is told of the single rows
+    world.rows.set("alice f1", alice);
+    world.resync();
+    await vi.advanceTimersByTimeAsync(10 * SECOND);
+    expect(world.shownTo("a")).toEqual(world.versions());
+  });
+
+  it("gives a subscriber that subscribes anew none of what waited for it before", async () => {
+    const world = createWorld();
+    (await world.subscribe("a", "file:f1")).ready();
+    await vi.advanceTimersByTimeAsync(SECOND);
+    world.buffered.set("a", MEGABYTE);
+    world.write("f1", people(900));
+    await vi.advanceTimersByTimeAsync(SECOND);
+    world.rows.clear();
+    const { snapshot, ready } = await world.subscribe("a", "file:f1");
+    expect(snapshot).toMatchObject({ progress: [] });
+    ready();
+    world.buffered.set("a", 0);
+    await vi.advanceTimersByTimeAsync(10 * SECOND);
+    expect(world.shownTo("a").size).toBe(0);
+  });
+
+  it("ends with an empty snapshot for members of a topic whose rows were deleted", async () => {
+    const world = createWorld();
+    (await world.subscribe("a", "file:f1")).ready();
+    (await world.subscribe("b", "file:f1")).ready();
+    world.write("f1", ["alice"]);
+    world.report();
+    await vi.advanceTimersByTimeAsync(SECOND);
+    world.hub.end("file:f1", "a");
+    const frames = world.framesOf("a");
+    expect(frames.at(-1)).toEqual({
+      topic: "file:f1",
+      n: expect.any(Number),
+      at: expect.any(String),
+      viewers: 0,
+      totals: { learners: 0, completed: 0, percentage: 0 },
+      snapshot: true,
+    });
+    world.write("f1", ["bob"]);
+    await vi.advanceTimersByTimeAsync(SECOND);
+    expect(world.framesOf("a")).toHaveLength(frames.length);
+    expect(world.framesOf("b").at(-1)).toMatchObject({ progress: [{ userId: "bob" }] });
   });
 
   it("shows a row that changes while everything is read again in its newest state", async () => {

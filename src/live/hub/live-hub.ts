@@ -4,7 +4,7 @@ import type { Topic, Update } from "../../protocol/dashboard.ts";
 import type { Bus, PresenceReport } from "../bus/bus.ts";
 import type { Presence } from "../presence/presence.ts";
 import { Audience } from "./audience.ts";
-import { toEntry, toUpdate } from "./frame.ts";
+import { toEntry, toLastFrame, toUpdate } from "./frame.ts";
 import { FrameClock } from "./frame-clock.ts";
 import { LevelMembers } from "./level-members.ts";
 import type { Member } from "./member.ts";
@@ -18,7 +18,7 @@ import { RoomRefresher } from "./room-refresher.ts";
 import { RoomViewers } from "./room-viewers.ts";
 import { SlowMembers } from "./slow-members.ts";
 import type { TopicSource } from "./topic-source.ts";
-import { isOfStreams } from "./topic-view.ts";
+import { isOfStreams, toEmptyRest } from "./topic-view.ts";
 import { TotalsReader } from "./totals-reader.ts";
 
 /*
@@ -159,6 +159,16 @@ export class LiveHub {
     room.setMode(member, "alone");
     this.#slow.serve(room, member);
     this.#clock.schedule(room);
+  }
+
+  /** What the topic shows was deleted: unsubscribes the subscriber, after an empty snapshot as its last frame. */
+  end(name: string, subscriberId: string): void {
+    const room = this.#rooms.get(name);
+    const member = room?.members.get(subscriberId);
+    if (room === undefined || member === undefined) return;
+    // A member that still waits for the answer to its subscription is refused by that answer.
+    if (member.mode !== "holding") member.subscriber.send(toLastFrame(room, toEmptyRest(room.topic)));
+    this.unsubscribe(name, subscriberId);
   }
 
   unsubscribe(name: string, subscriberId: string): void {

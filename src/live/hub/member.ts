@@ -35,6 +35,8 @@ export class Member {
   #capacity = MOST_ENTRIES;
   /** Its backlog was given up: it needs a whole snapshot. */
   isLost = false;
+  /** How many snapshots were begun for it: only the newest is shown. */
+  snapshotsBegun = 0;
   /** Its next frame begins a new snapshot. */
   beginsAnew = false;
   /** Its next frame says how many viewers there are. */
@@ -69,6 +71,14 @@ export class Member {
       this.backlog.clear();
       this.isLost = true;
     }
+  }
+
+  /** Gives up what waits: a snapshot is about to be read, and knows better. */
+  giveUp(): void {
+    this.backlog.clear();
+    this.totals = null;
+    this.isLost = false;
+    this.snapshotsBegun += 1;
   }
 
   /** Puts a snapshot before the entries that came while it was read. */

@@ -43,6 +43,8 @@ export class RoomRefresher {
     const { reader, viewers, onDone, logger } = this.#parts;
     try {
       const { entries, totals } = await reader.snapshot(room);
+      // What still waits was read before the snapshot: rows among it may have been deleted since.
+      room.backlog.clear();
       for (const entry of entries) room.backlog.put(entry);
       for (const viewer of viewers.of(room)) room.backlog.put(toEntry(viewer));
       room.beginsAnew = true;

@@ -44,10 +44,11 @@ export class SlowMembers {
     this.#markStuck(member);
   }
 
-  /** Sends the member nothing until its snapshot has been sent. */
+  /** Sends the member nothing until the snapshot that is about to be read has been sent. */
   hold(room: Room, member: Member): void {
     if (member.mode === "level") member.subscriber.leave(room.name);
     room.setMode(member, "holding");
+    member.giveUp();
   }
 
   /** The member left its room. */
@@ -95,19 +96,21 @@ export class SlowMembers {
   /** Gives a member whose backlog was given up a whole snapshot. */
   async #readAnew(room: Room, member: Member): Promise<void> {
     const { reader, viewers, wakeAt, logger } = this.#parts;
-    room.setMode(member, "holding");
-    member.isLost = false;
-    member.backlog.clear();
+    this.hold(room, member);
+    const { snapshotsBegun } = member;
+    const isCurrent = () =>
+      room.members.get(member.subscriber.id) === member && member.snapshotsBegun === snapshotsBegun;
     let failed = false;
     try {
       const { entries, totals } = await reader.snapshot(room);
+      if (!isCurrent()) return; // it left, or has subscribed anew
       member.beginAnew([...entries, ...viewers.of(room).map(toEntry)], totals);
       room.shownTotals = null;
     } catch (error) {
       logger.warn({ err: error, topic: room.name }, "a snapshot could not be read; it will be tried again");
       failed = true;
     }
-    if (room.members.get(member.subscriber.id) !== member) return;
+    if (!isCurrent()) return;
     if (failed) member.isLost = true;
     room.setMode(member, "alone");
     wakeAt(room, performance.now() + (failed ? READ_RETRY_MS : 0));

@@ -61,6 +61,11 @@ export async function readSnapshotRows(topic: Topic, source: TopicSource): Promi
   }
 }
 
+/** What a topic says of learners and viewers when it has none. */
+export function toEmptyRest(topic: Topic): Pick<Update, "viewers" | "totals"> {
+  return { ...(!isOfStreams(topic) && { viewers: 0 }), ...(hasTotals(topic) && { totals: NOBODY }) };
+}
+
 const NOBODY: TopicTotals = { learners: 0, completed: 0, percentage: 0 };
 
 /** The sums over learners of topics of one kind, by the topic's name, in one query. */
