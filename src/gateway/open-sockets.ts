@@ -9,6 +9,7 @@ import type { SessionDrop } from "../streams/sessions/session-drop.ts";
 import { countOversizedFrames } from "../uws/oversized-frames.ts";
 import type { TemplatedApp } from "../uws/uws.ts";
 import { readDirectFrames } from "./direct-frames.ts";
+import { endUnread } from "./end-unread.ts";
 import { SocketOutlet } from "./outlet.ts";
 import { skipOwnRooms } from "./own-rooms.ts";
 import { tellMediaServer } from "./rtmp-namespace.ts";
@@ -53,7 +54,10 @@ export function openSockets({ app, config, metrics }: SocketParts): Sockets {
   countOversizedFrames(app, metrics.oversizedFrames);
   readDirectFrames(app);
   io.attachApp(app, { maxBackpressure: config.MAX_BACKPRESSURE_BYTES } as never);
-  io.engine.on("connection", (connection: EngineConnection) => forgetRequest(connection, config.TRUST_PROXY));
+  io.engine.on("connection", (connection: EngineConnection) => {
+    forgetRequest(connection, config.TRUST_PROXY);
+    endUnread(connection);
+  });
   refuseRootNamespace(io);
   const [players, dashboards, mediaServers] = [io.of("/player"), io.of("/dashboard"), io.of("/rtmp")];
   for (const namespace of [players, dashboards, mediaServers]) skipOwnRooms(namespace);

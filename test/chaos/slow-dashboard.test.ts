@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import type { Update } from "../../src/protocol/dashboard.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
@@ -10,7 +11,7 @@ import { waitFor } from "../helpers/wait-for.ts";
 
 /*
  * Socket.IO on uWebSockets.js drops in silence the frames that a slow socket cannot take. Here a dashboard does not read
- * for 20 s while 20,000 rows change.
+ * for 20 s while 20,000 rows change, and another never reads again.
  */
 
 const STALL_MS = 20_000;
@@ -167,4 +168,29 @@ it("serves a dashboard that stops reading with bounded memory, and the newest st
     }
     client.close();
   }
+});
+
+/** Whether the server holds a connection to this port of a client. What it has closed, the kernel may still try to deliver. */
+async function isConnected(clientPort: number): Promise<boolean> {
+  const hex = (port: number) => port.toString(16).toUpperCase().padStart(4, "0");
+  const ends = `:${hex(Number(new URL(server.url).port))} [0-9A-F]+:${hex(clientPort)} 01 `; // established
+  return new RegExp(ends).test(await readFile("/proc/net/tcp", "utf8"));
+}
+
+it("ends the connection of a dashboard that never reads, although everything before waits unread", async () => {
+  const stuck = await watch();
+  const { localPort } = (stuck.ws as unknown as { _socket: { localPort: number } })._socket;
+  stuck.ws.pause();
+  await waitFor(
+    async () => {
+      await database.query("update user_progress set position_ms = position_ms + 1000");
+      return (await readMetric(server.url, "playhead_slow_sockets")) > 0;
+    },
+    { what: "the dashboard to be slow", timeoutMs: 60_000 },
+  );
+  expect(await isConnected(localPort)).toBe(true);
+  // After 30 s with a full buffer, or 35 s without an answer to a ping; not only when the rest was read, or given up.
+  await waitFor(async () => !(await isConnected(localPort)), { what: "its connection to end", timeoutMs: 40_000 });
+  expect(await readMetric(server.url, "playhead_slow_sockets")).toBe(0);
+  stuck.close();
 });
