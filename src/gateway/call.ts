@@ -8,6 +8,7 @@ import type { CallLimits } from "../limits/call-limits.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics, Tally } from "../metrics/metrics.ts";
 import { type Ack, parseWire } from "../protocol/ack.ts";
+import { isLong, ReadyJson, toJsonSlices } from "../protocol/json-slices.ts";
 
 /*
  * The one way in for every call: limits, parse, handler, ack. Every error becomes the error of the ack. An error that is
@@ -37,7 +38,7 @@ export interface CallParts {
   logger: Logger;
 }
 
-export type AckFunction = (answer: Ack) => void;
+export type AckFunction = (answer: Ack | ReadyJson) => void;
 
 export type GatewaySocket = Socket<
   Record<string, never>,
@@ -57,6 +58,7 @@ export type CallHandler<T> = (payload: T, socket: GatewaySocket) => Promise<obje
 
 /** Answers one call, once. */
 export interface Answer {
+  /** The result becomes the ack; a ReadyJson is the whole ack. */
   give(result: object): void;
   /** The error, of any type, becomes the error of the ack. */
   refuse(error: unknown): void;
@@ -98,7 +100,8 @@ export class CallTable {
   ): void {
     const answerWith = async (payload: z.output<S>, socket: GatewaySocket, answer: Answer) => {
       try {
-        answer.give(await handler(payload, socket));
+        const result = await handler(payload, socket);
+        answer.give(isLong(result) ? await toReadyAck(result) : result);
         after?.(payload, socket);
       } catch (error) {
         answer.refuse(error);
@@ -194,13 +197,18 @@ class CallAnswer implements Answer {
   }
 
   give(result: object): void {
-    this.#ack({ ok: true, ...result });
+    this.#ack(result instanceof ReadyJson ? result : { ok: true, ...result });
     this.#succeeded?.inc();
   }
 
   refuse(error: unknown): void {
     this.#table.refuse(this.#socket, this.#event, error, this.#ack);
   }
+}
+
+/** The ack of a long result, made in turns with other work. */
+async function toReadyAck(result: object): Promise<ReadyJson> {
+  return new ReadyJson((await toJsonSlices({ ok: true, ...result })).join(""));
 }
 
 /** The event name that a client sent, fit for messages and logs. */

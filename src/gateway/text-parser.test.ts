@@ -1,5 +1,6 @@
 import { type Packet, PacketType } from "socket.io-parser";
 import { describe, expect, it, vi } from "vitest";
+import { ReadyJson } from "../protocol/json-slices.ts";
 import { textParser } from "./text-parser.ts";
 
 function decode(...frames: unknown[]): Packet[] {
@@ -15,6 +16,13 @@ describe("the parser", () => {
     const packet: Packet = { type: PacketType.EVENT, nsp: "/player", id: 7, data: ["heartbeat", { position: 1 }] };
     const frames = new textParser.Encoder().encode(packet);
     expect(decode(...frames)).toEqual([packet]);
+  });
+
+  it("writes an ack that is JSON already like any other", () => {
+    const answer = { ok: true, text: "\u00e9]" };
+    const toPacket = (data: unknown[]): Packet => ({ type: PacketType.ACK, nsp: "/player", id: 7, data });
+    const [text] = new textParser.Encoder().encode(toPacket([new ReadyJson(JSON.stringify(answer))]));
+    expect(decode(text)).toEqual([toPacket([answer])]);
   });
 
   it.each([

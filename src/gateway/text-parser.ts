@@ -1,9 +1,19 @@
-import { Decoder as BaseDecoder, Encoder } from "socket.io-parser";
+import { Decoder as BaseDecoder, Encoder as BaseEncoder, type Packet, PacketType } from "socket.io-parser";
+import { ReadyJson } from "../protocol/json-slices.ts";
 
 /*
  * The parser of Socket.IO without its binary part. Nothing here is binary, and a client could make the server hold memory by
  * packets whose attachments never come (CVE-2026-33151, CVE-2026-69185). A binary packet ends its socket.
  */
+
+/** Sends an ack that is JSON already as it stands. */
+class Encoder extends BaseEncoder {
+  override encode(packet: Packet): string[] {
+    const ready: unknown = packet.type === PacketType.ACK ? packet.data[0] : null;
+    if (!(ready instanceof ReadyJson)) return super.encode(packet) as string[];
+    return [`${packet.type}${packet.nsp === "/" ? "" : `${packet.nsp},`}${packet.id}[${ready.text}]`];
+  }
+}
 
 class Decoder extends BaseDecoder {
   override add(packet: unknown): void {

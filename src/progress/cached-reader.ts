@@ -1,3 +1,4 @@
+import { isLong } from "../protocol/json-slices.ts";
 import type { CourseProgress } from "../protocol/progress.ts";
 import type { CacheKey, ProgressCache } from "./progress-cache.ts";
 import type { ProgressReader } from "./progress-reader.ts";
@@ -48,7 +49,8 @@ export function createCachedReader({ reader, cache, isBehind }: CachedReaderPart
       const { kept, fill } = await cache.get<T>(key, { minVersion, isCurrent: !isBehind() });
       if (kept !== null) return kept;
       const value = await source();
-      void fill(versionOf(value), value); // never rejects
+      // To write and to read a long value at once would hold up everybody else.
+      if (!isLong(value)) void fill(versionOf(value), value); // never rejects
       return value;
     })();
     flights.set(name, { minVersion, reading });

@@ -3,6 +3,7 @@ import { AppError } from "../errors.ts";
 import type { CourseProgress, CourseProgressRow, FileProgress, LessonProgress } from "../protocol/progress.ts";
 import { type ProgressRow, toFileProgress } from "./progress-rows.ts";
 import type { LearnersPage, LegacyFileProgress } from "./progress-service.ts";
+import { PAGE_ROWS, PageReader } from "./read-pages.ts";
 
 /*
  * Reads one user's progress for clients. A file that was never watched reads as zeros, version 0.
@@ -42,7 +43,12 @@ export interface ProgressReader {
   readLegacy(userId: string, fileId: string): Promise<LegacyFileProgress>;
 }
 
+/** A file of a course, and its place in the order of the course. */
+type PlacedRow = ProgressRow & { place: number };
+
 export function createProgressReader({ pool }: { pool: Pool }): ProgressReader {
+  const pages = new PageReader();
+
   async function readCourseRow(userId: string, courseId: string): Promise<CourseProgressRow> {
     const { rows } = await pool.query<Raw<CourseProgressRow>>(
       `SELECT $1::text AS "userId", ${COURSE_COLUMNS}
@@ -52,6 +58,22 @@ export function createProgressReader({ pool }: { pool: Pool }): ProgressReader {
     const [row] = rows;
     if (row === undefined) throw new AppError("not_found", `There is no course ${JSON.stringify(courseId)}.`);
     return toWire<CourseProgressRow>(row);
+  }
+
+  /** The files of a course in their order. */
+  async function readFiles(userId: string, courseId: string): Promise<FileProgress[]> {
+    let last: PlacedRow | undefined;
+    return pages.readAll(async () => {
+      const { rows } = await pool.query<PlacedRow>(
+        `SELECT $1::text AS "userId", f.position AS place, ${FILE_COLUMNS}
+         FROM (SELECT * FROM files WHERE course_id = $2 AND retired_at IS NULL AND ($3::integer IS NULL OR (position, id) > ($3, $4))
+               ORDER BY position, id LIMIT ${PAGE_ROWS}) AS f
+         LEFT JOIN user_progress AS p ON p.file_id = f.id AND p.user_id = $1 ORDER BY f.position, f.id`,
+        [userId, courseId, last?.place ?? null, last?.fileId ?? ""],
+      );
+      last = rows.at(-1);
+      return rows.map(toFileProgress);
+    });
   }
 
   return {
@@ -77,17 +99,12 @@ export function createProgressReader({ pool }: { pool: Pool }): ProgressReader {
            WHERE t.course_id = $2 AND t.retired_at IS NULL ORDER BY t.position, t.id`,
           [userId, courseId],
         ),
-        pool.query<ProgressRow>(
-          `SELECT $1::text AS "userId", ${FILE_COLUMNS}
-           FROM files AS f LEFT JOIN user_progress AS p ON p.file_id = f.id AND p.user_id = $1
-           WHERE f.course_id = $2 AND f.retired_at IS NULL ORDER BY f.position, f.id`,
-          [userId, courseId],
-        ),
+        readFiles(userId, courseId),
       ]);
       return {
         ...course,
         lessons: lessons.rows.map((row) => toWire<LessonProgress>(row)),
-        files: files.rows.map(toFileProgress),
+        files,
       };
     },
 

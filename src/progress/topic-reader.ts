@@ -4,10 +4,11 @@ import type { TopicTotals } from "../protocol/dashboard.ts";
 import type { CourseProgressRow, FileProgress, FileProgressRow, LessonProgress } from "../protocol/progress.ts";
 import { COURSE_COLUMNS, FILE_COLUMNS, LESSON_COLUMNS, toWire } from "./progress-reader.ts";
 import { type ProgressRow, toFileProgress, toWireProgress } from "./progress-rows.ts";
+import { PAGE_ROWS, PageReader } from "./read-pages.ts";
 
 /*
  * What topics show: the rows behind changed keys, for all topics together in one query a table; for a snapshot the
- * learners who moved last; and the sums over learners.
+ * learners who moved last, by their versions: no clock says who was last; and the sums over learners.
  */
 
 /** A snapshot holds so many learners; clients read the others page by page. */
@@ -20,10 +21,31 @@ const LESSONS = `SELECT l.user_id AS "userId", ${LESSON_COLUMNS} FROM lesson_pro
 const COURSES = `SELECT c.user_id AS "userId", ${COURSE_COLUMNS} FROM course_progress AS c JOIN courses AS t ON t.id = c.course_id`;
 const KEYS = "unnest($1::text[], $2::text[]) AS k (user_id, id)";
 const CHANGED_FILES = `${FILES} JOIN ${KEYS} ON k.user_id = p.user_id AND k.id = p.file_id`;
-const LATEST_IN_FILE = `${FILES} WHERE p.file_id = $1 ORDER BY p.updated_at DESC LIMIT ${SNAPSHOT_LEARNERS}`;
+const LATEST_IN_FILE = `${FILES} WHERE p.file_id = $1 ORDER BY p.version DESC LIMIT ${SNAPSHOT_LEARNERS}`;
+
+/** Rows by their keys: so many in one query. */
+const KEYS_TOGETHER = 1000;
 
 /** Reads the newest committed state of progress for topics. */
 export function createTopicReader({ pool }: { pool: Pool }) {
+  const pages = new PageReader();
+
+  /**
+   * The files of one user, or of one user in one course, those that changed last first. A row that changes while this
+   * reads may be missing: the topic hears of the change, and reads the row again.
+   */
+  function filesOfUser(userId: string, courseId: string | null): Promise<FileProgress[]> {
+    let last: FileProgress | undefined;
+    return pages.readAll(async () => {
+      const page = await files(
+        `${FILES} WHERE p.user_id = $1 AND ($2::text IS NULL OR p.course_id = $2) AND ($3::bigint IS NULL OR p.version < $3)
+         ORDER BY p.version DESC LIMIT ${PAGE_ROWS}`,
+        [userId, courseId, last?.version ?? null],
+      );
+      last = page.at(-1);
+      return page;
+    });
+  }
   async function files(sql: string, parameters: unknown[]): Promise<FileProgress[]> {
     return (await pool.query<ProgressRow>(sql, parameters)).rows.map(toFileProgress);
   }
@@ -51,16 +73,13 @@ export function createTopicReader({ pool }: { pool: Pool }) {
     lessons: byKeys(lessons, `${LESSONS} JOIN ${KEYS} ON k.user_id = l.user_id AND k.id = l.lesson_id`),
     courses: byKeys(courses, `${COURSES} JOIN ${KEYS} ON k.user_id = c.user_id AND k.id = c.course_id`),
     latestInCourse: (courseId: string) =>
-      courses(`${COURSES} WHERE c.course_id = $1 ORDER BY c.last_updated DESC LIMIT ${SNAPSHOT_LEARNERS}`, [courseId]),
+      courses(`${COURSES} WHERE c.course_id = $1 ORDER BY c.version DESC LIMIT ${SNAPSHOT_LEARNERS}`, [courseId]),
     latestInLesson: (lessonId: string) =>
-      lessons(`${LESSONS} WHERE l.lesson_id = $1 ORDER BY l.last_updated DESC LIMIT ${SNAPSHOT_LEARNERS}`, [lessonId]),
+      lessons(`${LESSONS} WHERE l.lesson_id = $1 ORDER BY l.version DESC LIMIT ${SNAPSHOT_LEARNERS}`, [lessonId]),
     latestInFile: (fileId: string) => fileRows(LATEST_IN_FILE, [fileId]),
     async ofUser(userId: string, courseId: string | null) {
       const [f, l, c] = await Promise.all([
-        files(`${FILES} WHERE p.user_id = $1 AND ($2::text IS NULL OR p.course_id = $2) ORDER BY p.updated_at DESC`, [
-          userId,
-          courseId,
-        ]),
+        filesOfUser(userId, courseId),
         lessons(`${LESSONS} WHERE l.user_id = $1 AND ($2::text IS NULL OR l.course_id = $2)`, [userId, courseId]),
         courses(`${COURSES} WHERE c.user_id = $1 AND ($2::text IS NULL OR c.course_id = $2)`, [userId, courseId]),
       ]);
@@ -127,12 +146,17 @@ function readByColumns({ rows: [columns] }: { rows: RowColumns[] }): FileProgres
   );
 }
 
-/** Reads rows by their keys in one query, and none where no key is given. */
+/** Reads rows by their keys: few in one query, many one part after another, and none without a query. */
 function byKeys<T>(read: (sql: string, parameters: unknown[]) => Promise<T[]>, sql: string) {
-  return async (keys: readonly Pair[]): Promise<T[]> =>
-    keys.length === 0
-      ? []
-      : read(sql, [toTextArray(keys.map(([userId]) => userId)), toTextArray(keys.map(([, id]) => id))]);
+  return async (keys: readonly Pair[]): Promise<T[]> => {
+    const rows: T[] = [];
+    for (let from = 0; from < keys.length; from += KEYS_TOGETHER) {
+      const part = keys.slice(from, from + KEYS_TOGETHER);
+      const parameters = [toTextArray(part.map(([userId]) => userId)), toTextArray(part.map(([, id]) => id))];
+      for (const row of await read(sql, parameters)) rows.push(row);
+    }
+    return rows;
+  };
 }
 
 function totalsOf(table: string, column: string): string {

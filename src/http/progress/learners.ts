@@ -6,6 +6,7 @@ import { Id } from "../../protocol/ids.ts";
 import { CourseProgressRow, type ProgressTarget } from "../../protocol/progress.ts";
 import type { Bearer } from "../bearer.ts";
 import { requireOwnCourse } from "../courses/course-rights.ts";
+import { longJson } from "../long-json.ts";
 import { BEARER, createRoute, jsonContent, PROBLEMS, pageQuery, type Router, z } from "../router.ts";
 import { CourseProgressSchema } from "./own-progress.ts";
 
@@ -79,7 +80,7 @@ export function addLearners(router: Router, { catalogue, progress, bearer }: Lea
     const { courseId, userId } = c.req.valid("param");
     const { userId: by } = c.var.caller;
     await progress.reset(userId, await target(c.var.caller, courseId, c.req.valid("json").fileId), by);
-    return c.json(await answer(userId, courseId), 200);
+    return longJson(c, await answer(userId, courseId));
   });
 
   router.openapi(declare("complete", "Complete by hand", Completion), async (c) => {
@@ -87,14 +88,14 @@ export function addLearners(router: Router, { catalogue, progress, bearer }: Lea
     // Without a body the validator does not fill in defaults.
     const { fileId, source = "manual" } = c.req.valid("json");
     await progress.complete(userId, await target(c.var.caller, courseId, fileId), { source, by: c.var.caller.userId });
-    return c.json(await answer(userId, courseId), 200);
+    return longJson(c, await answer(userId, courseId));
   });
 
   router.openapi(declare("uncomplete", "Take a completion back", Change), async (c) => {
     const { courseId, userId } = c.req.valid("param");
     const { userId: by } = c.var.caller;
     await progress.uncomplete(userId, await target(c.var.caller, courseId, c.req.valid("json").fileId), by);
-    return c.json(await answer(userId, courseId), 200);
+    return longJson(c, await answer(userId, courseId));
   });
 }
 

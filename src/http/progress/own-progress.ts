@@ -2,6 +2,7 @@ import type { ProgressService } from "../../progress/progress-service.ts";
 import { Id } from "../../protocol/ids.ts";
 import { CourseProgress, FileProgress, MinVersion } from "../../protocol/progress.ts";
 import type { Bearer } from "../bearer.ts";
+import { longJson } from "../long-json.ts";
 import { BEARER, createRoute, jsonContent, PROBLEMS, type Router, z } from "../router.ts";
 
 export const FileProgressSchema = FileProgress.meta({ id: "FileProgress" });
@@ -44,9 +45,9 @@ export function addOwnProgress(router: Router, { progress, bearer }: OwnProgress
     responses: { 200: jsonContent(CourseProgressSchema, "The course, with every lesson and file."), ...PROBLEMS },
   });
   router.openapi(readCourse, async (c) =>
-    c.json(
+    longJson(
+      c,
       await progress.readCourse(c.var.caller.userId, c.req.valid("param").courseId, c.req.valid("query").minVersion),
-      200,
     ),
   );
 }

@@ -1,0 +1,85 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import type { CourseProgress } from "../../src/protocol/progress.ts";
+import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
+import { type Client, connect } from "../helpers/socket-client.ts";
+import { startTestServer, type TestServer } from "../helpers/test-server.ts";
+import { mintToken } from "../helpers/tokens.ts";
+
+/*
+ * A course of 10,000 files: its learner gets all of it, and nobody else waits for that.
+ */
+
+const FILES = 10_000;
+
+let database: TestDatabase;
+let server: TestServer;
+const open: Client[] = [];
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  server = await startTestServer(database);
+  await database.query("INSERT INTO courses (id, title) VALUES ('long', 'Long'), ('short', 'Short')");
+  await database.query(
+    `INSERT INTO lessons (id, course_id, title) VALUES ('long-l', 'long', 'One'), ('short-l', 'short', 'One')`,
+  );
+  await database.query(
+    `INSERT INTO files (id, course_id, lesson_id, title, duration_ms, position)
+     SELECT 'f' || n, 'long', 'long-l', 'File', 3600000, n FROM generate_series(1, ${FILES}) AS n
+     UNION ALL SELECT 's1', 'short', 'short-l', 'File', 3600000, 1`,
+  );
+  await database.query("INSERT INTO users (id) VALUES ('alice')");
+  await database.query(
+    `INSERT INTO user_progress (user_id, file_id, lesson_id, course_id, position_ms, watched)
+     SELECT 'alice', f.id, f.lesson_id, f.course_id, 7000, w.watched FROM files AS f,
+       (SELECT range_agg(int4range(n * 10000, n * 10000 + 5000)) AS watched FROM generate_series(0, 30) AS n) AS w
+     WHERE f.course_id = 'long'`,
+  );
+});
+afterEach(() => {
+  for (const client of open.splice(0)) client.close();
+});
+afterAll(async () => {
+  await server.stop();
+  await database.drop();
+});
+
+async function play(userId: string): Promise<Client> {
+  const client = await connect(server.url, "/player", await mintToken(userId));
+  open.push(client);
+  return client;
+}
+
+async function read(userId: string): Promise<CourseProgress> {
+  const headers = { authorization: `Bearer ${await mintToken(userId)}` };
+  const response = await fetch(`${server.url}/v1/progress/courses/long`, { headers });
+  expect(response.headers.get("content-type")).toMatch(/^application\/json/);
+  return (await response.json()) as CourseProgress;
+}
+
+describe("a course of 10,000 files", () => {
+  it("is answered whole, by a socket as over HTTP", async () => {
+    const alice = await play("alice");
+    const answer = await alice.call("progress:get", { courseId: "long" });
+    const course = (answer.ok ? answer.progress : null) as unknown as CourseProgress;
+    expect(course.files.map(({ fileId }) => fileId)).toEqual(Array.from({ length: FILES }, (_, i) => `f${i + 1}`));
+    expect(course.files[5000]?.watched).toHaveLength(31);
+    expect(await read("alice")).toEqual(course);
+    expect(await read("nobody")).toMatchObject({ totalFiles: FILES, version: 0, files: { length: FILES } });
+  });
+
+  it("holds up nobody's heartbeats while it is read", async () => {
+    const [alice, bob] = [await play("alice"), await play("bob")];
+    await bob.call("heartbeat", { fileId: "s1", position: 1 });
+    let [answered, acks] = [0, 0];
+    const answers = Array.from({ length: 3 }, async () => {
+      expect(await alice.call("progress:get", { courseId: "long" })).toMatchObject({ ok: true });
+      answered += 1;
+    });
+    while (answered === 0) {
+      expect(await bob.call("heartbeat", { fileId: "s1", position: 2 + acks })).toMatchObject({ ok: true });
+      acks += 1;
+    }
+    await Promise.all(answers);
+    expect(acks).toBeGreaterThan(3);
+  });
+});
