@@ -11,8 +11,11 @@ function row(userId: string, version: number): CourseProgressRow {
   return { userId, courseId: "c", ...sums, lastUpdated: null, version };
 }
 
-function frame(second: number, more: Partial<Update>): Update {
-  return { topic: "course:c", at: new Date(second * 1000).toISOString(), ...more };
+/** What a clock that somebody sets forth and back says: it never tells which frame is newer. */
+const clockOf = (n: number) => new Date(n % 2 === 0 ? 3_600_000 : n * 1000).toISOString();
+
+function frame(n: number, more: Partial<Update>): Update {
+  return { topic: "course:c", n, at: clockOf(n), ...more };
 }
 
 function stream(id: string, version: number, status: Stream["status"] = "ready"): Stream {
@@ -49,6 +52,25 @@ describe("a topic's state", () => {
     ]);
   });
 
+  it("knows nothing from frames that were made before its snapshot", () => {
+    const state = createTopicState("course:c", createFakeClock());
+    state.replace(frame(5, { courses: [row("b", 2)] }));
+    state.apply(frame(4, { courses: [row("a", 9)], viewers: 3 }));
+    expect(state.view()).toMatchObject({ courses: [{ userId: "b" }], viewers: 0 });
+    state.apply(frame(7, { snapshot: true, courses: [row("c", 1)] }));
+    state.apply(frame(6, { courses: [row("d", 9)] }));
+    state.apply(frame(6, { snapshot: true, courses: [row("e", 9)] }));
+    expect(state.view().courses).toMatchObject([{ userId: "c" }]);
+  });
+
+  it("takes frames of a server that does not number them as they come", () => {
+    const state = createTopicState("course:c", createFakeClock());
+    const unnumbered = (viewers: number) => ({ topic: "course:c", at: clockOf(viewers), viewers }) as Update;
+    state.replace({ ...unnumbered(1), courses: [row("a", 1)] });
+    for (const viewers of [2, 3, 4]) state.apply(unnumbered(viewers));
+    expect(state.view()).toMatchObject({ viewers: 4, courses: [{ userId: "a" }] });
+  });
+
   it("holds only the new snapshot after a reconnect", () => {
     const state = createTopicState("course:c", createFakeClock());
     state.replace(frame(5, { courses: [row("a", 9)], present: [here], viewers: 1 }));
@@ -70,7 +92,8 @@ describe("a topic's state", () => {
 
   it("takes presence from the frame that was made last, and drops viewers who left", () => {
     const state = createTopicState("course:c", createFakeClock());
-    state.replace(frame(5, { present: [here], viewers: 1 }));
+    state.replace(frame(3, { viewers: 0 }));
+    state.apply(frame(5, { present: [here], viewers: 1 }));
     state.apply(frame(4, { present: [{ ...here, position: 3 }], viewers: 7 }));
     expect(state.view()).toMatchObject({ present: [{ position: 10 }], viewers: 1 });
     state.apply(frame(6, { removed: [{ kind: "present", userId: "a", fileId: "f", version: 0 }], viewers: 0 }));
@@ -91,11 +114,6 @@ describe("the extrapolated position", () => {
 
   it("is behind from the frame that says so to the frame that ends it, or to the next snapshot", () => {
     const state = createTopicState("course:c1", { monotonicMs: () => 0 });
-    const frame = (at: number, rest: Partial<Update>): Update => ({
-      topic: "course:c1",
-      at: new Date(at).toISOString(),
-      ...rest,
-    });
     state.replace(frame(1, { snapshot: true }));
     expect(state.view().behind).toBe(false);
     state.apply(frame(2, { behind: true }));

@@ -17,6 +17,6 @@ export function createStreamReader({ pool }: { pool: Pool }) {
       ids.length === 0 ? Promise.resolve([]) : read("WHERE s.id = ANY($1::text[])", [ids]),
     /** Streams that are on air first, then the streams that changed last. */
     latestStreams: (): Promise<Stream[]> =>
-      read("ORDER BY (s.status IN ('live', 'reconnecting')) DESC, s.updated_at DESC LIMIT $1", [SNAPSHOT_STREAMS]),
+      read("ORDER BY (s.status IN ('live', 'reconnecting')) DESC, s.version DESC LIMIT $1", [SNAPSHOT_STREAMS]),
   };
 }
