@@ -49,7 +49,7 @@ const isForward: Record<string, () => Promise<boolean> | boolean> = {
   server: () => isLater(Date.parse(course.current.at ?? "")),
   players: () => isLater(device.wallMs()),
   async database() {
-    const [newest] = await database.query<{ at: Date }>("SELECT max(last_watched) AS at FROM user_progress");
+    const [newest] = await database.query<{ at: Date }>("SELECT max(last_updated) AS at FROM course_progress");
     return isLater(newest?.at.getTime());
   },
 };
