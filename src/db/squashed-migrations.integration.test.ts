@@ -42,7 +42,8 @@ it("gives a database from before the squash the schema of a fresh one, and keeps
   const before = await readProgress();
 
   const { migrations, functions } = await run();
-  expect(migrations).toEqual([]);
+  // Of the squashed migrations none runs; later ones do.
+  expect(migrations.filter((name) => name < "0005")).toEqual([]);
   expect(functions).toContain("lock_writers");
   expect(await readProgress()).toEqual(before);
   const fresh = await createTestDatabase();

@@ -1,4 +1,5 @@
 import { type Pool, withTransaction } from "../../db/pool.ts";
+import { RESERVATION_SECONDS } from "../claims/claim-write-sql.ts";
 import { leaveSession } from "./leave-session.ts";
 import { findActive, readLocked } from "./session-read-sql.ts";
 import type { SessionStoreOptions } from "./session-store.ts";
@@ -31,6 +32,33 @@ export class SessionDeadlines {
       `SELECT (extract(epoch FROM min(${DUE_AT}) - clock_timestamp()) * 1000)::float8 AS ms FROM stream_sessions WHERE state <> 'ended'`,
     );
     return rows[0]?.ms ?? null;
+  }
+
+  /** The database's clock, in ms since 1970. */
+  async readClock(): Promise<number> {
+    const { rows } = await this.#pool.query<{ ms: number }>(
+      "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS ms",
+    );
+    return (rows[0] as { ms: number }).ms;
+  }
+
+  /** The database's clock was set back: brings every deadline back within the time that it gives. Twice does no harm. */
+  async shorten(): Promise<void> {
+    const within = (seconds: string) => `clock_timestamp() + make_interval(secs => ${seconds})`;
+    const ends = [
+      ["lease_until", within("e.lease_seconds")],
+      ["reserved_until", within(`${RESERVATION_SECONDS}`)],
+      ["reconnect_until", within("coalesce(s.reconnect_seconds, $1::integer)")],
+    ] as const;
+    const changes = ends.map(
+      ([column, end]) => `${column} = CASE WHEN ${column} > ${end} THEN ${end} ELSE ${column} END`,
+    );
+    const isTooLate = ends.map(([column, end]) => `${column} > ${end}`);
+    await this.#pool.query(
+      `UPDATE stream_sessions AS e SET ${changes.join(", ")} FROM streams AS s
+       WHERE s.id = e.stream_id AND e.state <> 'ended' AND (${isTooLate.join(" OR ")})`,
+      [this.#options.defaultReconnectSeconds],
+    );
   }
 
   /** Moves the stream's session on if its lease is lost, its window has passed, or nobody started it in time. */

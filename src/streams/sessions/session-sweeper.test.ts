@@ -8,6 +8,9 @@ let swept: string[];
 let failing: Map<string, Error>;
 let failure: Error | null;
 let sweeper: SessionSweeper;
+/** By how much somebody has set the database's clock. */
+let setByMs: number;
+let shortened: number;
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -15,12 +18,19 @@ beforeEach(() => {
   swept = [];
   failing = new Map();
   failure = null;
+  setByMs = 0;
+  shortened = 0;
+  const databaseNow = () => Date.now() + setByMs;
   const deadlines = {
-    findNextDueMs: async () => {
+    findNextDueMs: async () => (due.size === 0 ? null : Math.min(...due.values()) - databaseNow()),
+    findDue: async () => [...due].filter(([, at]) => at <= databaseNow()).map(([id]) => id),
+    readClock: async () => {
       if (failure !== null) throw failure;
-      return due.size === 0 ? null : Math.min(...due.values()) - Date.now();
+      return databaseNow();
     },
-    findDue: async () => [...due].filter(([, at]) => at <= Date.now()).map(([id]) => id),
+    shorten: async () => {
+      shortened += 1;
+    },
     sweep: async (id: string) => {
       const error = failing.get(id);
       if (error !== undefined) throw error;
@@ -68,6 +78,27 @@ it("sweeps nothing for a full lease after the database was away", async () => {
   expect(swept).toEqual([]);
   await vi.advanceTimersByTimeAsync(2000);
   expect(swept).toEqual(["a"]);
+});
+
+it("sweeps nothing for a full lease after the database's clock was set forward", async () => {
+  sweeper.arm();
+  await vi.advanceTimersByTimeAsync(1000);
+  due.set("a", Date.now() + 60_000);
+  setByMs = 3_600_000;
+  await vi.advanceTimersByTimeAsync(5000 + LEASE_SECONDS * 1000 - 2000);
+  expect(swept).toEqual([]);
+  await vi.advanceTimersByTimeAsync(3000);
+  expect(swept).toEqual(["a"]);
+  expect(shortened).toBe(0);
+});
+
+it("shortens all deadlines once after the database's clock was set back", async () => {
+  sweeper.arm();
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(shortened).toBe(0);
+  setByMs = -3_600_000;
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(shortened).toBe(1);
 });
 
 it("sweeps the other streams when one is locked, and that one later", async () => {

@@ -15,7 +15,8 @@ export async function goLive(
   if (sessions.length === 0) return;
   await client.query(
     `UPDATE stream_sessions AS e SET state = 'live', reserved_until = NULL, reconnect_until = NULL, ended_at = NULL, end_reason = NULL,
-       started_at = coalesce(started_at, clock_timestamp()), lease_until = clock_timestamp() + make_interval(secs => k.lease_seconds)
+       started_at = coalesce(started_at, clock_timestamp()), lease_until = clock_timestamp() + make_interval(secs => k.lease_seconds),
+       lease_seconds = k.lease_seconds
      FROM unnest($1::text[], $2::float8[]) AS k (claim, lease_seconds) WHERE e.claim = k.claim`,
     [
       toTextArray(sessions.map(({ sessionId }) => sessionId)),
@@ -52,7 +53,7 @@ export async function renewLease(
   const { bitrateKbps = null, viewers = null, peakViewers = viewers, mediaTimeMs = null } = figures;
   const { bitrateSum = bitrateKbps ?? 0, bitrateReports = bitrateKbps === null ? 0 : 1 } = figures;
   await client.query(
-    `UPDATE stream_sessions SET lease_until = clock_timestamp() + make_interval(secs => $2), media_time_ms = coalesce($3, media_time_ms),
+    `UPDATE stream_sessions SET lease_until = clock_timestamp() + make_interval(secs => $2), lease_seconds = $2, media_time_ms = coalesce($3, media_time_ms),
        peak_viewers = greatest(peak_viewers, $4::integer), bitrate_sum = bitrate_sum + $5, bitrate_reports = bitrate_reports + $6
      WHERE id = $1`,
     [id, leaseSeconds, round(mediaTimeMs), peakViewers, Math.round(bitrateSum), bitrateReports],
