@@ -1,19 +1,14 @@
+import { Listeners } from "../listeners.ts";
 import type { Bus, BusListener } from "./bus.ts";
 
 /** The bus of a process that runs alone. */
 export function createMemoryBus(): Bus {
-  const listeners = new Set<BusListener>();
-  const tell: BusListener = (message, channel) => {
-    for (const listener of listeners) listener(message, channel);
-  };
+  const listeners = new Listeners<Parameters<BusListener>>();
   return {
-    publish: (channel, message) => tell(message, channel),
-    publishChanges: (keys) => tell({ type: "changed", keys }, null),
+    publish: (channel, message) => listeners.tell(message, channel),
+    publishChanges: (keys) => listeners.tell({ type: "changed", keys }, null),
     publishPresence: () => undefined,
-    listen(listener) {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
-    },
+    listen: (listener) => listeners.add(listener),
     subscribe: () => Promise.resolve(),
     unsubscribe: () => undefined,
     wantPresence: () => undefined,

@@ -1,4 +1,5 @@
 import type { Logger } from "../../logger.ts";
+import { Listeners } from "../listeners.ts";
 import type { Bus, BusListener, BusMessage, ChangedKey, PresenceReport } from "./bus.ts";
 import type { Carrier } from "./carrier.ts";
 import { channels, type PresenceKind } from "./channels.ts";
@@ -46,7 +47,7 @@ interface Subscription {
 
 export class SharedBus implements Bus {
   readonly #parts: SharedBusParts;
-  readonly #listeners = new Set<BusListener>();
+  readonly #listeners = new Listeners<Parameters<BusListener>>();
   readonly #subscriptions = new Map<string, Subscription>();
   readonly #demand = new PresenceDemand();
   readonly #outbox: Outbox;
@@ -69,12 +70,12 @@ export class SharedBus implements Bus {
   }
 
   publish(channel: string, message: BusMessage): void {
-    this.#tell(message, channel);
+    this.#listeners.tell(message, channel);
     this.#outbox.put(channel, message);
   }
 
   publishChanges(keys: readonly ChangedKey[]): void {
-    this.#tell({ type: "changed", keys }, null);
+    this.#listeners.tell({ type: "changed", keys }, null);
     const byCourse = new Map<string, ChangedKey[]>();
     for (const key of keys) {
       const ofCourse = byCourse.get(key.courseId);
@@ -96,8 +97,7 @@ export class SharedBus implements Bus {
   }
 
   listen(listener: BusListener): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#listeners.add(listener);
   }
 
   subscribe(channel: string): Promise<void> {
@@ -130,10 +130,6 @@ export class SharedBus implements Bus {
     this.#demand.release(channel);
   }
 
-  #tell(message: BusMessage, channel: string | null): void {
-    for (const listener of this.#listeners) listener(message, channel);
-  }
-
   #hear(channel: string, text: string): void {
     try {
       if (channel === CONTROL) {
@@ -142,7 +138,7 @@ export class SharedBus implements Bus {
       }
       const { node, messages } = JSON.parse(text) as Envelope;
       if (node === this.#parts.node) return;
-      for (const message of messages) this.#tell(message, channel);
+      for (const message of messages) this.#listeners.tell(message, channel);
     } catch (error) {
       this.#parts.logger.error({ err: error, channel }, "a message of another process could not be handled");
     }
@@ -161,7 +157,7 @@ export class SharedBus implements Bus {
   #catchUp(): void {
     this.#ask(this.#demand.ofHere(), true);
     for (const channel of this.#demand.ofOthers()) this.#tellPresent(channel);
-    this.#tell({ type: "again" }, channels.all);
+    this.#listeners.tell({ type: "again" }, channels.all);
   }
 
   #tellPresent(channel: string): void {

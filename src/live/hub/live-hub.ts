@@ -2,6 +2,7 @@ import type { Logger } from "../../logger.ts";
 import type { Metrics } from "../../metrics/metrics.ts";
 import type { Topic, Update } from "../../protocol/dashboard.ts";
 import type { Bus, PresenceReport } from "../bus/bus.ts";
+import { Listeners } from "../listeners.ts";
 import type { Presence } from "../presence/presence.ts";
 import { Audience } from "./audience.ts";
 import { toEntry, toLastFrame, toUpdate } from "./frame.ts";
@@ -55,7 +56,7 @@ export class LiveHub {
   readonly #clock: FrameClock;
   readonly #frames: RoomFrames;
   readonly #news: RoomNews;
-  readonly #resyncListeners: (() => void)[] = [];
+  readonly #resyncListeners = new Listeners<[]>();
   #sweep: NodeJS.Timeout | null = null;
   #isBehind = false;
 
@@ -104,13 +105,13 @@ export class LiveHub {
 
   /** Calls the listener at every resync: the right to watch may have changed without a notification. */
   onResync(listener: () => void): void {
-    this.#resyncListeners.push(listener);
+    this.#resyncListeners.add(listener);
   }
 
   /** Notifications may have been lost: every room reads everything again. */
   resync(): void {
     this.#parts.metrics.resyncs.inc();
-    for (const listener of this.#resyncListeners) listener();
+    this.#resyncListeners.tell();
     for (const room of this.#rooms.all()) this.#news.markStale(room);
   }
 
