@@ -1,5 +1,5 @@
-import { RateLimiterMemory, RateLimiterRes } from "rate-limiter-flexible";
 import { AppError } from "../errors.ts";
+import { CountWindows } from "../limits/count-windows.ts";
 
 /*
  * Failed logins are limited in three ways: per account and address together, so that a stranger cannot lock a user
@@ -7,7 +7,7 @@ import { AppError } from "../errors.ts";
  * try many accounts. Each process counts for itself: n processes allow n times as many failures.
  */
 
-const WINDOW_SECONDS = 15 * 60;
+const WINDOW_MS = 15 * 60 * 1000;
 const FAILURES = { pair: 10, account: 100, address: 100 } as const;
 
 export interface LoginThrottle {
@@ -20,36 +20,32 @@ export interface LoginThrottle {
 }
 
 export function createLoginThrottle(): LoginThrottle {
-  const limiters = {
-    pair: new RateLimiterMemory({ points: FAILURES.pair, duration: WINDOW_SECONDS }),
-    account: new RateLimiterMemory({ points: FAILURES.account, duration: WINDOW_SECONDS }),
-    address: new RateLimiterMemory({ points: FAILURES.address, duration: WINDOW_SECONDS }),
+  const failures = {
+    pair: new CountWindows({ most: FAILURES.pair, windowMs: WINDOW_MS }),
+    account: new CountWindows({ most: FAILURES.account, windowMs: WINDOW_MS }),
+    address: new CountWindows({ most: FAILURES.address, windowMs: WINDOW_MS }),
   };
 
   return {
     async attempt(account, address) {
       const pair = `${address} ${account}`;
       // The narrowest first: an attempt that it refuses does not use up the others.
-      await consume(limiters.pair, pair);
-      await consume(limiters.address, address);
-      await consume(limiters.account, account);
+      count(failures.pair, pair);
+      count(failures.address, address);
+      count(failures.account, account);
       return async () => {
-        await limiters.pair.delete(pair);
-        await limiters.address.reward(address);
-        await limiters.account.reward(account);
+        failures.pair.forget(pair);
+        failures.address.takeBack(address);
+        failures.account.takeBack(account);
       };
     },
   };
 }
 
-async function consume(limiter: RateLimiterMemory, key: string): Promise<void> {
-  try {
-    await limiter.consume(key);
-  } catch (refused) {
-    if (!(refused instanceof RateLimiterRes)) throw refused;
-    const minutes = Math.ceil(refused.msBeforeNext / 60_000);
-    throw new AppError("rate_limited", `Too many failed logins; try again in ${minutes} min.`, {
-      retryAfterMs: refused.msBeforeNext,
-    });
-  }
+/** @throws AppError `rate_limited` */
+function count(windows: CountWindows, key: string): void {
+  const retryAfterMs = windows.count(key);
+  if (retryAfterMs === 0) return;
+  const minutes = Math.ceil(retryAfterMs / 60_000);
+  throw new AppError("rate_limited", `Too many failed logins; try again in ${minutes} min.`, { retryAfterMs });
 }
