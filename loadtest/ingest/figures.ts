@@ -48,7 +48,8 @@ export function standingOf({ standings }: Figures, name: string): Summary | unde
 const ACK_OVER_FLUSH_MS = 40;
 const CPU_WAIT =
   "Players, PostgreSQL and server share two cores: slow heartbeats wait for a core, for the flush before, or for the disk.";
-const BUSY = "Both cores are busy, so the CPU of a heartbeat limits the rate, and the players take a fifth of it: on two cores the floor itself reaches only about 8 × (a) and 8 × (b).";
+const BUSY =
+  "Both cores are busy, so the CPU of a heartbeat limits the rate, and the players take a fifth of it: on two cores the floor itself reaches only about 8 × (a) and 8 × (b).";
 const NOT_IN_FLOOR =
   "The floor has no service and buffer (19 % of the server's time), writer (14 %), presence and relay (7 %) or schemas (6 %), so less garbage (15 %) too, and no guards and triggers in SQL.";
 
