@@ -82,6 +82,16 @@ describe("a viewer", () => {
     expect(presence.viewersOf(COURSE, "c1")).toMatchObject([{ position: 10, state: "paused" }]);
   });
 
+  it("that stalls stays with every report, and is shown with rate 0", () => {
+    renew({ state: "playing", rate: 1 });
+    for (let i = 1; i <= 9; i++) {
+      vi.advanceTimersByTime(10_000);
+      expect(renew({ state: "playing", rate: 0, ageMs: i * 10_000 + 20 })).toBe(true);
+    }
+    expect(gone).toEqual([]);
+    expect(presence.viewersOf(COURSE, "c1")).toMatchObject([{ position: 10, state: "playing", rate: 0 }]);
+  });
+
   it("is not moved back by another device's older report", () => {
     renew({ position: 50 });
     vi.advanceTimersByTime(1000);
