@@ -5,6 +5,7 @@ import { CatalogueCache } from "./catalogue/catalogue-cache.ts";
 import { createCatalogue } from "./catalogue/create-catalogue.ts";
 import { seedDemoCourse } from "./catalogue/demo-course.ts";
 import type { Config } from "./config.ts";
+import { canWrite } from "./db/can-write.ts";
 import { collectDatabaseMetrics } from "./db/database-metrics.ts";
 import { openDatabase } from "./db/open-database.ts";
 import { createSchemaCheck } from "./db/schema-state.ts";
@@ -84,7 +85,7 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
   const database = await openDatabase({ config, logger });
   cleanups.push(() => database.close());
   collectDatabaseMetrics(metrics, database);
-  const { pool, directUrl } = database;
+  const { pool, writerPool, watch, directUrl } = database;
   const identity = await createIdentity({ ...common, pool, google });
   cleanups.push(() => identity.stop());
   const catalogueCache = new CatalogueCache({ pool });
@@ -112,6 +113,7 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
       node,
       carrier: redis ?? worker,
       connectionString: directUrl,
+      admit: (client) => watch.admit(client, { writes: false }),
       source: { ...createTopicReader({ pool }), ...createStreamReader({ pool }) },
       outlet: sockets.outlet,
       tellDevice: sockets.tellDevice,
@@ -153,6 +155,14 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
     },
     logger,
   });
+  watch.onMoved(() => {
+    progress.forgetAll();
+    catalogueCache.forgetAll();
+    void progressCache?.outdateAll(); // never rejects
+    listener.reconnect();
+    live.reconnect();
+    gateway.showAnew();
+  });
   await listener.start();
   cleanups.push(() => listener.stop());
   live.start();
@@ -162,6 +172,10 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
   const health = createHealth({
     checks: {
       database: async () => ({ ok: (await pool.query("SELECT 1")).rowCount === 1 }),
+      writers: async () => {
+        if (progress.isDown) return { ok: false, detail: "heartbeats cannot be written now" };
+        return { ok: await canWrite(writerPool) };
+      },
       listener: () => ({ ok: listener.listening }),
       migrations: createSchemaCheck(pool),
       draining: () => ({ ok: !gateway.isDraining }),

@@ -24,6 +24,11 @@ BEGIN
   IF FOUND THEN
     RAISE EXCEPTION 'a row that the batch keeps has another version' USING ERRCODE = 'PH002';
   END IF;
+  -- A row that is kept may have been committed by a writer that gave up waiting for the synchronous standby. A transaction
+  -- without WAL would not wait for the standby; this message makes COMMIT wait until all earlier WAL is there too.
+  IF cardinality(kept_users) > 0 AND current_setting('synchronous_standby_names') <> '' THEN
+    PERFORM pg_logical_emit_message(true, 'playhead', ''::text);
+  END IF;
   version := nextval('progress_version');
   PERFORM set_config('playhead.version', version::text, true);
 END $$;

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { Command } from "commander";
 import pg from "pg";
+import { CAN_WRITE } from "../db/can-write.ts";
 import { assertServerVersion } from "../db/migrate.ts";
 import { createPool, type Pool } from "../db/pool.ts";
 import { readSchemaFiles } from "../db/schema-files.ts";
@@ -24,7 +25,7 @@ const HOW_TO_MIGRATE = "Run `playhead migrate`, or start the server";
 export function addDoctorCommand(program: Command, { readSetting, print }: CommandParts): void {
   program
     .command("doctor")
-    .description("check configuration, database, migrations, listening, and that aggregates equal a recount")
+    .description("check configuration, database, standby, migrations, listening, and that aggregates equal a recount")
     .option("--repair", "correct the aggregates that differ from the recount", false)
     .action(async ({ repair }: { repair: boolean }) => {
       const setting = readSetting();
@@ -64,6 +65,8 @@ async function runChecks({ logger }: Setting, { database, repair, print }: Check
   };
   try {
     await check("database", () => checkVersion(pool));
+    await check("writing", () => checkWriting(pool));
+    await check("standby", () => checkStandby(pool));
     const migrated =
       (await check("migrations", () => checkMigrations(pool))) &&
       (await check("functions", () => checkFunctions(pool)));
@@ -79,6 +82,50 @@ async function runChecks({ logger }: Setting, { database, repair, print }: Check
 
 async function checkVersion(pool: Pool): Promise<Finding> {
   return { ok: true, text: `PostgreSQL ${await assertServerVersion(pool)}` };
+}
+
+async function checkWriting(pool: Pool): Promise<Finding> {
+  const { rows } = await pool.query<{ can: boolean; standby: boolean }>(
+    `select ${CAN_WRITE} as can, pg_is_in_recovery() as standby`,
+  );
+  const { can, standby } = rows[0] as { can: boolean; standby: boolean };
+  if (can) return { ok: true, text: "the database takes writes" };
+  return {
+    ok: false,
+    text: standby
+      ? "DATABASE_URL leads to a standby; it has to lead to the primary"
+      : "the database is read-only (default_transaction_read_only); providers set that when the disk is full",
+  };
+}
+
+interface StandbyRow {
+  names: string;
+  connected: number;
+  waiting: number;
+  /** Whether this role may see which standbys are connected. */
+  sees: boolean;
+}
+
+/** Without its synchronous standby PostgreSQL acks no commit: heartbeats wait, and are refused. */
+async function checkStandby(pool: Pool): Promise<Finding> {
+  const { rows } = await pool.query<StandbyRow>(
+    `select current_setting('synchronous_standby_names') as names,
+       (select count(*)::int from pg_stat_replication where sync_state in ('sync', 'quorum')) as connected,
+       (select count(*)::int from pg_stat_activity
+        where wait_event = 'SyncRep' and state_change < clock_timestamp() - interval '2 seconds') as waiting,
+       pg_has_role(current_user, 'pg_read_all_stats', 'usage') as sees`,
+  );
+  const { names, connected, waiting, sees } = rows[0] as StandbyRow;
+  if (names === "") return { ok: true, text: "no synchronous standby is configured" };
+  const isAway = sees && connected === 0;
+  if (!isAway && waiting === 0) return { ok: true, text: `commits reach ${names}` };
+  return {
+    ok: false,
+    text:
+      `${isAway ? `no synchronous standby (${names}) is connected` : `the synchronous standby (${names}) is away or too slow`}, ` +
+      `and ${count(waiting, "commit")} ${waiting === 1 ? "waits" : "wait"} for it. Start the standby, or change ` +
+      "synchronous_standby_names and reload; never cancel the commits that wait, they may be lost in a failover",
+  };
 }
 
 async function checkMigrations(pool: Pool): Promise<Finding> {

@@ -1,5 +1,5 @@
 import { ConfigError } from "../config.ts";
-import { isConnectionError, sqlStateOf } from "../db/sqlstate.ts";
+import { isConnectionError, isStorageFault, sqlStateOf } from "../db/sqlstate.ts";
 import { AppError } from "../errors.ts";
 
 /** The text for a person at the command line: an expected failure's message, or an unexpected error's stack. */
@@ -7,7 +7,7 @@ export function explainFailure(error: unknown): string {
   if (error instanceof AppError || error instanceof ConfigError) {
     return error.message;
   }
-  if (isConnectionError(error)) {
+  if (isConnectionError(error) && !isStorageFault(error)) {
     return `The database cannot be reached: ${listMessages(error).join("; ")}`;
   }
   if (sqlStateOf(error) !== undefined) {

@@ -12,6 +12,9 @@ const FIGURES = {
   streamsLive: "SELECT count(*) AS figure FROM stream_sessions WHERE state <> 'ended' AND state = 'live'",
   notificationQueue: "SELECT pg_notification_queue_usage() AS figure",
   databaseBytes: "SELECT pg_database_size(current_database()) AS figure",
+  // PostgreSQL shows a role what its own backends wait for.
+  commitsWaiting: `SELECT count(*) AS figure FROM pg_stat_activity
+    WHERE wait_event = 'SyncRep' AND state_change < clock_timestamp() - interval '2 seconds'`,
 } as const;
 
 /**

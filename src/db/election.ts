@@ -27,6 +27,8 @@ export interface ElectionParts {
   duty: keyof typeof DUTIES;
   /** A direct connection: the lock belongs to a session, and a pooler in transaction mode keeps no session. */
   connectionString: string;
+  /** Checks the connection: a lock on a standby, or on a server that another has taken over from, is worth nothing. */
+  admit?: (client: pg.ClientBase) => Promise<void>;
   /** Whether this process could do the duty. */
   isAble: () => boolean;
   onElected: () => void;
@@ -105,6 +107,7 @@ export class Election {
     await client.connect();
     this.#client = client;
     if (this.#isStopped) throw new Error("stopped while it connected");
+    await this.#parts.admit?.(client);
     await client.query(KEEPALIVE);
     return client;
   }

@@ -1,5 +1,7 @@
 import type { Config } from "../config.ts";
 import type { Logger } from "../logger.ts";
+import { AbandonedCommits } from "./abandoned-commits.ts";
+import { DatabaseWatch } from "./database-watch.ts";
 import { startEmbeddedPostgres } from "./embedded/embedded-postgres.ts";
 import { migrate } from "./migrate.ts";
 import { createPool, type Pool } from "./pool.ts";
@@ -29,6 +31,8 @@ export interface Database {
   pool: Pool;
   /** For heartbeat writers alone, so that nothing else keeps them waiting. */
   writerPool: Pool;
+  /** Checks every new connection of the pools. */
+  watch: DatabaseWatch;
   directUrl: string;
   /** Ends the pools; stops the embedded PostgreSQL, if it was started here. */
   close(): Promise<void>;
@@ -43,17 +47,32 @@ export async function openDatabase({ config, logger }: { config: Config; logger:
     await stop();
     throw error;
   }
+  const watch = new DatabaseWatch({ logger });
+  const abandoned = new AbandonedCommits();
   const common = { connectionString: url, queryTimeoutMs: config.QUERY_TIMEOUT_MS, logger };
-  const pool = createPool({ ...common, max: config.DATABASE_POOL_SIZE, applicationName: "playhead" });
+  const pool = createPool({
+    ...common,
+    max: config.DATABASE_POOL_SIZE,
+    applicationName: "playhead",
+    admit: (client) => watch.admit(client, { writes: false }),
+  });
   const writerPool = createPool({
     ...common,
     max: config.WRITERS,
     applicationName: "playhead-writer",
+    async admit(client) {
+      await watch.admit(client, { writes: true });
+      await abandoned.assertNone(client);
+    },
     options: { pipeline: true },
+  });
+  writerPool.on("release", (error, client) => {
+    if (error) abandoned.abandon(client);
   });
   return {
     pool,
     writerPool,
+    watch,
     directUrl,
     async close() {
       await Promise.all([pool.end(), writerPool.end()]);

@@ -1,5 +1,6 @@
 import pg from "pg";
 import type { Logger } from "../logger.ts";
+import { confirmCommit } from "./commit.ts";
 import { isConnectionError } from "./sqlstate.ts";
 
 /*
@@ -27,6 +28,8 @@ export interface PoolOptions {
   queryTimeoutMs: number;
   applicationName: string;
   logger: Logger;
+  /** Checks every new connection before anybody gets it. Where it throws, the connection is closed. */
+  admit?: (client: pg.ClientBase) => Promise<void>;
   /** More options of `pg.Pool`. */
   options?: Partial<pg.PoolConfig>;
 }
@@ -62,7 +65,7 @@ function parseInt8(text: string): number {
  * `numeric` as text.
  */
 export function createPool(given: PoolOptions): Pool {
-  const { connectionString, max, queryTimeoutMs, applicationName, logger, options } = given;
+  const { connectionString, max, queryTimeoutMs, applicationName, logger, admit, options } = given;
   const limits =
     queryTimeoutMs > 0
       ? {
@@ -79,6 +82,7 @@ export function createPool(given: PoolOptions): Pool {
     keepAlive: true,
     types: TYPES,
     ...limits,
+    ...(admit === undefined ? {} : { onConnect: admit }),
     ...options,
   });
   // An idle connection broke. The pool has dropped it, and opens another when one is needed.
@@ -95,7 +99,8 @@ export function createPool(given: PoolOptions): Pool {
 
 /**
  * Runs the work in one transaction on a connection of the pool, and resolves after COMMIT.
- * @throws the error of the work, after ROLLBACK; a COMMIT that PostgreSQL turned into a rollback throws too
+ * @throws the error of the work, after ROLLBACK; UnconfirmedCommit; a COMMIT that PostgreSQL turned into a rollback
+ * throws too
  */
 export async function withTransaction<T>(pool: Pool, work: (client: PoolClient) => Promise<T>): Promise<T> {
   const client = await pool.connect();
@@ -123,7 +128,7 @@ export async function inTransaction<T>(
   try {
     await client.query("begin");
     const result = await work();
-    const { command } = await client.query("commit");
+    const { command } = await confirmCommit(client, () => client.query("commit"));
     if (command === "ROLLBACK") {
       throw new Error("The transaction was rolled back: a statement in it had failed, and its error was not passed on");
     }

@@ -2,11 +2,12 @@ import type { Socket } from "socket.io";
 import type { z } from "zod";
 import type { Caller } from "../auth/caller.ts";
 import { toUnavailable } from "../db/unavailable.ts";
-import { AppError, ERRORS, toWireError } from "../errors.ts";
+import { AppError, toWireError } from "../errors.ts";
 import { hideStreamKeys } from "../hide-stream-keys.ts";
 import type { CallLimits } from "../limits/call-limits.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics, Tally } from "../metrics/metrics.ts";
+import { RefusalLog } from "../metrics/refusal-log.ts";
 import { type Ack, parseWire } from "../protocol/ack.ts";
 import { isLong, ReadyJson, toJsonSlices } from "../protocol/json-slices.ts";
 
@@ -79,6 +80,7 @@ export class CallTable {
   readonly #parts: CallParts;
   readonly #identify: (socket: GatewaySocket) => CallIdentity;
   readonly #calls = new Map<string, Call>();
+  readonly #refusals: RefusalLog;
 
   /** `identify` names the caller at every call: by default the user of the token. */
   constructor(
@@ -89,6 +91,7 @@ export class CallTable {
     this.#namespace = namespace;
     this.#identify = identify;
     this.#parts = parts;
+    this.#refusals = new RefusalLog(parts.logger);
   }
 
   /** Declares a call. `after` runs once the ack has been handed over. */
@@ -158,10 +161,7 @@ export class CallTable {
     const wire = toWireError(error);
     const known = this.#calls.has(event) ? event : "unknown";
     this.#parts.metrics.socketCalls.inc({ namespace: this.#namespace, event: known, outcome: wire.code });
-    this.#parts.logger[ERRORS[wire.code].level](
-      { err: error, event: known, userId: this.#identify(socket).userId },
-      "a call was refused",
-    );
+    this.#refusals.write(error, "a call was refused", { event: known, userId: this.#identify(socket).userId });
     ack({ ok: false, error: wire });
   }
 

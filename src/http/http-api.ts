@@ -8,6 +8,7 @@ import { AppError } from "../errors.ts";
 import { createRateLimit, type RateLimit } from "../limits/rate-limit.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
+import { RefusalLog } from "../metrics/refusal-log.ts";
 import type { ProgressService } from "../progress/progress-service.ts";
 import type { PublishGate } from "../streams/publish-gate.ts";
 import type { StreamService } from "../streams/stream-service.ts";
@@ -89,9 +90,10 @@ export function createHttpApi(parts: HttpParts): Router {
   const bearer = createBearer({ verifyToken, limitUser: createRateLimit(rates), limitAddress, clientAddress });
 
   const router = createRouter();
+  const refusals = new RefusalLog(logger);
   router.onError((thrown) => {
     const error = toAppError(thrown);
-    log(logger, error);
+    refusals.write(error, error instanceof AppError ? "an HTTP request was refused" : "an HTTP request failed");
     return toProblemResponse(error);
   });
   router.notFound((c) => answerUnknown(router, c.req.path));
@@ -105,13 +107,6 @@ export function createHttpApi(parts: HttpParts): Router {
   router.use(limitBodies());
   for (const addRoutes of SUBJECTS) addRoutes(router, { ...parts, bearer, limitAddress, clientAddress });
   return router;
-}
-
-function log(logger: Logger, error: unknown): void {
-  if (!(error instanceof AppError)) logger.error({ err: error }, "an HTTP request failed");
-  else if (error.code === "unavailable" || error.code === "overloaded") {
-    logger.warn({ err: error }, "an HTTP request was refused");
-  }
 }
 
 /** Answers 405 if another method has this path, else 404. */

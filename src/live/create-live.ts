@@ -20,6 +20,8 @@ export interface LiveParts {
   carrier: Carrier | null;
   /** Past any pooler. */
   connectionString: string;
+  /** Checks the connection of an election. */
+  admit: RelayDutyParts["admit"];
   source: TopicSource;
   outlet: Outlet;
   /** Sends a learner's progress to one of its sockets. */
@@ -35,6 +37,8 @@ export interface Live {
   /** Whether changes may be missed now. */
   readonly isBehind: boolean;
   start(): void;
+  /** Another database answers from now on: listens there, and reads everything again. */
+  reconnect(): void;
   /** Shows nothing more, and lays down the relay for another process to take up. */
   stop(): Promise<void>;
 }
@@ -51,6 +55,7 @@ export function createLive(parts: LiveParts, options: { frameIntervalMs: number 
   const pulse = new Pulse({ bus, onBehind: () => hub.setBehind(true), onLevel: () => hub.setBehind(false) });
   const relay = new RelayDuty({
     connectionString,
+    admit: parts.admit,
     bus,
     cache,
     carrier,
@@ -67,6 +72,7 @@ export function createLive(parts: LiveParts, options: { frameIntervalMs: number 
       hub.start();
       relay.start();
     },
+    reconnect: () => relay.reconnect(),
     async stop() {
       pulse.stop();
       hub.stop();

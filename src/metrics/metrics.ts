@@ -85,6 +85,10 @@ function createDatabaseMetrics(registry: Registry) {
       "playhead_db_notification_queue_usage",
       "pg_notification_queue_usage(): the share of the NOTIFY queue in use, 0 to 1.",
     ),
+    commitsWaiting: maximum(
+      "playhead_db_commits_waiting",
+      "Transactions that have waited for more than 2 s until a synchronous standby has their commit.",
+    ),
     oldestXminSeconds: maximum(
       "playhead_db_oldest_xmin_seconds",
       "How long the oldest writing transaction has been seen running, in seconds: the mirror waits for it.",

@@ -9,14 +9,14 @@ import { warnIfUnattended } from "./mirror-state.ts";
 
 export interface OpenMirrorParts {
   config: Pick<Config, "FIREBASE_PROJECT_ID" | "FIRESTORE_MIRROR" | "FIRESTORE_MIRROR_INTERVAL_MS">;
-  database: Pick<Database, "pool" | "directUrl">;
+  database: Pick<Database, "pool" | "directUrl" | "watch">;
   metrics: Metrics;
   logger: Logger;
 }
 
 /** The configured mirror of progress in Firestore; null if none is configured. */
 export async function openMirror({ config, database, metrics, logger }: OpenMirrorParts): Promise<Mirror | null> {
-  const { pool, directUrl } = database;
+  const { pool, directUrl, watch } = database;
   const { FIREBASE_PROJECT_ID: projectId, FIRESTORE_MIRROR, FIRESTORE_MIRROR_INTERVAL_MS: intervalMs } = config;
   if (!FIRESTORE_MIRROR || projectId === undefined) {
     await warnIfUnattended(pool, logger);
@@ -24,6 +24,13 @@ export async function openMirror({ config, database, metrics, logger }: OpenMirr
   }
   collectMirrorMetrics(metrics, pool);
   const elect = (told: { onElected: () => void; onDismissed: () => void }) =>
-    new Election({ ...told, duty: "mirror", connectionString: directUrl, isAble: () => true, logger });
+    new Election({
+      ...told,
+      duty: "mirror",
+      connectionString: directUrl,
+      admit: (client) => watch.admit(client, { writes: false }),
+      isAble: () => true,
+      logger,
+    });
   return createMirror({ projectId, pool, elect, metrics, logger }, { intervalMs });
 }

@@ -1,5 +1,7 @@
+import type { QueryConfig, QueryResult } from "pg";
 import { toPlainArray, toTextArray } from "../db/array-literal.ts";
 import { toFloat8Array, toInt4Array, toInt8Array } from "../db/binary-array.ts";
+import { confirmCommit } from "../db/commit.ts";
 import type { PoolClient } from "../db/pool.ts";
 import type { RowChange, StoredRow } from "./merge-beat.ts";
 import { toMultirange } from "./multirange.ts";
@@ -171,28 +173,53 @@ const NEW_USERS = "INSERT INTO users (id) SELECT unnest($1::text[]) ON CONFLICT 
 
 type Values = (string | Buffer | number)[];
 
-/** Resolves after COMMIT. @throws the error of the first statement that failed: LOCKS_TAKEN, CHANGED_SINCE, or PostgreSQL's own */
+/**
+ * Resolves after COMMIT.
+ * @throws the error of the first statement that failed: LOCKS_TAKEN, CHANGED_SINCE, or PostgreSQL's own;
+ * UnconfirmedCommit; RangeError before anything is sent, for a number that does not fit its column
+ */
 export async function writeBatch(client: PoolClient, batch: BatchWrite, options: WriteOptions): Promise<Written> {
-  const sent: Promise<unknown>[] = [];
-  const send = <T extends object>(name: string, sql: string, values: Values) => {
-    const answer = client.query<T>({ name, text: sql, values });
+  const statements = toStatements(batch, options.lockTimeoutMs);
+  const sent: Promise<QueryResult>[] = [];
+  let answered = 0;
+  // A callback, not a promise: it is called before the next answer is read, so `answered` is exact for every notice.
+  const send = (query: string | QueryConfig) => {
+    const answer = new Promise<QueryResult>((resolve, reject) => {
+      client.query(query, (error: Error | null, result: QueryResult) => {
+        answered += 1;
+        if (error) reject(error);
+        else resolve(result);
+      });
+    });
     sent.push(answer);
     return answer;
   };
-  if (!options.isBegun) sent.push(client.query("BEGIN"));
-  const begun = send<Written>("begin-batch", BEGIN_BATCH, toBeginning(batch, options.lockTimeoutMs));
+  if (!options.isBegun) send("BEGIN");
+  const [begun] = statements.map(send);
+  const beforeCommit = sent.length;
+  const commit = async () => {
+    send("COMMIT");
+    // After a failure PostgreSQL refuses the rest of the transaction, and its COMMIT rolls back: the first error says why.
+    for (const answer of await Promise.allSettled(sent)) if (answer.status === "rejected") throw answer.reason;
+  };
+  await confirmCommit(client, commit, () => answered === beforeCommit);
+  return (await begun)?.rows[0] as Written;
+}
+
+/** The statements between BEGIN and COMMIT; `begin_batch` is the first. */
+function toStatements(batch: BatchWrite, lockTimeoutMs: number): QueryConfig[] {
+  const statements: QueryConfig[] = [];
+  const add = (name: string, text: string, values: Values) => statements.push({ name, text, values });
+  add("begin-batch", BEGIN_BATCH, toBeginning(batch, lockTimeoutMs));
   const goingOn = batch.changes.filter(isGoingOn);
   const others = batch.changes.length === goingOn.length ? [] : batch.changes.filter((change) => !isGoingOn(change));
   const users = [...new Set(others.filter(({ old }) => old === null).map(({ userId }) => userId))].sort();
-  if (users.length > 0) send("new-users", NEW_USERS, [toTextArray(users)]);
-  if (goingOn.length > 0) send("update-rows", UPDATE_ALL, toValues(GOING_ON, goingOn));
-  if (others.length > 0) send("upsert-rows", UPSERT_ALL, toValues(WHOLE, others));
+  if (users.length > 0) add("new-users", NEW_USERS, [toTextArray(users)]);
+  if (goingOn.length > 0) add("update-rows", UPDATE_ALL, toValues(GOING_ON, goingOn));
+  if (others.length > 0) add("upsert-rows", UPSERT_ALL, toValues(WHOLE, others));
   const activity = toActivity(others);
-  if (activity !== null) send("log-activity", "SELECT log_activity($1)", [activity]);
-  sent.push(client.query("COMMIT"));
-  // After a failure PostgreSQL refuses the rest of the transaction, and its COMMIT rolls back: the first error says why.
-  for (const answer of await Promise.allSettled(sent)) if (answer.status === "rejected") throw answer.reason;
-  return (await begun).rows[0] as Written;
+  if (activity !== null) add("log-activity", "SELECT log_activity($1)", [activity]);
+  return statements;
 }
 
 function toBeginning({ users, courses, kept }: BatchWrite, lockTimeoutMs: number): Values {

@@ -35,6 +35,10 @@ export interface ProgressParts {
 
 export interface Progress {
   service: ProgressService;
+  /** Whether the last try of some writer failed: heartbeats wait, or are refused. */
+  readonly isDown: boolean;
+  /** Another database answers from now on: nothing that is remembered of rows holds. */
+  forgetAll(): void;
   /** Flushes waiting heartbeats; resolves with the number of refused ones. */
   stop(timeoutMs: number): Promise<number>;
 }
@@ -86,6 +90,10 @@ export function createProgress({
   );
   return {
     service,
+    get isDown() {
+      return buffers.some((buffer) => buffer.isDown);
+    },
+    forgetAll: () => writer.forgetAll(),
     async stop(timeoutMs) {
       const refused = await Promise.all(buffers.map((buffer) => buffer.stop(timeoutMs)));
       return refused.reduce((sum, count) => sum + count, 0);

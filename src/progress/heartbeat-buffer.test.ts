@@ -1,3 +1,4 @@
+import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createLogger } from "../logger.ts";
 import { createMetrics } from "../metrics/metrics.ts";
@@ -56,9 +57,9 @@ describe("HeartbeatBuffer", () => {
     vi.useRealTimers();
   });
 
-  function createBuffer(options: Partial<HeartbeatBufferOptions> = {}) {
+  function createBuffer(options: Partial<HeartbeatBufferOptions> = {}, logger = createLogger({ level: "silent" })) {
     return new HeartbeatBuffer(
-      { write: writer.write, metrics: createMetrics(), logger: createLogger({ level: "silent" }) },
+      { write: writer.write, metrics: createMetrics(), logger },
       { flushIntervalMs: 50, maxBatch: 1000, maxPending: 100, ackDeadlineMs: 8000, ...options },
     );
   }
@@ -260,6 +261,52 @@ describe("HeartbeatBuffer", () => {
     await pass(2000);
     expect(outcomes()).toEqual(["unavailable", "ok"]);
     expect(buffer.load).toBe(0);
+  });
+
+  it("finds out by itself that the database takes writes again, after every waiting beat was refused", async () => {
+    writer.automatic = true;
+    writer.error = AWAY;
+    const buffer = createBuffer({ ackDeadlineMs: 3000 });
+    for (const userId of ["a", "b", "c"]) add(buffer, { userId });
+    await pass(10_000);
+    expect([outcomes(), buffer.pending, buffer.isDown]).toEqual([["unavailable", "unavailable", "unavailable"], 0, true]);
+    expect(writer.last.entries).toHaveLength(1);
+    writer.error = null;
+    await pass(2000);
+    expect([outcomes().length, buffer.isDown, buffer.load]).toEqual([3, false, 0]);
+  });
+
+  it("lets one new beat at a time take over the trying, in case only the row of the beat before fails", async () => {
+    writer.automatic = true;
+    writer.error = AWAY;
+    const buffer = createBuffer({ ackDeadlineMs: 3000 });
+    add(buffer, { userId: "bad" });
+    await pass(10_000);
+    add(buffer, { userId: "a" });
+    add(buffer, { userId: "b" });
+    expect(outcomes()).toEqual(["unavailable", "unavailable"]);
+    await pass(2000);
+    expect(writer.last.entries).toMatchObject([{ userId: "a" }]);
+    writer.error = null;
+    await pass(2000);
+    expect(outcomes()).toEqual(["unavailable", "unavailable", "ok"]);
+  });
+
+  it("writes one line to the log when writing begins to fail, not one a try", async () => {
+    writer.automatic = true;
+    writer.error = AWAY;
+    const lines: string[] = [];
+    const logger = pino({ level: "info" }, { write: (line: string) => void lines.push(line) });
+    const buffer = createBuffer({}, logger);
+    add(buffer);
+    await pass(30_000);
+    expect(lines).toHaveLength(1);
+    writer.error = null;
+    await pass(2000);
+    expect(lines.map((line) => JSON.parse(line).msg)).toEqual([
+      "a batch of heartbeats waits for the database",
+      "heartbeats are written again",
+    ]);
   });
 
   it("settles a beat once, even if a flush writes it after its deadline", async () => {

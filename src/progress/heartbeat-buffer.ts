@@ -14,7 +14,8 @@ import type { WriteResult } from "./split-batch.ts";
  *   idle ── a beat ──▶ flushing ── nothing left ──▶ idle
  *                        │  ▲
  *             transient  ▼  │ after a pause
- *                       waiting
+ *                       waiting (down): where every player was refused and gone, one beat is still tried, so that
+ *                       the buffer itself finds out when the database takes writes again
  *   stop(): flushes what is left, refuses what cannot be written, then takes nothing more.
  */
 
@@ -74,6 +75,11 @@ export class HeartbeatBuffer {
     return this.#pending;
   }
 
+  /** Whether the last try to write failed. */
+  get isDown(): boolean {
+    return this.#downSince !== null;
+  }
+
   /** How full the buffer is, 0 to 1. Players are asked to send less often as it fills. */
   get load(): number {
     return this.#downSince === null ? this.#pending / this.#options.maxPending : 1;
@@ -107,9 +113,9 @@ export class HeartbeatBuffer {
         retryAfterMs: 2000 + Math.random() * 3000,
       });
     }
-    // Refuses only while a flush is retrying. If nothing waits any more, the next heartbeat finds out whether the database is back.
-    if (this.#running === null || this.#downSince === null) return null;
-    return performance.now() - this.#downSince > this.#options.ackDeadlineMs ? databaseAway() : null;
+    if (this.#downSince === null || performance.now() - this.#downSince <= this.#options.ackDeadlineMs) return null;
+    // One beat at a time waits, and takes over the trying: what failed may be the row of the beat before alone.
+    return this.#pending > 0 ? databaseAway() : null;
   }
 
   async #run(): Promise<void> {
@@ -148,26 +154,49 @@ export class HeartbeatBuffer {
       const batch = this.#inFlight;
       try {
         const results = await this.#parts.write(batch.map((entry) => entry.beat));
-        this.#downSince = null;
+        this.#setUp();
         this.#inFlight = [];
         for (const [i, entry] of batch.entries()) this.#settle(entry, results[i] as WriteResult);
       } catch (error) {
         if (!isWorthRetrying(error)) {
           this.#parts.logger.error({ err: error }, "a batch of heartbeats could not be written");
+          this.#setUp();
           this.#inFlight = [];
           const failure = new AppError("internal", toWireError(error).message, { cause: error });
           for (const entry of batch) this.#settle(entry, { type: "failed", error: failure });
           return;
         }
-        this.#downSince ??= performance.now();
-        this.#parts.metrics.flushRetries.inc({ sqlstate: String((error as { code?: unknown }).code ?? "none") });
-        this.#parts.logger.warn({ err: error, rows: batch.length }, "a batch of heartbeats waits for the database");
+        this.#setDown(error, batch.length);
         await pause(retryMs * (0.5 + Math.random()));
         retryMs = Math.min(LAST_RETRY_MS, retryMs * 2);
-        // Entries without waiters were refused; their players send them again.
-        this.#inFlight = this.#inFlight.filter((entry) => entry.waiters.length > 0);
+        this.#inFlight = this.#worthTrying(this.#inFlight);
       }
     }
+  }
+
+  /**
+   * Entries without waiters were refused; their players send them again. Where there are no others, one of them is tried
+   * on: to write it does no harm.
+   */
+  #worthTrying(entries: Entry[]): Entry[] {
+    const waiting = entries.filter((entry) => entry.waiters.length > 0);
+    if (waiting.length > 0 || this.#entries.size > 0 || this.#stopping) return waiting;
+    return entries.slice(0, 1);
+  }
+
+  #setDown(error: unknown, rows: number): void {
+    this.#parts.metrics.flushRetries.inc({ sqlstate: String((error as { code?: unknown }).code ?? "none") });
+    // One line a state, not a try.
+    const level = this.#downSince === null ? "warn" : "debug";
+    this.#downSince ??= performance.now();
+    this.#parts.logger[level]({ err: error, rows }, "a batch of heartbeats waits for the database");
+  }
+
+  #setUp(): void {
+    if (this.#downSince === null) return;
+    const seconds = Math.round((performance.now() - this.#downSince) / 1000);
+    this.#downSince = null;
+    this.#parts.logger.info({ seconds }, "heartbeats are written again");
   }
 
   #settle(entry: Entry, result: WriteResult): void {

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { type Pool, type PoolClient, withTransaction } from "../db/pool.ts";
 import { isTransient } from "../db/sqlstate.ts";
 import { toUnavailable } from "../db/unavailable.ts";
@@ -31,6 +32,8 @@ interface Operation {
 /** A caller waits so long at most. Then it gets the error and may try again. */
 const DEADLINE_MS = 6000;
 const LOCK_TIMEOUT_MS = 2000;
+/** A database that is away or full refuses at once: without a pause the tries would keep it busy. */
+const RETRY_MS = 100;
 
 export function createProgressOperations({ pool }: { pool: Pool }): ProgressOperations {
   async function run(operation: Operation): Promise<void> {
@@ -40,6 +43,7 @@ export function createProgressOperations({ pool }: { pool: Pool }): ProgressOper
         return await withTransaction(pool, (client) => operate(client, operation));
       } catch (error) {
         if (!isTransient(error) || performance.now() > deadlineAt) throw toUnavailable(error);
+        await delay(RETRY_MS);
       }
     }
   }

@@ -34,8 +34,8 @@ export interface ProgressWriterParts {
 export class ProgressWriter {
   readonly #parts: ProgressWriterParts;
   readonly #now: () => number;
-  readonly #memory = new RowMemory();
-  readonly #clock = new DatabaseClock();
+  #memory = new RowMemory();
+  #clock = new DatabaseClock();
 
   constructor(parts: ProgressWriterParts) {
     this.#parts = parts;
@@ -68,10 +68,18 @@ export class ProgressWriter {
       throw new ChangedByHand("a row changed between the look-up under the locks and the write");
     } catch (error) {
       if (isConnectionError(error)) broken = error as Error;
+      // The batch may be committed all the same. Then the remembered rows are old.
+      for (const entry of entries) this.#memory.forgetRow(rowKeyOf(entry));
       throw error;
     } finally {
       client.release(broken);
     }
+  }
+
+  /** Another database answers from now on: it may lack rows that are remembered, and its clock is another. */
+  forgetAll(): void {
+    this.#memory = new RowMemory();
+    this.#clock = new DatabaseClock();
   }
 
   /** @throws errors that may pass */
@@ -110,7 +118,11 @@ export class ProgressWriter {
       if (!isConnectionError(error)) await client.query("ROLLBACK");
       throw error;
     }
-    const written = await this.#writeDecided(client, batch, { lockTimeoutMs, isBegun: true });
+    const written = await this.#writeDecided(client, batch, { lockTimeoutMs, isBegun: true }).catch(async (error) => {
+      // Nothing was sent: without this the connection would stay in the transaction, and keep its locks.
+      if (error instanceof RangeError) await client.query("ROLLBACK");
+      throw error;
+    });
     for (const [i, decision] of batch.decisions.entries()) {
       const { row, file } = before[i] ?? {};
       if (decision.type !== "merged" || !row || !file) continue;
@@ -161,11 +173,15 @@ export class ProgressWriter {
   }
 }
 
+/** out_of_memory: also where the table of locks is full. A smaller batch needs fewer locks. */
+const OUT_OF_MEMORY = "53200";
+
 /** Whether PostgreSQL, or the writing of parameters, refused the batch for something in it. */
 function isOfTheBatch(error: unknown): boolean {
   // A number that does not fit its column.
   if (error instanceof RangeError) return true;
-  return isRowLocked(error) || (sqlStateOf(error) !== undefined && !isTransient(error));
+  const state = sqlStateOf(error);
+  return isRowLocked(error) || state === OUT_OF_MEMORY || (state !== undefined && !isTransient(error));
 }
 
 /** Whether a `write` that failed may succeed when the same batch is written again. */

@@ -1,4 +1,5 @@
-import { isRowLocked, sqlStateOf } from "../db/sqlstate.ts";
+import { isRowLocked, isTransient, sqlStateOf } from "../db/sqlstate.ts";
+import { toUnavailable } from "../db/unavailable.ts";
 import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
@@ -124,6 +125,7 @@ function toFailure({ logger }: SplitParts, error: unknown, { userId, fileId }: P
       error: new AppError("unavailable", message, { retryAfterMs: LOCKED_RETRY_MS, cause: error }),
     };
   }
+  if (isTransient(error)) return { type: "failed", error: toUnavailable(error) as AppError };
   logger.error({ err: error, userId, fileId }, "a heartbeat could not be written");
   return { type: "failed", error: new AppError("internal", "This heartbeat could not be written.", { cause: error }) };
 }

@@ -4,6 +4,7 @@ import { createGunzip } from "node:zlib";
 import type pg from "pg";
 import { AppError } from "../../errors.ts";
 import type { Logger } from "../../logger.ts";
+import { VERSIONS_AHEAD } from "../cluster.ts";
 import { migrate } from "../migrate.ts";
 import { inTransaction } from "../pool.ts";
 import { readSchemaFiles } from "../schema-files.ts";
@@ -17,8 +18,6 @@ import { listFilledTables, listTables } from "./tables.ts";
  * Restores a dump of either format, in one transaction that locks every table. A restore that fails changes no rows.
  */
 
-/** Open players and dashboards ignore versions below the highest that they have seen. Restored rows get higher ones. */
-const VERSIONS_AHEAD = 1_000_000_000;
 const ARCHIVE_MAGIC = "PGDMP";
 const GZIP_MAGIC = "\u001f\u008b";
 

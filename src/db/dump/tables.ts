@@ -11,6 +11,9 @@ const RECORDS = "('schema_migrations', 'schema_functions')";
 /** Migrations put rows into these tables. The rows of a dump replace them. */
 export const FILLED_BY_MIGRATIONS: ReadonlySet<string> = new Set(["mirror"]);
 
+/** Every server records in the table `settings` on which cluster it runs. */
+const NO_RECORD = "WHERE name <> 'cluster'";
+
 export interface Table {
   name: string;
   /** Stored columns: a generated column cannot be written. */
@@ -69,7 +72,7 @@ export async function listFilledTables(client: pg.ClientBase, tables: readonly T
   const filled: string[] = [];
   for (const { name } of tables.filter((table) => !FILLED_BY_MIGRATIONS.has(table.name))) {
     const { rows } = await client.query<{ filled: boolean }>(
-      `SELECT EXISTS (SELECT FROM ${client.escapeIdentifier(name)}) AS filled`,
+      `SELECT EXISTS (SELECT FROM ${client.escapeIdentifier(name)} ${name === "settings" ? NO_RECORD : ""}) AS filled`,
     );
     if (rows[0]?.filled) filled.push(name);
   }

@@ -50,6 +50,8 @@ export class NotificationListener {
   /** By the monotonic clock. */
   #heardAt = 0;
   #listening = false;
+  /** Its loss is in the log. */
+  #isLossLogged = false;
   #stopped = false;
   #onFirstListening: () => void = () => undefined;
 
@@ -69,6 +71,11 @@ export class NotificationListener {
     });
     void this.#connect(); // never rejects: it is tried again
     await first;
+  }
+
+  /** Opens another connection: the database's address leads to another server now. */
+  reconnect(): void {
+    if (this.#subscriber !== null) this.#restart(this.#subscriber, new Error("the database has moved"));
   }
 
   async stop(): Promise<void> {
@@ -114,6 +121,7 @@ export class NotificationListener {
 
   #onListening(subscriber: Subscriber): void {
     this.#listening = true;
+    this.#isLossLogged = false;
     this.#heardAt = performance.now();
     this.#proof = setInterval(() => this.#prove(subscriber), PROOF_INTERVAL_MS).unref();
     this.#parts.logger.info("listening for notifications");
@@ -156,7 +164,9 @@ export class NotificationListener {
 
   #restart(subscriber: Subscriber, error: unknown): void {
     if (this.#subscriber !== subscriber) return;
-    this.#parts.logger.warn({ err: error }, "the listener lost its connection");
+    // One line a state: it tries again every half second.
+    this.#parts.logger[this.#isLossLogged ? "debug" : "warn"]({ err: error }, "the listener lost its connection");
+    this.#isLossLogged = true;
     void this.#close(); // never rejects
     if (!this.#stopped) this.#reconnect = setTimeout(() => void this.#connect(), RECONNECT_MS);
   }

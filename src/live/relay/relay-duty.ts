@@ -1,4 +1,4 @@
-import { Election } from "../../db/election.ts";
+import { Election, type ElectionParts } from "../../db/election.ts";
 import type { Logger } from "../../logger.ts";
 import type { Metrics } from "../../metrics/metrics.ts";
 import type { Bus, ChangedKey } from "../bus/bus.ts";
@@ -19,6 +19,8 @@ import { relayProgress, relayStreams } from "./relay.ts";
 export interface RelayDutyParts {
   /** Past any pooler. */
   connectionString: string;
+  /** Checks the connection of the election. */
+  admit: NonNullable<ElectionParts["admit"]>;
   bus: Bus;
   /** A cache of reads, which has to learn of changes; null where there is none. Neither call rejects. */
   cache: {
@@ -41,13 +43,14 @@ export class RelayDuty {
 
   constructor(parts: RelayDutyParts) {
     this.#parts = parts;
-    const { carrier, connectionString, logger } = parts;
+    const { carrier, connectionString, admit, logger } = parts;
     this.#election =
       carrier === null
         ? null
         : new Election({
             duty: "relay",
             connectionString,
+            admit,
             isAble: () => carrier.isNear,
             onElected: () => this.#takeUp(),
             onDismissed: () => this.#layDown(),
@@ -65,6 +68,12 @@ export class RelayDuty {
     carrier.on("away", () => this.#hearAlone());
     carrier.on("near", () => this.#hearOthers());
     if (!carrier.isNear) this.#hearAlone();
+  }
+
+  /** Another database answers from now on. */
+  reconnect(): void {
+    this.#listener?.reconnect();
+    this.#ownListener?.reconnect();
   }
 
   async stop(): Promise<void> {
