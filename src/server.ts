@@ -156,12 +156,12 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
     logger,
   });
   watch.onMoved(() => {
+    // The listener and the relay have everything read again, once they listen there.
     progress.forgetAll();
     catalogueCache.forgetAll();
     void progressCache?.outdateAll(); // never rejects
     listener.reconnect();
     live.reconnect();
-    gateway.showAnew();
   });
   await listener.start();
   cleanups.push(() => listener.stop());

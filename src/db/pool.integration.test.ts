@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../../test/helpers/database.ts";
 import { waitFor } from "../../test/helpers/wait-for.ts";
 import { createLogger } from "../logger.ts";
+import { UnconfirmedCommit } from "./commit.ts";
 import { createPool, withTransaction } from "./pool.ts";
 import { isTransient, sqlStateOf } from "./sqlstate.ts";
 
@@ -86,6 +87,44 @@ describe("the pool", () => {
       await client.query("select 1 / 0").catch(() => undefined);
     });
     await expect(work).rejects.toThrow("rolled back");
+    await pool.end();
+  });
+
+  it("fails where PostgreSQL warns while it commits, and not where a statement before warns", async () => {
+    await database.query(`
+      CREATE TABLE warned (id int);
+      CREATE FUNCTION warn() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE WARNING 'not safe'; RETURN NULL; END $$;
+      CREATE CONSTRAINT TRIGGER warn AFTER INSERT ON warned INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION warn()`);
+    const pool = open();
+    const failure = await withTransaction(pool, (client) => client.query("insert into warned values (1)")).catch(
+      (error: unknown) => error,
+    );
+    expect(failure).toBeInstanceOf(UnconfirmedCommit);
+    expect(isTransient(failure)).toBe(true);
+    await withTransaction(pool, async (client) => {
+      await client.query("set constraints all immediate");
+      await client.query("insert into warned values (2)");
+    });
+    await pool.end();
+  });
+
+  it("hands out no connection that is not admitted", async () => {
+    let isRight = false;
+    const pool = createPool({
+      connectionString: database.url,
+      max: 2,
+      queryTimeoutMs: 5000,
+      applicationName: "admitted-test",
+      logger: createLogger({ level: "silent" }),
+      async admit(client) {
+        await client.query("select 1");
+        if (!isRight) throw new Error("the wrong server");
+      },
+    });
+    await expect(pool.query("select 1")).rejects.toThrow("the wrong server");
+    expect(pool.totalCount).toBe(0);
+    isRight = true;
+    await expect(pool.query("select 1")).resolves.toMatchObject({ rowCount: 1 });
     await pool.end();
   });
 

@@ -31,11 +31,6 @@ export interface Gateway extends Dashboards {
   readonly isDraining: boolean;
   /** Open sockets. */
   connections(): number;
-  /**
-   * Tells dashboards to connect again, each after its own share of `DRAIN_MS`. What they hold may not be in the database
-   * any more, with versions above those of the rows that are there; only a snapshot replaces it.
-   */
-  showAnew(): void;
   /** Admits nobody from now on, and tells every client to come back, each after its own share of `DRAIN_MS`. */
   drain(): void;
 }
@@ -70,7 +65,6 @@ export function serveSockets(sockets: Sockets, parts: GatewayParts): Gateway {
       return draining;
     },
     connections: () => namespaces.reduce((sum, namespace) => sum + namespace.sockets.size, 0),
-    showAnew: () => void sockets.dashboards.emit("server:draining", { reconnectInMs: config.DRAIN_MS }),
     drain() {
       draining = true;
       for (const namespace of namespaces) namespace.emit("server:draining", { reconnectInMs: config.DRAIN_MS });

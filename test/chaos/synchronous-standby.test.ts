@@ -1,0 +1,102 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { type DatabaseAddress, openDatabaseAddress } from "../helpers/database-address.ts";
+import { COURSE_ID, FILE_IDS, putLoadCourse, startFlowServer, users } from "../helpers/flow-server.ts";
+import { type Load, startLoad } from "../helpers/load-players.ts";
+import { findBrokenPromises } from "../helpers/oracle.ts";
+import { type PostgresPair, STANDBY_NAME, startPostgresPair } from "../helpers/postgres-pair.ts";
+import { type Query, queryOf } from "../helpers/query.ts";
+import { runPlayhead } from "../helpers/run-playhead.ts";
+import { readMetric } from "../helpers/server-calls.ts";
+import type { ServerProcess } from "../helpers/server-process.ts";
+import { mintToken } from "../helpers/tokens.ts";
+import { waitFor } from "../helpers/wait-for.ts";
+
+/*
+ * Every commit waits for a synchronous standby. The standby goes away, and comes back or takes over.
+ */
+
+const PLAYERS = 10;
+const WRITERS = 2;
+const ENVIRONMENT = { ACK_DEADLINE_MS: "1500", QUERY_TIMEOUT_MS: "1000", WRITERS: String(WRITERS) };
+
+describe("a synchronous standby", () => {
+  let pair: PostgresPair;
+  let address: DatabaseAddress;
+  let server: ServerProcess;
+  let load: Load;
+  let query: Query;
+
+  beforeEach(async () => {
+    pair = await startPostgresPair({ synchronous_standby_names: STANDBY_NAME });
+    address = await openDatabaseAddress(pair.primaryPort);
+    server = await startFlowServer({ ...ENVIRONMENT, DATABASE_URL: address.urlOf(pair.primary.url) });
+    await putLoadCourse(server.url);
+    query = queryOf(pair.primary.url);
+    load = await startLoad({ url: server.url, users: users(PLAYERS), fileIds: FILE_IDS, mintToken });
+    await load.ackedMore(2 * load.streams.length);
+  });
+  afterEach(async () => {
+    load?.stop();
+    await server?.kill();
+    await address?.stop();
+    await pair?.stop();
+  });
+
+  async function findWaiting(): Promise<number[]> {
+    const rows = await query<{ pid: number }>(
+      "SELECT pid FROM pg_stat_activity WHERE application_name = 'playhead-writer' AND wait_event = 'SyncRep'",
+    );
+    return rows.map(({ pid }) => pid);
+  }
+
+  async function cancelWaiting(): Promise<void> {
+    await waitFor(async () => (await findWaiting()).length > 0, { what: "a commit to wait for the standby" });
+    await query(
+      "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'playhead-writer' AND wait_event = 'SyncRep'",
+    );
+  }
+
+  it("must have a beat before it is acked, also where somebody cancels the commit that waits for it", async () => {
+    // The acks of commits that the standby has.
+    await load.settle();
+    pair.cutReplication();
+    await waitFor(async () => (await query("SELECT FROM pg_stat_replication")).length === 0, { what: "the standby to go" });
+    const acked = load.ackedCount;
+    load.resume();
+    // The second one is of a batch whose rows are all stored already: it writes nothing, and waits all the same.
+    for (let i = 0; i < 4; i++) await cancelWaiting();
+    await load.refused(({ code }) => code === "unavailable");
+    expect(load.ackedCount).toBe(acked);
+    await pair.primary.killImmediately();
+    await pair.standby.promote();
+    address.moveTo(pair.standby.port);
+    await load.ackedMore(load.streams.length);
+    await load.settle();
+    expect(await findBrokenPromises(load, queryOf(pair.standby.url), COURSE_ID)).toEqual([]);
+  });
+
+  it("leaves one commit and one probing connection for each writer while it is away", async () => {
+    pair.cutReplication();
+    let most = 0;
+    const look = async () => {
+      const rows = await query("SELECT FROM pg_stat_activity WHERE application_name = 'playhead-writer'");
+      most = Math.max(most, rows.length);
+    };
+    // By then every player was refused several times, so that every writer has given up a commit.
+    for (let i = 0; i < 3 * load.streams.length; i++) {
+      await load.refused(({ code }) => code === "unavailable");
+      if (i % 5 === 0) await look();
+    }
+    expect(most).toBeLessThanOrEqual(2 * WRITERS);
+    expect(await readMetric(server.url, "playhead_db_commits_waiting")).toBeGreaterThan(0);
+    const doctor = await runPlayhead(["doctor"], { cwd: process.cwd(), env: { DATABASE_URL: pair.primary.url } });
+    expect(doctor.code).toBe(1);
+    expect(doctor.stdout).toMatch(/^wrong {2}standby: no synchronous standby \(standby\) is connected, and \d+ commits? wait/m);
+
+    pair.restoreReplication();
+    await load.ackedMore(load.streams.length);
+    await load.settle();
+    expect(await findBrokenPromises(load, query, COURSE_ID)).toEqual([]);
+    expect(load.refusals.filter(({ code }) => code !== "unavailable")).toEqual([]);
+  });
+});
