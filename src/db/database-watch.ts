@@ -32,8 +32,8 @@ export class DatabaseWatch {
   #current: Cluster | null = null;
   /** The cluster whose versions this process has raised, or found raised. */
   #raised: Cluster | null = null;
-  /** Why the last connection was refused; null after one was admitted. */
-  #refusal: string | null = null;
+  /** Why the last connection for writers, or for others, was refused; no entry after one was admitted. */
+  readonly #refusals = new Map<boolean, string>();
 
   constructor({ logger }: { logger: Logger }) {
     this.#logger = logger;
@@ -50,21 +50,25 @@ export class DatabaseWatch {
    */
   async admit(client: pg.ClientBase, { writes }: { writes: boolean }): Promise<void> {
     const server = await identify(client);
-    if (server.isStandby) throw this.#refuse("08004", "the address of the database leads to a standby");
-    if (writes && server.isReadOnly) throw this.#refuse("25006", "the database takes no writes (it is read-only)");
-    if (server.cluster !== null) this.#compare(server.cluster);
+    try {
+      if (server.isStandby) throw new WrongServer("08004", "the address of the database leads to a standby");
+      if (writes && server.isReadOnly) throw new WrongServer("25006", "the database takes no writes: it is read-only");
+      if (server.cluster !== null) this.#compare(server.cluster);
+    } catch (error) {
+      this.#logRefusal(writes, (error as Error).message);
+      throw error;
+    }
     this.#admitted.add(client);
     client.once("end", () => this.#admitted.delete(client));
     if (server.cluster !== null && !server.isReadOnly) await this.#raise(client);
-    if (this.#refusal !== null) this.#logger.info("the address of the database leads to the right server again");
-    this.#refusal = null;
+    if (this.#refusals.delete(writes)) this.#logger.info({ writes }, "connections to the database are admitted again");
   }
 
-  #refuse(code: WrongServer["code"], reason: string): WrongServer {
-    // One line a state: connections are tried again and again.
-    if (this.#refusal !== reason) this.#logger.warn({ reason }, "a connection to the database is refused");
-    this.#refusal = reason;
-    return new WrongServer(code, `The connection was refused: ${reason}`);
+  /** One line a state: connections are tried again and again. */
+  #logRefusal(writes: boolean, reason: string): void {
+    if (this.#refusals.get(writes) === reason) return;
+    this.#refusals.set(writes, reason);
+    this.#logger.warn({ writes, reason }, "a connection to the database was refused");
   }
 
   /** @throws WrongServer where the process has left this cluster */
@@ -76,7 +80,7 @@ export class DatabaseWatch {
     }
     const isSameSystem = found.system === current.system;
     if (this.#left.has(found.system) || (isSameSystem && found.timeline < current.timeline)) {
-      throw this.#refuse("08004", "the address of the database leads to a server that another has taken over from");
+      throw new WrongServer("08004", "the address of the database leads to a server that another has taken over from");
     }
     if (isSameSystem && found.timeline === current.timeline) return;
     if (!isSameSystem) this.#left.add(current.system);
