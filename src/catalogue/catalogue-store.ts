@@ -50,7 +50,7 @@ export function createCatalogueStore({ pool }: { pool: Pool }): CatalogueStore {
       }),
 
     async get(courseId) {
-      const course = await withTransaction(pool, (client) => findCourse(client, courseId));
+      const course = await withTransaction(pool, (client) => findCourse(client, courseId), { writes: false });
       if (course === null) throw noSuchCourse(courseId);
       return course;
     },

@@ -2,14 +2,14 @@ import type pg from "pg";
 
 /*
  * While the synchronous standby is away, a COMMIT waits for it without end and keeps its locks; no timeout of PostgreSQL
- * applies to this wait, and it goes on when its client has gone. So a writer that gave up such a connection must not
- * send the next batch on a new one, and give that up too: backends would pile up. It asks on each new connection whether
- * the abandoned COMMIT still waits, and closes the connection if so.
+ * applies to this wait, and it goes on when its client has gone. So who gave up such a connection must not write on a new
+ * one, and give that up too: backends would pile up. It asks first whether an abandoned COMMIT still waits. Writers of
+ * heartbeats ask on each new connection, all others before each transaction.
  */
 
 /** A COMMIT that this process gave up still waits for the synchronous standby. */
 export class StandbyAway extends Error {
-  /** cannot_connect_now: the connection is closed, and the batch is tried again. */
+  /** cannot_connect_now: the connection is closed, and the work may be tried again. */
   readonly code = "57P03";
 
   constructor() {

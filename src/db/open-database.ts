@@ -49,7 +49,7 @@ export async function openDatabase({ config, logger }: { config: Config; logger:
   }
   const watch = new DatabaseWatch({ logger });
   const abandoned = new AbandonedCommits();
-  const common = { connectionString: url, queryTimeoutMs: config.QUERY_TIMEOUT_MS, logger };
+  const common = { connectionString: url, queryTimeoutMs: config.QUERY_TIMEOUT_MS, abandoned, logger };
   const pool = createPool({
     ...common,
     max: config.DATABASE_POOL_SIZE,
@@ -65,9 +65,6 @@ export async function openDatabase({ config, logger }: { config: Config; logger:
       await abandoned.assertNone(client);
     },
     options: { pipeline: true },
-  });
-  writerPool.on("release", (error, client) => {
-    if (error) abandoned.abandon(client);
   });
   return {
     pool,

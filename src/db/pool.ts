@@ -1,5 +1,6 @@
 import pg from "pg";
 import type { Logger } from "../logger.ts";
+import { AbandonedCommits } from "./abandoned-commits.ts";
 import { confirmCommit } from "./commit.ts";
 import { isConnectionError } from "./sqlstate.ts";
 
@@ -30,6 +31,8 @@ export interface PoolOptions {
   logger: Logger;
   /** Checks every new connection before anybody gets it. Where it throws, the connection is closed. */
   admit?: (client: pg.ClientBase) => Promise<void>;
+  /** Knows the connections that were given up, where several pools share that knowledge. */
+  abandoned?: AbandonedCommits;
   /** More options of `pg.Pool`. */
   options?: Partial<pg.PoolConfig>;
 }
@@ -60,12 +63,14 @@ function parseInt8(text: string): number {
   return value;
 }
 
+const ABANDONED = new WeakMap<Pool, AbandonedCommits>();
+
 /**
  * Makes a pool, which opens its connections when they are needed. `timestamptz` is read as Date, `bigint` as number,
  * `numeric` as text.
  */
 export function createPool(given: PoolOptions): Pool {
-  const { connectionString, max, queryTimeoutMs, applicationName, logger, admit, options } = given;
+  const { connectionString, max, queryTimeoutMs, applicationName, logger, admit, abandoned = new AbandonedCommits(), options } = given;
   const limits =
     queryTimeoutMs > 0
       ? {
@@ -94,21 +99,31 @@ export function createPool(given: PoolOptions): Pool {
   pool.on("connect", (client) => {
     client.on("error", (error) => logger.debug({ err: error, applicationName }, "a database connection broke"));
   });
+  pool.on("release", (error, client) => {
+    if (isConnectionError(error)) abandoned.abandon(client);
+  });
+  ABANDONED.set(pool, abandoned);
   return pool;
 }
 
 /**
  * Runs the work in one transaction on a connection of the pool, and resolves after COMMIT.
- * @throws the error of the work, after ROLLBACK; UnconfirmedCommit; a COMMIT that PostgreSQL turned into a rollback
- * throws too
+ * @param options.writes false where the work only reads: then no commit waits for a standby
+ * @throws the error of the work, after ROLLBACK; UnconfirmedCommit; StandbyAway while an earlier commit waits for the
+ * synchronous standby; a COMMIT that PostgreSQL turned into a rollback throws too
  */
-export async function withTransaction<T>(pool: Pool, work: (client: PoolClient) => Promise<T>): Promise<T> {
+export async function withTransaction<T>(
+  pool: Pool,
+  work: (client: PoolClient) => Promise<T>,
+  { writes = true }: { writes?: boolean } = {},
+): Promise<T> {
   const client = await pool.connect();
   let broken: Error | undefined;
   const onBroken = (error: Error) => {
     broken = error;
   };
   try {
+    if (writes) await ABANDONED.get(pool)?.assertNone(client);
     return await inTransaction(client, () => work(client), onBroken);
   } finally {
     // A connection in an unknown state is closed rather than handed to the next caller.

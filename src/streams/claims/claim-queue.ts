@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { Pool } from "../../db/pool.ts";
-import { isConnectionError } from "../../db/sqlstate.ts";
+import { isConnectionError, isStorageFault } from "../../db/sqlstate.ts";
 import type { Logger } from "../../logger.ts";
 import type { KeyCache } from "../keys/key-cache.ts";
 import type { Claim, ClaimResult } from "./claim.ts";
@@ -111,7 +111,7 @@ export class ClaimQueue {
       try {
         if (batch.length > 0) await this.#writeBatch(batch);
       } catch (error) {
-        if (isConnectionError(error)) for (const { waiter } of batch) this.#waiters.fail(waiter, error);
+        if (isConnectionError(error) || isStorageFault(error)) for (const { waiter } of batch) this.#waiters.fail(waiter, error);
         else {
           const { logger } = this.#parts;
           logger.warn({ err: error, claims: batch.length }, "a batch of claims failed; each is written by itself");

@@ -1,4 +1,4 @@
-import { isConnectionError } from "../../db/sqlstate.ts";
+import { isConnectionError, isStorageFault } from "../../db/sqlstate.ts";
 import type { Logger } from "../../logger.ts";
 import { DueTimer } from "../due-timer.ts";
 import type { SessionDeadlines } from "./session-deadlines.ts";
@@ -46,7 +46,7 @@ export class SessionSweeper {
         for (const streamId of await deadlines.findDue()) {
           await deadlines.sweep(streamId).catch((error: unknown) => {
             // A stream that somebody keeps locked does not keep the others from being swept.
-            if (isConnectionError(error)) throw error;
+            if (isConnectionError(error) || isStorageFault(error)) throw error;
             logger.warn({ err: error, streamId }, "a stream's session could not be swept");
           });
         }
