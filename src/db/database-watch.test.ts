@@ -18,7 +18,13 @@ class FakeClient extends EventEmitter {
   /** The clusters that the settings were told of. */
   readonly recorded: unknown[] = [];
   isCut = false;
-  readonly connection = { stream: { destroy: () => void (this.isCut = true) } };
+  readonly connection = {
+    stream: {
+      destroy: () => {
+        this.isCut = true;
+      },
+    },
+  };
 
   constructor(server: Server) {
     super();

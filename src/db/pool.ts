@@ -70,7 +70,16 @@ const ABANDONED = new WeakMap<Pool, AbandonedCommits>();
  * `numeric` as text.
  */
 export function createPool(given: PoolOptions): Pool {
-  const { connectionString, max, queryTimeoutMs, applicationName, logger, admit, abandoned = new AbandonedCommits(), options } = given;
+  const {
+    connectionString,
+    max,
+    queryTimeoutMs,
+    applicationName,
+    logger,
+    admit,
+    abandoned = new AbandonedCommits(),
+    options,
+  } = given;
   const limits =
     queryTimeoutMs > 0
       ? {

@@ -183,7 +183,7 @@ export async function writeBatch(client: PoolClient, batch: BatchWrite, options:
   const sent: Promise<QueryResult>[] = [];
   let answered = 0;
   // A callback, not a promise: it is called before the next answer is read, so `answered` is exact for every notice.
-  const send = (query: string | QueryConfig) => {
+  const send = (query: string | QueryConfig): void => {
     const answer = new Promise<QueryResult>((resolve, reject) => {
       client.query(query, (error: Error | null, result: QueryResult) => {
         answered += 1;
@@ -192,10 +192,10 @@ export async function writeBatch(client: PoolClient, batch: BatchWrite, options:
       });
     });
     sent.push(answer);
-    return answer;
   };
   if (!options.isBegun) send("BEGIN");
-  const [begun] = statements.map(send);
+  const begun = sent.length;
+  for (const statement of statements) send(statement);
   const beforeCommit = sent.length;
   const commit = async () => {
     send("COMMIT");
@@ -203,7 +203,7 @@ export async function writeBatch(client: PoolClient, batch: BatchWrite, options:
     for (const answer of await Promise.allSettled(sent)) if (answer.status === "rejected") throw answer.reason;
   };
   await confirmCommit(client, commit, () => answered === beforeCommit);
-  return (await begun)?.rows[0] as Written;
+  return (await sent[begun])?.rows[0] as Written;
 }
 
 /** The statements between BEGIN and COMMIT; `begin_batch` is the first. */

@@ -269,7 +269,11 @@ describe("HeartbeatBuffer", () => {
     const buffer = createBuffer({ ackDeadlineMs: 3000 });
     for (const userId of ["a", "b", "c"]) add(buffer, { userId });
     await pass(10_000);
-    expect([outcomes(), buffer.pending, buffer.isDown]).toEqual([["unavailable", "unavailable", "unavailable"], 0, true]);
+    expect([outcomes(), buffer.pending, buffer.isDown]).toEqual([
+      ["unavailable", "unavailable", "unavailable"],
+      0,
+      true,
+    ]);
     expect(writer.last.entries).toHaveLength(1);
     writer.error = null;
     await pass(2000);

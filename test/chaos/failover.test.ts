@@ -49,10 +49,9 @@ describe("a failover of the database", () => {
   /** Resolves when the standby has all that the primary has. */
   async function standbyFollowed(): Promise<void> {
     await load.settle();
-    await waitFor(
-      async () => (await lastBeatAt(pair.primary.url)) === (await lastBeatAt(pair.standby.url)),
-      { what: "the standby to catch up" },
-    );
+    await waitFor(async () => (await lastBeatAt(pair.primary.url)) === (await lastBeatAt(pair.standby.url)), {
+      what: "the standby to catch up",
+    });
   }
 
   async function lastBeatAt(url: string): Promise<string> {

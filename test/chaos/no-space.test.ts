@@ -51,35 +51,40 @@ describe("a database that cannot store anything", () => {
     },
   ];
 
-  it.each(ways)("tells players when to try again, and writes and shows everything afterwards, where $what", async (way) => {
-    const token = await mintToken("root", "admin");
-    const dashboard = await watchTopics({ url: server.url, token, topics: [COURSE_TOPIC] });
-    for (const statement of way.fail) await query(statement);
-    // After the first failed write, long before the first beat is refused.
-    await expectReady(503);
-    for (let i = 0; i < 3 * load.streams.length; i++) await load.refused(() => true);
-    expect(load.refusals.filter((one) => one.code !== "unavailable" || one.retryAfterMs === undefined)).toEqual([]);
-    // Reads go on.
-    const course = await fetch(`${server.url}/v1/courses/${COURSE_ID}`, { headers: { authorization: `Bearer ${token}` } });
-    expect(course.status).toBe(200);
-    const lines = server.process.stderr().trim().split("\n");
-    expect(lines.length).toBeLessThan(10);
+  it.each(ways)(
+    "tells players when to try again, and writes and shows everything afterwards, where $what",
+    async (way) => {
+      const token = await mintToken("root", "admin");
+      const dashboard = await watchTopics({ url: server.url, token, topics: [COURSE_TOPIC] });
+      for (const statement of way.fail) await query(statement);
+      // After the first failed write, long before the first beat is refused.
+      await expectReady(503);
+      for (let i = 0; i < 3 * load.streams.length; i++) await load.refused(() => true);
+      expect(load.refusals.filter((one) => one.code !== "unavailable" || one.retryAfterMs === undefined)).toEqual([]);
+      // Reads go on.
+      const course = await fetch(`${server.url}/v1/courses/${COURSE_ID}`, {
+        headers: { authorization: `Bearer ${token}` },
+      });
+      expect(course.status).toBe(200);
+      const lines = server.process.stderr().trim().split("\n");
+      expect(lines.length).toBeLessThan(10);
 
-    for (const statement of way.heal) await query(statement);
-    await expectReady(200);
-    await load.ackedMore(load.streams.length);
-    await load.settle();
-    expect(await findBrokenPromises(load, query, COURSE_ID)).toEqual([]);
-    expect(findCuts(load)).toEqual([]);
-    const stored = await query<{ version: number }>("SELECT version FROM course_progress ORDER BY version");
-    const shown = () =>
-      dashboard
-        .view(COURSE_TOPIC)
-        .courses.map(({ version }) => ({ version }))
-        .sort((a, b) => a.version - b.version);
-    await expect.poll(shown, { timeout: 15_000, interval: 50 }).toEqual(stored);
-    dashboard.close();
-  });
+      for (const statement of way.heal) await query(statement);
+      await expectReady(200);
+      await load.ackedMore(load.streams.length);
+      await load.settle();
+      expect(await findBrokenPromises(load, query, COURSE_ID)).toEqual([]);
+      expect(findCuts(load)).toEqual([]);
+      const stored = await query<{ version: number }>("SELECT version FROM course_progress ORDER BY version");
+      const shown = () =>
+        dashboard
+          .view(COURSE_TOPIC)
+          .courses.map(({ version }) => ({ version }))
+          .sort((a, b) => a.version - b.version);
+      await expect.poll(shown, { timeout: 15_000, interval: 50 }).toEqual(stored);
+      dashboard.close();
+    },
+  );
 
   it("is found out to take writes again, though no player sends a heartbeat meanwhile", async () => {
     await query(FULL);

@@ -60,7 +60,9 @@ describe("a synchronous standby", () => {
     // The acks of commits that the standby has.
     await load.settle();
     pair.cutReplication();
-    await waitFor(async () => (await query("SELECT FROM pg_stat_replication")).length === 0, { what: "the standby to go" });
+    await waitFor(async () => (await query("SELECT FROM pg_stat_replication")).length === 0, {
+      what: "the standby to go",
+    });
     const acked = load.ackedCount;
     load.resume();
     // The second one is of a batch whose rows are all stored already: it writes nothing, and waits all the same.
@@ -91,7 +93,9 @@ describe("a synchronous standby", () => {
     expect(await readMetric(server.url, "playhead_db_commits_waiting")).toBeGreaterThan(0);
     const doctor = await runPlayhead(["doctor"], { cwd: process.cwd(), env: { DATABASE_URL: pair.primary.url } });
     expect(doctor.code).toBe(1);
-    expect(doctor.stdout).toMatch(/^wrong {2}standby: no synchronous standby \(standby\) is connected, and \d+ commits? wait/m);
+    expect(doctor.stdout).toMatch(
+      /^wrong {2}standby: no synchronous standby \(standby\) is connected, and \d+ commits? wait/m,
+    );
 
     pair.restoreReplication();
     await load.ackedMore(load.streams.length);

@@ -111,7 +111,8 @@ export class ClaimQueue {
       try {
         if (batch.length > 0) await this.#writeBatch(batch);
       } catch (error) {
-        if (isConnectionError(error) || isStorageFault(error)) for (const { waiter } of batch) this.#waiters.fail(waiter, error);
+        if (isConnectionError(error) || isStorageFault(error))
+          for (const { waiter } of batch) this.#waiters.fail(waiter, error);
         else {
           const { logger } = this.#parts;
           logger.warn({ err: error, claims: batch.length }, "a batch of claims failed; each is written by itself");
