@@ -6,6 +6,7 @@ import { assertServerVersion } from "../db/migrate.ts";
 import { createPool, type Pool } from "../db/pool.ts";
 import { readSchemaFiles } from "../db/schema-files.ts";
 import { findPending } from "../db/schema-state.ts";
+import { isRowLocked } from "../db/sqlstate.ts";
 import { endsWithin } from "../within-time.ts";
 import { type CommandDatabase, withCommandDatabase } from "./command-database.ts";
 import type { CommandParts, Setting } from "./command-parts.ts";
@@ -153,7 +154,19 @@ async function checkListening(pool: Pool, listenUrl: string): Promise<Finding> {
   try {
     const heard = new Promise((resolve) => listener.once("notification", resolve));
     await listener.query(`listen ${channel}`);
-    await pool.query("select pg_notify($1, '')", [channel]);
+    // One commit that notifies and waits for a synchronous standby holds all others back, perhaps for ever.
+    const isSent = await pool
+      .query(
+        `select set_config('synchronous_commit', 'local', true), set_config('lock_timeout', '${LISTEN_TIMEOUT_MS}ms', true),
+           pg_notify($1, '')`,
+        [channel],
+      )
+      .catch((error: unknown) => {
+        if (!isRowLocked(error)) throw error;
+        return null;
+      });
+    if (isSent === null)
+      return { ok: null, text: "a commit that waits, perhaps for a standby, holds notifications back" };
     return (await endsWithin(heard, LISTEN_TIMEOUT_MS))
       ? { ok: true, text: "a notification came through" }
       : {

@@ -18,6 +18,13 @@ export class StandbyAway extends Error {
   }
 }
 
+/**
+ * PostgreSQL shows a role what its own backends wait for. A COMMIT that notifies takes a lock on an object that all
+ * databases share, so a second one waits for the first, which waits for the standby.
+ */
+const STILL_WAITING =
+  "SELECT pid FROM pg_stat_activity WHERE pid = ANY($1::int[]) AND wait_event IN ('SyncRep', 'object')";
+
 export class AbandonedCommits {
   readonly #backends = new Set<number>();
 
@@ -31,11 +38,7 @@ export class AbandonedCommits {
   async assertNone(client: pg.ClientBase): Promise<void> {
     if (this.#backends.size === 0) return;
     const asked = [...this.#backends];
-    // PostgreSQL shows a role what its own backends wait for.
-    const { rows } = await client.query<{ pid: number }>(
-      "SELECT pid FROM pg_stat_activity WHERE pid = ANY($1::int[]) AND wait_event = 'SyncRep'",
-      [asked],
-    );
+    const { rows } = await client.query<{ pid: number }>(STILL_WAITING, [asked]);
     const waiting = new Set(rows.map(({ pid }) => pid));
     for (const pid of asked) if (!waiting.has(pid)) this.#backends.delete(pid);
     if (waiting.size > 0) throw new StandbyAway();

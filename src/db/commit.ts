@@ -17,6 +17,19 @@ export class UnconfirmedCommit extends Error {
   }
 }
 
+/**
+ * COMMIT gave up waiting for another commit that notifies: perhaps that one waits for the synchronous standby. Nothing is
+ * written, and nothing in the transaction is to blame.
+ */
+export class CommitHeldBack extends Error {
+  readonly code = "40001";
+
+  constructor(cause: unknown) {
+    super("The commit gave up waiting for another commit that notifies", { cause });
+    this.name = "CommitHeldBack";
+  }
+}
+
 interface Notice {
   code: string | undefined;
   message: string | undefined;

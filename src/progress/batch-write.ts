@@ -1,8 +1,9 @@
 import type { QueryConfig, QueryResult } from "pg";
 import { toPlainArray, toTextArray } from "../db/array-literal.ts";
 import { toFloat8Array, toInt4Array, toInt8Array } from "../db/binary-array.ts";
-import { confirmCommit } from "../db/commit.ts";
+import { CommitHeldBack, confirmCommit } from "../db/commit.ts";
 import type { PoolClient } from "../db/pool.ts";
+import { isRowLocked } from "../db/sqlstate.ts";
 import type { RowChange, StoredRow } from "./merge-beat.ts";
 import { toMultirange } from "./multirange.ts";
 
@@ -200,7 +201,10 @@ export async function writeBatch(client: PoolClient, batch: BatchWrite, options:
   const commit = async () => {
     send("COMMIT");
     // After a failure PostgreSQL refuses the rest of the transaction, and its COMMIT rolls back: the first error says why.
-    for (const answer of await Promise.allSettled(sent)) if (answer.status === "rejected") throw answer.reason;
+    for (const [i, answer] of (await Promise.allSettled(sent)).entries()) {
+      if (answer.status === "fulfilled") continue;
+      throw i === beforeCommit && isRowLocked(answer.reason) ? new CommitHeldBack(answer.reason) : answer.reason;
+    }
   };
   await confirmCommit(client, commit, () => answered === beforeCommit);
   return (await sent[begun])?.rows[0] as Written;

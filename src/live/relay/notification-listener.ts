@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { createRequire } from "node:module";
 import type { Subscriber } from "pg-listen";
+import { isRowLocked } from "../../db/sqlstate.ts";
 import type { Logger } from "../../logger.ts";
 import { endsWithin } from "../../within-time.ts";
 
@@ -90,6 +91,8 @@ export class NotificationListener {
         connectionString: this.#parts.connectionString,
         application_name: this.#parts.applicationName ?? "playhead-listener",
         connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+        // A proof must wait neither for a synchronous standby nor for a commit that does: it would leave a backend behind.
+        options: `-c synchronous_commit=local -c lock_timeout=${PROOF_INTERVAL_MS}`,
         // No proof runs before it listens: a LISTEN that is never answered must not wait for ever.
         query_timeout: SILENCE_MS,
       },
@@ -143,7 +146,15 @@ export class NotificationListener {
       () => {
         if (this.#proving === subscriber) this.#proving = null;
       },
-      (error: unknown) => this.#restart(subscriber, error),
+      (error: unknown) => {
+        if (!isRowLocked(error)) {
+          this.#restart(subscriber, error);
+          return;
+        }
+        // PostgreSQL answers. A commit holds the queue of notifications, so none can be missed meanwhile.
+        this.#heardAt = performance.now();
+        if (this.#proving === subscriber) this.#proving = null;
+      },
     );
   }
 
