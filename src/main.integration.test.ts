@@ -100,6 +100,8 @@ describe("the command line", () => {
     expect(stdout.split("\n")).toEqual([
       "ok  configuration: every variable is valid",
       expect.stringMatching(/^ok {2}database: PostgreSQL 18/),
+      "ok  writing: the database takes writes",
+      "ok  standby: no synchronous standby is configured",
       "ok  migrations: all applied",
       "ok  functions: all as in this version",
       "ok  listening: a notification came through",
