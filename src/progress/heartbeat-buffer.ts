@@ -47,7 +47,7 @@ export interface HeartbeatBufferParts {
 }
 
 const FIRST_RETRY_MS = 50;
-const LAST_RETRY_MS = 1000;
+const LAST_RETRY_MS = 500;
 const DEADLINE_CHECK_MS = 250;
 
 export class HeartbeatBuffer {

@@ -28,6 +28,7 @@ export class DueTimer {
   readonly #parts: DueTimerParts;
   #timer: NodeJS.Timeout | null = null;
   #isBusy = false;
+  #isFailing = false;
   /** When the timer wakes, by `performance.now()`. */
   #wakesAt = Number.POSITIVE_INFINITY;
   /** When the timer has to wake, as told by `arm` while it was busy. */
@@ -74,10 +75,13 @@ export class DueTimer {
     } catch (error) {
       if (this.#isStopped) return;
       hasFailed = true;
-      this.#parts.logger.warn({ err: error }, `${this.#parts.what} could not be read; tried again in a second`);
+      // One line a state: it is tried every second.
+      const level = this.#isFailing ? "debug" : "warn";
+      this.#parts.logger[level]({ err: error }, `${this.#parts.what} could not be read; tried again in a second`);
       this.#parts.onFailure?.();
       delayMs = RETRY_MS;
     }
+    this.#isFailing = hasFailed;
     this.#isBusy = false;
     if (this.#isStopped) return;
     // After a failure the timer keeps its pause, or it would ask a database that is away without end.

@@ -31,6 +31,7 @@ export class KeyChanges {
   readonly #changed = new GatheredLoads((streamIds) => this.#attempt(() => this.#follow(streamIds)));
   #hasListened = false;
   #isStopped = false;
+  #isFailing = false;
   #retry: NodeJS.Timeout | null = null;
 
   constructor(parts: KeyChangesParts) {
@@ -78,9 +79,16 @@ export class KeyChanges {
   async #attempt(work: () => Promise<void>): Promise<void> {
     try {
       await work();
+      this.#isFailing = false;
     } catch (error) {
       if (this.#isStopped) return;
-      this.#parts.logger.warn({ err: error }, "changes of stream keys could not be followed; tried again in a second");
+      // One line a state: it is tried every second.
+      const level = this.#isFailing ? "debug" : "warn";
+      this.#isFailing = true;
+      this.#parts.logger[level](
+        { err: error },
+        "changes of stream keys could not be followed; tried again in a second",
+      );
       this.#retry ??= setTimeout(() => {
         this.#retry = null;
         void this.#attempt(() => this.#followAll()); // never rejects

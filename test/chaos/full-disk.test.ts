@@ -1,4 +1,7 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { embeddedUrl, makeDataFolder, removeDataFolder } from "../helpers/data-folder.ts";
 import { COURSE_ID, FILE_IDS, putLoadCourse, startFlowServer, users } from "../helpers/flow-server.ts";
 import { type Load, startLoad } from "../helpers/load-players.ts";
 import { findBrokenPromises } from "../helpers/oracle.ts";
@@ -71,5 +74,37 @@ describe.skipIf(!(await maySmallDisk()))("a full disk", () => {
     );
     expect(server.process.stderr()).toContain("53100");
     expect(server.process.stderr().trim().split("\n").length).toBeLessThan(20);
+  });
+
+  it("stops the embedded PostgreSQL, and the server goes on by itself when there is space", async () => {
+    const dataDir = await makeDataFolder();
+    const large = await openSmallDisk(160);
+    await promisify(execFile)("cp", ["-a", `${dataDir}/.`, large.folder]);
+    await removeDataFolder(dataDir);
+    const own = await startFlowServer({ ACK_DEADLINE_MS: "1500", PLAYHEAD_DATA_DIR: large.folder });
+    try {
+      await putLoadCourse(own.url);
+      const load = await startLoad({ url: own.url, users: users(PLAYERS), fileIds: FILE_IDS, mintToken });
+      loads.push(load);
+      await load.ackedMore(load.streams.length);
+      const url = await embeddedUrl(large.folder);
+      await large.fill();
+      // The next segment of the WAL does not fit, and PostgreSQL cannot go on without it.
+      const isGone = () =>
+        queryOf(url)("SELECT pg_switch_wal()").then(
+          () => false,
+          (error: { code?: string }) => error.code === "ECONNREFUSED",
+        );
+      await waitFor(isGone, { what: "PostgreSQL to stop", timeoutMs: 20_000 });
+      for (let i = 0; i < 2 * load.streams.length; i++) await load.refused(({ code }) => code === "unavailable");
+      await large.makeRoom();
+      await load.ackedMore(load.streams.length);
+      await load.settle();
+      expect(await findBrokenPromises(load, queryOf(await embeddedUrl(large.folder)), COURSE_ID)).toEqual([]);
+      expect(load.refusals.filter(({ code }) => code !== "unavailable")).toEqual([]);
+    } finally {
+      await own.stop();
+      await large.remove();
+    }
   });
 });

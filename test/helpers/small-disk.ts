@@ -1,9 +1,9 @@
-import { execFile } from "node:child_process";
-import { chown, mkdir, open, rm } from "node:fs/promises";
+import { execFile, execFileSync } from "node:child_process";
+import { chmod, chown, mkdir, mkdtemp, open, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { findPostgresUser } from "../../src/db/embedded/postgres-binaries.ts";
-import { makeTemporaryFolder } from "./temporary-folder.ts";
 
 const run = promisify(execFile);
 const BLOCK = Buffer.alloc(4096, 1);
@@ -33,13 +33,21 @@ export async function maySmallDisk(): Promise<boolean> {
 
 /** @throws where this process may not mount */
 export async function openSmallDisk(megabytes: number): Promise<SmallDisk> {
-  const parent = await makeTemporaryFolder();
-  const root = join(parent, "disk");
-  await mkdir(root);
-  await run("mount", ["-t", "tmpfs", "-o", `size=${megabytes}m`, "tmpfs", root]);
+  // Not a folder that the next run removes: it could not, if this one were killed with the disk mounted.
+  const root = await mkdtemp(join(tmpdir(), "playhead-disk-"));
+  try {
+    await run("mount", ["-t", "tmpfs", "-o", `size=${megabytes}m`, "tmpfs", root]);
+  } catch (error) {
+    await rm(root, { recursive: true });
+    throw error;
+  }
+  const unmount = ["umount", ["-l", root]] as const;
+  const onExit = () => void execFileSync(...unmount);
+  process.once("exit", onExit);
+  await chmod(root, 0o711);
   const folder = join(root, "tables");
   const filler = join(root, "filler");
-  await mkdir(folder, { mode: 0o700 });
+  await mkdir(folder, { mode: 0o711 });
   const user = await findPostgresUser();
   if (user !== null) await chown(folder, user.uid, user.gid);
   return {
@@ -56,8 +64,9 @@ export async function openSmallDisk(megabytes: number): Promise<SmallDisk> {
     },
     makeRoom: () => rm(filler),
     async remove() {
-      await run("umount", ["-l", root]);
-      await rm(parent, { recursive: true, force: true });
+      process.off("exit", onExit);
+      await run(...unmount);
+      await rm(root, { recursive: true, force: true });
     },
   };
 }

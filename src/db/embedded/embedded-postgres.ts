@@ -16,6 +16,8 @@ import { findCluster, type RunningCluster, startCluster } from "./postgres-clust
  */
 
 const DATABASE = "playhead";
+/** A full disk stops PostgreSQL too. It is to be back soon after somebody made room. */
+const LAST_RESTART_PAUSE_MS = 1000;
 
 export interface EmbeddedPostgres {
   url: string;
@@ -88,11 +90,14 @@ async function superviseCluster(directory: string, logger: Logger) {
   process.once("exit", onExit);
 
   const restart = async (): Promise<RunningCluster | null> => {
-    for (let pauseMs = 100; !stopping; pauseMs = Math.min(pauseMs * 2, 5000)) {
+    let isLogged = false;
+    for (let pauseMs = 100; !stopping; pauseMs = Math.min(pauseMs * 2, LAST_RESTART_PAUSE_MS)) {
       try {
         return await startCluster({ directory, port });
       } catch (error) {
-        logger.error({ err: error }, "the embedded PostgreSQL does not start again");
+        // One line a state; PostgreSQL's own log has every try.
+        logger[isLogged ? "debug" : "error"]({ err: error }, "the embedded PostgreSQL does not start again");
+        isLogged = true;
       }
       await delay(pauseMs);
     }
