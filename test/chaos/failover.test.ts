@@ -66,6 +66,10 @@ describe("a failover of the database", () => {
     address.moveTo(pair.standby.port);
     await load.refused(({ code }) => code === "unavailable");
     await expectReady(503);
+    // Nor does anybody read there: a standby may be behind what was acked.
+    const headers = { authorization: `Bearer ${await mintToken("root", "admin")}` };
+    const course = await fetch(`${server.url}/v1/courses/${COURSE_ID}`, { headers });
+    expect([course.status, await course.json()]).toMatchObject([503, { code: "unavailable" }]);
     // Connections that lead to the standby by now are not cut.
     address.spreadOver([pair.primaryPort]);
     await load.ackedMore(2 * load.streams.length);
