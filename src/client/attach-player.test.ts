@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type FakeProgressServer, startFakeProgressServer } from "../../test/helpers/fake-progress-server.ts";
 import type { Heartbeat } from "../protocol/heartbeat.ts";
 import { attachPlayer } from "./attach-player.ts";
-import type { Player } from "./player.ts";
+import type { Player } from "./player-api.ts";
 
 /** The parts of a media element that the SDK uses. It plays in real time. */
 class FakeMedia extends EventTarget {

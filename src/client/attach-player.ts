@@ -1,18 +1,22 @@
 import type { PlayerState } from "../protocol/heartbeat.ts";
-import type { FileProgress } from "../protocol/progress.ts";
 import { systemClock } from "./clock.ts";
+import { createMediaSource } from "./media-source.ts";
 import { createPlayedTracker } from "./played-tracker.ts";
-import { createPlayerWith, type Player, type PlayerOptions } from "./player.ts";
+import { createPlayerWith } from "./player.ts";
+import type { Player, PlayerOptions, Report } from "./player-api.ts";
 
 /*
  * Follows a media element. A timer samples the position, because `timeupdate` stops in background tabs and `play` also
  * fires for media that does not advance. The player sends nothing before the user has played or sought: to open a page
- * must not move the position that another device left.
+ * must not move the position that another device left. While the element has no media, or other media than the file's,
+ * nothing is read from it, and the last position stands.
  */
 
 const SAMPLE_MS = 250;
 /** To drag the playhead is to end many seeks. Only the last one of a drag is worth a beat. */
 const SEEK_SETTLE_MS = 150;
+/** A media that plays for so long without a seek stays where it is, even if a stored place comes then. */
+const MAX_PLAYED_BEFORE_RESUME_SECONDS = 60;
 
 export interface AttachOptions extends PlayerOptions {
   /** Whether to begin where the user left off; true by default. */
@@ -33,8 +37,13 @@ export function attachPlayer(media: HTMLMediaElement, options: AttachOptions): P
   let isTouched = !media.paused;
   let hasSought = false;
   let isResuming = false;
+  let last: Report | null = null;
   let cancelSample = () => {};
   let cancelSeekBeat: (() => void) | null = null;
+  const source = createMediaSource(media, () => {
+    const message = "The media element plays another source than the player's file. It does not count for the file.";
+    fail({ code: "source_changed", message });
+  });
 
   function listen(events: string, listener: () => void): void {
     for (const event of events.split(" ")) media.addEventListener(event, listener, { signal });
@@ -46,34 +55,43 @@ export function attachPlayer(media: HTMLMediaElement, options: AttachOptions): P
     return media.paused ? "paused" : "playing";
   }
 
-  function measure(): void {
-    const { currentTime: position, playbackRate: rate } = media;
-    // The position jumps as soon as a seek begins, before the event comes.
-    if (media.seeking) tracker.cut();
-    else tracker.sample({ position, atMs: clock.monotonicMs(), rate, advancing: toState() === "playing" });
+  /** A live stream is endless: no place in it can be resumed, and no part of it counts. */
+  function isLive(): boolean {
+    return media.duration === Number.POSITIVE_INFINITY;
   }
 
-  function measureAndReport(): void {
-    measure();
-    if (!isTouched) return;
+  /** @param isReport whether to tell the player, or only to track what plays */
+  function look(isReport: boolean): void {
+    if (!source.isOurs()) return;
+    const atMs = clock.monotonicMs();
     const state = toState();
-    const isStalled = state === "playing" && media.readyState < media.HAVE_FUTURE_DATA;
-    player.report({ position: media.currentTime, state, rate: isStalled ? 0 : media.playbackRate });
+    const position = isLive() ? 0 : media.currentTime;
+    const isStalled = state === "playing" && (isLive() || media.readyState < media.HAVE_FUTURE_DATA);
+    const rate = isStalled ? 0 : media.playbackRate;
+    // The position jumps as soon as a seek begins, before the event comes.
+    if (state === "seeking") tracker.cut(atMs);
+    const advancing = !media.paused && state !== "ended";
+    tracker.sample({ position, atMs, rate: state === "seeking" ? 0 : rate, advancing });
+    if (!isReport || !isTouched) return;
+    last = { position, state, rate };
+    player.report(last);
   }
+
+  const lookAndReport = () => look(true);
 
   function sampleAgain(): void {
     // A drag that may still go on is reported at its end.
-    if (cancelSeekBeat) measure();
-    else measureAndReport();
+    look(!cancelSeekBeat);
     cancelSample = clock.after(SAMPLE_MS, sampleAgain);
   }
 
-  function resume(progress: FileProgress | null): void {
-    if (options.resume === false || !progress || progress.resumeAt <= 0) return;
+  function resume(resumeAt: number): void {
+    if (options.resume === false) return;
     const seek = () => {
-      if (hasSought) return;
+      if (hasSought || !source.isOurs() || isLive()) return;
+      if (resumeAt <= media.currentTime || media.currentTime > MAX_PLAYED_BEFORE_RESUME_SECONDS) return;
       isResuming = true;
-      media.currentTime = progress.resumeAt;
+      media.currentTime = resumeAt;
     };
     if (media.readyState >= media.HAVE_METADATA) seek();
     else media.addEventListener("loadedmetadata", seek, { once: true, signal });
@@ -85,19 +103,18 @@ export function attachPlayer(media: HTMLMediaElement, options: AttachOptions): P
   }
 
   function onSeeking(): void {
-    tracker.cut();
     stopSeekBeat();
-    if (!isResuming) {
+    if (!isResuming && source.isOurs()) {
       hasSought = true;
       isTouched = true;
     }
+    look(false);
   }
 
   function onSeeked(): void {
-    tracker.cut();
     const wasResuming = isResuming;
     isResuming = false;
-    measure();
+    look(false);
     if (wasResuming) return;
     cancelSeekBeat = clock.after(SEEK_SETTLE_MS, () => {
       cancelSeekBeat = null;
@@ -107,7 +124,17 @@ export function attachPlayer(media: HTMLMediaElement, options: AttachOptions): P
 
   function onPlay(): void {
     isTouched = true;
-    measureAndReport();
+    look(true);
+  }
+
+  /** The media is gone. What comes next may be something else, and counts only when it is played or sought again. */
+  function onEmptied(): void {
+    tracker.cut(clock.monotonicMs());
+    stopSeekBeat();
+    isResuming = false;
+    isTouched = false;
+    if (last && last.state !== "ended") player.report({ ...last, state: "paused" });
+    last = null;
   }
 
   function stop(): void {
@@ -116,12 +143,17 @@ export function attachPlayer(media: HTMLMediaElement, options: AttachOptions): P
     listening.abort();
   }
 
-  const player = createPlayerWith(options, { tracker, onBeforeBeat: measureAndReport, onReady: resume, onClose: stop });
+  const { player, fail } = createPlayerWith(options, {
+    tracker,
+    onBeforeBeat: lookAndReport,
+    onPlace: resume,
+    onClose: stop,
+  });
   listen("seeking", onSeeking);
   listen("seeked", onSeeked);
   listen("play", onPlay);
-  listen("playing pause ended ratechange", measureAndReport);
-  listen("emptied loadstart", tracker.cut);
+  listen("playing pause ended ratechange", lookAndReport);
+  listen("emptied", onEmptied);
   sampleAgain();
 
   return player;

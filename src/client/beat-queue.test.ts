@@ -99,10 +99,10 @@ describe("the beat queue", () => {
 
   it("stays bounded through weeks offline, and loses no played range", () => {
     const clock = createFakeClock();
-    const queue = createBeatQueue({ clock }, { sessionId: "s", maxBeats: 20 });
+    const queue = createBeatQueue({ clock }, { sessionId: "s" });
     for (let n = 0; n < 1000; n++) {
       queue.push(seen(clock, { fileId: `f${n % 5}`, positionMs: n }), [[(n % 50) * 1000, (n % 50) * 1000 + 900]]);
-      expect(queue.size).toBeLessThanOrEqual(21);
+      expect(queue.size).toBeLessThanOrEqual(10);
     }
     for (let file = 0; file < 5; file++) {
       const beats = queue.beats.filter((beat) => beat.fileId === `f${file}`);
@@ -163,7 +163,7 @@ describe("a player's queue over its whole life", () => {
         let session = 0;
         const open = () => {
           const sessionId = `s${++session}`;
-          const queue = createBeatQueue({ clock }, { sessionId, maxBeats: 8 });
+          const queue = createBeatQueue({ clock }, { sessionId });
           const shelf = createBeatShelf({ storage, clock }, { server: "http://x", userId: "u", sessionId });
           const { beats, release } = shelf.adopt();
           queue.restore(beats);

@@ -12,7 +12,8 @@ const MAX_RANGES = 32;
 const MAX_BATCH_BEATS = 100;
 /** Half of what the server takes in one frame. */
 const MAX_BATCH_BYTES = 32 * 1024;
-const MAX_KEPT_BEATS = 500;
+/** How many beats wait that were never sent: more are joined. So a queue does not grow with the length of an outage. */
+const MAX_FRESH_BEATS = 4;
 
 /** Where a player is, and since when. */
 export interface Observation {
@@ -25,6 +26,8 @@ export interface Observation {
   seen: Moment;
   /** The epoch of the progress that the player builds on; undefined while the player does not know it. */
   epoch: number | undefined;
+  /** The stored place was not known yet. Such a beat is not sent before `place` has told the queue that place. */
+  unplaced?: boolean;
 }
 
 export interface QueuedBeat extends Observation {
@@ -42,8 +45,13 @@ export interface BeatQueue {
   push(seen: Observation, played: readonly Range[]): void;
   /** Puts beats of earlier sessions in front. */
   restore(beats: readonly QueuedBeat[]): void;
-  /** The oldest beats that fit one call, in the form of the wire. From here on they count as sent. */
-  takeBatch(maxBeats?: number): { beat: QueuedBeat; wire: Heartbeat }[];
+  /**
+   * The oldest beats that fit one call, in the form of the wire. From here on they count as sent.
+   * @param mayGo leaves out the beats for which it is false
+   */
+  takeBatch(maxBeats?: number, mayGo?: (beat: QueuedBeat) => boolean): { beat: QueuedBeat; wire: Heartbeat }[];
+  /** Sets the stored place of a file. Beats that were made before it was known may go now, but not back behind it. */
+  place(fileId: string, positionMs: number): void;
   /** Removes a beat that the server has answered. */
   settle(beat: QueuedBeat): void;
   /** Removes the fresh beats of a file whose progress was reset. */
@@ -65,10 +73,7 @@ function toWireBeat(beat: QueuedBeat, clock: Clock): Heartbeat {
   };
 }
 
-export function createBeatQueue(
-  { clock }: { clock: Clock },
-  { sessionId, maxBeats = MAX_KEPT_BEATS }: { sessionId: string; maxBeats?: number },
-): BeatQueue {
+export function createBeatQueue({ clock }: { clock: Clock }, { sessionId }: { sessionId: string }): BeatQueue {
   let beats: QueuedBeat[] = [];
   let seq = 0;
 
@@ -94,15 +99,17 @@ export function createBeatQueue(
       for (const chunk of toChunks(ranges)) {
         beats.push({ ...seen, sessionId, seq: ++seq, played: chunk, sent: false });
       }
-      if (beats.length > maxBeats) beats = compact(beats);
+      if (beats.filter((beat) => !beat.sent).length > MAX_FRESH_BEATS) beats = compact(beats);
     },
     restore(restored) {
       beats = [...restored, ...beats];
     },
-    takeBatch(maxBatchBeats = MAX_BATCH_BEATS) {
+    takeBatch(maxBatchBeats = MAX_BATCH_BEATS, mayGo = () => true) {
       const batch: { beat: QueuedBeat; wire: Heartbeat }[] = [];
       let bytes = '{"beats":[]}'.length;
-      for (const beat of beats.slice(0, maxBatchBeats)) {
+      for (const beat of beats) {
+        if (batch.length === maxBatchBeats) break;
+        if (beat.unplaced || !mayGo(beat)) continue;
         const wire = toWireBeat(beat, clock);
         bytes += new TextEncoder().encode(JSON.stringify(wire)).length + 1;
         if (bytes > MAX_BATCH_BYTES && batch.length > 0) break;
@@ -110,6 +117,13 @@ export function createBeatQueue(
         batch.push({ beat, wire });
       }
       return batch;
+    },
+    place(fileId, positionMs) {
+      for (const beat of beats) {
+        if (beat.fileId !== fileId || !beat.unplaced) continue;
+        beat.unplaced = false;
+        beat.positionMs = Math.max(beat.positionMs, positionMs);
+      }
     },
     settle(beat) {
       beats = beats.filter((other) => other !== beat);

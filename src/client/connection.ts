@@ -12,18 +12,20 @@ import type { TokenSource } from "./token-source.ts";
  *   offline     attempts fail; they go on at growing intervals                    -> online, expired
  *   expired     the server refuses the token, and a new one did not help          -> online
  *
- * Socket.IO repeats failed attempts by itself, but neither after a refusal nor after the server ended the connection.
- * This file repeats those, with a fresh token. `state` changes in `setState` only.
+ * An attempt gets a token first and opens the connection then, because the server waits only seconds for the token of an
+ * open connection. So Socket.IO must not repeat attempts by itself. `state` changes in `setState` only.
  */
 export type ConnectionState = "connecting" | "online" | "offline" | "expired";
 
 /** Longer than the server lets a heartbeat wait. */
 const ACK_TIMEOUT_MS = 15_000;
+/** A token function that has not answered by then is called once more. */
+const TOKEN_TIMEOUT_MS = 60_000;
 /** After this many refusals in a row, no better token is expected soon. */
 const REFUSALS_UNTIL_EXPIRED = 2;
 
 export interface ConnectionOptions {
-  /** The server, such as `https://progress.example.org`. */
+  /** The server, as `toServerUrl` gives it. */
   url: string;
   namespace: "/player" | "/dashboard";
   token: TokenSource;
@@ -33,14 +35,14 @@ export interface ConnectionOptions {
 
 export interface Connection {
   readonly state: ConnectionState;
-  /** The token of the last attempt; null before the first. */
+  /** The newest token; null before the first. */
   readonly token: string | null;
   /** @returns null where no answer came: the server may have taken the call or not */
   call<T extends object>(event: string, payload: object): Promise<Ack<T> | null>;
   /** Listens to an event that the server sends by itself. */
   onEvent(event: string, listener: (payload: never) => void): void;
   onState(listener: (state: ConnectionState) => void): () => void;
-  /** Listens for tokens that differ from the one before. */
+  /** Listens for tokens that differ from the one before. A listener that closes the connection keeps the token from being sent. */
   onToken(listener: (token: string) => void): () => void;
   close(): void;
 }
@@ -50,13 +52,19 @@ interface Refusal extends Error {
 }
 
 /**
- * The option `url`, or where the page came from.
- * @throws TypeError where there is neither
+ * The option `url`, or where the page came from: the origin, and the path in front of the server if there is one.
+ * @throws TypeError where there is neither, or the URL is none of a server
  */
 export function toServerUrl(url: string | undefined): string {
-  const server = url ?? globalThis.location?.origin;
-  if (!server) throw new TypeError("expected the option `url`: outside a browser there is no page to take it from");
-  return server;
+  const page = globalThis.location?.origin;
+  if (!url && !page)
+    throw new TypeError("expected the option `url`: outside a browser there is no page to take it from");
+  const { protocol, origin, pathname, search, hash } = new URL(url ?? "/", page);
+  if (!/^https?:$/.test(protocol) || search || hash)
+    throw new TypeError(
+      `the option \`url\` is ${JSON.stringify(url)}; expected such as "https://host" or "https://host/path"`,
+    );
+  return origin + pathname.replace(/\/+$/, "");
 }
 
 /** Connects after the caller's turn, so that the caller can put its listeners on first. */
@@ -65,27 +73,20 @@ export function createConnection({ clock }: { clock: Clock }, options: Connectio
   const hasOneToken = typeof options.token === "string";
   let state: ConnectionState = "connecting";
   let token: string | null = null;
+  let tokenCall: Promise<string> | null = null;
   let refusals = 0;
-  let attempts = 0;
+  let failures = 0;
+  let newestAttempt = 0;
   let closed = false;
   let cancelRetry = () => {};
 
-  const socket = io(new URL(options.namespace, options.url).href, {
+  const { origin, pathname } = new URL(options.url);
+  const socket = io(origin + options.namespace, {
+    path: `${pathname.replace(/\/$/, "")}/socket.io/`,
     transports: ["websocket"],
     forceNew: true,
     autoConnect: false,
-    reconnectionDelay: 500,
-    reconnectionDelayMax: 15_000,
-    auth: (send) => {
-      renewToken().then(
-        (fresh) => send({ token: fresh, ...options.handshake }),
-        () => {
-          socket.disconnect();
-          setState("offline");
-          retry();
-        },
-      );
-    },
+    reconnection: false,
   });
 
   function setState(next: ConnectionState): void {
@@ -94,20 +95,51 @@ export function createConnection({ clock }: { clock: Clock }, options: Connectio
     listeners.emit("state", next);
   }
 
-  async function renewToken(): Promise<string> {
-    const fresh = typeof options.token === "string" ? options.token : await options.token();
-    if (fresh !== token) {
+  /** One call of the token function is under way at most, however many ask for a token. */
+  function renewToken(): Promise<string> {
+    tokenCall ??= askForToken().finally(() => {
+      tokenCall = null;
+    });
+    return tokenCall;
+  }
+
+  async function askForToken(): Promise<string> {
+    let cancel = () => {};
+    const tooLate = new Promise<never>((_, reject) => {
+      cancel = clock.after(TOKEN_TIMEOUT_MS, () => reject(new Error("the token function did not answer")));
+    });
+    const asked = Promise.resolve().then(() => (typeof options.token === "string" ? options.token : options.token()));
+    const fresh = await Promise.race([asked, tooLate]).finally(cancel);
+    if (!closed && fresh !== token) {
       token = fresh;
       listeners.emit("token", fresh);
     }
     return fresh;
   }
 
-  /** Connects again after `afterMs`, or after a pause that grows with every failed attempt. */
-  function retry(afterMs?: number): void {
+  /** Gets a token, and opens the connection. A newer attempt, or the end, makes it give up. */
+  async function connect(): Promise<void> {
+    const attempt = ++newestAttempt;
     cancelRetry();
-    if (closed) return;
-    cancelRetry = clock.after(afterMs ?? toBackoffMs(attempts++), () => socket.connect());
+    const fresh = await renewToken().catch(() => null);
+    if (closed || attempt !== newestAttempt) return;
+    if (fresh === null) {
+      setState("offline");
+      retry();
+      return;
+    }
+    socket.auth = { token: fresh, ...options.handshake };
+    socket.disconnect().connect();
+  }
+
+  function connectIn(ms: number): void {
+    cancelRetry();
+    if (!closed) cancelRetry = clock.after(ms, () => void connect());
+  }
+
+  /** Connects again after `afterMs`, or after a pause that grows with every failed attempt. */
+  function retry(afterMs = toBackoffMs(failures++)): void {
+    connectIn(afterMs);
   }
 
   socket.on("connect", () => {
@@ -115,7 +147,7 @@ export function createConnection({ clock }: { clock: Clock }, options: Connectio
     setState("online");
     // Only a connection that lasts shows that the server is well.
     const cancel = clock.after(LAST_RETRY_MS, () => {
-      attempts = 0;
+      failures = 0;
     });
     socket.once("disconnect", cancel);
   });
@@ -123,13 +155,11 @@ export function createConnection({ clock }: { clock: Clock }, options: Connectio
   socket.on("disconnect", (reason) => {
     if (closed) return;
     setState("connecting");
-    // The server ended the connection, most often because the token ended. Socket.IO does not come back by itself.
-    if (reason === "io server disconnect") retry();
+    if (reason !== "io client disconnect") retry();
   });
 
   socket.on("connect_error", (error: Refusal) => {
     if (closed) return;
-    if (socket.active) return setState("offline");
     const isTokenRefused = error.data?.code === "unauthenticated" || error.data?.code === "forbidden";
     const isExpired = isTokenRefused && (hasOneToken || ++refusals >= REFUSALS_UNTIL_EXPIRED);
     setState(isExpired ? "expired" : "offline");
@@ -138,8 +168,7 @@ export function createConnection({ clock }: { clock: Clock }, options: Connectio
   });
 
   socket.on("server:draining", ({ reconnectInMs }: { reconnectInMs: number }) => {
-    cancelRetry();
-    cancelRetry = clock.after(Math.random() * reconnectInMs, () => socket.disconnect().connect());
+    connectIn(Math.random() * reconnectInMs);
   });
 
   socket.on("session:expiring", () => {
@@ -159,7 +188,7 @@ export function createConnection({ clock }: { clock: Clock }, options: Connectio
 
   /** The device says that its network is back: connect now instead of waiting. */
   function onNetwork(): void {
-    if (state === "offline" || state === "connecting") socket.disconnect().connect();
+    if (state === "offline" || state === "connecting") void connect();
   }
 
   const page = typeof window === "undefined" ? null : window;
@@ -193,7 +222,7 @@ export function createConnection({ clock }: { clock: Clock }, options: Connectio
     },
   };
   queueMicrotask(() => {
-    if (!closed) socket.connect();
+    if (!closed) void connect();
   });
   return connection;
 }

@@ -28,7 +28,7 @@ describe("the played tracker", () => {
   it("credits nothing across a seek, however short", () => {
     const tracker = createPlayedTracker();
     tracker.sample(sample(10, 0));
-    tracker.cut();
+    tracker.cut(0);
     tracker.sample(sample(10.2, 250));
     expect(tracker.take()).toEqual([]);
   });
@@ -89,7 +89,7 @@ describe("the played tracker", () => {
             atMs += one.ms;
           }
           if (one.kind === "seek") {
-            tracker.cut();
+            tracker.cut(atMs);
             positionMs = one.to;
           }
           if (one.kind === "play") {

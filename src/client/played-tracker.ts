@@ -1,4 +1,4 @@
-import { type Range, toMs, unionOf } from "../protocol/ranges.ts";
+import { lengthOf, type Range, toMs, unionOf } from "../protocol/ranges.ts";
 
 /*
  * Finds out what really played, from samples of a media element's position. The part between two samples counts only if
@@ -8,6 +8,10 @@ import { type Range, toMs, unionOf } from "../protocol/ranges.ts";
 
 /** Reading the position is not exact to the frame: the media may have moved this much further than the clock says. */
 const SLACK_MS = 250;
+/** Media that is dragged while it plays goes on for a moment between two seeks. A shorter part than this is no watching. */
+const SHORTEST_BETWEEN_SEEKS_MS = 500;
+/** How long a media is believed to have played on after its last sample. Samples come more often than this. */
+const MAX_UNSEEN_MS = 400;
 
 /** Where the media is, and how it goes on from here. */
 export interface Sample {
@@ -15,46 +19,73 @@ export interface Sample {
   position: number;
   /** Monotonic milliseconds. */
   atMs: number;
+  /** 0 where the media is about to play, but does not move yet. */
   rate: number;
-  /** Whether the media plays from here on: it is not paused, not seeking and not at its end. */
+  /** Whether the media plays from here on: it is not paused and not at its end. */
   advancing: boolean;
 }
 
 export interface PlayedTracker {
   sample(sample: Sample): void;
-  /** A seek began: the part between the last sample and the next was not played. */
-  cut(): void;
+  /**
+   * A seek began, or the media is gone. The media played until then, and no part between the samples before and after
+   * it was played.
+   */
+  cut(atMs: number): void;
   /** Adds a range, in seconds, that the caller knows to be played. */
   add(from: number, to: number): void;
   /** The played ranges that were not taken yet. */
   peek(): Range[];
-  /** Gives the same ranges, and forgets them. */
-  take(): Range[];
+  /**
+   * Gives the played ranges, and forgets them.
+   * @param isLast also gives the part since the last seek that is still too short to count if another seek follows
+   */
+  take(isLast?: boolean): Range[];
 }
 
 export function createPlayedTracker(): PlayedTracker {
   let previous: Sample | null = null;
   let played: Range[] = [];
+  /** What played since a seek, while that is short. */
+  let short: Range[] = [];
+  let isAfterSeek = false;
 
   function add(from: number, to: number): void {
     // Both ends are rounded the same way, so that ranges that touch in the media touch here.
-    played = unionOf([...played, [toMs(Math.max(0, from)), toMs(to)]]);
+    short = unionOf([...short, [toMs(Math.max(0, from)), toMs(to)]]);
+    if (!isAfterSeek || lengthOf(short) >= SHORTEST_BETWEEN_SEEKS_MS) settle();
+  }
+
+  function settle(): void {
+    played = unionOf([...played, ...short]);
+    short = [];
+    isAfterSeek = false;
   }
 
   return {
     sample(sample) {
       if (!Number.isFinite(sample.position)) return;
       if (previous?.advancing && isPlausible(previous, sample)) add(previous.position, sample.position);
+      // To play or to pause is no part of a drag.
+      if (previous && previous.advancing !== sample.advancing) settle();
       previous = sample;
     },
-    cut() {
+    cut(atMs) {
+      if (previous?.advancing) {
+        const unseenMs = Math.min(MAX_UNSEEN_MS, atMs - previous.atMs) * previous.rate;
+        add(previous.position, previous.position + unseenMs / 1000);
+      }
       previous = null;
+      short = [];
+      isAfterSeek = true;
     },
     add(from, to) {
-      if (Number.isFinite(from) && Number.isFinite(to)) add(from, to);
+      if (Number.isFinite(from) && Number.isFinite(to))
+        played = unionOf([...played, [toMs(Math.max(0, from)), toMs(to)]]);
     },
-    peek: () => played,
-    take() {
+    peek: () => unionOf([...played, ...short]),
+    take(isLast = false) {
+      if (isLast) settle();
       const taken = played;
       played = [];
       return taken;

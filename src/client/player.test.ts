@@ -3,7 +3,8 @@ import { type FakeProgressServer, startFakeProgressServer } from "../../test/hel
 import type { Heartbeat } from "../protocol/heartbeat.ts";
 import type { FileProgress } from "../protocol/progress.ts";
 import type { BeatStorage } from "./beat-storage.ts";
-import { createPlayer, type Player, type PlayerOptions } from "./player.ts";
+import { createPlayer } from "./player.ts";
+import type { Player, PlayerOptions } from "./player-api.ts";
 
 let server: FakeProgressServer;
 let players: Player[];

@@ -1,136 +1,69 @@
-import type { WireError } from "../errors.ts";
-import type { Heartbeat, PlayerState } from "../protocol/heartbeat.ts";
 import type { FileProgress } from "../protocol/progress.ts";
 import { fromSeconds, toMs, toSeconds, unionOf } from "../protocol/ranges.ts";
+import { createBeatKeeping } from "./beat-keeping.ts";
 import { createBeatQueue, type Observation } from "./beat-queue.ts";
-import { type BeatShelf, type BeatStorage, createBeatShelf, openLocalStorage } from "./beat-storage.ts";
-import { type Clock, systemClock, toMoment } from "./clock.ts";
-import { type ConnectionState, createConnection, toServerUrl } from "./connection.ts";
+import { openLocalStorage } from "./beat-storage.ts";
+import { systemClock, toMoment } from "./clock.ts";
+import { createConnection, toServerUrl } from "./connection.ts";
 import { createDelivery } from "./delivery.ts";
-import { createHeldProgress, type ProgressSource } from "./held-progress.ts";
+import { createHeldProgress } from "./held-progress.ts";
 import { createListeners } from "./listeners.ts";
 import { followPage, sendBeacon } from "./page-life.ts";
-import { createPlayedTracker, type PlayedTracker } from "./played-tracker.ts";
-import { type TokenSource, toSubject } from "./token-source.ts";
+import { createPlayedTracker } from "./played-tracker.ts";
+import type { Player, PlayerError, PlayerEvents, PlayerHooks, PlayerOptions } from "./player-api.ts";
+import { createStoredPlace } from "./stored-place.ts";
+import { toSubject } from "./token-source.ts";
 
 const DEFAULT_BEAT_MS = 10_000;
-/** The first beat waits at most this long for the stored progress, which says where to resume and which epoch it is. */
-const FIRST_READ_MS = 5000;
-const READ_RETRY_MS = 2000;
-const ADOPT_EVERY_MS = 60_000;
 const CLOSE_WITHIN_MS = 2000;
-
-export interface PlayerOptions {
-  /** The server; by default, in a browser, where the page came from. */
-  url?: string;
-  /** A token, or a function that gets one: the SDK calls it at every connect and before a token ends. */
-  token: TokenSource;
-  fileId: string;
-  /** Where unacked beats outlive a reload: by default localStorage in browsers, nowhere in Node. `null` switches it off. */
-  storage?: BeatStorage | null;
-  /** The user whose beats are kept. Needed only where the token is no JWT with a `sub`. */
-  userId?: string;
-  /** For tests. */
-  clock?: Clock;
-}
-
-/** Where the media is now. */
-export interface Report {
-  /** Seconds. */
-  position: number;
-  state?: PlayerState;
-  rate?: number;
-}
-
-export type PlayerEvents = {
-  state: [ConnectionState];
-  /** The newest progress of the player's file, always whole, and how the player learned of it. */
-  progress: [FileProgress, ProgressSource];
-  /** The server refused a beat for good, or could not be asked for the progress. A refused beat is dropped. */
-  error: [WireError, Heartbeat | null];
-};
-
-export interface Player {
-  readonly fileId: string;
-  readonly sessionId: string;
-  readonly state: ConnectionState;
-  /** The newest known progress; null until the first one came. */
-  readonly progress: FileProgress | null;
-  /** How many beats the server has not yet made durable. */
-  readonly pending: number;
-  /** The watched ranges in seconds: those that the server holds, and those that were played here and are on their way. */
-  readonly watched: [from: number, to: number][];
-  /** Resolves with the stored progress, or with null where none came within five seconds: then play on without it. */
-  readonly ready: Promise<FileProgress | null>;
-  /** Says where the media is. Call it as often as you like: a change of state is sent at once, the rest at the server's pace. */
-  report(report: Report): void;
-  /** Adds a range, in seconds, that really played. */
-  played(from: number, to: number): void;
-  /** Sends a beat now. */
-  beat(): void;
-  /** Resets the file's progress, on the server and here. */
-  reset(): Promise<{ ok: true } | { ok: false; error: WireError }>;
-  /** @returns removes the listener */
-  on<Name extends keyof PlayerEvents>(name: Name, listener: (...args: PlayerEvents[Name]) => void): () => void;
-  /** Sends what is left, waits two seconds at most for the acks, and ends. Unacked beats stay in storage. */
-  close(): Promise<void>;
-}
-
-/** The parts of a player that follow a media element. */
-export interface PlayerHooks {
-  tracker: PlayedTracker;
-  /** Called before every beat, so that the hook can report the latest position. */
-  onBeforeBeat?: () => void;
-  /** Called before the first beat, with the stored progress if it came in time. */
-  onReady?: (progress: FileProgress | null) => void;
-  onClose?: () => void;
-}
 
 type Sight = Omit<Observation, "epoch" | "fileId">;
 
 /** Makes a player without a media element: tell it the position by `report`, and played ranges by `played`. */
 export function createPlayer(options: PlayerOptions): Player {
-  return createPlayerWith(options, { tracker: createPlayedTracker() });
+  return createPlayerWith(options, { tracker: createPlayedTracker() }).player;
 }
 
-export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Player {
+/** @returns the player, and a function that tells the application of an error that the hooks found */
+export function createPlayerWith(
+  options: PlayerOptions,
+  hooks: PlayerHooks,
+): { player: Player; fail: (error: PlayerError) => void } {
   const { fileId, clock = systemClock } = options;
   const url = toServerUrl(options.url);
   const sessionId = createSessionId();
   const storage = options.storage === undefined ? openLocalStorage() : options.storage;
   const listeners = createListeners<PlayerEvents>();
+  const fail = (error: PlayerError) => listeners.emit("error", error, null);
   const held = createHeldProgress(fileId, (progress, source) => listeners.emit("progress", progress, source));
   const queue = createBeatQueue({ clock }, { sessionId });
   const { tracker } = hooks;
 
-  let shelf: BeatShelf | null = null;
+  let subject: string | null = null;
   let seen: Sight | null = null;
   /** The sight that the newest beat tells. */
   let told: Sight | null = null;
   let nextBeatMs = DEFAULT_BEAT_MS;
-  /** No beats are made: the stored progress is not known yet, or a reset is under way. */
-  let isOnHold = true;
+  /** No beats are made while a reset is under way. */
+  let isOnHold = false;
   let isCollecting = false;
+  /** No more beats are made. Those that are there may still go out. */
   let isClosed = false;
   let cancelBeat = () => {};
-  let cancelAdopt = () => {};
-  let cancelRead = () => {};
-  let drainWaiters: (() => void)[] = [];
 
   const connection = createConnection(
     { clock },
     { url, namespace: "/player", token: options.token, handshake: { acks: "brief" } },
   );
+  const keeping = createBeatKeeping({ storage, clock, queue, onAdopted: deliver }, { server: url, sessionId });
   const delivery = createDelivery({
     queue,
     clock,
     call: connection.call,
     isOnline: () => connection.state === "online",
     onChange() {
-      save();
-      if (queue.size > 0) return;
-      for (const resume of drainWaiters) resume();
-      drainWaiters = [];
+      keeping.save();
+      place.onQueueChanged();
     },
     onAck(ack, beat) {
       if (ack.nextBeatMs !== nextBeatMs) {
@@ -138,36 +71,42 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
         scheduleBeat();
       }
       if ("progress" in ack) held.take(ack.progress, "acked");
-      else if (!held.takeBrief(ack, beat)) void readProgress();
+      else if (!held.takeBrief(ack, beat)) void place.read();
+      if (ack.cut) listeners.emit("cut", ack.cut, beat);
     },
     onDropped: (error, beat) => listeners.emit("error", error, beat),
   });
+  const place = createStoredPlace(
+    { clock, connection, queue, held },
+    { url, fileId, sessionId },
+    {
+      onPlace: hooks.onPlace ?? (() => {}),
+      onError: fail,
+      onKnown() {
+        keeping.save();
+        delivery.wake();
+      },
+    },
+  );
 
-  let settleReady = () => {};
-  const ready = new Promise<FileProgress | null>((resolve) => {
-    const cancelTimeout = clock.after(FIRST_READ_MS, () => settleReady());
-    settleReady = () => {
-      settleReady = () => {};
-      cancelTimeout();
-      isOnHold = false;
-      resolve(held.current);
-      hooks.onReady?.(held.current);
-      if (seen) beat();
-    };
-  });
-
+  if (options.userId) keeping.setUser(options.userId, false);
   connection.onToken((token) => {
-    const userId = options.userId ?? toSubject(token);
-    if (!storage || shelf || userId === null) return;
-    shelf = createBeatShelf({ storage, clock }, { server: url, userId, sessionId });
-    save();
-    adopt();
+    const fresh = toSubject(token);
+    if (subject !== null && fresh !== null && fresh !== subject) {
+      collect(true);
+      end();
+      fail({ code: "user_changed", message: "The new token belongs to another user, so this player has stopped." });
+      return;
+    }
+    subject ??= fresh;
+    const userId = options.userId ?? subject;
+    if (userId) keeping.setUser(userId, !options.userId && typeof options.token !== "string");
+    void place.readEarly(token);
   });
   connection.onState((state) => {
     listeners.emit("state", state);
-    if (state !== "online") return;
-    delivery.wake();
-    void readProgress();
+    if (state === "online") deliver();
+    place.onState(state);
   });
   connection.onEvent("progress", (fresh: FileProgress) => held.take(fresh, "remote"));
 
@@ -178,41 +117,29 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
       collect(true);
       sendLast();
     },
-    onRestored: () => save(),
+    onRestored: () => keeping.setClosed(false),
   });
 
-  /** Waits for the queue first, so that the answer counts in what an earlier page left behind. */
-  async function readProgress(): Promise<void> {
-    cancelRead();
-    await waitForDrain(READ_RETRY_MS);
-    const question = { fileId, minVersion: held.newestVersion };
-    const answer = await connection.call<{ progress: FileProgress }>("progress:get", question);
-    if (isClosed) return;
-    if (answer?.ok) {
-      held.take(answer.progress, "read");
-      return settleReady();
-    }
-    if (answer) listeners.emit("error", answer.error, null);
-    const isHopeless = answer && answer.error.code !== "unavailable" && answer.error.retryAfterMs === undefined;
-    if (isHopeless) settleReady();
-    else if (connection.state === "online")
-      cancelRead = clock.after(answer?.error.retryAfterMs ?? READ_RETRY_MS, () => void readProgress());
+  function deliver(): void {
+    delivery.wake();
+    place.readOthers();
   }
 
   /**
    * Moves what was seen and played into the queue, and sends it.
-   * @param onlyNews makes no beat that would repeat the newest one
+   * @param isLast nothing may come after it. It makes no beat that would repeat the newest one
    */
-  function collect(onlyNews = false): void {
+  function collect(isLast = false): void {
     isCollecting = true;
     hooks.onBeforeBeat?.();
     isCollecting = false;
-    if (!seen || isOnHold) return;
+    if (!seen || isOnHold || isClosed) return;
     const isTold = seen.positionMs === told?.positionMs && seen.state === told.state && tracker.peek().length === 0;
-    if (onlyNews && isTold) return;
+    if (isLast && isTold) return;
     told = seen;
-    queue.push({ ...seen, fileId, epoch: held.current?.epoch }, tracker.take());
-    save();
+    const observation = { ...seen, fileId, epoch: held.current?.epoch, unplaced: !place.isKnown };
+    queue.push(observation, tracker.take(isLast));
+    keeping.save();
     delivery.wake();
   }
 
@@ -227,45 +154,28 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
     collect();
   }
 
-  function save(closed = false): void {
-    try {
-      shelf?.save(queue.beats, { closed });
-    } catch {
-      // The storage is full. The beats are still in memory, and go out from there.
-    }
-  }
-
-  /** Takes over the beats of players that are gone, now and every minute. */
-  function adopt(): void {
-    if (!shelf || isClosed) return;
-    const { beats, release } = shelf.adopt();
-    if (beats.length > 0) {
-      queue.restore(beats);
-      save();
-      delivery.wake();
-    }
-    release();
-    cancelAdopt = clock.after(ADOPT_EVERY_MS, adopt);
-  }
-
   /** Nobody reads the answer to a beacon, so its beats are kept, and the next page sends them once more. */
   function sendLast(): void {
     const batch = queue.takeBatch();
-    save(true);
+    keeping.setClosed(true);
     if (batch.length === 0 || connection.token === null) return;
-    sendBeacon(new URL("/v1/heartbeats", url).href, { beats: batch.map(({ wire }) => wire), token: connection.token });
+    sendBeacon(`${url}/v1/heartbeats`, { beats: batch.map(({ wire }) => wire), token: connection.token });
   }
 
-  /** Resolves when every beat has its ack, or after `withinMs`. */
-  function waitForDrain(withinMs: number): Promise<void> {
-    if (queue.size === 0) return Promise.resolve();
-    return new Promise((resolve) => {
-      const cancel = clock.after(withinMs, resolve);
-      drainWaiters.push(() => {
-        cancel();
-        resolve();
-      });
-    });
+  function stopObserving(): void {
+    isClosed = true;
+    hooks.onClose?.();
+    cancelBeat();
+    stopFollowingPage();
+  }
+
+  function end(): void {
+    stopObserving();
+    delivery.stop();
+    place.stop();
+    keeping.stop();
+    keeping.setClosed(true);
+    connection.close();
   }
 
   function toWatched(): [number, number][] {
@@ -276,10 +186,10 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
     return toSeconds(unionOf([...fromSeconds(watched), ...queued, ...tracker.peek()]));
   }
 
-  return {
+  const player: Player = {
     fileId,
     sessionId,
-    ready,
+    ready: place.ready,
     get state() {
       return connection.state;
     },
@@ -310,10 +220,10 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
       isOnHold = true;
       const answer = await connection.call("progress:reset", { fileId });
       if (answer?.ok) {
-        tracker.take();
+        tracker.take(true);
         queue.forget(fileId);
-        save();
-        await readProgress();
+        keeping.save();
+        await place.read();
       }
       isOnHold = false;
       return (
@@ -325,15 +235,13 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
       if (isClosed) return;
       isOnHold = false;
       collect(true);
-      isClosed = true;
-      hooks.onClose?.();
-      for (const cancel of [cancelBeat, cancelAdopt, cancelRead, stopFollowingPage]) cancel();
-      if (connection.state === "online" || connection.state === "connecting") await waitForDrain(CLOSE_WITHIN_MS);
-      delivery.stop();
-      save(true);
-      connection.close();
+      stopObserving();
+      if (connection.state === "online" || connection.state === "connecting")
+        await place.waitUntil(() => queue.size === 0, CLOSE_WITHIN_MS);
+      end();
     },
   };
+  return { player, fail };
 }
 
 /** 128 random bits in hexadecimal. Pages served over plain HTTP have no `crypto.randomUUID`. */

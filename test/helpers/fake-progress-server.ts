@@ -48,7 +48,8 @@ export async function startFakeProgressServer(): Promise<FakeProgressServer> {
     tokens: [],
     handle: (event, handler) => void handlers.set(event, handler),
     async start() {
-      http = createServer();
+      // Players read their progress over HTTP first. Here they have to ask the socket.
+      http = createServer((_, response) => response.writeHead(404).end());
       fake.io = new Server(http, { transports: ["websocket"] });
       serve(fake.io.of("/player"));
       serve(fake.io.of("/dashboard"));
