@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type Range, unionOf } from "../protocol/ranges.ts";
+import { lengthOf, type Range, unionOf } from "../protocol/ranges.ts";
 import { createPlayedTracker, type Sample } from "./played-tracker.ts";
 
 function sample(position: number, atMs: number, more: Partial<Sample> = {}): Sample {
@@ -105,5 +105,51 @@ describe("the played tracker", () => {
         expect(unionOf(claimed)).toEqual(unionOf(truth));
       }),
     );
+  });
+});
+
+describe("a seek while the media plays", () => {
+  it("ends the part that plays at the seek, not at the sample before it", () => {
+    const tracker = createPlayedTracker();
+    tracker.sample(sample(10, 0));
+    tracker.sample(sample(10.25, 250));
+    tracker.cut(430);
+    expect(tracker.take()).toEqual([[10_000, 10_430]]);
+  });
+
+  it("begins the next part at the place that was sought, however late the media is looked at", () => {
+    const tracker = createPlayedTracker();
+    tracker.cut(0);
+    tracker.sample(sample(30, 0, { rate: 0 }));
+    tracker.cut(20);
+    tracker.sample(sample(30, 20, { rate: 0 }));
+    tracker.sample(sample(30.2, 300));
+    tracker.sample(sample(31, 1100));
+    expect(tracker.take()).toEqual([[30_000, 31_000]]);
+  });
+
+  it("claims nothing after the last sample for a media that stalled, nor for longer than a sample is away", () => {
+    const tracker = createPlayedTracker();
+    tracker.sample(sample(10, 0, { rate: 0 }));
+    tracker.cut(300);
+    tracker.sample(sample(20, 300));
+    tracker.cut(60_000);
+    expect(lengthOf(tracker.take(true))).toBeLessThan(500);
+  });
+
+  it("leaves no ranges of a drag, and keeps what played before and after it", () => {
+    const tracker = createPlayedTracker();
+    tracker.sample(sample(0, 0));
+    for (let step = 1; step <= 25; step++) {
+      const atMs = step * 200;
+      tracker.cut(atMs);
+      tracker.sample(sample(step * 10, atMs, { rate: 0 }));
+      tracker.sample(sample(step * 10 + 0.19, atMs + 195));
+    }
+    tracker.sample(sample(250.8, 5800));
+    expect(tracker.take()).toEqual([
+      [0, 200],
+      [250_000, 250_800],
+    ]);
   });
 });
