@@ -14,6 +14,8 @@ import type { Player, PlayerError, PlayerEvents, PlayerHooks, PlayerOptions } fr
 import { createStoredPlace } from "./stored-place.ts";
 import { toSubject } from "./token-source.ts";
 
+export type { Player, PlayerOptions } from "./player-api.ts";
+
 const DEFAULT_BEAT_MS = 10_000;
 const CLOSE_WITHIN_MS = 2000;
 

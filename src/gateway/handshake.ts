@@ -5,12 +5,16 @@ import { AppError, toWireError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { parseWire } from "../protocol/ack.ts";
 import { Acks } from "../protocol/heartbeat.ts";
+import { withinTime } from "../within-time.ts";
 import type { GatewaySocket } from "./call.ts";
 
 /*
  * Decides who may connect to a namespace. This runs after the upgrade (`namespace.use`), because uWebSockets.js cannot
  * wait for a token check before it. A refusal ends in the client's `connect_error`, whose `data.code` tells the reason.
  */
+
+/** Shorter than a connection may be without a namespace, so that a client is told why it is not let in. */
+const VERIFY_WITHIN_MS = 4000;
 
 const Auth = z.object({ token: z.string().min(1).max(8192) });
 
@@ -31,7 +35,7 @@ export function createHandshake(parts: HandshakeParts): Handshake {
     const given = Auth.safeParse(socket.handshake.auth);
     if (!given.success)
       throw new AppError("unauthenticated", "The handshake carries no token; pass `auth: { token }`.");
-    const caller = await parts.verifyToken(given.data.token);
+    const caller = await withinTime(parts.verifyToken(given.data.token), VERIFY_WITHIN_MS, tooLate);
     // The connection may have closed meanwhile. It would then never leave, and be counted for ever.
     if (socket.conn.readyState !== "open") throw new AppError("unavailable", "The connection is closed.");
     const open = connections.get(caller.userId) ?? 0;
@@ -60,6 +64,10 @@ export function createHandshake(parts: HandshakeParts): Handshake {
   }
 
   return asHandshake(admit, parts);
+}
+
+function tooLate(): AppError {
+  return new AppError("unavailable", "The token could not be checked in time; connect again.", { retryAfterMs: 1000 });
 }
 
 /** Reads how a player wants its heartbeats to be acked. It runs before the handshake, which counts the connection. */

@@ -1,7 +1,6 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { createPlayer } from "../../src/client/player.ts";
-import type { Player } from "../../src/client/player-api.ts";
+import { createPlayer, type Player } from "../../src/client/player.ts";
 import type { FileProgress } from "../../src/protocol/progress.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
 import { type LossyProxy, startLossyProxy } from "../helpers/lossy-proxy.ts";
