@@ -153,6 +153,23 @@ describe("a stored place that comes late", () => {
   });
 });
 
+describe("the first read of the stored place", () => {
+  it("takes one request, without waiting for the connection", async () => {
+    server.overHttp = progressOf({ position: 40, resumeAt: 38 });
+    server.refuse = { code: "unavailable" };
+    const player = open();
+    expect(await player.ready).toMatchObject({ position: 40 });
+    expect(player.state).not.toBe("online");
+    expect(server.calls).toEqual([]);
+  });
+
+  it("asks the connection where the request has no answer", async () => {
+    const player = open();
+    expect(await player.ready).toMatchObject({ position: 0 });
+    expect(server.calls.map(({ event }) => event)).toEqual(["progress:get"]);
+  });
+});
+
 describe("an ack that says what was cut", () => {
   it("is told to the application", async () => {
     server.handle("heartbeat", (beat: Heartbeat, reply) =>

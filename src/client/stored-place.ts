@@ -56,7 +56,8 @@ export function createStoredPlace(
   { url, fileId, sessionId }: { url: string; fileId: string; sessionId: string },
   listeners: StoredPlaceListeners,
 ): StoredPlace {
-  const stopping = new AbortController();
+  const stopEarlyRead = new AbortController();
+  let isStopped = false;
   let isKnown = false;
   let wasReadEarly = false;
   let cancelRead = () => {};
@@ -81,6 +82,7 @@ export function createStoredPlace(
   function know(): void {
     const isFirst = !isKnown;
     isKnown = true;
+    stopEarlyRead.abort();
     queue.place(fileId, toMs(held.current?.position ?? 0));
     if (isFirst) {
       cancelReady();
@@ -110,7 +112,7 @@ export function createStoredPlace(
     await waitUntil(() => queue.beats.every((beat) => beat.unplaced), RETRY_MS);
     const question = { fileId, minVersion: held.newestVersion };
     const answer = await connection.call<{ progress: FileProgress }>("progress:get", question);
-    if (stopping.signal.aborted) return;
+    if (isStopped) return;
     if (answer?.ok) {
       held.take(answer.progress, "read");
       return know();
@@ -138,7 +140,7 @@ export function createStoredPlace(
       try {
         const response = await fetch(`${url}/v1/progress/files/${encodeURIComponent(fileId)}`, {
           headers: { authorization: `Bearer ${token}` },
-          signal: stopping.signal,
+          signal: stopEarlyRead.signal,
         });
         if (!response.ok) return;
         const progress = (await response.json()) as FileProgress;
@@ -165,7 +167,8 @@ export function createStoredPlace(
     },
     waitUntil,
     stop() {
-      stopping.abort();
+      isStopped = true;
+      stopEarlyRead.abort();
       cancelReady();
       cancelRead();
     },

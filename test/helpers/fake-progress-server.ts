@@ -15,6 +15,8 @@ export interface FakeProgressServer {
   handle(event: string, handler: FakeHandler): void;
   /** The error that handshakes are refused with; null lets them in. */
   refuse: { code: string; retryAfterMs?: number } | null;
+  /** The answer to every request over HTTP; null for 404. */
+  overHttp: object | null;
   /** The tokens of all handshakes, in order. */
   tokens: string[];
   /** Stops listening and ends every connection. `start` listens again on the same port. */
@@ -45,11 +47,13 @@ export async function startFakeProgressServer(): Promise<FakeProgressServer> {
     io: new Server(),
     calls: [],
     refuse: null,
+    overHttp: null,
     tokens: [],
     handle: (event, handler) => void handlers.set(event, handler),
     async start() {
-      // Players read their progress over HTTP first. Here they have to ask the socket.
-      http = createServer((_, response) => response.writeHead(404).end());
+      http = createServer((_, response) =>
+        fake.overHttp ? response.end(JSON.stringify(fake.overHttp)) : response.writeHead(404).end(),
+      );
       fake.io = new Server(http, { transports: ["websocket"] });
       serve(fake.io.of("/player"));
       serve(fake.io.of("/dashboard"));
