@@ -62,7 +62,7 @@ export function attachPlayer(media: HTMLMediaElement, options: AttachOptions): P
 
   /** @param isReport whether to tell the player, or only to track what plays */
   function look(isReport: boolean): void {
-    if (!source.isOurs()) return;
+    if (!source.isOurs()) return loseMedia();
     const atMs = clock.monotonicMs();
     const state = toState();
     const position = isLive() ? 0 : media.currentTime;
@@ -72,9 +72,16 @@ export function attachPlayer(media: HTMLMediaElement, options: AttachOptions): P
     if (state === "seeking") tracker.cut(atMs);
     const advancing = !media.paused && state !== "ended";
     tracker.sample({ position, atMs, rate: state === "seeking" ? 0 : rate, advancing });
-    if (!isReport || !isTouched) return;
+    if (!isTouched) return;
     last = { position, state, rate };
-    player.report(last);
+    if (isReport) player.report(last);
+  }
+
+  /** What was seen last stands. The media does not play any more. */
+  function loseMedia(): void {
+    tracker.cut(clock.monotonicMs());
+    if (last && last.state !== "ended") player.report({ ...last, state: "paused" });
+    last = null;
   }
 
   const lookAndReport = () => look(true);
@@ -127,14 +134,12 @@ export function attachPlayer(media: HTMLMediaElement, options: AttachOptions): P
     look(true);
   }
 
-  /** The media is gone. What comes next may be something else, and counts only when it is played or sought again. */
+  /** What comes next may be something else, and is reported only when it is played or sought again. */
   function onEmptied(): void {
-    tracker.cut(clock.monotonicMs());
+    loseMedia();
     stopSeekBeat();
     isResuming = false;
     isTouched = false;
-    if (last && last.state !== "ended") player.report({ ...last, state: "paused" });
-    last = null;
   }
 
   function stop(): void {

@@ -107,6 +107,19 @@ describe("an element that loses the file's media", () => {
     expect(claimed().at(-1)?.[1]).toBeGreaterThan(1500);
   });
 
+  it("keeps the last position where the player is closed in the same turn", async () => {
+    const page = await open();
+    const left = await playUntil(page, 2);
+    await page.evaluate(() => {
+      const video = document.querySelector("video") as HTMLVideoElement;
+      video.removeAttribute("src");
+      video.load();
+      return window.player.close();
+    });
+    expect(Math.abs((heardBy(server).at(-1)?.position ?? 0) - left)).toBeLessThan(0.6);
+    expect(claimed().at(-1)?.[1]).toBeGreaterThan(1500);
+  });
+
   it("credits nothing of another source, says so once, and goes on when the file's media is back", async () => {
     const page = await open();
     await playUntil(page, 1.5);
