@@ -56,6 +56,17 @@ describe("a stored place that comes late", () => {
     expect(Math.min(...heardBy(server).map(({ position }) => position))).toBeGreaterThanOrEqual(38);
   });
 
+  it("is resumed at when the media turns out to be long enough, and ends no media that seems too short", async () => {
+    media.duration = 20;
+    takeEverything(server, { position: 40, resumeAt: 38 });
+    attach();
+    await player.ready;
+    expect(media.currentTime).toBe(0);
+    media.duration = 60;
+    media.dispatchEvent(new Event("durationchange"));
+    expect(media.currentTime).toBe(38);
+  });
+
   it("moves nobody who has sought", async () => {
     const sendPlace = holdPlace(40);
     attach();

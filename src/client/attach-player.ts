@@ -62,7 +62,10 @@ export function attachPlayer(media: HTMLMediaElement, options: AttachOptions): P
 
   /** @param isReport whether to tell the player, or only to track what plays */
   function look(isReport: boolean): void {
-    if (!source.isOurs()) return loseMedia();
+    if (!source.isOurs()) {
+      loseMedia();
+      return;
+    }
     const atMs = clock.monotonicMs();
     const state = toState();
     const position = isLive() ? 0 : media.currentTime;
@@ -97,11 +100,14 @@ export function attachPlayer(media: HTMLMediaElement, options: AttachOptions): P
     const seek = () => {
       if (hasSought || !source.isOurs() || isLive()) return;
       if (resumeAt <= media.currentTime || media.currentTime > MAX_PLAYED_BEFORE_RESUME_SECONDS) return;
+      // A seek past the end would end the media. Its header may be wrong, and the true length may come yet.
+      if (resumeAt >= media.duration) return seekAt("durationchange");
       isResuming = true;
       media.currentTime = resumeAt;
     };
+    const seekAt = (event: string) => media.addEventListener(event, seek, { once: true, signal });
     if (media.readyState >= media.HAVE_METADATA) seek();
-    else media.addEventListener("loadedmetadata", seek, { once: true, signal });
+    else seekAt("loadedmetadata");
   }
 
   function stopSeekBeat(): void {
