@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { Title } from "./ids.ts";
+import { StorableText, Title } from "./ids.ts";
 
 /** bcrypt ignores everything after these bytes, so a longer password is refused. */
 const MAX_PASSWORD_BYTES = 72;
@@ -42,7 +42,7 @@ export type Register = z.infer<typeof Register>;
 /** Where a username is expected, an e-mail is accepted too. */
 export const Login = z
   .object({
-    username: z.string().trim().normalize("NFKC").toLowerCase().min(1).max(255).optional(),
+    username: StorableText.trim().normalize("NFKC").toLowerCase().min(1).max(255).optional(),
     email: Email.optional(),
     password: z.string().min(1).max(1000).normalize("NFKC"),
   })

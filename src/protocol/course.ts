@@ -1,24 +1,21 @@
 import { z } from "zod";
-import { MAX_POSITION_SECONDS } from "./heartbeat.ts";
 import { Id, Title } from "./ids.ts";
-
-const Threshold = z.number().gt(0).max(1);
-const Seconds = z.number().min(0).max(MAX_POSITION_SECONDS);
+import { MediaSeconds, Share } from "./numbers.ts";
 
 export const CourseFile = z
   .object({
     id: Id,
     title: Title,
     /** If absent, the duration is unknown, and the file never completes by itself. */
-    durationSeconds: Seconds.gt(0).nullish(),
+    durationSeconds: MediaSeconds.gt(0).nullish(),
     /** A file that is not required does not count in the sums of its lesson and course. */
     required: z.boolean().optional(),
     /** The share of the file that must be watched; if absent, the course's. */
-    completionThreshold: Threshold.nullish(),
+    completionThreshold: Share.nullish(),
     /** Where the content begins, after a title sequence. */
-    startSeconds: Seconds.nullish(),
+    startSeconds: MediaSeconds.nullish(),
     /** Where the credits begin: the end boundary. */
-    creditsAtSeconds: Seconds.nullish(),
+    creditsAtSeconds: MediaSeconds.nullish(),
   })
   .refine((file) => file.creditsAtSeconds == null || file.creditsAtSeconds > (file.startSeconds ?? 0), {
     error: "expected creditsAtSeconds to be past startSeconds",
@@ -48,7 +45,7 @@ export const CourseTree = z
   .object({
     title: Title,
     instructorId: Id.nullish(),
-    completionThreshold: Threshold.nullish(),
+    completionThreshold: Share.nullish(),
     /** Whether a legacy client is believed what it reports about its own progress. */
     acceptReported: z.boolean().optional(),
     lessons: z.array(CourseLesson).max(500),

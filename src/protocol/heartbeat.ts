@@ -1,8 +1,7 @@
 import { z } from "zod";
 import { Id } from "./ids.ts";
+import { MAX_POSITION_SECONDS } from "./numbers.ts";
 
-/** Positions are stored as 32-bit milliseconds: 596 hours. */
-export const MAX_POSITION_SECONDS = 2_147_483;
 /** The largest age of a position: 30 days. */
 export const MAX_AGE_MS = 30 * 24 * 3600 * 1000;
 /** The most ranges in one heartbeat. */

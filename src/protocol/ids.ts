@@ -1,5 +1,9 @@
 import { z } from "zod";
 
+/*
+ * The texts of everything on the wire. A text from outside that the database may see has one of these schemas.
+ */
+
 /** The longest id that the tables hold, in characters (Unicode code points). */
 export const MAX_ID_CHARACTERS = 128;
 
@@ -8,6 +12,12 @@ export function isStorableText(text: string): boolean {
   return !text.includes("\u0000") && text.isWellFormed();
 }
 
+/** A text that PostgreSQL can store. */
+export const StorableText = z.string().refine(isStorableText, { error: "expected no U+0000 and no lone surrogate" });
+
+/** A text that is stored, of at most so many characters. It may be empty. */
+export const Text = (maxCharacters: number) => StorableText.max(maxCharacters);
+
 function isWithinLength(text: string): boolean {
   return (
     text.length <= MAX_ID_CHARACTERS || (text.length <= 2 * MAX_ID_CHARACTERS && [...text].length <= MAX_ID_CHARACTERS)
@@ -15,13 +25,9 @@ function isWithinLength(text: string): boolean {
 }
 
 /** An id of a user, file, lesson, course or session: 1 to 128 characters without U+0000 or lone surrogates. */
-export const Id = z
-  .string()
-  .min(1)
-  .refine(isWithinLength, { error: `expected at most ${MAX_ID_CHARACTERS} characters` })
-  .refine(isStorableText, { error: "expected no U+0000 and no lone surrogate" });
+export const Id = StorableText.min(1).refine(isWithinLength, {
+  error: `expected at most ${MAX_ID_CHARACTERS} characters`,
+});
 
 /** A title for people to read: up to 500 characters. */
-export const Title = z.string().trim().min(1).max(500).refine(isStorableText, {
-  error: "expected no U+0000 and no lone surrogate",
-});
+export const Title = StorableText.trim().min(1).max(500);

@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { Id, isStorableText, Title } from "./ids.ts";
+import { Id, Text, Title } from "./ids.ts";
+import { Instant } from "./numbers.ts";
 
 /*
  * Streams, and the messages of media servers about them. A stream key goes one way only: from the encoder, by the media
@@ -43,12 +44,11 @@ export const MAX_RECONNECT_SECONDS = 1800;
 export const StreamKey = z.string().min(1).max(255);
 
 const ReconnectSeconds = z.number().int().min(0).max(MAX_RECONNECT_SECONDS);
-const Expiry = z.iso.datetime({ offset: true });
 
 /** The settings that an owner may change. `reconnectWindowSeconds: null` means the server's default. */
 const StreamSettings = z.object({
   title: Title,
-  expiresAt: Expiry.nullable().optional(),
+  expiresAt: Instant.nullable().optional(),
   policy: z.enum(SESSION_POLICIES).optional(),
   reconnectWindowSeconds: ReconnectSeconds.nullable().optional(),
 });
@@ -107,10 +107,6 @@ export interface StreamDrop {
   reason: DropReason;
 }
 
-/** A short text that is stored. It may be empty. */
-const label = (max: number) =>
-  z.string().max(max).refine(isStorableText, { error: "expected no U+0000 and no lone surrogate" });
-
 /** Identifies the media server. A server without a name counts as a new one with every connection. */
 export const MediaServerAuth = z.object({
   secret: z.string().min(1).max(1024),
@@ -121,15 +117,13 @@ export const MediaServerAuth = z.object({
 export const StreamValidate = z.object({
   streamKey: StreamKey,
   connectionId: Id,
-  app: label(128).optional(),
-  clientIp: label(64).optional(),
-  protocol: label(32).optional(),
+  app: Text(128).optional(),
+  clientIp: Text(64).optional(),
+  protocol: Text(32).optional(),
 });
 export type StreamValidate = z.infer<typeof StreamValidate>;
 
-const SessionId = z.string().min(1).max(128);
-
-export const StreamStarted = z.object({ sessionId: SessionId });
+export const StreamStarted = z.object({ sessionId: Id });
 
 /** The measurements of a media server: the current kbit/s and viewers, and the media time in milliseconds. */
 export const StreamFigures = z.object({
@@ -139,9 +133,9 @@ export const StreamFigures = z.object({
 });
 export type StreamFigures = z.infer<typeof StreamFigures>;
 
-export const StreamStats = StreamFigures.extend({ sessionId: SessionId });
+export const StreamStats = StreamFigures.extend({ sessionId: Id });
 
-export const StreamEnded = z.object({ sessionId: SessionId, reason: label(200).optional() });
+export const StreamEnded = z.object({ sessionId: Id, reason: Text(200).optional() });
 
 /** The answer to `stream:validate`. `lifetimeMs`: the time until the key expires; 0 if it never does. */
 export type Verdict =

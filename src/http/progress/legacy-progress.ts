@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { LegacyFileProgress, ProgressService } from "../../progress/progress-service.ts";
-import { MAX_POSITION_SECONDS } from "../../protocol/heartbeat.ts";
 import { Id } from "../../protocol/ids.ts";
+import { MAX_POSITION_SECONDS } from "../../protocol/numbers.ts";
 import type { Bearer } from "../bearer.ts";
 import { BEARER, createRoute, jsonBody, jsonContent, PROBLEMS, type Router, z } from "../router.ts";
 
