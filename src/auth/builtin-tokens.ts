@@ -1,8 +1,9 @@
 import { errors, jwtVerify, SignJWT } from "jose";
+import { z } from "zod";
 import { AppError } from "../errors.ts";
-import { Id } from "../protocol/ids.ts";
-import { ROLES, type Role } from "../protocol/roles.ts";
+import { ROLES } from "../protocol/roles.ts";
 import type { MintToken, VerifyToken } from "./caller.ts";
+import { Claims, readClaims } from "./claims.ts";
 
 /*
  * Built-in tokens: JWTs signed with one secret that all nodes share. HS256 is the only algorithm accepted, whatever a
@@ -13,6 +14,8 @@ const ALGORITHM = "HS256";
 /** The `iss` of built-in tokens. */
 export const BUILTIN_ISSUER = "playhead";
 const GET_ANOTHER = "sign in again, or mint one with `playhead token`";
+
+const BuiltinClaims = Claims.extend({ role: z.enum(ROLES) });
 
 export interface BuiltinTokens {
   mint: MintToken;
@@ -46,26 +49,10 @@ export function createBuiltinTokens({ secret, ttlSeconds }: { secret: string; tt
       }).catch((error: unknown) => {
         throw toAppError(error);
       });
-      if (!Id.safeParse(payload.sub).success) {
-        throw new AppError(
-          "unauthenticated",
-          `The token's subject is no user id of 1 to 128 characters; ${GET_ANOTHER}.`,
-        );
-      }
-      if (!isRole(payload.role)) {
-        throw new AppError("unauthenticated", `The token's role is none of ${ROLES.join(", ")}; ${GET_ANOTHER}.`);
-      }
-      return {
-        userId: payload.sub as string,
-        role: payload.role,
-        expiresAt: new Date((payload.exp as number) * 1000),
-      };
+      const { sub, role, exp } = readClaims(BuiltinClaims, payload, GET_ANOTHER);
+      return { userId: sub, role, expiresAt: new Date(exp * 1000) };
     },
   };
-}
-
-function isRole(value: unknown): value is Role {
-  return ROLES.some((role) => role === value);
 }
 
 /** Says what is wrong with the token, and never repeats any part of it. */

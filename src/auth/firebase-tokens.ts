@@ -2,14 +2,14 @@ import { randomUUID } from "node:crypto";
 import type { Agent } from "node:https";
 import { type Credential, deleteApp, initializeApp } from "firebase-admin/app";
 import { getAuth } from "firebase-admin/auth";
-import { errors, type JWTPayload, jwtVerify } from "jose";
+import { errors, jwtVerify } from "jose";
 import { z } from "zod";
 import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
-import { Id } from "../protocol/ids.ts";
 import { ROLES, type Role } from "../protocol/roles.ts";
 import type { VerifyToken } from "./caller.ts";
+import { Claims, readClaims, TokenInstant } from "./claims.ts";
 import { GoogleKeys } from "./google-keys.ts";
 import { UserStandings } from "./user-standings.ts";
 
@@ -65,7 +65,7 @@ export function createFirebaseTokens(options: FirebaseTokensOptions): FirebaseTo
       const { payload } = await jwtVerify(token, keys.find, rules).catch((error: unknown) => {
         throw toAppError(error);
       });
-      const { sub, exp, auth_time, role } = readClaims(payload);
+      const { sub, exp, auth_time, role } = readClaims(FirebaseClaims, payload, GET_ANOTHER);
       await (await revocation)?.standings.assertGood(sub, auth_time * 1000);
       // A token within the tolerance lives to the tolerance's end; otherwise its socket would close as it opens.
       const endsAt = exp <= nowSeconds() ? exp + CLOCK_SKEW_SECONDS : exp;
@@ -89,29 +89,18 @@ function openRevocation({ projectId, httpAgent, metrics, logger }: FirebaseToken
   };
 }
 
-/** The largest instant that a `Date` holds, in seconds. */
-const Instant = z.number().min(0).max(8.64e12);
-const Past = Instant.refine((seconds) => seconds <= nowSeconds() + CLOCK_SKEW_SECONDS, {
+const Past = TokenInstant.refine((seconds) => seconds <= nowSeconds() + CLOCK_SKEW_SECONDS, {
   error: "in the future; compare this server's clock",
 });
-const Claims = z.object({
+const FirebaseClaims = Claims.extend({
   /** jose would also take a list that contains the project. */
   aud: z.string({ error: "not this project's alone" }),
-  sub: Id,
-  exp: Instant,
   iat: Past,
   auth_time: Past,
   /** Users of tenants have their own ids, and these may equal the ids of other users. */
   firebase: z.object({ tenant: z.undefined({ error: "not taken" }).optional() }).optional(),
   role: z.unknown().optional(),
 });
-
-function readClaims(payload: JWTPayload): z.infer<typeof Claims> {
-  const result = Claims.safeParse(payload);
-  if (result.success) return result.data;
-  const [issue] = result.error.issues;
-  throw new AppError("unauthenticated", `The token's \`${issue?.path.join(".")}\`: ${issue?.message}; ${GET_ANOTHER}.`);
-}
 
 /** A custom claim may be anything: a value that is no role gives the least rights. */
 function toRole(claim: unknown): Role {

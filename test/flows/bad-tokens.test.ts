@@ -44,6 +44,7 @@ describe("a token", () => {
     ["expired", () => sign({ exp: hour() - 3601 }, AUTH_SECRET)],
     ["without an end", () => sign({ exp: undefined }, AUTH_SECRET)],
     ["signed with another secret", () => sign({}, "another secret of forty characters, 1234")],
+    ["whose end is in milliseconds", () => sign({ exp: 9_999_999_999_999 }, AUTH_SECRET)],
     ["of another issuer", () => sign({ iss: "someone" }, AUTH_SECRET)],
     ["of a role that is none", () => sign({ role: "god" }, AUTH_SECRET)],
     ["of a role that is an array", () => sign({ role: ["admin"] }, AUTH_SECRET)],
