@@ -98,7 +98,7 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
 
   // The way out: sockets, and the live view of changes. Nobody can connect before the port opens.
   const app = App();
-  const sockets = openSockets({ app, config, metrics });
+  const sockets = openSockets({ app, ...common });
   const progressCache =
     redis === null
       ? null

@@ -10,6 +10,7 @@ import type { Metrics, Tally } from "../metrics/metrics.ts";
 import { RefusalLog } from "../metrics/refusal-log.ts";
 import { type Ack, parseWire } from "../protocol/ack.ts";
 import { isLong, ReadyJson, toJsonSlices } from "../protocol/json-slices.ts";
+import { createSocketGuard, type SocketGuard } from "./socket-guard.ts";
 
 /*
  * The one way in for every call: limits, parse, handler, ack. Every error becomes the error of the ack. An error that is
@@ -79,6 +80,7 @@ export class CallTable {
   readonly #namespace: string;
   readonly #parts: CallParts;
   readonly #identify: (socket: GatewaySocket) => CallIdentity;
+  readonly #guard: SocketGuard;
   readonly #calls = new Map<string, Call>();
   readonly #refusals: RefusalLog;
 
@@ -92,6 +94,7 @@ export class CallTable {
     this.#identify = identify;
     this.#parts = parts;
     this.#refusals = new RefusalLog(parts.logger);
+    this.#guard = createSocketGuard(parts.logger);
   }
 
   /** Declares a call. `after` runs once the ack has been handed over. */
@@ -121,21 +124,25 @@ export class CallTable {
 
   /** Takes the calls of a socket from now on. */
   serve(socket: GatewaySocket): void {
-    // A client may name an event by a number. An exception thrown in this listener would end the process.
-    socket.onAny((event: string | number, ...given: unknown[]) => {
-      const ack = given.at(-1);
-      const call = this.#calls.get(event as string);
-      if (typeof ack !== "function") {
-        this.#complain(
-          socket,
-          String(event),
-          call === undefined ? this.#noSuchCall(event) : "expected an acknowledgement function as the last argument",
-        );
-      } else {
-        const payload = given.length > 1 ? given[0] : undefined;
-        this.take(socket, event, payload, ack as AckFunction);
-      }
-    });
+    // A client may name an event by a number.
+    socket.onAny((event: string | number, ...given: unknown[]) =>
+      this.#guard(socket, () => this.#hear(socket, event, given)),
+    );
+  }
+
+  #hear(socket: GatewaySocket, event: string | number, given: unknown[]): void {
+    const ack = given.at(-1);
+    const call = this.#calls.get(event as string);
+    if (typeof ack !== "function") {
+      this.#complain(
+        socket,
+        String(event),
+        call === undefined ? this.#noSuchCall(event) : "expected an acknowledgement function as the last argument",
+      );
+    } else {
+      const payload = given.length > 1 ? given[0] : undefined;
+      this.take(socket, event, payload, ack as AckFunction);
+    }
   }
 
   /** Runs one call: limits, parse, handler, ack. It does not matter who read the frame. */

@@ -5,6 +5,7 @@ import { Subscribe } from "../protocol/dashboard.ts";
 import { type CallParts, CallTable, type GatewaySocket } from "./call.ts";
 import type { Handshake } from "./handshake.ts";
 import type { SocketOutlet } from "./outlet.ts";
+import { createSocketGuard } from "./socket-guard.ts";
 import { keepTokenSessions, type TokenSessionParts } from "./token-session.ts";
 import { TopicSubscriptions } from "./topic-subscriptions.ts";
 
@@ -24,11 +25,13 @@ export interface Dashboards {
 /** Serves dashboards: they subscribe to topics, and frames follow. */
 export function serveDashboards(namespace: Namespace, parts: DashboardNamespaceParts): Dashboards {
   const { hub, outlet, catalogue, hasStream, metrics, logger } = parts;
-  const subscriptions = new TopicSubscriptions({ hub, outlet, facts: { ...catalogue, hasStream } });
+  const guard = createSocketGuard(logger);
+  const subscriptions = new TopicSubscriptions({ hub, outlet, guard, facts: { ...catalogue, hasStream } });
 
   const calls = new CallTable("/dashboard", parts);
   const watchToken = keepTokenSessions(calls, {
     verifyToken: parts.verifyToken,
+    guard,
     onRefreshed: (socket) => subscriptions.recheck(socket, socket.data.topics),
   });
   calls.on(
@@ -43,18 +46,20 @@ export function serveDashboards(namespace: Namespace, parts: DashboardNamespaceP
   });
 
   namespace.use(parts.handshake as never);
-  namespace.on("connection", (raw) => {
-    const socket = raw as unknown as GatewaySocket;
+  function serve(socket: GatewaySocket): void {
     socket.data.topics = new Set();
     metrics.sockets.inc({ namespace: "/dashboard" });
-    socket.on("disconnect", (reason) => {
-      metrics.sockets.dec({ namespace: "/dashboard" });
-      metrics.disconnects.inc({ reason });
-      subscriptions.unsubscribeAll(socket);
-    });
+    socket.on("disconnect", (reason) =>
+      guard(socket, () => {
+        metrics.sockets.dec({ namespace: "/dashboard" });
+        metrics.disconnects.inc({ reason });
+        subscriptions.unsubscribeAll(socket);
+      }),
+    );
     watchToken(socket);
     calls.serve(socket);
-  });
+  }
+  namespace.on("connection", (raw) => guard(raw, () => serve(raw as unknown as GatewaySocket)));
 
   async function recheckEach(topicsOf: (socket: GatewaySocket) => Iterable<string>): Promise<void> {
     for (const raw of namespace.sockets.values()) {

@@ -46,7 +46,7 @@ function connect(options: { upgrades?: boolean } = {}) {
       behavior = given;
     },
   } as unknown as TemplatedApp;
-  readDirectFrames(app);
+  readDirectFrames(app, (_, work) => void work());
   const beneath = vi.fn();
   app.ws("/*", { message: beneath });
   new NamespaceFrames("/player", "beat", table).serve(socket as unknown as GatewaySocket);

@@ -1,5 +1,6 @@
 import type { TemplatedApp, WebSocket } from "../uws/uws.ts";
 import type { CallTable, GatewaySocket } from "./call.ts";
+import type { SocketGuard } from "./socket-guard.ts";
 
 /*
  * Reads and writes the frames of frequent calls itself, past Socket.IO's layers: these layers cost three times as much
@@ -44,19 +45,26 @@ const NINE = "9".charCodeAt(0);
 const BRACKET = "]".charCodeAt(0);
 
 /** Reads the frames of an app before Socket.IO does. Call it before Socket.IO is attached to the app. */
-export function readDirectFrames(app: TemplatedApp): void {
+export function readDirectFrames(app: TemplatedApp, guard: SocketGuard): void {
   const open = app.ws.bind(app) as TemplatedApp["ws"];
   app.ws = ((path, behavior) =>
     open<UserData>(path, {
       ...(behavior as object),
       message(ws: WebSocket<UserData>, message: ArrayBuffer, isBinary: boolean) {
         const { transport, direct } = ws.getUserData();
-        if (isBinary || direct === undefined) {
-          behavior.message?.(ws as never, message, isBinary);
-          return;
+        try {
+          if (isBinary || direct === undefined) {
+            behavior.message?.(ws as never, message, isBinary);
+            return;
+          }
+          const text = Buffer.from(message).toString();
+          if (!direct.frames.take(direct, text)) transport.onData(text);
+        } catch (error) {
+          // Not around it all: that would cost a closure a frame.
+          guard(direct?.socket ?? { disconnect: () => ws.close() }, () => {
+            throw error;
+          });
         }
-        const text = Buffer.from(message).toString();
-        if (!direct.frames.take(direct, text)) transport.onData(text);
       },
     })) as TemplatedApp["ws"];
 }

@@ -7,6 +7,7 @@ import { parseWire } from "../protocol/ack.ts";
 import { Acks } from "../protocol/heartbeat.ts";
 import { withinTime } from "../within-time.ts";
 import type { GatewaySocket } from "./call.ts";
+import { createSocketGuard } from "./socket-guard.ts";
 
 /*
  * Decides who may connect to a namespace. This runs after the upgrade (`namespace.use`), because uWebSockets.js cannot
@@ -30,6 +31,7 @@ export type Handshake = (socket: GatewaySocket, next: (error?: ExtendedError) =>
 /** The handshake of the namespaces that take tokens. */
 export function createHandshake(parts: HandshakeParts): Handshake {
   const connections = new Map<string, number>();
+  const guard = createSocketGuard(parts.logger);
 
   async function admit(socket: GatewaySocket): Promise<void> {
     const given = Auth.safeParse(socket.handshake.auth);
@@ -48,11 +50,13 @@ export function createHandshake(parts: HandshakeParts): Handshake {
     socket.data.caller = caller;
     connections.set(caller.userId, open + 1);
     // By then the socket is in its namespace, or its connection ended before and the namespace never hears of it.
-    setImmediate(() => {
-      if (socket.connected) socket.on("disconnect", leave);
-      else leave.call(socket);
-      forgetHandshake(socket);
-    });
+    setImmediate(() =>
+      guard(socket, () => {
+        if (socket.connected) socket.on("disconnect", leave);
+        else leave.call(socket);
+        forgetHandshake(socket);
+      }),
+    );
   }
 
   /** One listener for all sockets: a closure for each would take memory of every idle connection. */

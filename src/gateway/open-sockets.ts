@@ -3,6 +3,7 @@ import { isAllowedOrigin } from "../auth/origins.ts";
 import type { Config } from "../config.ts";
 import type { WireError } from "../errors.ts";
 import { networkOf } from "../limits/network-address.ts";
+import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { FileProgress } from "../protocol/progress.ts";
 import type { SessionDrop } from "../streams/sessions/session-drop.ts";
@@ -13,6 +14,7 @@ import { endUnread } from "./end-unread.ts";
 import { SocketOutlet } from "./outlet.ts";
 import { skipOwnRooms } from "./own-rooms.ts";
 import { tellMediaServer } from "./rtmp-namespace.ts";
+import { createSocketGuard } from "./socket-guard.ts";
 import { textParser } from "./text-parser.ts";
 
 /*
@@ -33,6 +35,7 @@ export interface SocketParts {
   app: TemplatedApp;
   config: Pick<Config, "SOCKET_TRANSPORTS" | "ALLOWED_ORIGINS" | "TRUST_PROXY" | "MAX_BACKPRESSURE_BYTES">;
   metrics: Metrics;
+  logger: Logger;
 }
 
 export interface Sockets {
@@ -49,14 +52,17 @@ export interface Sockets {
 }
 
 /** Attaches Socket.IO to the app. Nobody can connect before the app listens. */
-export function openSockets({ app, config, metrics }: SocketParts): Sockets {
+export function openSockets({ app, config, metrics, logger }: SocketParts): Sockets {
   const io = createServer(config);
+  const guard = createSocketGuard(logger);
   countOversizedFrames(app, metrics.oversizedFrames);
-  readDirectFrames(app);
+  readDirectFrames(app, guard);
   io.attachApp(app, { maxBackpressure: config.MAX_BACKPRESSURE_BYTES } as never);
   io.engine.on("connection", (connection: EngineConnection) => {
-    forgetRequest(connection, config.TRUST_PROXY);
-    endUnread(connection);
+    guard({ disconnect: () => connection.close(true) }, () => {
+      forgetRequest(connection, config.TRUST_PROXY);
+      endUnread(connection);
+    });
   });
   refuseRootNamespace(io);
   const [players, dashboards, mediaServers] = [io.of("/player"), io.of("/dashboard"), io.of("/rtmp")];
@@ -112,6 +118,7 @@ function refuseRootNamespace(io: Server): void {
 interface EngineConnection {
   request: { headers: Record<string, string | string[] | undefined> } | null;
   remoteAddress: string;
+  close(discard: boolean): void;
   transport: { removeAllListeners(event: string): void };
 }
 

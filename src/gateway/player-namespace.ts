@@ -7,6 +7,7 @@ import { ProgressQuestion, ProgressTarget } from "../protocol/progress.ts";
 import { type CallParts, CallTable, type GatewaySocket } from "./call.ts";
 import { NamespaceFrames } from "./direct-frames.ts";
 import { type Handshake, readAcks } from "./handshake.ts";
+import { createSocketGuard } from "./socket-guard.ts";
 import { keepTokenSessions, type TokenSessionParts } from "./token-session.ts";
 
 /** Tells the sockets of one user what its other devices do. */
@@ -30,7 +31,9 @@ export interface PlayerNamespaceParts extends CallParts, Pick<TokenSessionParts,
 export function servePlayers(namespace: Namespace, parts: PlayerNamespaceParts): void {
   const { progress, devices, metrics } = parts;
   const calls = new CallTable("/player", parts);
-  const watchToken = keepTokenSessions(calls, { verifyToken: parts.verifyToken, onRefreshed: () => undefined });
+  const guard = createSocketGuard(parts.logger);
+  const { verifyToken } = parts;
+  const watchToken = keepTokenSessions(calls, { verifyToken, guard, onRefreshed: () => undefined });
 
   calls.onFrequent("heartbeat", Heartbeat, (beat, socket, answer) => {
     const { caller, wantsBriefAcks } = socket.data;
@@ -71,19 +74,21 @@ export function servePlayers(namespace: Namespace, parts: PlayerNamespaceParts):
   const heartbeats = new NamespaceFrames("/player", "heartbeat", calls);
   namespace.use(readAcks as never);
   namespace.use(parts.handshake as never);
-  namespace.on("connection", (raw) => {
-    const socket = raw as unknown as GatewaySocket;
+  function serve(socket: GatewaySocket): void {
     const { userId } = socket.data.caller;
     metrics.sockets.inc({ namespace: "/player" });
     progress.contact(userId);
     devices.add(userId, socket.id);
-    socket.on("disconnect", (reason) => {
-      metrics.sockets.dec({ namespace: "/player" });
-      metrics.disconnects.inc({ reason });
-      devices.remove(userId, socket.id);
-    });
+    socket.on("disconnect", (reason) =>
+      guard(socket, () => {
+        metrics.sockets.dec({ namespace: "/player" });
+        metrics.disconnects.inc({ reason });
+        devices.remove(userId, socket.id);
+      }),
+    );
     watchToken(socket);
     calls.serve(socket);
     heartbeats.serve(socket);
-  });
+  }
+  namespace.on("connection", (raw) => guard(raw, () => serve(raw as unknown as GatewaySocket)));
 }

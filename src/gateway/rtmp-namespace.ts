@@ -10,6 +10,7 @@ import type { SessionDrop } from "../streams/sessions/session-drop.ts";
 import { type CallParts, CallTable, type GatewaySocket } from "./call.ts";
 import { NamespaceFrames } from "./direct-frames.ts";
 import { asHandshake } from "./handshake.ts";
+import { createSocketGuard, type SocketGuard } from "./socket-guard.ts";
 
 /** A media server asks and reports for all its encoders. A thousand encoders need far fewer calls. */
 const LIMITS = { burst: 20_000, perSecond: 2000 };
@@ -35,6 +36,7 @@ interface ConnectedServer {
 /** Serves media servers: they ask whether a key may publish, and report on the stream. */
 export function serveMediaServers(namespace: Namespace, parts: RtmpNamespaceParts): void {
   const { gate, metrics, logger } = parts;
+  const guard = createSocketGuard(logger);
   const servers = new WeakMap<GatewaySocket, ConnectedServer>();
   const serverOf = (socket: GatewaySocket) => servers.get(socket) as ConnectedServer;
 
@@ -64,18 +66,20 @@ export function serveMediaServers(namespace: Namespace, parts: RtmpNamespacePart
     servers.set(socket, await identify(socket, parts.secrets, limitWrongSecrets));
   };
   namespace.use(asHandshake(admit, parts) as never);
-  namespace.on("connection", (raw) => {
-    const socket = raw as unknown as GatewaySocket;
+  function serve(raw: Socket, socket: GatewaySocket): void {
     metrics.sockets.inc({ namespace: "/rtmp" });
-    socket.on("disconnect", (reason) => {
-      metrics.sockets.dec({ namespace: "/rtmp" });
-      metrics.disconnects.inc({ reason });
-    });
+    socket.on("disconnect", (reason) =>
+      guard(socket, () => {
+        metrics.sockets.dec({ namespace: "/rtmp" });
+        metrics.disconnects.inc({ reason });
+      }),
+    );
     void socket.join(roomOf(serverOf(socket)));
     calls.serve(socket);
     validations.serve(socket);
-    tellMissedDrops(raw, serverOf(socket), parts);
-  });
+    tellMissedDrops(raw, serverOf(socket), { ...parts, guard });
+  }
+  namespace.on("connection", (raw) => guard(raw, () => serve(raw, raw as unknown as GatewaySocket)));
 }
 
 /** Checks the secret of a handshake. @throws AppError `unauthenticated`, `bad_request`, `rate_limited` */
@@ -109,7 +113,7 @@ async function identify(
 function tellMissedDrops(
   socket: Socket,
   server: ConnectedServer,
-  parts: Pick<RtmpNamespaceParts, "findDrops" | "logger">,
+  parts: Pick<RtmpNamespaceParts, "findDrops" | "logger"> & { guard: SocketGuard },
 ): void {
   if (!socket.connected) return;
   parts.findDrops(server).then(
@@ -121,7 +125,7 @@ function tellMissedDrops(
         { err: error, server: server.name },
         "the drops that a media server missed could not be read; tried again in a second",
       );
-      setTimeout(tellMissedDrops, RETRY_MS, socket, server, parts).unref();
+      setTimeout(() => parts.guard(socket, () => tellMissedDrops(socket, server, parts)), RETRY_MS).unref();
     },
   );
 }

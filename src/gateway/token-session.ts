@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { Caller, VerifyToken } from "../auth/caller.ts";
 import { AppError } from "../errors.ts";
 import type { CallTable, GatewaySocket } from "./call.ts";
+import type { SocketGuard } from "./socket-guard.ts";
 
 /*
  * A socket may live longer than its token. A minute before the token ends the client is told; it may send a new token of
@@ -18,6 +19,7 @@ export const TokenRefresh = z.object({ token: z.string().min(1).max(8192) });
 
 export interface TokenSessionParts {
   verifyToken: VerifyToken;
+  guard: SocketGuard;
   /** Called after a new token was accepted: with it, rights may have changed. */
   onRefreshed: (socket: GatewaySocket) => Promise<void> | void;
 }
@@ -29,10 +31,10 @@ export function keepTokenSessions(calls: CallTable, parts: TokenSessionParts): (
     const caller = await parts.verifyToken(token);
     assertSameSubject(before, caller);
     socket.data.caller = caller;
-    if (caller.expiresAt.getTime() === before.expiresAt.getTime()) tellAgainLater(socket);
+    if (caller.expiresAt.getTime() === before.expiresAt.getTime()) tellAgainLater(socket, parts.guard);
     else {
       noteEnd(socket);
-      watch(socket);
+      watch(socket, parts.guard);
     }
     await parts.onRefreshed(socket);
     return { expiresAt: caller.expiresAt.toISOString() };
@@ -40,10 +42,12 @@ export function keepTokenSessions(calls: CallTable, parts: TokenSessionParts): (
   let sweep: NodeJS.Timeout | null = null;
   return (socket) => {
     noteEnd(socket);
-    watch(socket);
+    watch(socket, parts.guard);
     const sockets = socket.nsp.sockets as unknown as ReadonlyMap<string, GatewaySocket>;
     sweep ??= setInterval(() => {
-      for (const each of sockets.values()) if (each.data.tokenTimer === undefined) watch(each);
+      for (const each of sockets.values()) {
+        if (each.data.tokenTimer === undefined) parts.guard(each, () => watch(each, parts.guard));
+      }
       if (sockets.size > 0 || sweep === null) return;
       clearInterval(sweep);
       sweep = null;
@@ -61,7 +65,7 @@ function leftMsOf({ data }: GatewaySocket): number {
 }
 
 /** Tells the client, and arms its disconnection, if the token has at most a minute left. Else the next sweep looks again. */
-function watch(socket: GatewaySocket): void {
+function watch(socket: GatewaySocket, guard: SocketGuard): void {
   clearTimeout(socket.data.tokenTimer);
   const leftMs = leftMsOf(socket);
   if (leftMs > WARN_BEFORE_MS || !socket.connected) {
@@ -69,18 +73,18 @@ function watch(socket: GatewaySocket): void {
     return;
   }
   socket.emit("session:expiring", { expiresAt: socket.data.caller.expiresAt.toISOString() } as never);
-  socket.data.tokenTimer = setTimeout(() => socket.disconnect(true), Math.max(0, leftMs)).unref();
+  socket.data.tokenTimer = setTimeout(() => guard(socket, () => socket.disconnect(true)), Math.max(0, leftMs)).unref();
 }
 
 /**
  * For a client that sent the same token again: some libraries return a token as long as it is valid (Firebase's until 30 s
  * before its end). Told again at once, the client would send it again at once; so it is told after half of the time left.
  */
-function tellAgainLater(socket: GatewaySocket): void {
+function tellAgainLater(socket: GatewaySocket, guard: SocketGuard): void {
   const leftMs = leftMsOf(socket);
   if (leftMs > WARN_BEFORE_MS || leftMs < MIN_LEFT_MS) return;
   clearTimeout(socket.data.tokenTimer);
-  socket.data.tokenTimer = setTimeout(watch, leftMs / 2, socket).unref();
+  socket.data.tokenTimer = setTimeout(() => guard(socket, () => watch(socket, guard)), leftMs / 2).unref();
 }
 
 function assertSameSubject(before: Caller, now: Caller): void {

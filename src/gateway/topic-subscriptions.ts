@@ -4,6 +4,7 @@ import type { LiveHub } from "../live/hub/live-hub.ts";
 import { parseTopic, TOPIC_FORMS, type Topic } from "../protocol/dashboard.ts";
 import type { GatewaySocket } from "./call.ts";
 import { type SocketOutlet, SocketSubscriber } from "./outlet.ts";
+import type { SocketGuard } from "./socket-guard.ts";
 import { authorizeTopic, isGone, type TopicFacts } from "./topic-rights.ts";
 
 /*
@@ -19,17 +20,20 @@ const MAX_TOPICS = 100;
 export interface TopicSubscriptionsParts {
   hub: Pick<LiveHub, "subscribe" | "unsubscribe" | "end">;
   outlet: SocketOutlet;
+  guard: SocketGuard;
   facts: TopicFacts;
 }
 
 export class TopicSubscriptions {
   readonly #hub: TopicSubscriptionsParts["hub"];
   readonly #outlet: SocketOutlet;
+  readonly #guard: SocketGuard;
   readonly #facts: TopicFacts;
 
-  constructor({ hub, outlet, facts }: TopicSubscriptionsParts) {
+  constructor({ hub, outlet, guard, facts }: TopicSubscriptionsParts) {
     this.#hub = hub;
     this.#outlet = outlet;
+    this.#guard = guard;
     this.#facts = facts;
   }
 
@@ -82,7 +86,7 @@ export class TopicSubscriptions {
       }
     }
     if (undecided.length === 0 || !socket.connected) return;
-    setTimeout(() => void this.recheck(socket, undecided), RECHECK_MS).unref(); // never rejects
+    setTimeout(() => this.#guard(socket, () => this.recheck(socket, undecided)), RECHECK_MS).unref();
   }
 
   #remove(socket: GatewaySocket, name: string): void {
