@@ -142,4 +142,36 @@ describe("the store of the catalogue", () => {
       expect(await database.query(`SELECT FROM ${table}`)).toEqual([]);
     }
   });
+
+  describe("with the user who changes a course", () => {
+    const ines = { userId: "ines", role: "instructor" } as const;
+    const otto = { userId: "otto", role: "instructor" } as const;
+    const { instructorId: _, ...UNOWNED } = TREE;
+    const codeOf = (change: Promise<unknown>) => change.then(() => "ok").catch((error: { code: string }) => error.code);
+
+    it("gives a new id to one of two instructors who put it at once, and refuses the other", async () => {
+      const outcomes = await Promise.all([ines, otto].map((by) => codeOf(store.put("c", UNOWNED, { by }))));
+      expect(outcomes.sort()).toEqual(["forbidden", "ok"]);
+    });
+
+    it("does not let the old owner's save undo a hand-over that was stored while the save waited", async () => {
+      await store.put("c", UNOWNED, { by: ines });
+      const [handedOver, saved] = await Promise.all([
+        codeOf(store.put("c", { ...UNOWNED, instructorId: "otto" }, { by: ines })),
+        codeOf(store.put("c", { ...UNOWNED, title: "Saved late", instructorId: "ines" }, { by: ines })),
+      ]);
+      expect(handedOver).toBe("ok");
+      expect(["ok", "forbidden"]).toContain(saved);
+      expect((await store.get("c")).tree.instructorId).toBe("otto");
+      expect(await codeOf(store.put("c", { ...UNOWNED, instructorId: "ines" }, { by: ines }))).toBe("forbidden");
+      expect((await store.get("c")).tree.instructorId).toBe("otto");
+    });
+
+    it("lets nobody but the owner and an admin delete it", async () => {
+      await store.put("c", UNOWNED, { by: ines });
+      expect(await codeOf(store.delete("c", { by: otto }))).toBe("forbidden");
+      expect(await codeOf(store.delete("c", { by: { userId: "ines", role: "learner" } }))).toBe("forbidden");
+      expect(await codeOf(store.delete("c", { by: ines }))).toBe("ok");
+    });
+  });
 });

@@ -4,6 +4,7 @@ import { type Pool, type PoolClient, withTransaction } from "../db/pool.ts";
 import { AppError } from "../errors.ts";
 import type { CourseFile, CourseLesson, CourseTree } from "../protocol/course.ts";
 import type { Catalogue, CourseSummary, StoredCourse } from "./catalogue.ts";
+import { assertOwnCourse, withOwner } from "./own-course.ts";
 
 /*
  * Courses as trees, each stored as a whole. A lesson or file that a new tree does not name is retired: it counts no more,
@@ -41,9 +42,10 @@ export function createCatalogueStore({ pool }: { pool: Pool }): CatalogueStore {
       withTransaction(pool, async (client) => {
         await lockForChange(client, courseId);
         const before = await findCourse(client, courseId);
+        const owned = options.by === undefined ? tree : withOwner(options.by, tree, before && ownerOf(before));
         assertTag(options.ifMatch, before);
-        await assertOwnIds(client, courseId, tree);
-        await writeTree(client, courseId, tree);
+        await assertOwnIds(client, courseId, owned);
+        await writeTree(client, courseId, owned);
         const course = await findCourse(client, courseId);
         if (course === null) throw new Error(`course ${courseId} disappeared in the transaction that put it`);
         return { created: before === null, course };
@@ -60,6 +62,7 @@ export function createCatalogueStore({ pool }: { pool: Pool }): CatalogueStore {
         await lockForChange(client, courseId);
         const before = await findCourse(client, courseId);
         if (before === null) throw noSuchCourse(courseId);
+        if (options.by !== undefined) assertOwnCourse(options.by, ownerOf(before));
         assertTag(options.ifMatch, before);
         await client.query(changeQuery("DELETE FROM courses WHERE id = $1", [courseId]));
         await client.query(changeQuery("SELECT apply_catalogue($1)", [courseId]));
@@ -77,6 +80,10 @@ export function createCatalogueStore({ pool }: { pool: Pool }): CatalogueStore {
       return rows;
     },
   };
+}
+
+function ownerOf({ tree }: StoredCourse): { instructorId: string | null } {
+  return { instructorId: tree.instructorId ?? null };
 }
 
 function noSuchCourse(courseId: string): AppError {

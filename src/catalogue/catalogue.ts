@@ -1,4 +1,5 @@
 import type { CourseTree } from "../protocol/course.ts";
+import type { Role } from "../protocol/roles.ts";
 
 /** Where a lesson stands in the catalogue. */
 export interface LessonFacts {
@@ -50,6 +51,20 @@ export interface CourseSummary {
   durationSeconds: number;
 }
 
+/** The user who changes a course. */
+export interface Editor {
+  userId: string;
+  role: Role;
+}
+
+/** How a course is changed. */
+export interface ChangeOptions {
+  /** The user who changes it, whose right is decided by the course as it is under the lock. Without it, Playhead does. */
+  by?: Editor;
+  /** Changes nothing unless this is the tag of the stored course. */
+  ifMatch?: string;
+}
+
 /** Courses, lessons and files. */
 export interface Catalogue {
   /** Null if the catalogue has no such file; likewise below. */
@@ -58,17 +73,14 @@ export interface Catalogue {
   findLesson(lessonId: string): Promise<LessonFacts | null>;
   /**
    * Gives the course this tree, in one transaction. Lessons and files that the tree does not name are retired.
-   * @throws AppError `conflict` for an id of another course; with status 412 if `ifMatch` is not the stored tag
+   * @throws AppError `forbidden` if `by` may not; `conflict` for an id of another course, and with status 412 if `ifMatch`
+   *   is not the stored tag
    */
-  put(
-    courseId: string,
-    tree: CourseTree,
-    options?: { ifMatch?: string },
-  ): Promise<{ created: boolean; course: StoredCourse }>;
+  put(courseId: string, tree: CourseTree, options?: ChangeOptions): Promise<{ created: boolean; course: StoredCourse }>;
   /** @throws AppError `not_found` */
   get(courseId: string): Promise<StoredCourse>;
-  /** Deletes the course, its lessons, files and all progress in it. @throws AppError `not_found`, `conflict` (412) */
-  delete(courseId: string, options?: { ifMatch?: string }): Promise<void>;
+  /** Deletes the course, its lessons, files and all progress in it. @throws AppError `not_found`, `forbidden`, `conflict` (412) */
+  delete(courseId: string, options?: ChangeOptions): Promise<void>;
   /** Lists courses in the order of their ids, from the first after `after`. With `instructorId` only that instructor's. */
   list(page: { limit: number; after?: string; instructorId?: string }): Promise<CourseSummary[]>;
 }

@@ -2,6 +2,7 @@ import { pino } from "pino";
 import { vi } from "vitest";
 import { createBuiltinTokens } from "../../src/auth/builtin-tokens.ts";
 import type { Catalogue, StoredCourse } from "../../src/catalogue/catalogue.ts";
+import { assertOwnCourse, withOwner } from "../../src/catalogue/own-course.ts";
 import { AppError } from "../../src/errors.ts";
 import { createHttpApi, type HttpParts } from "../../src/http/http-api.ts";
 import { createHealth } from "../../src/http/operations/health.ts";
@@ -84,7 +85,10 @@ function fakeCatalogue(courses: Record<string, CourseTree> = {}): Catalogue {
       return { courseId, title: tree.title, instructorId: tree.instructorId ?? null, acceptReported: true };
     },
     findLesson: async () => null,
-    async put(courseId, tree, options) {
+    async put(courseId, given, options) {
+      const before = stored.get(courseId);
+      const owner = before === undefined ? null : { instructorId: before.instructorId ?? null };
+      const tree = options?.by === undefined ? given : withOwner(options.by, given, owner);
       if (options?.ifMatch !== undefined && options.ifMatch !== `"${stored.get(courseId)?.title}"`) {
         throw new AppError("conflict", "changed meanwhile", { status: 412 });
       }
@@ -93,8 +97,9 @@ function fakeCatalogue(courses: Record<string, CourseTree> = {}): Catalogue {
       return { created, course: toStored(courseId) };
     },
     get: async (courseId) => toStored(courseId),
-    async delete(courseId) {
-      toStored(courseId);
+    async delete(courseId, options) {
+      const { instructorId = null } = toStored(courseId).tree;
+      if (options?.by !== undefined) assertOwnCourse(options.by, { instructorId });
       stored.delete(courseId);
     },
     async list({ limit, after, instructorId }) {

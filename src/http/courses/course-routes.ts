@@ -1,11 +1,10 @@
 import type { Caller } from "../../auth/caller.ts";
-import type { Catalogue, StoredCourse } from "../../catalogue/catalogue.ts";
-import { AppError } from "../../errors.ts";
+import type { Catalogue, ChangeOptions, StoredCourse } from "../../catalogue/catalogue.ts";
+import { assertMayEdit } from "../../catalogue/own-course.ts";
 import { CourseTree } from "../../protocol/course.ts";
 import { Id } from "../../protocol/ids.ts";
 import type { Bearer } from "../bearer.ts";
 import { BEARER, createRoute, jsonBody, jsonContent, PROBLEMS, pageQuery, type Router, z } from "../router.ts";
-import { assertOwnCourse, requireOwnCourse } from "./course-rights.ts";
 
 const CourseTreeSchema = CourseTree.meta({ id: "CourseTree" });
 const Course = z.intersection(z.object({ id: z.string() }), CourseTreeSchema).meta({ id: "Course" });
@@ -92,8 +91,8 @@ export function addCourseRoutes(router: Router, { catalogue, bearer }: CoursePar
   });
   router.openapi(put, async (c) => {
     const { courseId } = c.req.valid("param");
-    const tree = await withOwner(catalogue, c.var.caller, courseId, c.req.valid("json"));
-    const { created, course } = await catalogue.put(courseId, tree, toOptions(c.req.valid("header")));
+    const options = toOptions(c.var.caller, c.req.valid("header"));
+    const { created, course } = await catalogue.put(courseId, c.req.valid("json"), options);
     return c.json(toBody(course), created ? 201 : 200, { etag: course.etag });
   });
 
@@ -108,44 +107,16 @@ export function addCourseRoutes(router: Router, { catalogue, bearer }: CoursePar
   });
   router.openapi(remove, async (c) => {
     const { courseId } = c.req.valid("param");
-    await requireOwnCourse(catalogue, c.var.caller, courseId);
-    await catalogue.delete(courseId, toOptions(c.req.valid("header")));
+    assertMayEdit(c.var.caller);
+    await catalogue.delete(courseId, toOptions(c.var.caller, c.req.valid("header")));
     return c.body(null, 204);
   });
-}
-
-/**
- * Completes the tree with its instructor.
- * @throws AppError `forbidden` if the caller may not put the course, or not for this instructor
- */
-async function withOwner(
-  catalogue: Catalogue,
-  caller: Caller,
-  courseId: string,
-  tree: CourseTree,
-): Promise<CourseTree> {
-  if (caller.role === "learner") throw new AppError("forbidden", "Only instructors and admins may change courses.");
-  const stored = await catalogue.findCourse(courseId);
-  if (stored !== null) assertOwnCourse(caller, stored);
-  if (stored === null && caller.role === "instructor") {
-    if (tree.instructorId != null && tree.instructorId !== caller.userId) {
-      throw new AppError(
-        "forbidden",
-        "A course that an instructor makes is its own; it may be handed over afterwards.",
-      );
-    }
-    return { ...tree, instructorId: caller.userId };
-  }
-  return {
-    ...tree,
-    instructorId: tree.instructorId === undefined ? (stored?.instructorId ?? null) : tree.instructorId,
-  };
 }
 
 function toBody({ courseId, tree }: StoredCourse): { id: string } & CourseTree {
   return { id: courseId, ...tree };
 }
 
-function toOptions(headers: z.infer<typeof Conditional>): { ifMatch?: string } {
-  return headers["if-match"] === undefined ? {} : { ifMatch: headers["if-match"] };
+function toOptions(by: Caller, headers: z.infer<typeof Conditional>): ChangeOptions {
+  return { by, ...(headers["if-match"] === undefined ? {} : { ifMatch: headers["if-match"] }) };
 }
