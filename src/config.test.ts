@@ -61,6 +61,42 @@ describe("the configuration", () => {
     expect(messageOf({ SOCKET_TRANSPORTS: "pigeon" })).toContain("SOCKET_TRANSPORTS");
   });
 
+  it("never shows NGINX_CONTROL_URLS, whose URLs may contain a password", () => {
+    const message = messageOf({ NGINX_CONTROL_URLS: "http://admin:hunter2@nginx/control" });
+    expect(message).toContain("NGINX_CONTROL_URLS: got (not shown)");
+    expect(message).not.toContain("hunter2");
+  });
+
+  it.each([
+    ["https://app.example.org/", "https://app.example.org"],
+    ["HTTPS://App.Example.ORG", "https://app.example.org"],
+    ["https://app.example.org:443", "https://app.example.org"],
+    ["http://app.example.org:80/", "http://app.example.org"],
+    ["http://localhost:5173", "http://localhost:5173"],
+    ["https://bücher.example", "https://xn--bcher-kva.example"],
+    ["http://[::1]:3000", "http://[::1]:3000"],
+    ["*", "*"],
+  ])("reads the allowed origin %s as browsers write it", (given, origin) => {
+    expect(loadConfig({ ALLOWED_ORIGINS: given }).ALLOWED_ORIGINS).toEqual([origin]);
+  });
+
+  it.each([
+    "app.example.org",
+    "https://*.example.org",
+    "https://a.example https://b.example",
+    "https://app.example.org/path",
+    "https://user@app.example.org",
+    "https://app.example.org?x",
+    "https://",
+    "ftp://app.example.org",
+    "null",
+    "https://app.example.org:99999",
+  ])("refuses %s as an allowed origin, and names it", (origin) => {
+    expect(messageOf({ ALLOWED_ORIGINS: `https://fine.example, ${origin}` })).toContain(
+      `ALLOWED_ORIGINS: got ${JSON.stringify(`https://fine.example, ${origin}`)}; ${JSON.stringify(origin)} is no origin`,
+    );
+  });
+
   it("ignores variables that are not Playhead's", () => {
     expect(loadConfig({ PATH: "/bin", HOME: "/root" })).not.toHaveProperty("PATH");
   });

@@ -32,6 +32,18 @@ const ControlUrl = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
+/** An origin as browsers write it: lower case, without the default port and without a path; or `*`. */
+const Origin = z.string().transform((text, context) => {
+  if (text === "*") return text;
+  const url = /^https?:\/\/[^\s/*?#@]+\/?$/i.test(text) && URL.canParse(text) ? new URL(text) : null;
+  if (url !== null) return url.origin;
+  context.addIssue({
+    code: "custom",
+    message: `${JSON.stringify(text)} is no origin; expected entries such as https://app.example.org, separated by commas, or * for all. An origin has a scheme and no path, and no part of it is a wildcard`,
+  });
+  return z.NEVER;
+});
+
 /** The variables, each with its purpose, unit and default. */
 export const VARIABLES = {
   PORT: Port.default(8080).describe("The port to listen on, for sockets, HTTP and pages alike. 0 takes a free port."),
@@ -109,9 +121,11 @@ export const VARIABLES = {
   DEMO: Flag.optional().describe(
     "Whether there are a demo course and demo accounts that sign in with one click. By default only with the embedded PostgreSQL.",
   ),
-  ALLOWED_ORIGINS: List.default([]).describe(
-    "Comma-separated origins (`https://app.example.org`) whose pages may connect and call. The server's own origin always may. A client that sends no Origin is not a browser; only its token counts. `*` allows all origins.",
-  ),
+  ALLOWED_ORIGINS: List.pipe(z.array(Origin))
+    .default([])
+    .describe(
+      "Comma-separated origins (`https://app.example.org`) whose pages may connect and call. The server's own origin always may. A client that sends no Origin is not a browser; only its token counts. `*` allows all origins.",
+    ),
   SOCKET_TRANSPORTS: List.pipe(z.array(z.enum(["websocket", "polling"])).min(1))
     .default(["websocket"])
     .describe("Socket.IO transports, comma-separated. Long polling needs a balancer with sticky sessions."),
@@ -220,6 +234,7 @@ const SECRET_VARIABLES = new Set([
   "REDIS_URL",
   "RTMP_SECRETS",
   "HOOK_SECRETS",
+  "NGINX_CONTROL_URLS",
 ]);
 
 /**

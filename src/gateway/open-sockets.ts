@@ -1,5 +1,5 @@
 import { type Namespace, Server } from "socket.io";
-import { isAllowedOrigin } from "../auth/origins.ts";
+import { createRefusedOrigins, isAllowedOrigin } from "../auth/origins.ts";
 import type { Config } from "../config.ts";
 import type { WireError } from "../errors.ts";
 import { networkOf } from "../limits/network-address.ts";
@@ -53,7 +53,7 @@ export interface Sockets {
 
 /** Attaches Socket.IO to the app. Nobody can connect before the app listens. */
 export function openSockets({ app, config, metrics, logger }: SocketParts): Sockets {
-  const io = createServer(config);
+  const io = createServer(config, logger);
   const guard = createSocketGuard(logger);
   countOversizedFrames(app, metrics.oversizedFrames);
   readDirectFrames(app, guard);
@@ -80,7 +80,8 @@ export function openSockets({ app, config, metrics, logger }: SocketParts): Sock
   };
 }
 
-function createServer(config: SocketParts["config"]): Server {
+function createServer(config: SocketParts["config"], logger: Logger): Server {
+  const logRefused = createRefusedOrigins(logger);
   return new Server({
     transports: config.SOCKET_TRANSPORTS,
     parser: textParser,
@@ -98,6 +99,7 @@ function createServer(config: SocketParts["config"]): Server {
       const { origin, host, "x-forwarded-host": forwarded } = request.headers;
       const asked = config.TRUST_PROXY && typeof forwarded === "string" ? forwarded : host;
       const allowed = isAllowedOrigin(origin, asked, config.ALLOWED_ORIGINS);
+      if (!allowed) logRefused(origin);
       decide(allowed ? null : "origin not allowed", allowed);
     },
   });

@@ -1,6 +1,6 @@
 import type { Context } from "hono";
 import { cors } from "hono/cors";
-import { isAllowedOrigin } from "../auth/origins.ts";
+import { isAllowedOrigin, type LogRefusedOrigin } from "../auth/origins.ts";
 import { AppError } from "../errors.ts";
 import type { Middleware, RouterTypes } from "./router.ts";
 
@@ -10,8 +10,12 @@ const PREFLIGHT_SECONDS = 600;
  * Refuses requests from pages of origins that are not allowed: it does not merely keep those pages from reading the answer.
  * A request without an Origin header comes from no other site's page; only its token counts.
  */
-export function allowOrigins(options: { allowed: string[]; trustProxy: boolean }): Middleware {
-  const { allowed, trustProxy } = options;
+export function allowOrigins(options: {
+  allowed: string[];
+  trustProxy: boolean;
+  logRefused: LogRefusedOrigin;
+}): Middleware {
+  const { allowed, trustProxy, logRefused } = options;
 
   function isAllowed(origin: string, c: Context<RouterTypes>): boolean {
     const host = (trustProxy ? c.req.header("x-forwarded-host") : undefined) ?? c.req.header("host");
@@ -30,6 +34,7 @@ export function allowOrigins(options: { allowed: string[]; trustProxy: boolean }
   return async (c, next) => {
     const origin = c.req.header("origin");
     if (origin !== undefined && !isAllowed(origin, c)) {
+      logRefused(origin);
       throw new AppError("forbidden", "Pages of this origin may not call here; ALLOWED_ORIGINS lists those that may.");
     }
     return withHeaders(c, next);

@@ -2,6 +2,7 @@ import { bodyLimit } from "hono/body-limit";
 import { matchedRoutes, routePath } from "hono/route";
 import type { Accounts } from "../auth/accounts.ts";
 import type { MintToken, VerifyToken } from "../auth/caller.ts";
+import { createRefusedOrigins } from "../auth/origins.ts";
 import type { Catalogue } from "../catalogue/catalogue.ts";
 import type { Config } from "../config.ts";
 import { AppError } from "../errors.ts";
@@ -103,7 +104,8 @@ export function createHttpApi(parts: HttpParts): Router {
     c.header("x-content-type-options", "nosniff");
     c.header("referrer-policy", "no-referrer");
   });
-  router.use(allowOrigins({ allowed: config.ALLOWED_ORIGINS, trustProxy: config.TRUST_PROXY }));
+  const origins = { allowed: config.ALLOWED_ORIGINS, trustProxy: config.TRUST_PROXY };
+  router.use(allowOrigins({ ...origins, logRefused: createRefusedOrigins(logger) }));
   router.use(limitBodies());
   for (const addRoutes of SUBJECTS) addRoutes(router, { ...parts, bearer, limitAddress, clientAddress });
   return router;
