@@ -155,6 +155,19 @@ describe("login", () => {
     await expect(accounts.login(right, "10.0.0.6")).resolves.toBeTruthy();
   });
 
+  it("counts failures under the username and under the e-mail address for the same account", async () => {
+    const accounts = open();
+    await accounts.register({ username: "twonames", email: "twonames@example.org", password: "right password" });
+    const names = [{ username: "twonames" }, { email: "twonames@example.org" }];
+    const outcomes: string[] = [];
+    for (let i = 0; i < 12; i++) {
+      const wrong = accounts.login({ ...names[i % 2], password: "wrong password" }, "203.0.113.77");
+      outcomes.push(await wrong.then(() => "ok").catch((error: { code: string }) => error.code));
+    }
+    expect(outcomes.slice(0, 10)).toEqual(Array(10).fill("unauthenticated"));
+    expect(outcomes.slice(10)).toEqual(["rate_limited", "rate_limited"]);
+  });
+
   it("forgets the failures of an address and account after a success", async () => {
     const accounts = open();
     const account = newcomer();

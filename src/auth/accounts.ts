@@ -74,10 +74,11 @@ export function createAccounts(
 
     async login({ username, email, password }, address) {
       const name = email ?? (username as string);
-      const succeeded = await throttle.attempt(name, address);
       const column = name.includes("@") ? "email" : "username";
       const { rows } = await pool.query<UserRow>(`select ${COLUMNS} from users where ${column} = $1`, [name]);
       const [row] = rows;
+      // Failures count for the account, under whichever of its names they come.
+      const succeeded = await throttle.attempt(row === undefined ? `name ${name}` : `id ${row.id}`, address);
       const matches = await passwords.matches(password, row?.password ?? (await loadDecoyHash()));
       if (row?.password == null || !matches) {
         throw new AppError("unauthenticated", "The name or the password is wrong.");

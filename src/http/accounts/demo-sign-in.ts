@@ -38,5 +38,5 @@ export function addDemoSignIn(router: Router, { mintToken, limitAddress, clientA
 
 function toDemoId({ as, name, new: isNew }: DemoSignIn): string {
   if (as === "instructor") return "demo-instructor";
-  return name === undefined && isNew !== true ? "demo-learner" : `demo-learner-${randomBytes(3).toString("hex")}`;
+  return name === undefined && isNew !== true ? "demo-learner" : `demo-learner-${randomBytes(12).toString("hex")}`;
 }
