@@ -48,6 +48,12 @@ describe("the routes of courses", () => {
     expect((await put(INSTRUCTOR, "/v1/courses/mine")).status).toBe(403);
   });
 
+  it("refuse a learner's course before its body is read", async () => {
+    const { call } = createApi();
+    const put = { as: LEARNER, method: "PUT", body: "no JSON at all" };
+    expect((await call("/v1/courses/new", put)).body.code).toBe("forbidden");
+  });
+
   it("let only an admin or the course's instructor delete it", async () => {
     const { call } = createApi();
     expect((await call("/v1/courses/c1", { as: LEARNER, method: "DELETE" })).status).toBe(403);

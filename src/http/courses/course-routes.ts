@@ -4,7 +4,17 @@ import { assertMayEdit } from "../../catalogue/own-course.ts";
 import { CourseTree } from "../../protocol/course.ts";
 import { Id } from "../../protocol/ids.ts";
 import type { Bearer } from "../bearer.ts";
-import { BEARER, createRoute, jsonBody, jsonContent, PROBLEMS, pageQuery, type Router, z } from "../router.ts";
+import {
+  BEARER,
+  createRoute,
+  jsonBody,
+  jsonContent,
+  type Middleware,
+  PROBLEMS,
+  pageQuery,
+  type Router,
+  z,
+} from "../router.ts";
 
 const CourseTreeSchema = CourseTree.meta({ id: "CourseTree" });
 const Course = z.intersection(z.object({ id: z.string() }), CourseTreeSchema).meta({ id: "Course" });
@@ -77,6 +87,8 @@ export function addCourseRoutes(router: Router, { catalogue, bearer }: CoursePar
 
   const put = createRoute({
     ...shared,
+    // Before the body is read: it may be long.
+    middleware: [bearer.required, editorsOnly],
     method: "put",
     path,
     summary: "Make a course, or change it to the tree in the body",
@@ -112,6 +124,11 @@ export function addCourseRoutes(router: Router, { catalogue, bearer }: CoursePar
     return c.body(null, 204);
   });
 }
+
+const editorsOnly: Middleware = async (c, next) => {
+  assertMayEdit(c.var.caller);
+  await next();
+};
 
 function toBody({ courseId, tree }: StoredCourse): { id: string } & CourseTree {
   return { id: courseId, ...tree };
