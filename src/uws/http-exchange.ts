@@ -31,6 +31,7 @@ export class HttpExchange {
   #closed = false;
   #unsent: Unsent | null = null;
   #total = 0;
+  #closesAfter = false;
   /** Ends the wait for the socket to take more; also called when the response closes. */
   #wake: (() => void) | null = null;
   /** Cancels the body of a response that is not completely sent; null without one. */
@@ -53,6 +54,20 @@ export class HttpExchange {
   /** Takes the chunks of the request's body; a chunk is valid only during the call. To be called inside the route's handler. */
   onData(take: (chunk: ArrayBuffer, isLast: boolean) => void): void {
     this.#res.onData(take);
+  }
+
+  /** Takes no more of the request's body until `resume`. */
+  pause(): void {
+    if (!this.#closed) this.#res.pause();
+  }
+
+  resume(): void {
+    if (!this.#closed) this.#res.resume();
+  }
+
+  /** Closes the connection once the response is sent: the rest of the request is not read. */
+  closeAfterResponse(): void {
+    this.#closesAfter = true;
   }
 
   /** Answers with a text. `thenClose` also closes the connection, so that the rest of the request is not read. */
@@ -121,7 +136,7 @@ export class HttpExchange {
     }
     this.#write((res) => {
       this.#finish();
-      res.end();
+      res.end(undefined, this.#closesAfter);
     });
   }
 
@@ -197,13 +212,17 @@ export class HttpExchange {
     this.#write((res) => {
       this.#writeHead(response.status, response.headers);
       this.#finish();
-      res.end(body);
+      res.end(body, this.#closesAfter);
     });
   }
 
   #endWithoutBody(response: Response, length: number | null, head: boolean): void {
     this.#writeHead(response.status, response.headers);
     this.#finish();
+    if (this.#closesAfter) {
+      this.#res.endWithoutBody(length ?? 0, true);
+      return;
+    }
     // An empty answer with a status that allows a body needs Content-Length: 0, or the client waits for a body. The header is
     // written by hand: after endWithoutBody(n) uWebSockets.js itself waits for n bytes, and closes at the next request.
     const announced = BODILESS.has(response.status) ? null : (length ?? (head ? null : 0));

@@ -220,6 +220,48 @@ describe("a body that is too long", () => {
   });
 });
 
+describe("the body of a request that is answered before it is read", () => {
+  const head = (length: number) => `POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${length}\r\n\r\n`;
+
+  it.each([401, 204])("is dropped, and the connection is closed after the answer with status %d", async (status) => {
+    handler = () => new Response(status === 204 ? null : "no", { status });
+    const socket = await open();
+    const heard = hear(socket);
+    socket.write(head(90_000) + "x".repeat(1000));
+    // The rest never comes: the server does not wait for it.
+    expect(await heard).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+  });
+
+  it("keeps the connection if the body is short", async () => {
+    handler = () => new Response("no", { status: 401 });
+    const socket = await open();
+    for (let i = 0; i < 2; i++) {
+      const heard = hear(socket, /no$/);
+      socket.write(`${head(5)}xxxxx`);
+      expect(await heard).toMatch(/^HTTP\/1.1 401 /);
+      socket.removeAllListeners("data");
+    }
+  });
+
+  it("is read from the socket no faster than by the fetch function, and arrives complete", async () => {
+    let read: () => void = () => undefined;
+    const asked = new Promise<void>((resolve) => {
+      read = resolve;
+    });
+    handler = async (request) => {
+      await asked;
+      return new Response(String((await request.text()).length));
+    };
+    const socket = await open();
+    const heard = hear(socket, /95000$/);
+    socket.write(head(95_000) + "x".repeat(70_000));
+    socket.write("x".repeat(25_000));
+    await turn();
+    read();
+    expect(await heard).toMatch(/95000$/);
+  });
+});
+
 describe("a response", () => {
   it("has a small body in one piece, with its length", async () => {
     handler = () => Response.json({ ok: true }, { status: 201, headers: { "x-test": "yes" } });

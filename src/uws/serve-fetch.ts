@@ -7,8 +7,9 @@ import type { HttpRequest, HttpResponse, TemplatedApp } from "./uws.ts";
 
 /*
  * Serves a fetch function, such as Hono's, on uWebSockets.js. The request is copied before the route's handler returns,
- * because uWebSockets.js keeps it on the stack. Its body is streamed and bounded, but not throttled: up to `maxBodyBytes`
- * a request wait here until the fetch function reads them. Responses are throttled (http-exchange.ts).
+ * because uWebSockets.js keeps it on the stack. Its body is streamed and bounded, and read
+ * from the socket no faster than the fetch function reads it. What is left of a body when its request is answered is
+ * dropped, and the connection is closed if the body is long. Responses are throttled (http-exchange.ts).
  */
 
 /** Facts about the request that the fetch function gets besides it. */
@@ -29,6 +30,8 @@ export interface ServeOptions {
   metrics?: Pick<Metrics, "httpRequests">;
 }
 
+/** How much of a body waits here for the fetch function. The next chunk of the socket, at most 512 KB, may come on top. */
+const UNREAD_BYTES = 64 * 1024;
 /** Methods that the constructor of Request refuses. */
 const UNSUPPORTED_METHODS = new Set(["CONNECT", "TRACE", "TRACK"]);
 /** A name or an address, perhaps with a port: a Host header with more characters could change the path of the URL. */
@@ -58,17 +61,19 @@ interface Serving extends ServeOptions {
 }
 
 function handle(res: HttpResponse, req: HttpRequest, serving: Serving): void {
-  const body = new BodyStream();
   const exchange = new HttpExchange(res, () =>
     body.fail(new AppError("bad_request", "The client left.", { status: 499 })),
   );
+  const body = new BodyStream(exchange);
   try {
     const method = req.getCaseSensitiveMethod();
     if (Number(req.getHeader("content-length") || 0) > serving.maxBodyBytes) throw tooLarge(serving);
     const env = { remoteAddress: toAddress(res.getRemoteAddressAsText()) };
     const request = toRequest(req, method, BODYLESS_METHODS.has(method) ? null : body.stream);
     if (request.body !== null) readBody(exchange, body, serving);
-    const answered = answer(exchange, { request, env }, serving).finally(() => serving.unanswered.delete(answered));
+    const answered = answer(exchange, { request, env, body }, serving).finally(() =>
+      serving.unanswered.delete(answered),
+    );
     serving.unanswered.add(answered);
   } catch (error) {
     refuse(exchange, error, serving);
@@ -78,12 +83,18 @@ function handle(res: HttpResponse, req: HttpRequest, serving: Serving): void {
 /** Answers the request, with a problem if the fetch function fails. Never rejects. */
 async function answer(
   exchange: HttpExchange,
-  call: { request: Request; env: HttpEnv },
+  call: { request: Request; env: HttpEnv; body: BodyStream },
   serving: Serving,
 ): Promise<void> {
-  const { request, env } = call;
+  const { request, env, body } = call;
   try {
     const response = await serving.fetch(request, env);
+    if (request.body !== null && !body.isComplete) {
+      body.drop();
+      // A short rest is read and dropped, so that the connection can serve the next request.
+      const length = request.headers.get("content-length");
+      if (length === null || Number(length) > UNREAD_BYTES) exchange.closeAfterResponse();
+    }
     const outcome = await exchange.send(response, { head: request.method === "HEAD" });
     if (outcome === "sent") return;
     count(serving, outcome);
@@ -160,25 +171,56 @@ function toAddress(text: ArrayBuffer): string {
 
 /** The body of a request as a stream. It can be fed, and made to fail, in any state. */
 class BodyStream {
+  readonly #source: { pause(): void; resume(): void };
   #controller: ReadableStreamDefaultController<Uint8Array> | null = null;
-  readonly stream = new ReadableStream<Uint8Array>({
-    start: (controller) => {
-      this.#controller = controller;
+  #isPaused = false;
+  /** Whether the last chunk has come. */
+  isComplete = false;
+  readonly stream = new ReadableStream<Uint8Array>(
+    {
+      start: (controller) => {
+        this.#controller = controller;
+      },
+      pull: () => this.#resume(),
+      // The rest of the body comes to nobody, and is not kept.
+      cancel: () => {
+        this.#controller = null;
+        this.#resume();
+      },
     },
-    cancel: () => {
-      this.#controller = null;
-    },
-  });
+    new ByteLengthQueuingStrategy({ highWaterMark: UNREAD_BYTES }),
+  );
+
+  constructor(source: { pause(): void; resume(): void }) {
+    this.#source = source;
+  }
 
   push(chunk: ArrayBuffer, isLast: boolean): void {
-    if (chunk.byteLength > 0) this.#controller?.enqueue(new Uint8Array(chunk.slice(0)));
-    if (!isLast) return;
-    this.#controller?.close();
-    this.#controller = null;
+    if (isLast) this.isComplete = true;
+    if (this.#controller === null) return;
+    if (chunk.byteLength > 0) this.#controller.enqueue(new Uint8Array(chunk.slice(0)));
+    if (isLast) {
+      this.#controller.close();
+      this.#controller = null;
+    } else if ((this.#controller.desiredSize ?? 0) <= 0) {
+      this.#isPaused = true;
+      this.#source.pause();
+    }
   }
 
   fail(error: Error): void {
     this.#controller?.error(error);
     this.#controller = null;
+  }
+
+  /** Lets go of everything that nobody has read. */
+  drop(): void {
+    this.fail(new AppError("bad_request", "The request was answered before its body was read."));
+  }
+
+  #resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    this.#source.resume();
   }
 }
