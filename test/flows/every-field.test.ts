@@ -32,8 +32,10 @@ const COURSE = {
   lessons: [{ id: "l1", title: "One", files: [{ id: "f1", title: "File", durationSeconds: 100 }] }],
 };
 const AT_ONCE = 8;
-/** Refusals that say nothing about the field: with one of them the test would see nothing. */
-const BLIND = new Set([401, 403, 405, 429]);
+/** Properties of which a request has only one of several. */
+const LEFT_OUT: Record<string, string> = { "/v1/auth/login": "email" };
+/** A request that is refused so before a field is replaced would show nothing of its fields. */
+const BLIND = new Set([400, 401, 403, 405, 413, 415, 429]);
 
 let database: TestDatabase;
 let server: ServerProcess;
@@ -106,7 +108,7 @@ async function send(method: string, path: string, type: string | undefined, part
   });
 }
 
-/** Sends the operation with each of its fields replaced. @returns the statuses, and what was `internal` */
+/** Sends the operation with each of its fields replaced. @returns the status before it, and what was `internal` */
 async function replaceFields(method: string, path: string, operation: Operation, known: Json) {
   const { schemas } = documented.components;
   const example = (place: string) =>
@@ -117,20 +119,21 @@ async function replaceFields(method: string, path: string, operation: Operation,
     );
   const [type, content] = Object.entries(operation.requestBody?.content ?? {})[0] ?? [];
   const body = content === undefined ? undefined : exampleOf(content.schema, known, schemas);
+  if (path in LEFT_OUT) delete (body as Json)[LEFT_OUT[path] as string];
   const whole: Parts = { path: example("path"), query: example("query"), ...(content === undefined ? {} : { body }) };
-  const statuses = new Set<number>();
+  const { status } = await send(method, path, type, whole);
   const internal: string[] = [];
   await forEach(withEachField(whole), async ({ field, payload }) => {
     // The whole, and the path or the query as a whole, are no fields of a request.
-    const parts = ["", "path", "query"].includes(field) ? whole : (payload as Parts);
+    if (["", "path", "query"].includes(field)) return;
+    const parts = payload as Parts;
     const response = await send(method, path, type, parts);
     const text = await response.text();
-    statuses.add(response.status);
     if (response.status === 500 || /"code":"internal"/.test(text)) {
       internal.push(`${method} ${path}, ${field}: ${toJsonText(parts).slice(0, 300)}`);
     }
   });
-  return { statuses, internal };
+  return { status, internal };
 }
 
 describe("over HTTP", () => {
@@ -174,11 +177,13 @@ describe("over HTTP", () => {
     for (const { method, path, operation } of operations) {
       const found = await replaceFields(method, path, operation, known);
       internal.push(...found.internal);
-      if ([...found.statuses].every((status) => BLIND.has(status))) unseen.push(`${method} ${path}`);
+      // The fields of hooks are known to their media servers, and not to /openapi.json; their own tests break them.
+      if (BLIND.has(found.status) && !path.startsWith("/v1/hooks/"))
+        unseen.push(`${found.status} to ${method} ${path}`);
     }
     expect(internal).toEqual([]);
     expect(unseen).toEqual([]);
-  }, 300_000);
+  }, 600_000);
 });
 
 describe("over sockets", () => {
