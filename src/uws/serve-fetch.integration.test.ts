@@ -220,6 +220,19 @@ describe("a body that is too long", () => {
   });
 });
 
+describe("a path that the URL standard changes", () => {
+  it.each(["/.\\metrics", "/./metrics", "/a/../metrics", "/%2e/metrics", "/a\\..\\metrics", "/x|\\y", "/\u00e9"])(
+    "is refused, because a proxy in front takes %s for another path",
+    async (path) => {
+      handler = () => new Response("secret");
+      const socket = await open();
+      const heard = hear(socket);
+      socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`);
+      expect(await heard).toMatch(/^HTTP\/1.1 400 /);
+    },
+  );
+});
+
 describe("the body of a request that is answered before it is read", () => {
   const head = (length: number) => `POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${length}\r\n\r\n`;
 

@@ -152,6 +152,8 @@ function toRequest(req: HttpRequest, method: string, body: ReadableStream<Uint8A
     const host = headers.get("host") || "localhost";
     if (!HOST.test(host) || !target.startsWith("/")) throw new TypeError("neither a host nor a path");
     const url = new URL(`http://${host}${target}`);
+    // A proxy in front decides by the path that came. Where the URL standard makes another of it, two would be meant.
+    if (url.pathname !== req.getUrl()) throw new TypeError("a path that the URL standard changes");
     return new Request(url, { method, headers, body, duplex: "half" } as RequestInit);
   } catch (cause) {
     throw new AppError("bad_request", "The request's method, target or headers are malformed.", { cause });
