@@ -75,6 +75,7 @@ describe("built-in tokens", () => {
     ["with a subject of 129 characters", () => signed({ ...claims(), sub: "x".repeat(129) }), /subject/],
     ["with a subject that contains U+0000", () => signed({ ...claims(), sub: "a\u0000b" }), /subject/],
     ["with a subject that is a number", () => signed({ ...claims(), sub: 7 }), /subject|malformed/],
+    ["with the subject `..`, which no URL can name", () => signed({ ...claims(), sub: ".." }), /subject/],
     ["without exp", () => signed({ ...claims(), exp: undefined }), /`exp`/],
     ["whose exp is in milliseconds", () => signed({ ...claims(), exp: 9_999_999_999_999 }), /`exp`/],
     ["whose exp no number holds exactly", () => signed({ ...claims(), exp: 1e300 }), /`exp`/],

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { AppError } from "../errors.ts";
-import { Id } from "../protocol/ids.ts";
+import { NewId } from "../protocol/ids.ts";
 
 /*
  * The claims that both kinds of token have. Whatever a signed token contains, nothing past this schema can fail on it.
@@ -13,7 +13,7 @@ const LAST_SECOND = 253_402_300_799;
 export const TokenInstant = z.number().min(0).max(LAST_SECOND, { error: "expected seconds since 1970" });
 
 /** The claims of every token. */
-export const Claims = z.object({ sub: Id, exp: TokenInstant });
+export const Claims = z.object({ sub: NewId, exp: TokenInstant });
 
 /**
  * Reads the claims of a token whose signature was checked. `getAnother` tells the caller what to do about a bad token.

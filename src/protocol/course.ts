@@ -1,10 +1,10 @@
 import { z } from "zod";
-import { Id, Title } from "./ids.ts";
+import { Id, NewId, Title } from "./ids.ts";
 import { MediaSeconds, Share } from "./numbers.ts";
 
 export const CourseFile = z
   .object({
-    id: Id,
+    id: NewId,
     title: Title,
     /** If absent, the duration is unknown, and the file never completes by itself. */
     durationSeconds: MediaSeconds.gt(0).nullish(),
@@ -31,7 +31,7 @@ export const CourseFile = z
   });
 export type CourseFile = z.infer<typeof CourseFile>;
 
-export const CourseLesson = z.object({ id: Id, title: Title, files: z.array(CourseFile).max(2000) });
+export const CourseLesson = z.object({ id: NewId, title: Title, files: z.array(CourseFile).max(2000) });
 export type CourseLesson = z.infer<typeof CourseLesson>;
 
 function hasDistinctIds(tree: { lessons: CourseLesson[] }): boolean {

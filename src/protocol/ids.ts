@@ -29,5 +29,18 @@ export const Id = StorableText.min(1).refine(isWithinLength, {
   error: `expected at most ${MAX_ID_CHARACTERS} characters`,
 });
 
+/**
+ * An id that somebody gives to something new: URLs drop the segments `.` and `..`, so it would have no address. Reads take
+ * any `Id`.
+ */
+export const NewId = Id.refine((text) => text !== "." && text !== "..", {
+  error: 'expected an id other than "." and "..", which have no address over HTTP',
+});
+
+/** The id of a new course. With `/user:` in it, the name of its topic would be that of a learner's topic. */
+export const NewCourseId = NewId.refine((text) => !text.includes("/user:"), {
+  error: "expected an id without `/user:`, which separates the course from the learner in the name of a topic",
+});
+
 /** A title for people to read: up to 500 characters. */
 export const Title = StorableText.trim().min(1).max(500);

@@ -48,6 +48,18 @@ describe("the routes of courses", () => {
     expect((await put(INSTRUCTOR, "/v1/courses/mine")).status).toBe(403);
   });
 
+  it("refuse ids that have no topic or no address of their own", async () => {
+    const { call } = createApi();
+    const put = (id: string, body: object = TREE) => call(`/v1/courses/${id}`, { as: ADMIN, method: "PUT", body });
+    expect((await put("A%2Fuser:bob")).body.code).toBe("bad_request");
+    const lessons = (lesson: string, file: string) => [
+      { id: lesson, title: "One", files: [{ id: file, title: "File" }] },
+    ];
+    expect((await put("new", { title: "New", lessons: lessons("..", "f") })).body.code).toBe("bad_request");
+    expect((await put("new", { title: "New", lessons: lessons("l", ".") })).body.code).toBe("bad_request");
+    expect((await put("new", { title: "New", lessons: lessons("l", "...") })).status).toBe(201);
+  });
+
   it("refuse a learner's course before its body is read", async () => {
     const { call } = createApi();
     const put = { as: LEARNER, method: "PUT", body: "no JSON at all" };

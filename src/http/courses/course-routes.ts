@@ -2,7 +2,7 @@ import type { Caller } from "../../auth/caller.ts";
 import type { Catalogue, ChangeOptions, StoredCourse } from "../../catalogue/catalogue.ts";
 import { assertMayEdit } from "../../catalogue/own-course.ts";
 import { CourseTree } from "../../protocol/course.ts";
-import { Id } from "../../protocol/ids.ts";
+import { Id, NewCourseId } from "../../protocol/ids.ts";
 import type { Bearer } from "../bearer.ts";
 import {
   BEARER,
@@ -94,7 +94,7 @@ export function addCourseRoutes(router: Router, { catalogue, bearer }: CoursePar
     summary: "Make a course, or change it to the tree in the body",
     description:
       "By an admin or the course's instructor. Idempotent; lessons and files that the tree no longer names are retired. A course that an instructor makes belongs to that instructor, who may hand it over by naming another `instructorId`. Without `instructorId` the owner stays.",
-    request: { params, headers: Conditional, body: jsonBody(CourseTreeSchema) },
+    request: { params: z.object({ courseId: NewCourseId }), headers: Conditional, body: jsonBody(CourseTreeSchema) },
     responses: {
       200: jsonContent(Course, "The course after the change."),
       201: jsonContent(Course, "The course was made."),
