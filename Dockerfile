@@ -35,7 +35,7 @@ COPY --from=build /app/dist dist
 # Fails the build, not production, if the binary of a package is missing for this architecture.
 RUN node --input-type=module --eval "await import('./dist/uws/uws.js'); await import('bcrypt')"
 USER node
-EXPOSE 8080
+EXPOSE 8080 8088
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
   CMD ["node", "--eval", "fetch(`http://127.0.0.1:${process.env.PORT}/readyz`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]

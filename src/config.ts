@@ -142,6 +142,12 @@ export const VARIABLES = {
   HOOK_SECRETS: List.default([]).describe(
     "Comma-separated secrets for `/v1/hooks/…`. A secret written as `nginx-rtmp:…`, `srs:…`, `mediamtx:…` or `ovenmediaengine:…` is valid for that kind of media server only. Without secrets all hooks are refused.",
   ),
+  HOOKS_PORT: z
+    .union([z.literal("off"), Port], { error: "expected a port, 0 to 65535, or off" })
+    .optional()
+    .describe(
+      "A second port, for `/v1/hooks/…` alone, which also takes HTTP/1.0, the only HTTP that nginx-rtmp speaks. By default 8088 if `HOOK_SECRETS` is set; 0 takes a free port. With `WORKERS` the first of them serves it.",
+    ),
   NGINX_CONTROL_URLS: List.pipe(z.array(ControlUrl))
     .default([])
     .describe(
@@ -265,6 +271,9 @@ export function loadConfig(environment: Record<string, string | undefined>): Con
 /** Describes values that are wrong only together with others. */
 function findContradictions(given: Environment): string[] {
   const problems: string[] = [];
+  if (given.PORT !== 0 && given.HOOKS_PORT === given.PORT) {
+    problems.push(`HOOKS_PORT: got "${given.PORT}", which is PORT; it wants another port, or off`);
+  }
   if (given.FIREBASE_PROJECT_ID === undefined) {
     if (given.FIRESTORE_MIRROR) problems.push('FIRESTORE_MIRROR: got "true"; it needs FIREBASE_PROJECT_ID');
     // With the secret, a backend of the operator's own can sign tokens.

@@ -35,14 +35,14 @@ interface Running {
   stop(): Promise<number>;
 }
 
-async function start({ config, logger }: Setting, isWorker: boolean): Promise<Running> {
+async function start({ config, logger }: Setting, workerNumber: number | undefined): Promise<Running> {
   // Loaded here, because the other commands need no sockets.
-  if (config.WORKERS > 1 && !isWorker) {
+  if (config.WORKERS > 1 && workerNumber === undefined) {
     const { serveWorkers } = await import("./workers/serve-workers.ts");
     return serveWorkers({ config, logger }, process.env);
   }
   const { startServer } = await import("./server.ts");
-  const server = await startServer({ config, logger, isWorker });
+  const server = await startServer({ config, logger, ...(workerNumber === undefined ? {} : { workerNumber }) });
   return {
     url: server.url,
     async stop() {
@@ -57,7 +57,7 @@ async function start({ config, logger }: Setting, isWorker: boolean): Promise<Ru
 async function serve({ worker }: { worker?: number }): Promise<void> {
   const isWorker = worker !== undefined;
   const { config, logger } = parts.readSetting();
-  const starting = start({ config, logger }, isWorker);
+  const starting = start({ config, logger }, worker);
   let isStopping = false;
   const onSignal = (signal: NodeJS.Signals) => {
     if (isStopping) process.exit(1);

@@ -11,6 +11,7 @@ import { openDatabase } from "./db/open-database.ts";
 import { createSchemaCheck } from "./db/schema-state.ts";
 import { openSockets } from "./gateway/open-sockets.ts";
 import { serveSockets } from "./gateway/serve-sockets.ts";
+import { openHookPort } from "./http/hooks/hook-port.ts";
 import { createHttpApi, MAX_BODY_BYTES } from "./http/http-api.ts";
 import { createHealth } from "./http/operations/health.ts";
 import { BUILT_PAGES } from "./http/pages/page-routes.ts";
@@ -47,6 +48,8 @@ const HTTP_SETTLE_MS = 3000;
 
 export interface RunningServer {
   url: string;
+  /** The second port, for hooks alone; null without it. */
+  hooksUrl: string | null;
   /** Drains, flushes and stops. Resolves with the number of heartbeats that could not be written. */
   stop(): Promise<number>;
 }
@@ -54,8 +57,8 @@ export interface RunningServer {
 export interface ServerOptions {
   config: Config;
   logger: Logger;
-  /** Whether this process is one of several that share a port under a supervisor. */
-  isWorker?: boolean;
+  /** The number, from 1, of this process among several that share a port under a supervisor. */
+  workerNumber?: number;
   /** Another way to reach Google than the usual one. */
   google?: GoogleAccess;
 }
@@ -75,7 +78,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 }
 
 async function start(options: ServerOptions, cleanups: Cleanups): Promise<RunningServer> {
-  const { config, logger, isWorker = false, google } = options;
+  const { config, logger, workerNumber, google } = options;
+  const isWorker = workerNumber !== undefined;
   const node = randomUUID();
   const metrics = createMetrics();
   const common = { config, metrics, logger };
@@ -194,11 +198,15 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
   const http = serveFetch(app, api.fetch, { toProblem, maxBodyBytes: MAX_BODY_BYTES, logger, metrics });
 
   const port = await listen(app, { host: config.HOST, port: config.PORT, shared: isWorker });
+  // Only uWebSockets.js can share a port.
+  const servesHooks = workerNumber === undefined || workerNumber === 1;
+  const hookPort = servesHooks ? await openHookPort({ ...common, fetch: api.fetch }).catch(closing(port)) : null;
   const partitions = makePartitionsDaily({ pool, logger });
   worker?.ready(port.url);
 
   async function stop(): Promise<number> {
     port.close();
+    const hooksClosed = hookPort?.close(config.DRAIN_MS + HTTP_SETTLE_MS);
     gateway.drain();
     // Clients leave by themselves, each after its own share of the time. Their calls are still served until then.
     if (gateway.connections() > 0) await delay(config.DRAIN_MS);
@@ -208,6 +216,7 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
     streams.stop();
     await sockets.close();
     await http.settle(HTTP_SETTLE_MS);
+    await hooksClosed;
     app.close();
     await runAll(cleanups);
     return unwritten;
@@ -215,10 +224,19 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
   let stopping: Promise<number> | null = null;
   return {
     url: port.url,
+    hooksUrl: hookPort?.url ?? null,
     stop() {
       stopping ??= stop();
       return stopping;
     },
+  };
+}
+
+/** Closes the port and throws the error on. */
+function closing(port: { close(): void }): (error: unknown) => never {
+  return (error) => {
+    port.close();
+    throw error;
   };
 }
 

@@ -30,7 +30,12 @@ export function renderConfigurationPage(): string {
 
 /** Describes the values that the variable takes, as far as the schema tells. */
 function describeInput(schema: z.ZodType): string {
-  const { type, format, minimum, maximum, minLength, enum: choices } = toInputSchema(schema);
+  const { type, format, minimum, maximum, minLength, enum: choices, anyOf } = toInputSchema(schema);
+  if (anyOf !== undefined) {
+    return anyOf
+      .map((one) => (one.const === undefined ? `${one.minimum} to ${one.maximum}` : `\`${one.const}\``))
+      .join(", ");
+  }
   if (choices !== undefined) {
     return choices.map((choice) => `\`${choice}\``).join(", ");
   }
@@ -64,6 +69,8 @@ interface InputSchema {
   maximum?: number;
   minLength?: number;
   enum?: string[];
+  /** A word, or a number. */
+  anyOf?: { const?: string; minimum?: number; maximum?: number }[];
   default?: unknown;
 }
 

@@ -9,11 +9,13 @@ export function readHowTo(name: string): string {
 }
 
 /**
- * The one configuration that such a page has in this language.
+ * The one configuration that such a page, or its section with this heading, has in this language.
  * @throws Error where there is none, or more than one
  */
-export function readConfiguration(name: string, language: string): string {
-  const found = [...readHowTo(name).matchAll(/^```(\S*)\n(.*?)^```$/gms)].filter(([, of]) => of === language);
+export function readConfiguration(name: string, language: string, heading?: string): string {
+  const page = readHowTo(name);
+  const sections = page.split(/^## /m).filter((section) => heading === undefined || section.startsWith(`${heading}\n`));
+  const found = [...sections.join("").matchAll(/^```(\S*)\n(.*?)^```$/gms)].filter(([, of]) => of === language);
   if (found.length !== 1) throw new Error(`${name}.md has ${found.length} blocks of ${language}, not one`);
   return found[0]?.[2] as string;
 }

@@ -30,7 +30,9 @@ export interface Nginx {
 }
 
 export interface NginxOptions {
-  /** The address where Playhead will listen: `127.0.0.1:<port>`. */
+  /** Calls Playhead's port for hooks directly, in place of the first port through nginx's own proxy. */
+  direct?: boolean;
+  /** The address of that port of Playhead: `127.0.0.1:<port>`. */
   playhead: string;
   secret: string;
   /** The server's name in its hooks. */
@@ -48,16 +50,17 @@ const TEMPORARY_PATHS = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
 
 /** Starts nginx with the configuration of docs/media-servers/nginx-rtmp.md, and waits until it listens. */
 export async function startNginx(options: NginxOptions): Promise<Nginx> {
-  const { playhead, secret, server, boots = false, changes = {} } = options;
+  const { direct = false, playhead, secret, server, boots = false, changes = {} } = options;
   const [rtmpPort, httpPort] = [await findFreePort(), await findFreePort()];
   const folder = await makeTemporaryFolder();
-  const configuration = substitute(readConfiguration("nginx-rtmp", "nginx"), {
+  const page = readConfiguration("nginx-rtmp", "nginx", direct ? "Configuration" : "Through nginx's own proxy");
+  const configuration = substitute(page, {
     "listen 1935": `listen 127.0.0.1:${rtmpPort}`,
     "127.0.0.1:28080": `127.0.0.1:${httpPort}`,
-    "127.0.0.1:8080": playhead,
+    [direct ? "127.0.0.1:8088" : "127.0.0.1:8080"]: playhead,
     "server=ingest-1": `server=${server}`,
     "change-this-secret": secret,
-    "/run/": `${folder}/`,
+    ...(direct ? {} : { "/run/": `${folder}/` }),
     "http {": `http { ${TEMPORARY_PATHS}`,
     ...changes,
   });

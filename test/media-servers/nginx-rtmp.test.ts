@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type EncoderHouse, openEncoderHouse, type Scene, type StagedStream } from "../helpers/encoder-house.ts";
+import { findFreePort } from "../helpers/free-port.ts";
 import { type Nginx, startNginx } from "../helpers/nginx.ts";
 import {
   describePlayheadCrash,
@@ -23,6 +24,8 @@ const SHORT_UPDATES = { "notify_update_timeout 10s": "notify_update_timeout 1s" 
 type NginxScene = Scene<Nginx>;
 
 interface Options {
+  /** nginx calls Playhead's port for hooks, not the first port through its own proxy. */
+  direct?: boolean;
   /** Playhead knows nginx's control URL. */
   isControlled?: boolean;
   /** nginx tells its starts apart, by the page's script. */
@@ -33,18 +36,58 @@ interface Options {
   ownPostgres?: boolean;
 }
 
-function openHouse(options: Options = {}): Promise<EncoderHouse<Nginx>> {
-  const { isControlled = true, boots = false, changes = SHORT_UPDATES, env = {}, ownPostgres = false } = options;
+async function openHouse(options: Options = {}): Promise<EncoderHouse<Nginx>> {
+  const { direct = false, isControlled = true, boots = false } = options;
+  const { changes = SHORT_UPDATES, env = {}, ownPostgres = false } = options;
+  const hooksPort = await findFreePort();
   return openEncoderHouse({
     startMedia: (port) =>
-      startNginx({ playhead: `127.0.0.1:${port}`, secret: SECRET, server: "edge-1", boots, changes }),
+      startNginx({
+        ...{ direct, secret: SECRET, server: "edge-1", boots, changes },
+        playhead: `127.0.0.1:${direct ? hooksPort : port}`,
+      }),
     addressOf: ({ rtmpUrl }, { key }) => `${rtmpUrl}/${key}`,
     refused: { code: 1, stderr: expect.stringContaining("Input/output error"), sentMs: 0 },
-    env: { HOOK_SECRETS: `nginx-rtmp:${SECRET}`, ...env },
+    env: { HOOK_SECRETS: `nginx-rtmp:${SECRET}`, HOOKS_PORT: direct ? hooksPort : "off", ...env },
     envOf: ({ controlUrl }) => (isControlled ? { NGINX_CONTROL_URLS: `edge-1=${controlUrl}` } : {}),
     ownPostgres,
   });
 }
+
+describe("nginx-rtmp that calls the port for hooks directly", { concurrent: true }, () => {
+  let house: EncoderHouse<Nginx>;
+  beforeAll(async () => {
+    house = await openHouse({ direct: true });
+  });
+  afterAll(() => house.close());
+
+  itKeepsTheRulesOfPublishing(() => house);
+});
+
+describe("nginx-rtmp that calls the port for hooks directly, without a control URL", () => {
+  let house: EncoderHouse<Nginx>;
+  beforeAll(async () => {
+    house = await openHouse({ direct: true, isControlled: false });
+  });
+  afterAll(() => house.close());
+
+  it("goes on while Playhead is killed, and is cut at the next update once its key is revoked", () =>
+    house.play(async (scene) => {
+      const made = await scene.makeStream();
+      const encoder = await scene.publishLive(made);
+      const before = await scene.sessionsOf(made);
+      await house.server.kill();
+      await scene.expectRefused(scene.publish({ id: "wrong", key: NOBODYS_KEY }));
+      // Several updates that reach nobody.
+      await encoder.sendsOn(3000);
+      await house.startServerAgain();
+      await made.dashboard.until("live");
+      await scene.untilReported(made);
+      expect(await scene.sessionsOf(made)).toEqual(before);
+      await house.api.revoke(made.id);
+      await scene.expectCut(encoder, made, "revoked");
+    }));
+});
 
 describe("nginx-rtmp with its control URL", { concurrent: true }, () => {
   let house: EncoderHouse<Nginx>;
