@@ -6,6 +6,7 @@ import { createRateLimit, type RateLimit } from "../limits/rate-limit.ts";
 import type { StreamDrop } from "../protocol/stream.ts";
 import { MediaServerAuth, StreamEnded, StreamStarted, StreamStats, StreamValidate } from "../protocol/stream.ts";
 import type { PublishGate } from "../streams/publish-gate.ts";
+import { toServerIdentity } from "../streams/server-identity.ts";
 import type { SessionDrop } from "../streams/sessions/session-drop.ts";
 import { type CallParts, CallTable, type GatewaySocket } from "./call.ts";
 import { NamespaceFrames } from "./direct-frames.ts";
@@ -29,6 +30,7 @@ export interface RtmpNamespaceParts extends Omit<CallParts, "limits"> {
 
 /** A media server as it named itself at the handshake. */
 interface ConnectedServer {
+  /** Its identity (server-identity.ts). */
   name: string;
   boot: string;
 }
@@ -92,7 +94,11 @@ async function identify(
   if (given.success && isOneOf(given.data.secret, secrets)) {
     const { server, boot } = given.data;
     // Without a name a media server cannot be recognized, so each of its connections counts as another server.
-    return server === undefined ? { name: `unnamed-${socket.id}`, boot: "" } : { name: server, boot: boot ?? "" };
+    const isNamed = server !== undefined;
+    return {
+      name: toServerIdentity("rtmp", isNamed ? server : `unnamed-${socket.id}`),
+      boot: isNamed ? (boot ?? "") : "",
+    };
   }
   await limitWrongSecrets(socket.handshake.address);
   if (!given.success && (socket.handshake.auth as { secret?: unknown }).secret !== undefined) {

@@ -13,6 +13,7 @@ import { createKeyExpiry } from "./keys/key-expiry.ts";
 import { readKnownKeys } from "./keys/known-key-sql.ts";
 import { createWrongKeys } from "./keys/wrong-keys.ts";
 import type { PublishGate } from "./publish-gate.ts";
+import { toServerIdentity } from "./server-identity.ts";
 import { DropTeller } from "./sessions/drop-teller.ts";
 import { findDrops } from "./sessions/dropped-sessions-sql.ts";
 import { createNginxControl } from "./sessions/nginx-control.ts";
@@ -59,7 +60,11 @@ export function createStreams({ config, pool, tell, metrics, logger }: StreamsPa
   const keys = new KeyCache({ readKeys: (hashes) => readKnownKeys(pool, hashes) });
   const store = new SessionStore({ pool }, defaults);
   const writer = new ClaimWriter({ pool }, defaults);
-  const nginx = createNginxControl(config.NGINX_CONTROL_URLS, { logger });
+  const controls = config.NGINX_CONTROL_URLS.map(({ server, url }) => ({
+    server: toServerIdentity("nginx-rtmp", server),
+    url,
+  }));
+  const nginx = createNginxControl(controls, { logger });
   const drops = new DropTeller({ tell, nginx, metrics });
   const sweeper = new SessionSweeper({ deadlines: new SessionDeadlines({ pool }, defaults), logger }, { leaseSeconds });
   const expiry = createKeyExpiry({ pool, logger });

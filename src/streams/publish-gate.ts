@@ -7,6 +7,7 @@ import type { KeyRefusal } from "./keys/key-refusal.ts";
 
 /** A media server, and one of its runs: its connection ids begin anew with every boot. */
 export interface MediaServer {
+  /** Its identity (server-identity.ts). */
   name: string;
   /**
    * Null where the server cannot tell its boots apart (nginx-rtmp): a connection id that publishes a second time then

@@ -3,6 +3,7 @@ import { toUnavailable } from "../db/unavailable.ts";
 import { AppError } from "../errors.ts";
 import type { ChangeStream, CreateStream, OwnStream, StreamSession } from "../protocol/stream.ts";
 import { makeStreamKey } from "./keys/stream-key.ts";
+import { toServerName } from "./server-identity.ts";
 import { OWN_STREAM_COLUMNS, type OwnStreamRow, toOwnStream } from "./stream-rows.ts";
 
 /*
@@ -191,7 +192,7 @@ export function createStreamService({ pool }: { pool: Pool }, options: StreamSer
 
 function toWireSession(row: StreamSession): StreamSession {
   const toText = (at: unknown) => (at instanceof Date ? at.toISOString() : null);
-  return { ...row, startedAt: toText(row.startedAt), endedAt: toText(row.endedAt) };
+  return { ...row, server: toServerName(row.server), startedAt: toText(row.startedAt), endedAt: toText(row.endedAt) };
 }
 
 function toColumns(settings: ChangeStream): [column: string, value: unknown][] {

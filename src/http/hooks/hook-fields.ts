@@ -5,8 +5,10 @@ import { parseWire } from "../../protocol/ack.ts";
 import { Id } from "../../protocol/ids.ts";
 import { StreamKey } from "../../protocol/stream.ts";
 import type { MediaServer } from "../../streams/publish-gate.ts";
+import { toServerIdentity } from "../../streams/server-identity.ts";
 import type { RouterTypes } from "../router.ts";
 import { z } from "../router.ts";
+import type { Dialect } from "./hook-secret.ts";
 
 /*
  * The fields that the dialects share. A field that a media server leaves out or empty is undefined here.
@@ -34,12 +36,13 @@ export const ClientIp = z
 const Query = z.object({ server: Id.optional(), boot: Id.optional() });
 
 /**
- * The media server and its boot, as the hook's address names them, and otherwise as the body does.
+ * The media server and its boot, as the hook's address names them, and otherwise as the body does. Its kind is part of
+ * it: the secret was checked for this dialect alone.
  * @throws AppError `bad_request`
  */
-export function readServer(c: Context<RouterTypes>, otherwise: MediaServer): MediaServer {
+export function readServer(c: Context<RouterTypes>, dialect: Dialect, otherwise: MediaServer): MediaServer {
   const { server, boot } = parseWire(Query, { server: c.req.query("server"), boot: c.req.query("boot") });
-  return { name: server ?? otherwise.name, boot: boot ?? otherwise.boot };
+  return { name: toServerIdentity(dialect, server ?? otherwise.name), boot: boot ?? otherwise.boot };
 }
 
 /**

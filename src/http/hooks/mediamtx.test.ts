@@ -14,7 +14,7 @@ const PUBLISH = {
   id: "6f0c5d4e-2f0a-4f2e-9a56-6a3ad0b1c1de",
   query: "",
 };
-const SERVER = { name: "mediamtx", boot: "" };
+const SERVER = { name: "mediamtx:mediamtx", boot: "" };
 
 function createMediamtx() {
   const { call, gate } = createApi();
@@ -31,7 +31,7 @@ describe("the hook of MediaMTX", () => {
     const request = { streamKey: KEY, connectionId: PUBLISH.id, app: "live", clientIp: "192.0.2.7", protocol: "rtmp" };
     expect(gate.publish.mock.calls).toEqual([[SERVER, request, { reports: false }]]);
     await post(PUBLISH, "&server=ingest-1");
-    expect(gate.publish.mock.lastCall?.[0].name).toBe("ingest-1");
+    expect(gate.publish.mock.lastCall?.[0].name).toBe("mediamtx:ingest-1");
   });
 
   it.each([

@@ -38,7 +38,7 @@ export function addMediamtxHooks(router: Router, { gate, guard }: HookParts): vo
   addHook(router, route, guard, async (c) => {
     const body = await readJson(c);
     const { action } = parseWire(Action, body);
-    const server = readServer(c, { name: "mediamtx", boot: "" });
+    const server = readServer(c, "mediamtx", { name: "mediamtx", boot: "" });
     switch (action) {
       case "publish":
         return publish(c, gate, server, parseWire(Publish, body));

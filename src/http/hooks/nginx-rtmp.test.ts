@@ -8,7 +8,7 @@ const PFX =
 const PUBLISH = `${PFX}&clientid=1&call=publish&name=okKEY_1&type=live&token=abc%20d&x=1`;
 const UPDATE = `${PFX}&clientid=1&call=update_publish&time=2&timestamp=1956&name=okKEY_1&token=abc%20d&x=1`;
 const DONE = `${PFX}&clientid=1&call=publish_done&name=okKEY_1&token=abc%20d&x=1`;
-const SERVER = { name: "nginx", boot: null };
+const SERVER = { name: "nginx-rtmp:nginx", boot: null };
 const CONNECTION = { streamKey: "okKEY_1", connectionId: "1", app: "live" };
 
 function createNginx() {
@@ -37,7 +37,7 @@ describe("the hooks of nginx-rtmp", () => {
     await post("on_update", UPDATE, "&server=ingest-1");
     await post("on_publish_done", DONE, "&server=ingest-1");
     for (const asked of [gate.publish, gate.update, gate.unpublish]) {
-      expect(asked.mock.calls[0]?.[0]).toEqual({ name: "ingest-1", boot: null });
+      expect(asked.mock.calls[0]?.[0]).toEqual({ name: "nginx-rtmp:ingest-1", boot: null });
     }
     expect((await post("on_publish", PUBLISH, `&server=${"s".repeat(129)}`)).status).toBe(400);
     expect((await post("on_publish", PUBLISH, "&server=")).status).toBe(400);

@@ -46,7 +46,7 @@ export function addNginxRtmpHooks(router: Router, { gate, guard }: HookParts): v
     }
     const { name, clientid, app, addr } = parseWire(Published, form);
     const verdict = await gate.publish(
-      readServer(c, NGINX),
+      readServer(c, "nginx-rtmp", NGINX),
       { streamKey: name, connectionId: clientid, app, clientIp: addr, protocol: "rtmp" },
       { reports: true },
     );
@@ -64,7 +64,7 @@ export function addNginxRtmpHooks(router: Router, { gate, guard }: HookParts): v
   addHook(router, update, guard, async (c) => {
     const { name, clientid, app, timestamp } = parseWire(Updated, await readForm(c));
     const connection = { streamKey: name, connectionId: clientid, app };
-    const reason = await gate.update(readServer(c, NGINX), connection, { mediaTimeMs: timestamp });
+    const reason = await gate.update(readServer(c, "nginx-rtmp", NGINX), connection, { mediaTimeMs: timestamp });
     if (reason !== null) throw toForbidden(reason);
     return c.json({ ok: true });
   });
@@ -78,7 +78,11 @@ export function addNginxRtmpHooks(router: Router, { gate, guard }: HookParts): v
   };
   addHook(router, done, guard, async (c) => {
     const { name, clientid, app } = parseWire(Published, await readForm(c));
-    await gate.unpublish(readServer(c, NGINX), { streamKey: name, connectionId: clientid, app }, UNPUBLISHED);
+    await gate.unpublish(
+      readServer(c, "nginx-rtmp", NGINX),
+      { streamKey: name, connectionId: clientid, app },
+      UNPUBLISHED,
+    );
     return c.json({ ok: true });
   });
 }

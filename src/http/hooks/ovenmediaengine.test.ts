@@ -13,7 +13,7 @@ const REQUEST = {
   url: `rtmp://ome.test:1935/app/${KEY}?resolution=1080p`,
   time: "2026-11-01T10:00:00.000Z",
 };
-const SERVER = { name: "ovenmediaengine", boot: "" };
+const SERVER = { name: "ovenmediaengine:ovenmediaengine", boot: "" };
 
 function createOme() {
   const { call, gate } = createApi();
@@ -45,7 +45,7 @@ describe("the hook of OvenMediaEngine", () => {
     gate.publish.mockResolvedValue({ valid: true, stream: STREAM, sessionId: "x", lifetimeMs: 0.4 });
     expect((await post({})).body).toEqual({ allowed: true, lifetime: 1 });
     await post({}, "?server=ingest-1");
-    expect(gate.publish.mock.lastCall?.[0].name).toBe("ingest-1");
+    expect(gate.publish.mock.lastCall?.[0].name).toBe("ovenmediaengine:ingest-1");
   });
 
   it("takes the address of an encoder behind a proxy", async () => {

@@ -42,7 +42,7 @@ export function addOvenMediaEngineHooks(router: Router, { gate, guard }: HookPar
   addHook(router, route, guard, async (c) => {
     const asked = parseWire(Admission, await readJson(c));
     const { direction, status } = asked.request;
-    const server = readServer(c, { name: "ovenmediaengine", boot: "" });
+    const server = readServer(c, "ovenmediaengine", { name: "ovenmediaengine", boot: "" });
     if (direction === "outgoing") {
       if (status === "closing") return c.json({});
       return refuse(c, "Playhead decides about publishing only: enable admission webhooks for providers only.");

@@ -24,7 +24,7 @@ const OLD = {
   app: "live",
   stream: KEY,
 };
-const SERVER = { name: "vid-0xk989d", boot: "382k1u70" };
+const SERVER = { name: "srs:vid-0xk989d", boot: "382k1u70" };
 
 function createSrs() {
   const { call, gate } = createApi();
@@ -52,13 +52,13 @@ describe("the hook of SRS", () => {
     const { post, gate } = createSrs();
     expect((await post(OLD)).body).toEqual({ code: 0 });
     expect(gate.publish.mock.lastCall?.slice(0, 2)).toMatchObject([
-      { name: "srs", boot: "" },
+      { name: "srs:srs", boot: "" },
       { connectionId: "1985" },
     ]);
     await post(OLD, "&server=ingest-1");
-    expect(gate.publish.mock.lastCall?.[0].name).toBe("ingest-1");
+    expect(gate.publish.mock.lastCall?.[0].name).toBe("srs:ingest-1");
     await post(PUBLISH, "&server=ingest-1");
-    expect(gate.publish.mock.lastCall?.[0]).toEqual({ name: "ingest-1", boot: "382k1u70" });
+    expect(gate.publish.mock.lastCall?.[0]).toEqual({ name: "srs:ingest-1", boot: "382k1u70" });
   });
 
   it("takes the key from the query, if the stream's name is public", async () => {

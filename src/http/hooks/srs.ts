@@ -50,7 +50,7 @@ export function addSrsHooks(router: Router, { gate, guard }: HookParts): void {
     if (action !== "on_publish" && action !== "on_unpublish" && action !== "on_hls") return accept(c);
 
     const event = parseWire(Event, body);
-    const server = readServer(c, toServer(event));
+    const server = readServer(c, "srs", toServer(event));
     if (action === "on_publish") {
       const { client_id: connectionId, app, ip: clientIp } = event;
       const request = { streamKey: readKey(event), connectionId, app, clientIp, protocol: "rtmp" };

@@ -1,5 +1,6 @@
 import type { Refusal, SessionPolicy, StreamStatus } from "../../protocol/stream.ts";
 import { refusalOf } from "../keys/key-refusal.ts";
+import { isOfServer } from "../server-identity.ts";
 
 /*
  * The rules that say who gets a stream. They know nothing of how sessions are stored. The caller holds the stream's
@@ -60,19 +61,21 @@ export function decideClaim(stream: ClaimedStream, active: ActiveSession | null,
   if (claimant.admittedAt !== null && active.claimedAt !== null && claimant.admittedAt < active.claimedAt) {
     return { kind: "oust", reason: "already_live" };
   }
-  const mayOust = claimant.mayOust === "any" || claimant.server !== active.server;
+  const mayOust = claimant.mayOust === "any" || !isOfServer(active.server, claimant.server);
   if (stream.policy === "takeover" && claimant.admittedAt === null && mayOust)
     return { kind: "oust", reason: "taken_over" };
   return { kind: "refuse", reason: "already_live" };
 }
 
 function isSameConnection(active: ActiveSession, { server, boot, isBootDerived, connection }: Claimant): boolean {
-  return !isBootDerived && active.server === server && active.boot === boot && active.connection === connection;
+  return (
+    !isBootDerived && isOfServer(active.server, server) && active.boot === boot && active.connection === connection
+  );
 }
 
 /** The session's connection cannot exist any more, because its media server has restarted. */
 function isGone(active: ActiveSession, { server, boot, isBootDerived, connection }: Claimant): boolean {
-  if (active.server !== server) return false;
+  if (!isOfServer(active.server, server)) return false;
   if (!isBootDerived) return active.boot !== boot;
   // The claimant's boot may be later because of another stream's encoder.
   return active.connection === connection || Number(active.boot) < Number(boot);

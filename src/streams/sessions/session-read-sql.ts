@@ -1,5 +1,6 @@
 import type { PoolClient } from "../../db/pool.ts";
 import type { SessionPolicy } from "../../protocol/stream.ts";
+import { toStoredServers } from "../server-identity.ts";
 import { STREAM_COLUMNS, type StreamRow } from "../stream-rows.ts";
 
 /*
@@ -99,8 +100,8 @@ export async function findStreamOfSession(
   sessionId: string,
 ): Promise<string | undefined> {
   const { rows } = await client.query<{ streamId: string }>(
-    'SELECT stream_id AS "streamId" FROM stream_sessions WHERE claim = $1 AND server = $2 AND boot = $3',
-    [sessionId, owner.server, owner.boot],
+    'SELECT stream_id AS "streamId" FROM stream_sessions WHERE claim = $1 AND server = ANY($2::text[]) AND boot = $3',
+    [sessionId, toStoredServers(owner.server), owner.boot],
   );
   return rows[0]?.streamId;
 }
@@ -112,8 +113,8 @@ export async function findStreamOfConnection(
 ): Promise<string | null> {
   const { rows } = await client.query<{ streamId: string }>(
     `SELECT stream_id AS "streamId" FROM stream_sessions
-     WHERE server = $1 AND connection = $2 AND ($3::bytea IS NULL OR key_hash = $3) ORDER BY claimed_at DESC LIMIT 1`,
-    [server, connection, keyHash],
+     WHERE server = ANY($1::text[]) AND connection = $2 AND ($3::bytea IS NULL OR key_hash = $3) ORDER BY claimed_at DESC LIMIT 1`,
+    [toStoredServers(server), connection, keyHash],
   );
   if (rows[0] !== undefined || keyHash === null) return rows[0]?.streamId ?? null;
   const byKey = await client.query<{ id: string }>(

@@ -1,6 +1,7 @@
 import { type Pool, type PoolClient, withTransaction } from "../../db/pool.ts";
 import type { Stream } from "../../protocol/stream.ts";
 import { type KeyRefusal, refusalOf } from "../keys/key-refusal.ts";
+import { isOfServer } from "../server-identity.ts";
 import { toStream } from "../stream-rows.ts";
 import { leaveSession } from "./leave-session.ts";
 import type { ReportedFigures } from "./reported-figures.ts";
@@ -128,7 +129,7 @@ export class SessionStore {
 }
 
 function isOf({ server, connection }: SessionRow, at: ConnectionOnServer): boolean {
-  return server === at.server && connection === at.connection;
+  return isOfServer(server, at.server) && connection === at.connection;
 }
 
 /** An admitted connection may still start the session, or end it. */
