@@ -213,7 +213,7 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
     const unwritten = await progress.stop(config.SHUTDOWN_TIMEOUT_MS / 2);
     clearInterval(partitions);
     await live.stop();
-    streams.stop();
+    await streams.stop();
     await sockets.close();
     await http.settle(HTTP_SETTLE_MS);
     await hooksClosed;

@@ -157,6 +157,10 @@ function createStreamMetrics(registry: Registry) {
       "Live sessions whose media server was told to end them, by reason.",
       ["reason"],
     ),
+    streamChanges: counter(
+      "playhead_stream_changes_total",
+      "Changes of keys and ends of sessions that this process has followed: the cached keys were read again.",
+    ),
     streamsLive: maximum("playhead_streams_live", "Streams that are live, in all processes."),
   };
 }

@@ -15,7 +15,7 @@ export interface PublishGateOptions {
 export function createPublishGate(
   parts: PublishGateParts,
   { leaseSeconds, silentLeaseSeconds }: PublishGateOptions,
-): PublishGate & { stop(): void } {
+): PublishGate & { stop(): Promise<void> } {
   const { nginx, outage, logger } = parts;
   const stats = new StatsWriter({ logger });
   const admission = new KeyAdmission(parts);
@@ -37,9 +37,9 @@ export function createPublishGate(
       return verdict;
     },
 
-    stop() {
+    async stop() {
       stats.stop();
-      outage.stop();
+      await outage.stop();
     },
   };
 }

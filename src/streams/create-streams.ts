@@ -50,7 +50,8 @@ export interface Streams {
   onKeyChanged(payload: string): void;
   /** The listener listens (again): notifications may have been lost, and the database may have been away. */
   onListening(): void;
-  stop(): void;
+  /** Resolves when nothing is being written any more of what waited for the database. */
+  stop(): Promise<void>;
 }
 
 /** Builds keys, claims and sessions, and what watches over them. */
@@ -83,7 +84,7 @@ export function createStreams({ config, pool, tell, metrics, logger }: StreamsPa
     },
     { leaseSeconds, silentLeaseSeconds: config.STREAM_SILENT_LEASE_SECONDS },
   );
-  const changes = new KeyChanges({ keys, drops, findDrops: (of) => findDrops(pool, of), logger });
+  const changes = new KeyChanges({ keys, drops, findDrops: (of) => findDrops(pool, of), metrics, logger });
   const found = new GatheredLoads((ids) => findStreamIds(pool, ids));
 
   return {
@@ -103,11 +104,11 @@ export function createStreams({ config, pool, tell, metrics, logger }: StreamsPa
       void outage.reconcile(); // never rejects
       changes.onListening();
     },
-    stop() {
+    async stop() {
       changes.stop();
       sweeper.stop();
       expiry.stop();
-      gate.stop();
+      await gate.stop();
     },
   };
 }

@@ -1,5 +1,6 @@
 import { GatheredLoads } from "../db/gathered-loads.ts";
 import type { Logger } from "../logger.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import type { KeyCache } from "./keys/key-cache.ts";
 import type { DropTeller } from "./sessions/drop-teller.ts";
 import type { DroppedOf } from "./sessions/dropped-sessions-sql.ts";
@@ -18,6 +19,7 @@ export interface KeyChangesParts {
   keys: KeyCache;
   drops: DropTeller;
   findDrops: (of: DroppedOf) => Promise<SessionDrop[]>;
+  metrics: Pick<Metrics, "streamChanges">;
   logger: Logger;
 }
 
@@ -58,8 +60,9 @@ export class KeyChanges {
   }
 
   async #follow(streamIds: string[]): Promise<void> {
-    const { keys, findDrops } = this.#parts;
+    const { keys, findDrops, metrics } = this.#parts;
     await Promise.all([findDrops({ streamIds }).then((found) => this.#startDrops(found)), keys.refreshForgotten()]);
+    metrics.streamChanges.inc(streamIds.length);
   }
 
   async #followAll(): Promise<void> {

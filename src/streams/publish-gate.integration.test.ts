@@ -39,7 +39,7 @@ beforeEach(() => {
   });
 });
 afterEach(async () => {
-  streams.stop();
+  await streams.stop();
   if (!pool.ended) await pool.end();
   const disagreements = await steps.findDisagreements();
   await database.query("DELETE FROM streams");

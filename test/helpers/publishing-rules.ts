@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { EncoderHouse, HouseMedia, Scene } from "./encoder-house.ts";
+import { readMetric } from "./server-calls.ts";
 import { waitFor } from "./wait-for.ts";
 
 /*
@@ -185,13 +186,18 @@ export function describePostgresCrash<Media extends HouseMedia>(
     it.sequential(
       "cuts nobody, lets a cached key in and no other, and both sessions are right when it is back",
       playIn(() => house)(async (scene) => {
+        const readChanges = () => readMetric(house.server.url, "playhead_stream_changes_total");
         const live = await scene.makeStream();
         const known = await scene.makeStream({ reconnectWindowSeconds: 0 });
         const unknown = await scene.makeStream();
         const encoder = await scene.publishLive(live);
         const before = await scene.sessionsOf(live);
-        await (await scene.publishLive(known)).kill();
+        const last = await scene.publishLive(known);
+        const changesBefore = await readChanges();
+        await last.kill();
         await known.dashboard.until("ended");
+        // At the end of a session the key is unknown until it is read again.
+        await waitFor(async () => (await readChanges()) > changesBefore, { what: "the key to be read again" });
 
         await house.postgres.killImmediately();
         await waitFor(async () => (await fetch(`${house.server.url}/readyz`)).status === 503, { what: "the outage" });

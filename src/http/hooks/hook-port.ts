@@ -131,7 +131,9 @@ async function answer(
     outgoing.setHeader("connection", "close");
     return toProblemResponse(error);
   }
-  return fetch(request, { remoteAddress: incoming.socket.remoteAddress ?? "unknown" });
+  // A socket for IPv6 writes an IPv4 address as ::ffff:192.0.2.1.
+  const remoteAddress = incoming.socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/, "") ?? "unknown";
+  return fetch(request, { remoteAddress });
 }
 
 /** @throws AppError `not_found` for everything but hooks; `bad_request` for what no URL can have, and for too long a body */

@@ -73,8 +73,8 @@ beforeEach(() => {
     onDrop: (drop) => drops.push(drop),
   });
 });
-afterEach(() => {
-  outage.stop();
+afterEach(async () => {
+  await outage.stop();
   expect(vi.getTimerCount()).toBe(0);
   vi.useRealTimers();
 });
@@ -263,7 +263,7 @@ describe("once the database is back, an outage", () => {
     });
     other.admit(KNOWN, claim("c1", { signal: AbortSignal.abort() }));
     await other.reconcile();
-    other.stop();
+    await other.stop();
     expect(signals).toEqual([undefined]);
   });
 
@@ -312,6 +312,29 @@ describe("once the database is back, an outage", () => {
     answers.set("report c1 3", () => outage.end(sessionId, "over") as never);
     await outage.reconcile();
     expect(asked).toEqual([`claim ${sessionId}`, `start ${sessionId}`, "report c1 3", "end c1 over"]);
+  });
+
+  it("writes nothing more once it is stopped, and the stop waits for the write that is under way", async () => {
+    const first = idOf(admit("c1"));
+    admit("c2", { streamId: "s2" }, key({ id: "s2" }));
+    let finish = () => {};
+    answers.set(`claim ${first}`, async () => {
+      await new Promise<void>((resolve) => {
+        finish = resolve;
+      });
+      return { valid: true, sessionId: first, stream: STREAM, lifetimeMs: 0, ousted: null };
+    });
+    await vi.advanceTimersByTimeAsync(RETRY_MS);
+    let isStopped = false;
+    const stopped = outage.stop().then(() => {
+      isStopped = true;
+    });
+    await vi.advanceTimersByTimeAsync(RETRY_MS);
+    expect(isStopped).toBe(false);
+    finish();
+    await stopped;
+    await outage.reconcile();
+    expect(asked).toEqual([`claim ${first}`]);
   });
 
   it("writes a session that is admitted during the write next", async () => {

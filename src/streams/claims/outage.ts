@@ -35,7 +35,7 @@ export class Outage {
   /** The oldest first. */
   #ends: WaitingEnd[] = [];
   #timer: NodeJS.Timeout | null = null;
-  #isReconciling = false;
+  #reconciling: Promise<void> | null = null;
   #isStopped = false;
 
   constructor(parts: OutageParts) {
@@ -151,27 +151,36 @@ export class Outage {
     this.#scheduleReconcile();
   }
 
-  stop(): void {
+  /** Resolves when nothing is being written any more. */
+  async stop(): Promise<void> {
     this.#isStopped = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
+    await this.#reconciling;
   }
 
   /** Writes everything that waits, ends first, so that an encoder that came back finds its stream free. Never rejects. */
-  async reconcile(): Promise<void> {
-    if (this.#isReconciling) return;
-    this.#isReconciling = true;
+  reconcile(): Promise<void> {
+    if (this.#isStopped) return Promise.resolve();
+    this.#reconciling ??= this.#reconcile().finally(() => {
+      this.#reconciling = null;
+      if (this.#ends.length > 0 || this.#sessions.size > 0) this.#scheduleReconcile();
+    });
+    return this.#reconciling;
+  }
+
+  async #reconcile(): Promise<void> {
     try {
       for (const end of [...this.#ends]) {
+        if (this.#isStopped) return;
         if (await this.#writer.writeEnd(end)) this.#ends = this.#ends.filter((other) => other !== end);
       }
       for (const session of this.#sessions.inOrderOfAdmission()) {
+        if (this.#isStopped) return;
         if (await this.#writer.writeSession(session)) this.#sessions.delete(session);
       }
     } catch (error) {
       this.#parts.logger.debug({ err: error }, "sessions admitted while the database was away still wait");
     }
-    this.#isReconciling = false;
-    if (this.#ends.length > 0 || this.#sessions.size > 0) this.#scheduleReconcile();
   }
 
   #lose({ claim, endReason }: ProvisionalSession, reason: DropReason): void {
