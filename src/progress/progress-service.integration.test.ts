@@ -72,10 +72,13 @@ describe("the progress service", () => {
 
   it("credits no more than the budget, and moves the position all the same", async () => {
     const user = newUser();
+    const startedAt = performance.now();
     const { progress: cut } = await service.heartbeat(user, { fileId: "long", position: 3000, played: [[0, 3000]] });
+    const elapsedSeconds = (performance.now() - startedAt) / 1000;
     expect(cut.position).toBe(3000);
+    // 10 s at the first contact, and four times the time since.
     expect(cut.watchedSeconds).toBeGreaterThan(9);
-    expect(cut.watchedSeconds).toBeLessThan(12);
+    expect(cut.watchedSeconds).toBeLessThanOrEqual(10 + 4 * elapsedSeconds);
   });
 
   it("lets an hour offline be uploaded after an hour", async () => {
