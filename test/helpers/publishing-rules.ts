@@ -19,6 +19,17 @@ export function playIn<Media extends HouseMedia>(house: () => EncoderHouse<Media
   return (test: (scene: Scene<Media>) => Promise<void>) => () => house().play(test);
 }
 
+/** Opens a house before the tests of a `describe`, and closes it after them. */
+export function useHouse<Media extends HouseMedia>(open: () => Promise<EncoderHouse<Media>>) {
+  let opened: EncoderHouse<Media>;
+  beforeAll(async () => {
+    opened = await open();
+  });
+  afterAll(() => opened.close());
+  const house = () => opened;
+  return { house, play: playIn(house) };
+}
+
 /** Registers the rules of publishing. They may run at the same time as other tests of the house. */
 export function itKeepsTheRulesOfPublishing<Media extends HouseMedia>(house: () => EncoderHouse<Media>): void {
   const play = playIn(house);
@@ -137,12 +148,7 @@ export function describePlayheadCrash<Media extends HouseMedia>(
   expectToldUnreachable: (media: Media) => Promise<void> = async () => undefined,
 ): void {
   describe("while a stream is live, a Playhead that is killed", { concurrent: true }, () => {
-    let house: EncoderHouse<Media>;
-    const play = playIn(() => house);
-    beforeAll(async () => {
-      house = await open({ STREAM_LEASE_SECONDS: String(CRASH_LEASE_SECONDS) });
-    });
-    afterAll(() => house.close());
+    const { house, play } = useHouse(() => open({ STREAM_LEASE_SECONDS: String(CRASH_LEASE_SECONDS) }));
 
     it.sequential(
       "does not end the stream, admits nobody meanwhile, and can cut the encoder when it is back",
@@ -151,24 +157,24 @@ export function describePlayheadCrash<Media extends HouseMedia>(
         const other = await scene.makeStream();
         const encoder = await scene.publishLive(made);
         const before = await scene.sessionsOf(made);
-        await house.server.kill();
+        await house().server.kill();
         await scene.expectRefused(scene.publish(other));
-        await expectToldUnreachable(house.media);
+        await expectToldUnreachable(house().media);
         await scene.passLease(made);
         await encoder.sendsOn();
-        await house.startServerAgain();
+        await house().startServerAgain();
         await made.dashboard.until("live");
         await scene.untilReported(made);
         expect(await scene.sessionsOf(made)).toEqual(before);
         expect(made.dashboard.statuses()).toEqual(["ready", "live"]);
         await encoder.sendsOn();
-        await house.api.revoke(made.id);
+        await house().api.revoke(made.id);
         await scene.expectCut(encoder, made, "revoked");
         await scene.publishLive(other);
       }),
     );
 
-    more(() => house);
+    more(house);
   });
 }
 
@@ -177,16 +183,12 @@ export function describePostgresCrash<Media extends HouseMedia>(
   open: (env: Record<string, string>) => Promise<EncoderHouse<Media>>,
 ): void {
   describe("while a stream is live, a PostgreSQL that is killed", { concurrent: true }, () => {
-    let house: EncoderHouse<Media>;
-    beforeAll(async () => {
-      house = await open({ STREAM_LEASE_SECONDS: String(OUTAGE_LEASE_SECONDS) });
-    });
-    afterAll(() => house.close());
+    const { house, play } = useHouse(() => open({ STREAM_LEASE_SECONDS: String(OUTAGE_LEASE_SECONDS) }));
 
     it.sequential(
       "cuts nobody, lets a cached key in and no other, and both sessions are right when it is back",
-      playIn(() => house)(async (scene) => {
-        const readChanges = () => readMetric(house.server.url, "playhead_stream_changes_total");
+      play(async (scene) => {
+        const readChanges = () => readMetric(house().server.url, "playhead_stream_changes_total");
         const live = await scene.makeStream();
         const known = await scene.makeStream({ reconnectWindowSeconds: 0 });
         const unknown = await scene.makeStream();
@@ -199,8 +201,8 @@ export function describePostgresCrash<Media extends HouseMedia>(
         // At the end of a session the key is unknown until it is read again.
         await waitFor(async () => (await readChanges()) > changesBefore, { what: "the key to be read again" });
 
-        await house.postgres.killImmediately();
-        await waitFor(async () => (await fetch(`${house.server.url}/readyz`)).status === 503, { what: "the outage" });
+        await house().postgres.killImmediately();
+        await waitFor(async () => (await fetch(`${house().server.url}/readyz`)).status === 503, { what: "the outage" });
         await scene.expectRefused(scene.publish(unknown));
         const admitted = scene.publish(known);
         await admitted.sendsOn();
@@ -208,7 +210,7 @@ export function describePostgresCrash<Media extends HouseMedia>(
         await encoder.sendsOn((OUTAGE_LEASE_SECONDS + 1) * 1000);
         expect(admitted.running()).toBe(true);
 
-        await house.postgres.startAgain();
+        await house().postgres.startAgain();
         await known.dashboard.until("live", 20_000);
         await scene.untilReported(live);
         expect(await scene.sessionsOf(live)).toEqual(before);

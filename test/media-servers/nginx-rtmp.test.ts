@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { type EncoderHouse, openEncoderHouse, type Scene, type StagedStream } from "../helpers/encoder-house.ts";
 import { findFreePort } from "../helpers/free-port.ts";
 import { type Nginx, startNginx } from "../helpers/nginx.ts";
@@ -10,6 +10,7 @@ import {
   itKeepsTheRulesOfPublishing,
   NOBODYS_KEY,
   playIn,
+  useHouse,
 } from "../helpers/publishing-rules.ts";
 import { requireTool, TOOLS } from "../helpers/tools.ts";
 import { waitFor } from "../helpers/wait-for.ts";
@@ -55,49 +56,38 @@ async function openHouse(options: Options = {}): Promise<EncoderHouse<Nginx>> {
 }
 
 describe("nginx-rtmp that calls the port for hooks directly", { concurrent: true }, () => {
-  let house: EncoderHouse<Nginx>;
-  beforeAll(async () => {
-    house = await openHouse({ direct: true });
-  });
-  afterAll(() => house.close());
+  const { house } = useHouse(() => openHouse({ direct: true }));
 
-  itKeepsTheRulesOfPublishing(() => house);
+  itKeepsTheRulesOfPublishing(house);
 });
 
 describe("nginx-rtmp that calls the port for hooks directly, without a control URL", () => {
-  let house: EncoderHouse<Nginx>;
-  beforeAll(async () => {
-    house = await openHouse({ direct: true, isControlled: false, env: { STREAM_LEASE_SECONDS: "4" } });
-  });
-  afterAll(() => house.close());
+  const { house } = useHouse(() =>
+    openHouse({ direct: true, isControlled: false, env: { STREAM_LEASE_SECONDS: "4" } }),
+  );
 
   it("ends its publishers while Playhead is killed, takes them again, and cuts a revoked key at its next update", () =>
-    house.play(async (scene) => {
+    house().play(async (scene) => {
       const made = await scene.makeStream();
       const first = await scene.publishLive(made);
-      await house.server.kill();
+      await house().server.kill();
       expect(await first.exited).toMatchObject({ code: 1 });
       await scene.expectRefused(scene.publish(made));
-      await house.startServerAgain();
+      await house().startServerAgain();
       // nginx could not report the end: the connection has another number, so the lease has to pass first.
       await scene.passLease(made);
       await made.dashboard.until("reconnecting");
       const second = await scene.publishLive(made);
       await scene.untilReported(made);
-      await house.api.revoke(made.id);
+      await house().api.revoke(made.id);
       await scene.expectCut(second, made, "revoked");
     }));
 });
 
 describe("nginx-rtmp with its control URL", { concurrent: true }, () => {
-  let house: EncoderHouse<Nginx>;
-  const play = playIn(() => house);
-  beforeAll(async () => {
-    house = await openHouse();
-  });
-  afterAll(() => house.close());
+  const { house, play } = useHouse(() => openHouse());
 
-  itKeepsTheRulesOfPublishing(() => house);
+  itKeepsTheRulesOfPublishing(house);
 
   it(
     "lets a second encoder take over where the policy is takeover, and the end of the first one changes nothing",
@@ -119,7 +109,7 @@ describe("nginx-rtmp with its control URL", { concurrent: true }, () => {
     ["another application", "?app=other"],
     ["the fields of an update", "?time=1&timestamp=1"],
   ])("refuses a key that is followed by %s, and changes nothing", (_, behind) =>
-    house.play(async (scene) => {
+    house().play(async (scene) => {
       const victim = await scene.makeStream();
       const attacker = await scene.makeStream();
       const live = await scene.publishLive(victim);
@@ -147,7 +137,7 @@ describe("nginx-rtmp with its control URL", { concurrent: true }, () => {
     play(async (scene) => {
       const made = await scene.makeStream();
       const encoder = await scene.publishLive(made);
-      const url = `${house.media.rtmpUrl}/${made.key}`;
+      const url = `${house().media.rtmpUrl}/${made.key}`;
       const player = spawn(requireTool(TOOLS.ffmpeg), ["-loglevel", "quiet", "-i", url, "-f", "null", "-"]);
       expect((await once(player, "exit"))[0]).not.toBe(0);
       await encoder.sendsOn();
@@ -156,21 +146,18 @@ describe("nginx-rtmp with its control URL", { concurrent: true }, () => {
 });
 
 describe("nginx-rtmp configured as the page says, to the second", { concurrent: true }, () => {
-  let house: EncoderHouse<Nginx>;
-  const play = playIn(() => house);
-  beforeAll(async () => {
-    house = await openHouse({ changes: {} });
-  });
-  afterAll(() => house.close());
+  const { house, play } = useHouse(() => openHouse({ changes: {} }));
 
   it(
     "cuts the encoder of a revoked key before its first report",
     play(async (scene) => {
       const made = await scene.makeStream();
       const encoder = await scene.publishLive(made);
-      await house.api.revoke(made.id);
+      await house().api.revoke(made.id);
       await scene.expectCut(encoder, made, "revoked");
-      const [session] = await house.query("SELECT media_time_ms FROM stream_sessions WHERE stream_id = $1", [made.id]);
+      const [session] = await house().query("SELECT media_time_ms FROM stream_sessions WHERE stream_id = $1", [
+        made.id,
+      ]);
       expect(session).toEqual({ media_time_ms: null });
     }),
   );
@@ -208,17 +195,13 @@ describePlayheadCrash(
 describePostgresCrash((env) => openHouse({ env, ownPostgres: true }));
 
 describe("nginx-rtmp without a control URL", () => {
-  let house: EncoderHouse<Nginx>;
-  beforeAll(async () => {
-    house = await openHouse({ isControlled: false });
-  });
-  afterAll(() => house.close());
+  const { house } = useHouse(() => openHouse({ isControlled: false }));
 
   it("cuts the encoder of a revoked key at its next update", () =>
-    house.play(async (scene) => {
+    house().play(async (scene) => {
       const made = await scene.makeStream();
       const encoder = await scene.publishLive(made);
-      await house.api.revoke(made.id);
+      await house().api.revoke(made.id);
       await scene.expectCut(encoder, made, "revoked");
       expect(made.dashboard.statuses()).toEqual(["ready", "live", "revoked"]);
     }));
@@ -254,12 +237,7 @@ async function playOverReload(scene: NginxScene): Promise<void> {
 }
 
 describe("nginx-rtmp that cannot tell its starts apart", { concurrent: true }, () => {
-  let house: EncoderHouse<Nginx>;
-  const play = playIn(() => house);
-  beforeAll(async () => {
-    house = await openHouse({ env: { STREAM_LEASE_SECONDS: "4" } });
-  });
-  afterAll(() => house.close());
+  const { play } = useHouse(() => openHouse({ env: { STREAM_LEASE_SECONDS: "4" } }));
 
   it.sequential(
     "lets the encoder in at once after nginx was killed, when its connection has the same number again",
@@ -299,12 +277,7 @@ describe("nginx-rtmp that cannot tell its starts apart", { concurrent: true }, (
 });
 
 describe("nginx-rtmp that tells its starts apart", { concurrent: true }, () => {
-  let house: EncoderHouse<Nginx>;
-  const play = playIn(() => house);
-  beforeAll(async () => {
-    house = await openHouse({ boots: true });
-  });
-  afterAll(() => house.close());
+  const { play } = useHouse(() => openHouse({ boots: true }));
 
   it.sequential(
     "lets the encoder in at once after it was killed, whatever number its connection has",

@@ -1,5 +1,5 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type EncoderHouse, openEncoderHouse } from "../helpers/encoder-house.ts";
+import { describe, expect, it } from "vitest";
+import { openEncoderHouse } from "../helpers/encoder-house.ts";
 import { type GuardedMediaServer, startGuardedMediaServer } from "../helpers/guarded-media-server.ts";
 import {
   describePlayheadCrash,
@@ -7,6 +7,7 @@ import {
   itKeepsTheRulesOfPublishing,
   NOBODYS_KEY,
   playIn,
+  useHouse,
 } from "../helpers/publishing-rules.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
@@ -45,14 +46,9 @@ function openHouse({ env = {}, ownPostgres = false, answerTimeoutMs }: Options =
 }
 
 describe("node-media-server", { concurrent: true }, () => {
-  let house: EncoderHouse<GuardedMediaServer>;
-  const play = playIn(() => house);
-  beforeAll(async () => {
-    house = await openHouse();
-  });
-  afterAll(() => house.close());
+  const { house, play } = useHouse(() => openHouse());
 
-  itKeepsTheRulesOfPublishing(() => house);
+  itKeepsTheRulesOfPublishing(house);
 
   it(
     "reports the bitrate of a live stream",
@@ -70,13 +66,19 @@ describe("node-media-server", { concurrent: true }, () => {
     ["no_key", "a missing key", ""],
     ["bad_request", "a key of 10,000 characters", "x".repeat(10_000)],
   ] as const)("tells its owner `%s` where it refuses %s", (reason, what, key) =>
-    house.play(async (scene) => {
+    house().play(async (scene) => {
       const app = what.replaceAll(/\W/g, "-");
-      const address = house.media.rtmpUrl.replace(/live$/, app);
+      const address = house().media.rtmpUrl.replace(/live$/, app);
       await scene.expectRefused(scene.publishAt(`${address}/talk?key=${key}`));
-      await waitFor(() => house.media.refusals().some((one) => one.app === app && one.reason === reason), {
-        what: `${reason}; it said ${JSON.stringify(house.media.refusals())}`,
-      });
+      await waitFor(
+        () =>
+          house()
+            .media.refusals()
+            .some((one) => one.app === app && one.reason === reason),
+        {
+          what: `${reason}; it said ${JSON.stringify(house().media.refusals())}`,
+        },
+      );
     }),
   );
 
@@ -100,7 +102,7 @@ describe("node-media-server", { concurrent: true }, () => {
       const first = await scene.publishLive(made);
       const second = scene.publish({ id: "takes-over", key: made.key });
       await first.exited;
-      await house.media.refused("taken_over");
+      await house().media.refused("taken_over");
       await second.sendsOn();
       expect(await scene.sessionsOf(made)).toMatchObject([{ state: "ended" }, { state: "live" }]);
     }),
@@ -122,21 +124,16 @@ describe("node-media-server", { concurrent: true }, () => {
 });
 
 describe("node-media-server that is killed while a stream is live", () => {
-  let house: EncoderHouse<GuardedMediaServer>;
-  const play = playIn(() => house);
-  beforeAll(async () => {
-    house = await openHouse({ env: { STREAM_LEASE_SECONDS: "4" } });
-  });
-  afterAll(() => house.close());
+  const { house, play } = useHouse(() => openHouse({ env: { STREAM_LEASE_SECONDS: "4" } }));
 
   it(
     "lets its encoder in at once when it is back",
     play(async (scene) => {
       const made = await scene.makeStream();
       const first = await scene.publishLive(made);
-      await house.media.kill();
+      await house().media.kill();
       await first.exited;
-      house.media = await startMedia(house.environment.PORT as string);
+      house().media = await startMedia(house().environment.PORT as string);
       const again = scene.publish(made);
       await again.sendsOn();
       await made.dashboard.until("live");
@@ -149,7 +146,7 @@ describe("node-media-server that is killed while a stream is live", () => {
     play(async (scene) => {
       const made = await scene.makeStream({ reconnectWindowSeconds: 0 });
       await scene.publishLive(made);
-      await house.media.kill();
+      await house().media.kill();
       await made.dashboard.until("ended", 30_000);
     }),
   );
