@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import {
   type BadInputServer,
   errorOf,
@@ -6,7 +6,7 @@ import {
   GOOD,
   LONG,
   newUser,
-  startBadInputServer,
+  useBadInputServer,
 } from "../helpers/bad-input-server.ts";
 import { readMetric } from "../helpers/server-calls.ts";
 import { mintToken } from "../helpers/tokens.ts";
@@ -18,11 +18,9 @@ import { waitFor } from "../helpers/wait-for.ts";
 
 let server: BadInputServer;
 
-beforeAll(async () => {
-  server = await startBadInputServer();
+useBadInputServer((started) => {
+  server = started;
 });
-afterEach(() => server.closeClients());
-afterAll(() => server.stop());
 
 describe("a call", () => {
   it.each([

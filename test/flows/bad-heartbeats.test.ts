@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import {
   type BadInputServer,
   DEEP,
@@ -7,7 +7,7 @@ import {
   GOOD,
   LONG,
   newUser,
-  startBadInputServer,
+  useBadInputServer,
 } from "../helpers/bad-input-server.ts";
 import { mintToken } from "../helpers/tokens.ts";
 
@@ -17,11 +17,9 @@ import { mintToken } from "../helpers/tokens.ts";
 
 let server: BadInputServer;
 
-beforeAll(async () => {
-  server = await startBadInputServer();
+useBadInputServer((started) => {
+  server = started;
 });
-afterEach(() => server.closeClients());
-afterAll(() => server.stop());
 
 const ranges = (count: number) => Array.from({ length: count }, (_, i) => [i / 10, i / 10 + 0.05]);
 

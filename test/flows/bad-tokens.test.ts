@@ -1,5 +1,5 @@
 import { SignJWT, UnsecuredJWT } from "jose";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import {
   type BadInputServer,
   errorOf,
@@ -7,7 +7,7 @@ import {
   GOOD,
   LONG,
   newUser,
-  startBadInputServer,
+  useBadInputServer,
 } from "../helpers/bad-input-server.ts";
 import { AUTH_SECRET } from "../helpers/server-env.ts";
 import { ConnectError, connect, type Namespace } from "../helpers/socket-client.ts";
@@ -19,11 +19,9 @@ import { mintToken } from "../helpers/tokens.ts";
 
 let server: BadInputServer;
 
-beforeAll(async () => {
-  server = await startBadInputServer();
+useBadInputServer((started) => {
+  server = started;
 });
-afterEach(() => server.closeClients());
-afterAll(() => server.stop());
 
 describe("a token", () => {
   const hour = () => Math.floor(Date.now() / 1000) + 3600;

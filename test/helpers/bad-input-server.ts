@@ -1,4 +1,4 @@
-import { expect } from "vitest";
+import { afterAll, afterEach, beforeAll, expect } from "vitest";
 import { createTestDatabase, type TestDatabase } from "./database.ts";
 import { putCourse } from "./server-calls.ts";
 import { serverEnv } from "./server-env.ts";
@@ -48,7 +48,7 @@ export function newUser(): string {
   return `user-${lastUser}`;
 }
 
-export async function startBadInputServer() {
+async function startBadInputServer() {
   const database: TestDatabase = await createTestDatabase();
   const server = await startServerProcess({ env: serverEnv(database) });
   const { url } = server;
@@ -102,6 +102,17 @@ export async function startBadInputServer() {
 }
 
 export type BadInputServer = Awaited<ReturnType<typeof startBadInputServer>>;
+
+/** Starts a server before the tests of a file, closes its clients after each test, and stops it after the last. */
+export function useBadInputServer(onStarted: (server: BadInputServer) => void): void {
+  let server: BadInputServer;
+  beforeAll(async () => {
+    server = await startBadInputServer();
+    onStarted(server);
+  });
+  afterEach(() => server.closeClients());
+  afterAll(() => server.stop());
+}
 
 /** Fails where the connection can no longer be used. */
 export async function expectStillUsable(client: Client): Promise<void> {
