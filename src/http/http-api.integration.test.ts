@@ -115,7 +115,7 @@ describe("the HTTP API on its port", () => {
       body: "app=live&addr=127.0.0.1&clientid=1&call=publish&name=okKEY_1&type=live&token=abc%20d&x=1",
     });
     expect(form.status).toBe(200);
-    expect(gate.publish.mock.lastCall?.slice(0, 1)).toEqual([{ name: "ingest-1", boot: null }]);
+    expect(gate.publish.mock.lastCall?.slice(0, 1)).toEqual([{ name: "nginx-rtmp:ingest-1", boot: null }]);
     const body =
       '{ "client": {"address":"127.0.0.1","port":7},\n "request": {"direction":"incoming","status":"opening","protocol":"RTMP","url":"rtmp://h/app/é"} }';
     const signature = createHmac("sha1", "a-hook-secret").update(body).digest("base64url");
