@@ -6,28 +6,38 @@ BEGIN
     RETURN;
   END IF;
   PERFORM set_config('playhead.catalogue', 'applying', true);
-  UPDATE files AS f SET counted = facts.counted, complete_at_ms = facts.complete_at_ms
+  UPDATE files AS f SET counted = facts.counted, complete_at_ms = facts.complete_at_ms, assumed_ms = facts.assumed_ms
   FROM (
     SELECT f.id, f.required AND f.retired_at IS NULL AND l.retired_at IS NULL AS counted,
       CASE WHEN f.duration_ms IS NOT NULL THEN
         ceil(coalesce(f.completion_threshold, c.completion_threshold, 0.90)
           * greatest(coalesce(f.credits_at_ms, f.duration_ms) - coalesce(f.start_ms, 0), 1))::integer
-      END AS complete_at_ms
+      END AS complete_at_ms,
+      CASE WHEN f.duration_ms IS NULL THEN mean.ms END AS assumed_ms
     FROM files AS f JOIN lessons AS l ON l.id = f.lesson_id JOIN courses AS c ON c.id = f.course_id
+    CROSS JOIN (
+      SELECT coalesce(floor(avg(k.duration_ms)), 0)::integer AS ms FROM files AS k JOIN lessons AS l ON l.id = k.lesson_id
+      WHERE k.course_id = course AND k.required AND k.retired_at IS NULL AND l.retired_at IS NULL
+    ) AS mean
     WHERE f.course_id = course
   ) AS facts
   WHERE f.id = facts.id
-    AND (f.counted, f.complete_at_ms) IS DISTINCT FROM (facts.counted, facts.complete_at_ms);
+    AND (f.counted, f.complete_at_ms, f.assumed_ms) IS DISTINCT FROM (facts.counted, facts.complete_at_ms, facts.assumed_ms);
 
-  UPDATE lessons AS l SET total_files = totals.files, total_ms = totals.ms
+  UPDATE lessons AS l SET total_files = totals.files, total_ms = totals.ms, assumed_ms = totals.assumed
   FROM (
-    SELECT l.id, count(f.id) AS files, coalesce(sum(f.duration_ms), 0) AS ms
+    SELECT l.id, count(f.id) AS files, coalesce(sum(f.duration_ms), 0) AS ms, coalesce(sum(f.assumed_ms), 0) AS assumed
     FROM lessons AS l LEFT JOIN files AS f ON f.lesson_id = l.id AND f.counted
     WHERE l.course_id = course GROUP BY l.id
   ) AS totals
-  WHERE l.id = totals.id AND (l.total_files, l.total_ms) IS DISTINCT FROM (totals.files, totals.ms);
-  UPDATE courses AS c SET total_files = totals.files, total_ms = totals.ms, catalogue_version = nextval('progress_version')
-  FROM (SELECT count(*) AS files, coalesce(sum(duration_ms), 0) AS ms FROM files WHERE course_id = course AND counted) AS totals
+  WHERE l.id = totals.id
+    AND (l.total_files, l.total_ms, l.assumed_ms) IS DISTINCT FROM (totals.files, totals.ms, totals.assumed);
+  UPDATE courses AS c SET total_files = totals.files, total_ms = totals.ms, assumed_ms = totals.assumed,
+    catalogue_version = nextval('progress_version')
+  FROM (
+    SELECT count(*) AS files, coalesce(sum(duration_ms), 0) AS ms, coalesce(sum(assumed_ms), 0) AS assumed
+    FROM files WHERE course_id = course AND counted
+  ) AS totals
   WHERE c.id = course;
 
   -- The trigger complete_row copies the facts of the catalogue, and completes rows that have reached their threshold.
@@ -35,17 +45,20 @@ BEGIN
   UPDATE user_progress AS p SET duration_ms = f.duration_ms
   FROM files AS f JOIN lessons AS l ON l.id = f.lesson_id
   WHERE f.course_id = course AND p.file_id = f.id
-    AND ((p.lesson_id, p.duration_ms, p.counted) IS DISTINCT FROM (f.lesson_id, f.duration_ms, f.counted)
-      OR (NOT p.completed AND p.watched_ms >= f.complete_at_ms));
+    AND ((p.lesson_id, p.duration_ms, p.assumed_ms, p.counted) IS DISTINCT FROM (f.lesson_id, f.duration_ms, f.assumed_ms, f.counted)
+      OR (NOT p.completed AND p.watched_ms >= f.complete_at_ms
+        AND watched_within(p.watched, coalesce(f.start_ms, 0), coalesce(f.credits_at_ms, f.duration_ms)) >= f.complete_at_ms));
 
-  UPDATE lesson_progress AS l SET total_files = t.total_files, total_ms = t.total_ms,
+  UPDATE lesson_progress AS l SET total_files = t.total_files, total_ms = t.total_ms, assumed_ms = t.assumed_ms,
     version = nextval('progress_version'), last_updated = clock_timestamp()
   FROM lessons AS t
-  WHERE t.course_id = course AND l.lesson_id = t.id AND (l.total_files, l.total_ms) IS DISTINCT FROM (t.total_files, t.total_ms);
-  UPDATE course_progress AS c SET total_files = t.total_files, total_ms = t.total_ms,
+  WHERE t.course_id = course AND l.lesson_id = t.id
+    AND (l.total_files, l.total_ms, l.assumed_ms) IS DISTINCT FROM (t.total_files, t.total_ms, t.assumed_ms);
+  UPDATE course_progress AS c SET total_files = t.total_files, total_ms = t.total_ms, assumed_ms = t.assumed_ms,
     version = nextval('progress_version'), last_updated = clock_timestamp()
   FROM courses AS t
-  WHERE t.id = course AND c.course_id = t.id AND (c.total_files, c.total_ms) IS DISTINCT FROM (t.total_files, t.total_ms);
+  WHERE t.id = course AND c.course_id = t.id
+    AND (c.total_files, c.total_ms, c.assumed_ms) IS DISTINCT FROM (t.total_files, t.total_ms, t.assumed_ms);
 
   PERFORM set_config('playhead.catalogue', '', true);
 END $$;

@@ -9,11 +9,14 @@ BEGIN
     NEW.lesson_id := file.lesson_id;
     NEW.course_id := file.course_id;
     NEW.duration_ms := file.duration_ms;
+    NEW.assumed_ms := file.assumed_ms;
     NEW.counted := file.counted;
   END IF;
-  NEW.watched_ms := multirange_ms(NEW.watched);
+  NEW.watched := close_ends(NEW.watched, NEW.duration_ms);
+  NEW.watched_ms := watched_within(NEW.watched, 0, NEW.duration_ms);
   -- A row that has reached the threshold is completed, except where this statement has just cleared that by hand.
-  IF NOT NEW.completed AND NEW.watched_ms >= file.complete_at_ms AND NOT (TG_OP = 'UPDATE' AND OLD.completed) THEN
+  IF NOT NEW.completed AND NEW.watched_ms >= file.complete_at_ms AND NOT (TG_OP = 'UPDATE' AND OLD.completed)
+    AND watched_within(NEW.watched, coalesce(file.start_ms, 0), coalesce(file.credits_at_ms, file.duration_ms)) >= file.complete_at_ms THEN
     NEW.completed := true;
     NEW.completion_source := 'auto';
   END IF;

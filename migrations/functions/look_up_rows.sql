@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION look_up_rows(user_ids text[], file_ids text[]) RETURN
   ord bigint, version bigint, lesson_id text, position_ms integer, watched int4multirange, watched_ms integer,
   watch_time_ms bigint, reported_bp integer, completed boolean, completion_source text, epoch integer, reset_at float8,
   last_watched float8, position_session text, position_seq bigint, writer_session text, writer_seq bigint, beat_at float8,
-  duration_ms integer, counted boolean, contribution_ms integer
+  duration_ms integer, counted boolean, assumed_ms integer
 ) LANGUAGE plpgsql STABLE
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
@@ -13,7 +13,7 @@ BEGIN
   SELECT b.ord, p.version, p.lesson_id, p.position_ms, p.watched, p.watched_ms, p.watch_time_ms, p.reported_bp, p.completed,
     p.completion_source, p.epoch, date_part('epoch', p.reset_at), date_part('epoch', p.last_watched),
     p.position_session COLLATE "default", p.position_seq, p.writer_session COLLATE "default", p.writer_seq,
-    date_part('epoch', p.beat_at), p.duration_ms, p.counted, p.contribution_ms
+    date_part('epoch', p.beat_at), p.duration_ms, p.counted, p.assumed_ms
   FROM unnest(user_ids, file_ids) WITH ORDINALITY AS b (user_id, file_id, ord)
   CROSS JOIN LATERAL (SELECT * FROM user_progress AS p WHERE p.user_id = b.user_id AND p.file_id = b.file_id OFFSET 0) AS p;
 END $$;

@@ -69,8 +69,8 @@ export class CatalogueCache {
 
   async #readFiles(client: Pool | PoolClient, ids: readonly string[]): Promise<Map<string, FileFacts>> {
     const { rows } = await client.query<FileFacts>(
-      `SELECT f.id AS "fileId", f.lesson_id AS "lessonId", f.course_id AS "courseId", f.duration_ms AS "durationMs", f.counted,
-         f.complete_at_ms AS "completeAtMs", coalesce(f.credits_at_ms, f.duration_ms) AS "endMs",
+      `SELECT f.id AS "fileId", f.lesson_id AS "lessonId", f.course_id AS "courseId", f.duration_ms AS "durationMs", f.assumed_ms AS "assumedMs", f.counted,
+         f.complete_at_ms AS "completeAtMs", coalesce(f.start_ms, 0) AS "startMs", coalesce(f.credits_at_ms, f.duration_ms) AS "endMs",
          c.catalogue_version AS "catalogueVersion"
        FROM files AS f JOIN courses AS c ON c.id = f.course_id WHERE f.id = ANY($1::text[])`,
       [ids],

@@ -16,10 +16,14 @@ export interface FilePlace extends LessonFacts {
 export interface FileFacts extends FilePlace {
   /** Milliseconds; null while unknown. */
   durationMs: number | null;
+  /** What a file of unknown duration weighs in the sums: the mean of its course, in ms. Null where the duration is known. */
+  assumedMs: number | null;
   /** Whether lesson and course count the file: it is required, and neither the file nor its lesson is retired. */
   counted: boolean;
-  /** Milliseconds of watching from which on the file is completed; null while the duration is unknown. */
+  /** Milliseconds of watching between `startMs` and `endMs` that complete the file; null while the duration is unknown. */
   completeAtMs: number | null;
+  /** The start boundary in milliseconds: 0, or where a title sequence ends. */
+  startMs: number;
   /** The end boundary in milliseconds: where the credits begin, else the duration. */
   endMs: number | null;
   /** The version of the course's catalogue that all these facts belong to. */

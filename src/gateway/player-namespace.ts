@@ -53,7 +53,7 @@ export function servePlayers(namespace: Namespace, parts: PlayerNamespaceParts):
     const { fileId, version, resumeAt } = result.progress;
     const held = devices.told(socket.data.caller.userId, socket.id, fileId, version);
     if (!socket.data.wantsBriefAcks || held !== version) return result;
-    return { ok: true, version, resumeAt, nextBeatMs: result.nextBeatMs };
+    return { ok: true, version, resumeAt, nextBeatMs: result.nextBeatMs, ...(result.cut && { cut: result.cut }) };
   }
 
   calls.on("heartbeats", Heartbeats, async ({ beats }, socket) => {

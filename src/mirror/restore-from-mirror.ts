@@ -122,10 +122,11 @@ async function restorePage(pool: Pool, rows: MirroredRow[], report: RestoreRepor
  * completion back.
  */
 const INSERT = `
-INSERT INTO user_progress AS t (user_id, file_id, lesson_id, course_id, duration_ms, counted, position_ms, watched, watched_ms,
+INSERT INTO user_progress AS t (user_id, file_id, lesson_id, course_id, duration_ms, assumed_ms, counted, position_ms, watched, watched_ms,
   watch_time_ms, reported_bp, completed, completion_source, epoch, reset_at, last_watched, position_session, position_seq,
   writer_session, writer_seq, beat_at, version, base_version, created_at, updated_at)
-SELECT r."userId", f.id, f.lesson_id, f.course_id, f.duration_ms, f.counted, r."positionMs", r.watched, multirange_ms(r.watched),
+SELECT r."userId", f.id, f.lesson_id, f.course_id, f.duration_ms, f.assumed_ms, f.counted, r."positionMs",
+  r.watched, watched_within(r.watched, 0, f.duration_ms),
   r."watchTimeMs", r."reportedBp", r.completed OR now_complete, CASE WHEN now_complete THEN 'auto' ELSE r."completionSource" END,
   r.epoch, r."resetAt", r."lastWatched", r."positionSession", r."positionSeq", r."writerSession", r."writerSeq", r."beatAt",
   r.version, r."baseVersion", r."createdAt", r."updatedAt"
@@ -135,10 +136,10 @@ FROM jsonb_to_recordset($1::jsonb) AS r ("userId" text, "fileId" text, "duration
   "writerSeq" bigint, "beatAt" timestamptz, version bigint, "baseVersion" bigint, "createdAt" timestamptz, "updatedAt" timestamptz)
 JOIN files AS f ON f.id = r."fileId"
 CROSS JOIN LATERAL (SELECT (NOT r.completed AND r."durationMs" IS DISTINCT FROM f.duration_ms
-  AND multirange_ms(r.watched) >= f.complete_at_ms) IS TRUE AS now_complete) AS judged
+  AND watched_within(r.watched, coalesce(f.start_ms, 0), coalesce(f.credits_at_ms, f.duration_ms)) >= f.complete_at_ms) IS TRUE AS now_complete) AS judged
 ORDER BY r."userId", f.id
 ON CONFLICT (user_id, file_id) DO UPDATE SET
-  lesson_id = excluded.lesson_id, duration_ms = excluded.duration_ms, counted = excluded.counted, position_ms = excluded.position_ms,
+  lesson_id = excluded.lesson_id, duration_ms = excluded.duration_ms, assumed_ms = excluded.assumed_ms, counted = excluded.counted, position_ms = excluded.position_ms,
   watched = excluded.watched, watched_ms = excluded.watched_ms, watch_time_ms = excluded.watch_time_ms,
   reported_bp = excluded.reported_bp, completed = excluded.completed, completion_source = excluded.completion_source,
   epoch = excluded.epoch, reset_at = excluded.reset_at, last_watched = excluded.last_watched,

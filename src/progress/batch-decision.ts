@@ -18,7 +18,14 @@ export type Decision =
   | { type: "unknown_file" }
   | { type: "straddles" }
   /** `row` is the row after the beat: `change.next`, or the stored row if the beat changes nothing. */
-  | { type: "merged"; file: FileFacts; row: StoredRow; change: RowChange | null; dropped: boolean };
+  | {
+      type: "merged";
+      file: FileFacts;
+      row: StoredRow;
+      change: RowChange | null;
+      dropped: boolean;
+      hasGivenUp: boolean;
+    };
 
 export interface DecidedBatch {
   entries: readonly PendingBeat[];
@@ -137,14 +144,28 @@ function decide({ clock, now }: DecisionParts, { entries, keys, files, rows }: F
     if (merged.type === "changed") {
       const { change } = merged;
       batch.changes.push(change);
-      batch.decisions.push({ type: "merged", file, row: change.next, change, dropped: false });
+      batch.decisions.push({
+        type: "merged",
+        file,
+        row: change.next,
+        change,
+        dropped: false,
+        hasGivenUp: change.hasGivenUp,
+      });
       continue;
     }
     if (row !== null) batch.kept.push({ userId, fileId, row });
     batch.decisions.push(
       merged.type === "straddles"
         ? merged
-        : { type: "merged", file, row: merged.row, change: null, dropped: merged.dropped },
+        : {
+            type: "merged",
+            file,
+            row: merged.row,
+            change: null,
+            dropped: merged.dropped,
+            hasGivenUp: merged.hasGivenUp,
+          },
     );
   }
   batch.users = [...users];

@@ -61,6 +61,7 @@ function toStoredRow(row: Texts): StoredRow {
     beatAtUs: toMicros(row[17]),
     durationMs: toNumber(row[18]),
     counted: row[19] === "t",
+    assumedMs: toNumber(row[20]),
   };
 }
 

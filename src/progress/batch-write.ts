@@ -120,6 +120,7 @@ const WHOLE: Column[] = [
   text("position_session", ({ next }) => next.positionSession),
   text("writer_session", ({ next }) => next.writerSession),
   int4("duration_ms", ({ next }) => next.durationMs),
+  int4("assumed_ms", ({ next }) => next.assumedMs),
   bool("counted", ({ next }) => next.counted),
 ];
 
@@ -254,6 +255,7 @@ function isGoingOn({ old, next, hasOtherRanges, activities }: RowChange): boolea
     next.writerSession === old.writerSession &&
     next.lessonId === old.lessonId &&
     next.durationMs === old.durationMs &&
+    next.assumedMs === old.assumedMs &&
     next.counted === old.counted
   );
 }

@@ -6,8 +6,8 @@ import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { type Ack, parseWire } from "../protocol/ack.ts";
 import type { BriefAck } from "../protocol/brief-ack.ts";
-import { Heartbeat } from "../protocol/heartbeat.ts";
-import { fromSeconds, type Range, toMs } from "../protocol/ranges.ts";
+import { type Cut, Heartbeat } from "../protocol/heartbeat.ts";
+import { fromSeconds, toMs } from "../protocol/ranges.ts";
 import type { HeartbeatBuffer } from "./heartbeat-buffer.ts";
 import { type Observation, type PendingBeat, toPendingBeat } from "./pending-beat.ts";
 import type { ProgressOperations } from "./progress-operations.ts";
@@ -24,8 +24,7 @@ import type { WatchBudget } from "./watch-budget.ts";
 import type { WrittenBeat } from "./written-beat.ts";
 
 /*
- * The path of a heartbeat up to the buffer: finds the file, refuses impossible positions, and cuts the played ranges to
- * the user's budget. Rules that need the stored row are in merge-beat.ts.
+ * The path of a heartbeat up to the buffer: finds the file, and cuts the played ranges to the user's budget. Rules that need the stored row are in merge-beat.ts.
  */
 
 /** An accepted heartbeat, before it is durable. Presence is made of these. */
@@ -54,11 +53,18 @@ class Durable implements DurableHeartbeat {
   /** Null where less was credited than the sender claimed. */
   readonly #sent: PendingBeat | null;
   readonly #nextBeatMs: number;
+  /** Null where nothing was cut. */
+  readonly #cut: Cut[] | null;
 
-  constructor(written: WrittenBeat, sent: PendingBeat | null, nextBeatMs: number) {
+  constructor(
+    written: WrittenBeat,
+    { sent, cut }: { sent: PendingBeat | null; cut: Cut[] | null },
+    nextBeatMs: number,
+  ) {
     this.#written = written;
     this.#sent = sent;
     this.#nextBeatMs = nextBeatMs;
+    this.#cut = cut;
   }
 
   get version(): number {
@@ -66,11 +72,13 @@ class Durable implements DurableHeartbeat {
   }
 
   toWhole(): HeartbeatResult {
-    return { progress: this.#written.progress, nextBeatMs: this.#nextBeatMs };
+    const whole = { progress: this.#written.progress, nextBeatMs: this.#nextBeatMs };
+    return this.#cut === null ? whole : { ...whole, cut: this.#cut };
   }
 
   toBrief(held: number): BriefAck | null {
-    return this.#written.toBrief({ held, sent: this.#sent }, this.#nextBeatMs);
+    const brief = this.#written.toBrief({ held, sent: this.#sent }, this.#nextBeatMs);
+    return brief === null || this.#cut === null ? brief : { ...brief, cut: this.#cut };
   }
 }
 
@@ -92,9 +100,6 @@ export interface ProgressServiceParts {
 const MAX_SLOWDOWN = 6;
 /** A viewer counts as present for so many beats after its last one. */
 const LEASE_BEATS = 3;
-/** Encoders disagree about a file's length: so far past its end a position is clamped. */
-const MIN_TOLERANCE_MS = 5000;
-const TOLERANCE_SHARE = 0.01;
 
 export function createProgressService(
   parts: ProgressServiceParts,
@@ -123,18 +128,20 @@ export function createProgressService(
     }
   }
 
-  /** `isAsSent`: the observation says exactly what its sender sent. */
-  function submit(observation: Observation, isAsSent: boolean, done: HeartbeatDone): void {
+  /** `isPastTheEnd`: a part of the observation lies past the duration. */
+  function submit(observation: Observation, isPastTheEnd: boolean, done: HeartbeatDone): void {
     const charge = budget.charge(observation.userId, observation.played);
     if (charge.cutMs > 0) metrics.budgetCutMs.inc(charge.cutMs);
     const buffer = bufferOf(observation.userId);
     const beat = toPendingBeat({ ...observation, played: charge.played });
-    const sent = isAsSent && charge.cutMs === 0 ? beat : null;
+    const sent = !isPastTheEnd && charge.cutMs === 0 ? beat : null;
     buffer.add(beat, (result) => {
       if (result.type !== "written" || result.dropped) budget.refund(observation.userId, charge.chargedMs);
       parts.onWritten(observation.userId);
-      if (result.type === "written") done(null, new Durable(result, sent, nextBeatMs(buffer)));
-      else if (result.type === "failed") done(result.error, null);
+      if (result.type === "written") {
+        const cut = cutOf(result, { isOverBudget: charge.cutMs > 0, isPastTheEnd });
+        done(null, new Durable(result, { sent, cut }, nextBeatMs(buffer)));
+      } else if (result.type === "failed") done(result.error, null);
       else {
         catalogue.forgetCourse(observation.courseId);
         done(new AppError("unknown_file", "The catalogue knows no file of this id any more."), null);
@@ -163,19 +170,18 @@ export function createProgressService(
   /** Never throws: errors go to `done`. */
   function accept({ source, beat, file, arrivedAt, done }: Arrival): void {
     const sentMs = toMs(beat.position);
-    const sentRanges = fromSeconds(beat.played ?? []);
+    const played = fromSeconds(beat.played ?? []);
+    const endMs = file.durationMs ?? Number.POSITIVE_INFINITY;
+    const isPastTheEnd = sentMs > endMs || played.some(([, to]) => to > endMs);
     let observation: Observation;
-    let isAsSent: boolean;
     try {
-      const positionMs = clampPosition(sentMs, file.durationMs);
-      const played = clampPlayed(sentRanges, file.durationMs);
-      isAsSent = positionMs === sentMs && played === sentRanges;
       observation = {
         userId: source.userId,
         fileId: beat.fileId,
         courseId: file.courseId,
         epoch: beat.epoch,
-        positionMs,
+        // A player that has ended begins anew at the next visit, however long the file is.
+        positionMs: beat.state === "ended" ? Math.min(sentMs, endMs) : sentMs,
         observedAtMs: arrivedAt - (beat.ageMs ?? 0),
         session: beat.sessionId ?? source.connectionId,
         seq: beat.seq,
@@ -186,7 +192,7 @@ export function createProgressService(
       refuse(error, done);
       return;
     }
-    submit(observation, isAsSent, (error, durable) => {
+    submit(observation, isPastTheEnd, (error, durable) => {
       if (durable === null) {
         refuse(error, done);
         return;
@@ -234,7 +240,7 @@ export function createProgressService(
     async report(source: BeatSource, report: LegacyReport) {
       const file = await prepare(source.userId, report.fileId);
       const course = await catalogue.findCourse(file.courseId);
-      const positionMs = clampPosition(toMs(report.progressSeconds), file.durationMs);
+      const positionMs = Math.min(toMs(report.progressSeconds), file.durationMs ?? Number.POSITIVE_INFINITY);
       const believed = course?.acceptReported === true;
       const observation: Observation = {
         userId: source.userId,
@@ -248,7 +254,7 @@ export function createProgressService(
         reportedDone: believed && report.completed === true,
       };
       await new Promise<void>((resolve, reject) => {
-        submit(observation, true, (error, durable) => (durable === null ? reject(error) : resolve()));
+        submit(observation, false, (error, durable) => (durable === null ? reject(error) : resolve()));
       });
       return reader.readLegacy(source.userId, report.fileId);
     },
@@ -264,32 +270,17 @@ export function createProgressService(
   };
 }
 
-function limitOf(durationMs: number): number {
-  return durationMs + Math.max(MIN_TOLERANCE_MS, durationMs * TOLERANCE_SHARE);
-}
-
-/** @throws AppError `bad_request` for a position that is too far past the end */
-function clampPosition(positionMs: number, durationMs: number | null): number {
-  if (durationMs === null || positionMs <= durationMs) return positionMs;
-  if (positionMs > limitOf(durationMs)) throw pastTheEnd("position", positionMs, durationMs);
-  return durationMs;
-}
-
-/**
- * Cuts ranges to the file's length. Where there is nothing to cut, the answer is the same array.
- * @throws AppError `bad_request` for a range that ends too far past the end
- */
-function clampPlayed(played: Range[], durationMs: number | null): Range[] {
-  if (durationMs === null || played.every(([, to]) => to <= durationMs)) return played;
-  return played.map(([from, to], i): Range => {
-    if (to > limitOf(durationMs)) throw pastTheEnd(`played.${i}`, to, durationMs);
-    return [Math.min(from, durationMs), Math.min(to, durationMs)];
-  });
-}
-
-function pastTheEnd(path: string, gotMs: number, durationMs: number): AppError {
-  const message = `${path}: got ${gotMs / 1000} s, but the file is ${durationMs / 1000} s long`;
-  return new AppError("bad_request", message, { issues: [{ path, message: `expected at most ${durationMs / 1000}` }] });
+/** What an ack tells its sender that was cut; null where nothing was. */
+function cutOf(
+  written: WrittenBeat,
+  { isOverBudget, isPastTheEnd }: { isOverBudget: boolean; isPastTheEnd: boolean },
+): Cut[] | null {
+  if (written.dropped || !(isOverBudget || isPastTheEnd || written.hasGivenUp)) return null;
+  const cut: Cut[] = [];
+  if (isOverBudget) cut.push("budget");
+  if (written.hasGivenUp) cut.push("fragments");
+  if (isPastTheEnd) cut.push("duration");
+  return cut;
 }
 
 /** In hundredths of a percent. If a legacy client sends no percentage, its position counts as its progress. */

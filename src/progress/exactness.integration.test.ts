@@ -238,11 +238,11 @@ describe("exactness", () => {
     }
   });
 
-  it("drops a beat that was observed before a reset, even if it was merged with one observed after it", async () => {
+  it("drops a beat without an epoch that was observed before a reset, even if it was merged with one observed after it", async () => {
     await startOver();
     await operations.reset("u1", { fileId: "f1" }, "u1");
     await database.query("UPDATE user_progress SET reset_at = reset_at - interval '500 seconds'");
-    const beat = { type: "beat" as const, user: "u1", file: "f1", device: "a" as const, position: 0, epoch: 1 };
+    const beat = { type: "beat" as const, user: "u1", file: "f1", device: "a" as const, position: 0, epoch: undefined };
     const startedAt = performance.now();
     const merged = toPending({ ...beat, seq: 2, agoSeconds: 1, played: [[5000, 6000]] }, startedAt);
     mergeInto(merged, toPending({ ...beat, seq: 3, agoSeconds: 60, played: [[0, 1000]] }, startedAt));
@@ -275,7 +275,14 @@ describe("exactness", () => {
 
   it("ends at the same position, watched ranges and epoch in every order of arrival", async () => {
     const beats = fc.uniqueArray(beatOf, { minLength: 3, maxLength: 12, selector: (beat) => beat.agoSeconds });
-    const arrivals = beats.chain((distinct) =>
+    // Several devices number their beats as time goes. Those of one device may look older than they are.
+    const ofSeveral = beats.map((given) =>
+      given
+        .sort((a, b) => b.agoSeconds - a.agoSeconds)
+        .map((beat, i) => ({ ...beat, seq: beat.seq === undefined ? undefined : i })),
+    );
+    const ofOne = beats.map((given) => given.map((beat, i) => ({ ...beat, device: "a" as const, seq: i })));
+    const arrivals = fc.oneof(ofSeveral, ofOne).chain((distinct) =>
       fc.record({
         first: fc.constant(distinct),
         again: fc.tuple(

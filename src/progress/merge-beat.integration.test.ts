@@ -20,6 +20,7 @@ const NOW_US = Date.parse(NOW_AT) * 1000;
 /** By the monotonic clock. */
 const NOW_MS = 1_000_000;
 const ROWS = 40;
+const FILES = ["long", "short", "between", "unknown", "optional"];
 
 let database: TestDatabase;
 let client: PoolClient;
@@ -36,6 +37,7 @@ beforeAll(async () => {
         files: [
           { id: "long", title: "Long", durationSeconds: 60 },
           { id: "short", title: "Short", durationSeconds: 10, creditsAtSeconds: 8 },
+          { id: "between", title: "Between", durationSeconds: 10, startSeconds: 1, creditsAtSeconds: 9 },
           { id: "unknown", title: "Unknown" },
           { id: "optional", title: "Optional", durationSeconds: 30, required: false },
         ],
@@ -43,7 +45,7 @@ beforeAll(async () => {
     ],
   });
   client = await database.pool.connect();
-  files = await new CatalogueCache({ pool: database.pool }).loadFiles(client, ["long", "short", "unknown", "optional"]);
+  files = await new CatalogueCache({ pool: database.pool }).loadFiles(client, FILES);
 });
 afterAll(async () => {
   client.release();
@@ -99,7 +101,7 @@ const storedRows = fc.record({
 });
 
 const cases = fc.record({
-  file: fc.constantFrom("long", "short", "unknown", "optional"),
+  file: fc.constantFrom(...FILES),
   epoch: fc.option(fc.nat(2), { nil: undefined }),
   beats: fc.array(observations, { minLength: 1, maxLength: 3 }),
   row: fc.option(storedRows, { freq: 4 }),
@@ -131,8 +133,8 @@ async function insertRows(given: Case[]): Promise<void> {
     await client.query(
       `INSERT INTO user_progress (user_id, file_id, lesson_id, course_id, position_ms, watched, watched_ms, watch_time_ms, reported_bp,
         completed, completion_source, epoch, reset_at, last_watched, position_session, position_seq, writer_session, writer_seq,
-        duration_ms, counted)
-       VALUES ($1, $2, 'l', 'c', $3, $4, multirange_ms($4), $5, $6, $7::text IS NOT NULL, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
+        duration_ms, counted, assumed_ms)
+       VALUES ($1, $2, 'l', 'c', $3, $4, multirange_ms($4), $5, $6, $7::text IS NOT NULL, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`,
       [
         `u${user}`,
         file,
@@ -150,6 +152,7 @@ async function insertRows(given: Case[]): Promise<void> {
         row.writer?.[1] ?? null,
         row.staleDuration ? 7000 : facts.durationMs,
         facts.counted,
+        facts.assumedMs,
       ],
     );
   }
@@ -185,6 +188,7 @@ it("merges any heartbeat into any row as the same rules written in SQL do", asyn
           resetAtUs,
           beatAtUs,
           durationMs,
+          assumedMs,
           counted,
           ...got
         } = merged.change.next;

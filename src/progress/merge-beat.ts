@@ -1,5 +1,13 @@
 import type { FileFacts } from "../catalogue/catalogue.ts";
-import { cutAt, findAdded, joinWatched, type Range, type WatchedUnion } from "../protocol/ranges.ts";
+import {
+  closeEnds,
+  closeGaps,
+  findAdded,
+  giveUpShortest,
+  joinWatched,
+  lengthWithin,
+  type Range,
+} from "../protocol/ranges.ts";
 import { compareBytes, type PendingBeat } from "./pending-beat.ts";
 
 /*
@@ -8,7 +16,7 @@ import { compareBytes, type PendingBeat } from "./pending-beat.ts";
  * clock since 1970, as precise as PostgreSQL keeps them.
  */
 
-/** A row holds so many ranges. Past it, a beat that does not lower their number earns nothing. */
+/** A row holds so many ranges. Past it, its shortest range is given up. */
 export const MAX_FRAGMENTS = 128;
 /** A beat that comes so long after the last one is logged as `resumed`. */
 const RESUMED_AFTER_US = 5 * 60 * 1_000_000;
@@ -32,8 +40,9 @@ export interface StoredRow {
   writerSession: string | null;
   writerSeq: number | null;
   beatAtUs: number | null;
-  /** With `counted`: the catalogue's facts that the row's share in the sums was computed with. */
+  /** With `assumedMs` and `counted`: the catalogue's facts that the row's share in the sums was computed with. */
   durationMs: number | null;
+  assumedMs: number | null;
   counted: boolean;
 }
 
@@ -48,13 +57,17 @@ export interface RowChange {
   /** The only range that is new in the row. Null if none is new, or if all ranges must be written (`hasOtherRanges`). */
   added: Range | null;
   hasOtherRanges: boolean;
+  /** What the row holds more than the union of its old ranges and the played ones: a closed gap at one of the ends. */
+  hasClosedEnd: boolean;
+  /** Whether the row gave up a range. */
+  hasGivenUp: boolean;
   activities: readonly Activity[];
 }
 
 export type Merged =
   | { type: "changed"; change: RowChange }
-  /** The beat changes nothing. `dropped`: it was observed before a reset. */
-  | { type: "kept"; row: StoredRow; dropped: boolean }
+  /** The beat changes nothing. `dropped`: it was made before a reset. `hasGivenUp`: the row gave up what the beat played. */
+  | { type: "kept"; row: StoredRow; dropped: boolean; hasGivenUp: boolean }
   /** Some of the merged beats were observed before a reset and some after it: the caller writes them one by one. */
   | { type: "straddles" };
 
@@ -68,35 +81,36 @@ export interface Observed {
 
 export function mergeBeat(old: StoredRow | null, file: FileFacts, beat: PendingBeat, observed: Observed): Merged {
   const resetAtUs = old?.resetAtUs ?? null;
-  if (old !== null && isOutdated(old, beat, observed.atUs)) return { type: "kept", row: old, dropped: true };
-  if (resetAtUs !== null && observed.oldestUs <= resetAtUs) return { type: "straddles" };
+  if (old !== null && isOutdated(old, beat, observed.atUs))
+    return { type: "kept", row: old, dropped: true, hasGivenUp: false };
+  if (beat.epoch === null && resetAtUs !== null && observed.oldestUs <= resetAtUs) return { type: "straddles" };
 
   const { position } = beat;
-  const newer = old === null || isNewer(old, position, observed.atUs);
-  const union = joinUnlessShattered(old, file.durationMs === null ? beat.played : cutAt(beat.played, file.durationMs));
-  const watchedMs = union === null || union === "shattered" ? (old?.watchedMs ?? 0) : union.watchedMs;
-  const growthMs = watchedMs - (old?.watchedMs ?? 0);
-  const watchTimeMs = (old?.watchTimeMs ?? 0) + (union === "shattered" ? 0 : earnedMs(old, beat, growthMs));
-  const isOverThreshold = file.completeAtMs !== null && watchedMs >= file.completeAtMs;
+  const place = placeOf(old, position, observed.atUs);
+  const joined = joinPlayed(old, beat.played, file.durationMs);
+  const { watched, watchedMs } = joined;
+  const growthMs = Math.max(0, watchedMs - (old?.watchedMs ?? 0));
+  const watchTimeMs = (old?.watchTimeMs ?? 0) + earnedMs(old, beat, growthMs);
+  const isOverThreshold = reachesThreshold(watched, watchedMs, file);
   const completed = old?.completed === true || beat.reportedDone || isOverThreshold;
   const reportedBp = Math.max(old?.reportedBp ?? 0, beat.reportedBp);
   if (
     old !== null &&
-    !newer &&
-    !isStale(old, file) &&
+    place === null &&
+    watched === old.watched &&
     watchedMs === old.watchedMs &&
+    !isStale(old, file) &&
     watchTimeMs === old.watchTimeMs &&
     completed === old.completed &&
     reportedBp === old.reportedBp
   ) {
-    return { type: "kept", row: old, dropped: false };
+    return { type: "kept", row: old, dropped: false, hasGivenUp: joined.hasGivenUp };
   }
-  const isJoined = union !== null && union !== "shattered";
   const next: StoredRow = {
     version: old === null ? 0 : old.version,
     lessonId: file.lessonId,
-    positionMs: newer ? Math.min(position.positionMs, file.durationMs ?? Number.POSITIVE_INFINITY) : old.positionMs,
-    watched: isJoined ? union.watched : (old?.watched ?? []),
+    ...(place ?? placeIn(old as StoredRow)),
+    watched,
     watchedMs,
     watchTimeMs,
     reportedBp,
@@ -104,9 +118,6 @@ export function mergeBeat(old: StoredRow | null, file: FileFacts, beat: PendingB
     completionSource: old?.completionSource ?? sourceOf(completed, isOverThreshold),
     epoch: old === null ? 0 : old.epoch,
     resetAtUs,
-    lastWatchedUs: newer ? observed.atUs : old.lastWatchedUs,
-    positionSession: newer ? position.session : old.positionSession,
-    positionSeq: newer ? position.seq : old.positionSeq,
     writerSession: beat.lastSession,
     writerSeq:
       old !== null && old.writerSession === beat.lastSession
@@ -114,9 +125,11 @@ export function mergeBeat(old: StoredRow | null, file: FileFacts, beat: PendingB
         : beat.lastSeq,
     beatAtUs: observed.nowUs,
     durationMs: file.durationMs,
+    assumedMs: file.assumedMs,
     counted: file.counted,
   };
-  const added = isJoined ? findAdded(old?.watched ?? [], union.watched) : null;
+  const hasSameRanges = watched === (old?.watched ?? NO_RANGES);
+  const added = hasSameRanges || joined.hasGivenUp ? null : findAdded(old?.watched ?? NO_RANGES, watched);
   return {
     type: "changed",
     change: {
@@ -125,31 +138,88 @@ export function mergeBeat(old: StoredRow | null, file: FileFacts, beat: PendingB
       old,
       next,
       added,
-      hasOtherRanges: isJoined && added === null,
+      hasOtherRanges: !hasSameRanges && added === null,
+      hasClosedEnd: joined.hasClosedEnd,
+      hasGivenUp: joined.hasGivenUp,
       activities: activitiesOf(old, next),
     },
   };
 }
 
+/** A beat with an epoch is judged by the epoch alone: it was made after the reset, whatever the clocks say. */
 function isOutdated(row: StoredRow, beat: PendingBeat, observedUs: number): boolean {
-  return (beat.epoch !== null && beat.epoch < row.epoch) || (row.resetAtUs !== null && observedUs <= row.resetAtUs);
+  if (beat.epoch !== null) return beat.epoch < row.epoch;
+  return row.resetAtUs !== null && observedUs <= row.resetAtUs;
 }
 
-/** By (observed, session, seq), sessions by bytes. A row without a position (made by a reset) accepts any position. */
-function isNewer(row: StoredRow, { session, seq }: PendingBeat["position"], observedUs: number): boolean {
-  if (row.lastWatchedUs === null) return true;
-  if (observedUs !== row.lastWatchedUs) return observedUs > row.lastWatchedUs;
-  if (row.positionSession === null) return false;
-  if (session !== row.positionSession) return compareBytes(session, row.positionSession) > 0;
-  return row.positionSeq !== null && seq > row.positionSeq;
+type Place = Pick<StoredRow, "positionMs" | "lastWatchedUs" | "positionSession" | "positionSeq">;
+
+function placeIn({ positionMs, lastWatchedUs, positionSession, positionSeq }: StoredRow): Place {
+  return { positionMs, lastWatchedUs, positionSession, positionSeq };
 }
 
-/** Null if the beat adds nothing. `shattered`: the row would have too many ranges, and no fewer than before. */
-function joinUnlessShattered(row: StoredRow | null, played: readonly Range[]): WatchedUnion | "shattered" | null {
-  const old = row?.watched ?? [];
+/**
+ * The place of the row after the beat, by the order of `laterOf`; null where it stays as it is. A row without a position
+ * (made by a reset) accepts any position.
+ */
+function placeOf(
+  row: StoredRow | null,
+  { positionMs, session, seq }: PendingBeat["position"],
+  atUs: number,
+): Place | null {
+  const seen = { positionMs, lastWatchedUs: atUs, positionSession: session, positionSeq: seq };
+  if (row === null || row.lastWatchedUs === null) return seen;
+  const { lastWatchedUs, positionSession, positionSeq } = row;
+  if (session === positionSession && seq >= 0 && positionSeq !== null && positionSeq >= 0 && seq !== positionSeq) {
+    if (seq > positionSeq) return { ...seen, lastWatchedUs: Math.max(atUs, lastWatchedUs) };
+    return atUs > lastWatchedUs ? { ...placeIn(row), lastWatchedUs: atUs } : null;
+  }
+  if (atUs !== lastWatchedUs) return atUs > lastWatchedUs ? seen : null;
+  if (positionSession === null) return null;
+  if (session !== positionSession) return compareBytes(session, positionSession) > 0 ? seen : null;
+  return positionSeq !== null && seq > positionSeq ? seen : null;
+}
+
+interface RowRanges {
+  /** The same array as before where nothing changed. */
+  watched: readonly Range[];
+  /** What lies past the duration is kept and does not count. */
+  watchedMs: number;
+  hasClosedEnd: boolean;
+  hasGivenUp: boolean;
+}
+
+const NO_RANGES: readonly Range[] = [];
+
+/** The ranges of the row after the beat. */
+function joinPlayed(row: StoredRow | null, played: readonly Range[], durationMs: number | null): RowRanges {
+  const old = row?.watched ?? NO_RANGES;
   const union = joinWatched(old, played);
-  if (union === null || union.watched.length <= MAX_FRAGMENTS || union.watched.length < old.length) return union;
-  return "shattered";
+  if (union === null && (row === null || row.durationMs === durationMs)) {
+    return { watched: old, watchedMs: row?.watchedMs ?? 0, hasClosedEnd: false, hasGivenUp: false };
+  }
+  const joined = union?.watched ?? closeGaps(old);
+  const closed = closeEnds(joined, durationMs);
+  const kept = giveUpShortest(closed, MAX_FRAGMENTS);
+  const watched = isSame(kept, old) ? old : kept;
+  return {
+    watched,
+    watchedMs: lengthWithin(watched, 0, durationMs ?? Number.POSITIVE_INFINITY),
+    hasClosedEnd: closed !== joined,
+    hasGivenUp: kept !== closed,
+  };
+}
+
+function isSame(a: readonly Range[], b: readonly Range[]): boolean {
+  return a.length === b.length && a.every(([from, to], i) => b[i]?.[0] === from && b[i]?.[1] === to);
+}
+
+/** Only what was watched between the start and the end boundary counts. */
+function reachesThreshold(watched: readonly Range[], watchedMs: number, file: FileFacts): boolean {
+  const { completeAtMs, startMs, endMs, durationMs } = file;
+  if (completeAtMs === null || watchedMs < completeAtMs) return false;
+  if (startMs === 0 && endMs === durationMs) return true;
+  return lengthWithin(watched, startMs, endMs ?? Number.POSITIVE_INFINITY) >= completeAtMs;
 }
 
 /** Watch time grows once for each (session, seq). For beats without a number it grows as much as the union. */
@@ -166,7 +236,12 @@ function earnedMs(row: StoredRow | null, { claims, position }: PendingBeat, grow
 
 /** Whether the catalogue has changed since the row's share in the sums was computed. */
 export function isStale(row: StoredRow, file: FileFacts): boolean {
-  return row.durationMs !== file.durationMs || row.counted !== file.counted || row.lessonId !== file.lessonId;
+  return (
+    row.durationMs !== file.durationMs ||
+    row.assumedMs !== file.assumedMs ||
+    row.counted !== file.counted ||
+    row.lessonId !== file.lessonId
+  );
 }
 
 function sourceOf(completed: boolean, isOverThreshold: boolean): string | null {

@@ -3,8 +3,8 @@ import { describe, expect, it } from "vitest";
 import { lengthOf, type Range, unionOf } from "../protocol/ranges.ts";
 import {
   compareBytes,
-  isNewer,
   keyOf,
+  laterOf,
   mergeInto,
   type Observation,
   type PendingBeat,
@@ -64,14 +64,23 @@ describe("mergeInto", () => {
     );
   });
 
-  it("takes the newest position by observation time, session and number", () => {
+  it("takes the highest number of the session that was seen last", () => {
     fc.assert(
       fc.property(someBeats, (beats) => {
+        const lastSeenMs = (session: string) =>
+          Math.max(...beats.filter((beat) => beat.session === session).map((beat) => beat.observedAtMs));
         const newest = [...beats].sort(
           (a, b) =>
-            b.observedAtMs - a.observedAtMs || compareBytes(b.session, a.session) || (b.seq ?? -1) - (a.seq ?? -1),
-        )[0];
-        expect(mergeAll(beats).position).toMatchObject({ positionMs: newest?.positionMs, session: newest?.session });
+            lastSeenMs(b.session) - lastSeenMs(a.session) ||
+            compareBytes(b.session, a.session) ||
+            (b.seq ?? -1) - (a.seq ?? -1),
+        )[0] as Observation;
+        expect(mergeAll(beats).position).toEqual({
+          positionMs: newest.positionMs,
+          observedAtMs: lastSeenMs(newest.session),
+          session: newest.session,
+          seq: newest.seq,
+        });
         expect(mergeAll(beats).played).toEqual(unionOf(beats.flatMap((beat) => beat.played)));
       }),
     );
@@ -79,11 +88,20 @@ describe("mergeInto", () => {
 
   it("never replaces a newer position by an older one", () => {
     const early = { positionMs: 1, observedAtMs: 5, session: "z", seq: 9 };
-    expect(isNewer({ ...early, observedAtMs: 6, session: "a", seq: 0 }, early)).toBe(true);
-    expect(isNewer({ ...early, seq: 10 }, early)).toBe(true);
-    expect(isNewer(early, early)).toBe(false);
+    const later = { ...early, positionMs: 2, observedAtMs: 6, session: "a", seq: 0 };
+    expect(laterOf(early, later)).toBe(later);
+    const next = { ...early, positionMs: 3, seq: 10 };
+    expect(laterOf(next, early)).toBe(next);
     // U+FF5E sorts before U+1F600 by bytes, and after it by JavaScript's own order.
-    expect(isNewer({ ...early, session: "\u{1F600}" }, { ...early, session: "\uFF5E" })).toBe(true);
+    const other = { ...early, session: "\u{1F600}" };
+    expect(laterOf(other, { ...early, session: "\uFF5E" })).toBe(other);
+  });
+
+  it("takes the higher number of one session, even if the network made it look earlier", () => {
+    const beat = { positionMs: 10_000, observedAtMs: 500, session: "s", seq: 1 };
+    const seek = { positionMs: 90_000, observedAtMs: 400, session: "s", seq: 2 };
+    const expected = { ...seek, observedAtMs: 500 };
+    expect([laterOf(beat, seek), laterOf(seek, beat)]).toEqual([expected, expected]);
   });
 
   it("claims the watch time of a numbered beat once, however often it is sent", () => {

@@ -5,7 +5,10 @@ import { lengthOf, type Range, unionOf } from "../protocol/ranges.ts";
  * merged into the entry, by the same rules as the entry is merged into its row. So the order of arrival changes nothing.
  */
 
-/** Where a player was, and when: a last-writer-wins register ordered by (observedAt, session, seq). */
+/**
+ * Where a player was, and when. Of two positions of one session the one with the higher seq stays, whatever the network
+ * did to the times of the two; it takes the later of both times. Of two sessions the one seen later stays.
+ */
 export interface ObservedPosition {
   positionMs: number;
   /** The process's monotonic clock minus the age of the beat. */
@@ -21,6 +24,8 @@ export interface PendingBeat {
   courseId: string;
   epoch: number | null;
   position: ObservedPosition;
+  /** The position of each session whose beats were merged; null in a single beat. */
+  places: Map<string, ObservedPosition> | null;
   /** The union of the played ranges. */
   played: Range[];
   /**
@@ -40,7 +45,7 @@ export interface PendingBeat {
   parts: PendingBeat[];
 }
 
-/** A validated heartbeat. Its played ranges are within the file and within the user's budget. */
+/** A validated heartbeat. Its played ranges are within the user's budget. */
 export interface Observation {
   userId: string;
   fileId: string;
@@ -63,6 +68,7 @@ export function toPendingBeat(observed: Observation): PendingBeat {
     courseId,
     epoch: observed.epoch ?? null,
     position: { positionMs, observedAtMs, session, seq },
+    places: null,
     played: unionOf(observed.played),
     claims: seq < 0 ? null : { session, seqs: [seq], lengthsMs: [lengthOf(observed.played)], moreMs: 0 },
     lastSession: session,
@@ -87,10 +93,16 @@ export function rowKeyOf(beat: { userId: string; fileId: string }): string {
   return `${beat.userId}\u0000${beat.fileId}`;
 }
 
-export function isNewer(a: ObservedPosition, b: ObservedPosition): boolean {
-  if (a.observedAtMs !== b.observedAtMs) return a.observedAtMs > b.observedAtMs;
-  if (a.session !== b.session) return compareBytes(a.session, b.session) > 0;
-  return a.seq > b.seq;
+/** The position that stays of two. */
+export function laterOf(a: ObservedPosition, b: ObservedPosition): ObservedPosition {
+  if (a.session === b.session && a.seq >= 0 && b.seq >= 0 && a.seq !== b.seq) {
+    const [later, earlier] = a.seq > b.seq ? [a, b] : [b, a];
+    if (later.observedAtMs >= earlier.observedAtMs) return later;
+    return { ...later, observedAtMs: earlier.observedAtMs };
+  }
+  if (a.observedAtMs !== b.observedAtMs) return a.observedAtMs > b.observedAtMs ? a : b;
+  if (a.session !== b.session) return compareBytes(a.session, b.session) > 0 ? a : b;
+  return a.seq > b.seq ? a : b;
 }
 
 /**
@@ -116,11 +128,20 @@ export function mergeInto(entry: PendingBeat, beat: PendingBeat): void {
   if (entry.parts.length === 0) entry.parts.push(copyOf(entry));
   entry.parts.push(beat);
   entry.oldestAtMs = Math.min(entry.oldestAtMs, beat.oldestAtMs);
-  if (isNewer(beat.position, entry.position)) entry.position = beat.position;
+  mergePosition(entry, beat.position);
   if (beat.played.length > 0) entry.played = unionOf([...entry.played, ...beat.played]);
   entry.reportedBp = Math.max(entry.reportedBp, beat.reportedBp);
   entry.reportedDone ||= beat.reportedDone;
   mergeClaims(entry, beat);
+}
+
+/** The latest times of two sessions are compared, so each session is merged by itself first. */
+function mergePosition(entry: PendingBeat, position: ObservedPosition): void {
+  entry.places ??= new Map([[entry.position.session, entry.position]]);
+  const before = entry.places.get(position.session);
+  const now = before === undefined ? position : laterOf(before, position);
+  entry.places.set(position.session, now);
+  entry.position = entry.position.session === now.session ? now : laterOf(entry.position, now);
 }
 
 /** A copy of a single beat, made before another beat is merged into it. */

@@ -1,6 +1,6 @@
 import { RESUME_BACK_MS } from "../protocol/brief-ack.ts";
 import type { FileProgress } from "../protocol/progress.ts";
-import { percentageOf, toSeconds } from "../protocol/ranges.ts";
+import { cutAt, percentageOf, type Range, toSeconds } from "../protocol/ranges.ts";
 import { parseMultirange } from "./multirange.ts";
 
 /** A position within the first five seconds, or past the end boundary, resumes from the beginning. */
@@ -15,6 +15,7 @@ export interface ProgressRow {
   durationMs: number | null;
   /** The end boundary: where the credits begin, or the duration. */
   endMs: number | null;
+  /** As stored, past the duration too. */
   positionMs: number;
   watched: string;
   watchedMs: number;
@@ -25,14 +26,39 @@ export interface ProgressRow {
   version: number;
 }
 
-/** Where to resume, in ms. It is derived at every read; only the raw position is stored. */
-export function resumeAtMs(positionMs: number, endMs: number | null): number {
-  if (positionMs <= RESUME_FROM_START_MS || (endMs !== null && positionMs >= endMs)) return 0;
+/** Encoders disagree about the length of a file by less. Who is further past the end plays a file that is longer. */
+const END_TOLERANCE_MS = 1000;
+
+/** The place of a player in a file, in ms. */
+export interface Place {
+  positionMs: number;
+  durationMs: number | null;
+  endMs: number | null;
+}
+
+/**
+ * Where to resume, in ms. It is derived at every read; only the raw position is stored. Past the end boundary a file
+ * begins anew, except where the position shows that the file is longer than the catalogue knows.
+ */
+export function resumeAtMs({ positionMs, durationMs, endMs }: Place): number {
+  const isOver = endMs !== null && positionMs >= endMs;
+  const isLonger = durationMs !== null && positionMs > durationMs + END_TOLERANCE_MS;
+  if (positionMs <= RESUME_FROM_START_MS || (isOver && !isLonger)) return 0;
   return positionMs - RESUME_BACK_MS;
 }
 
+/** The position as the wire has it: not past the duration. */
+export function shownPositionMs({ positionMs, durationMs }: Pick<Place, "positionMs" | "durationMs">): number {
+  return durationMs === null ? positionMs : Math.min(positionMs, durationMs);
+}
+
+/** The ranges as the wire has them: not past the duration. */
+export function toShownRanges(watched: readonly Range[], durationMs: number | null): [number, number][] {
+  return toSeconds(durationMs === null ? watched : cutAt(watched, durationMs));
+}
+
 export function toFileProgress(row: ProgressRow): FileProgress {
-  return toWireProgress(row, toSeconds(parseMultirange(row.watched)));
+  return toWireProgress(row, toShownRanges(parseMultirange(row.watched), row.durationMs));
 }
 
 export function toWireProgress(row: Omit<ProgressRow, "watched">, watched: [number, number][]): FileProgress {
@@ -41,8 +67,8 @@ export function toWireProgress(row: Omit<ProgressRow, "watched">, watched: [numb
     fileId: row.fileId,
     lessonId: row.lessonId,
     courseId: row.courseId,
-    position: row.positionMs / 1000,
-    resumeAt: resumeAtMs(row.positionMs, row.endMs) / 1000,
+    position: shownPositionMs(row) / 1000,
+    resumeAt: resumeAtMs(row) / 1000,
     duration: row.durationMs === null ? null : row.durationMs / 1000,
     watched,
     watchedSeconds: row.watchedMs / 1000,

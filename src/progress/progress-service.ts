@@ -1,6 +1,6 @@
 import type { Ack } from "../protocol/ack.ts";
 import type { BriefAck } from "../protocol/brief-ack.ts";
-import type { Heartbeat } from "../protocol/heartbeat.ts";
+import type { Cut, Heartbeat } from "../protocol/heartbeat.ts";
 import type { CourseProgress, CourseProgressRow, FileProgress, ProgressTarget } from "../protocol/progress.ts";
 
 /** Who sends a heartbeat. If the player names no session, the connection is the session. */
@@ -14,6 +14,8 @@ export interface HeartbeatResult {
   progress: FileProgress;
   /** When the server wants the next one, in ms. */
   nextBeatMs: number;
+  /** What was cut from the beat, and why; absent where nothing was cut. */
+  cut?: Cut[];
 }
 
 /** A durable heartbeat, for its sender's ack. */

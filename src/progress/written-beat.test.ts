@@ -21,8 +21,10 @@ const FILE: FileFacts = {
   lessonId: "l",
   courseId: "c",
   durationMs: 600_000,
+  assumedMs: null,
   counted: true,
   completeAtMs: 500_000,
+  startMs: 0,
   endMs: 550_000,
   catalogueVersion: 1,
 };
@@ -83,13 +85,13 @@ class World {
   change(facts: Partial<FileFacts>): void {
     this.file = { ...this.file, ...facts };
     if (this.row === null || !isStale(this.row, this.file)) return;
-    const { lessonId, durationMs, counted } = this.file;
-    this.row = { ...this.row, lessonId, durationMs, counted, version: this.#version++ };
+    const { lessonId, durationMs, assumedMs, counted } = this.file;
+    this.row = { ...this.row, lessonId, durationMs, assumedMs, counted, version: this.#version++ };
   }
 
   /** The whole progress as it is now. */
   read(): FileProgress {
-    const merge = { row: this.row as StoredRow, file: this.file, change: null, dropped: false };
+    const merge = { row: this.row as StoredRow, file: this.file, change: null, dropped: false, hasGivenUp: false };
     return structuredClone(new WrittenBeat(this.#observe(SIGHT), merge).progress);
   }
 
@@ -118,7 +120,13 @@ class World {
     if (merged.type === "kept") return new WrittenBeat(entry, { ...merged, file: this.file, change: null });
     const { change } = merged;
     this.row = { ...change.next, version: this.#version++ };
-    return new WrittenBeat(entry, { row: this.row, file: this.file, change, dropped: false });
+    return new WrittenBeat(entry, {
+      row: this.row,
+      file: this.file,
+      change,
+      dropped: false,
+      hasGivenUp: change.hasGivenUp,
+    });
   }
 }
 
@@ -154,7 +162,7 @@ describe("the brief answer to a beat", () => {
 
   it("tells only the version that the sender holds, where the beat changed nothing", () => {
     const world = begin();
-    const late = { ...NEXT, played: [], agoMs: 30_000 };
+    const late = { ...NEXT, played: [], agoMs: 30_000, seq: 1 };
     expect(world.write(late)?.brief).toEqual({ version: 100, nextBeatMs: NEXT_BEAT_MS });
     world.change({ endMs: 9000 });
     expect(world.write(late)?.brief).toEqual({ version: 100, resumeAt: 0, nextBeatMs: NEXT_BEAT_MS });
@@ -169,7 +177,7 @@ describe("the brief answer to a beat", () => {
     ["the budget cut the played ranges", { how: { creditedMs: 500 } }],
     ["a beat of another device was merged with it", { how: { with: { ...NEXT, session: "tv" } } }],
     ["the beat completes the file", { beat: { played: [[10_000, 510_000]] } }],
-    ["the stored position is newer", { beat: { agoMs: 9000 } }],
+    ["the stored position is newer", { beat: { agoMs: 9000, session: "tv" } }],
     ["its time was counted before", { beat: { seq: 1 } }],
     ["it reaches past the end", { beat: { positionMs: 601_000, played: [[599_000, 601_000]] } }],
   ])("gives way to the whole answer where %s", (_when, { before, beat, how }) => {

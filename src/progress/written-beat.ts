@@ -1,10 +1,10 @@
 import type { FileFacts } from "../catalogue/catalogue.ts";
 import { type BriefAck, RESUME_BACK_MS } from "../protocol/brief-ack.ts";
 import type { FileProgress } from "../protocol/progress.ts";
-import { isCovered, toSeconds } from "../protocol/ranges.ts";
+import { isCovered } from "../protocol/ranges.ts";
 import type { RowChange, StoredRow } from "./merge-beat.ts";
 import type { PendingBeat } from "./pending-beat.ts";
-import { resumeAtMs, toWireProgress } from "./progress-rows.ts";
+import { resumeAtMs, shownPositionMs, toShownRanges, toWireProgress } from "./progress-rows.ts";
 
 /** What the writer made of an entry of the buffer. */
 export interface Merge {
@@ -15,6 +15,8 @@ export interface Merge {
   change: RowChange | null;
   /** A reset came after the beat was observed: it is acked and has no effect. */
   dropped: boolean;
+  /** The row has as many ranges as a row may have, and gave up its shortest one. */
+  hasGivenUp: boolean;
 }
 
 /**
@@ -24,14 +26,16 @@ export interface Merge {
 export class WrittenBeat {
   readonly type = "written";
   readonly dropped: boolean;
+  readonly hasGivenUp: boolean;
   readonly #beat: PendingBeat;
   readonly #row: StoredRow;
   readonly #file: FileFacts;
   readonly #change: RowChange | null;
   #progress: FileProgress | null = null;
 
-  constructor(beat: PendingBeat, { row, file, change, dropped }: Merge) {
+  constructor(beat: PendingBeat, { row, file, change, dropped, hasGivenUp }: Merge) {
     this.dropped = dropped;
+    this.hasGivenUp = hasGivenUp;
     this.#beat = beat;
     this.#row = row;
     this.#file = file;
@@ -56,11 +60,14 @@ export class WrittenBeat {
    */
   toBrief({ held, sent }: { held: number; sent: PendingBeat | null }, nextBeatMs: number): BriefAck | null {
     const { version, positionMs, lastWatchedUs } = this.#row;
-    const resumeMs = resumeAtMs(positionMs, this.#file.endMs);
-    const resumeAt = resumeMs === positionMs - RESUME_BACK_MS ? undefined : resumeMs / 1000;
+    const { durationMs, endMs } = this.#file;
+    const place = { positionMs, durationMs, endMs };
+    const resumeMs = resumeAtMs(place);
+    const resumeAt = resumeMs === shownPositionMs(place) - RESUME_BACK_MS ? undefined : resumeMs / 1000;
     if (version === held) return { version, resumeAt, nextBeatMs };
     const old = this.#change?.old;
     if (old?.version !== held || sent !== this.#beat || !isDerived(sent, old, this.#row)) return null;
+    if (this.#change?.hasClosedEnd || this.hasGivenUp || this.#goesPastTheEnd()) return null;
     return {
       version,
       base: held,
@@ -68,6 +75,12 @@ export class WrittenBeat {
       resumeAt,
       nextBeatMs,
     };
+  }
+
+  /** The receiver of such a row does not know what it holds past the duration, and what may join with that. */
+  #goesPastTheEnd(): boolean {
+    const { durationMs } = this.#file;
+    return durationMs !== null && Math.max(this.#row.positionMs, this.#row.watched.at(-1)?.[1] ?? 0) > durationMs;
   }
 }
 
@@ -110,6 +123,6 @@ function toProgress({ userId, fileId, courseId }: PendingBeat, row: StoredRow, f
       epoch: row.epoch,
       version: row.version,
     },
-    toSeconds(row.watched),
+    toShownRanges(row.watched, file.durationMs),
   );
 }

@@ -1,4 +1,4 @@
-import type { Heartbeat } from "./heartbeat.ts";
+import type { Cut, Heartbeat } from "./heartbeat.ts";
 import type { FileProgress } from "./progress.ts";
 import { fromSeconds, joinWatched, lengthOf, percentageOf, toMs, toSeconds, unionOf } from "./ranges.ts";
 
@@ -24,6 +24,8 @@ export interface BriefAck {
   /** In seconds; absent where it is `RESUME_BACK_MS` before the position. */
   resumeAt?: number | undefined;
   nextBeatMs: number;
+  /** What was cut from the beat; absent where nothing was. */
+  cut?: Cut[] | undefined;
 }
 
 /**

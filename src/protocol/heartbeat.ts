@@ -39,6 +39,13 @@ export const Heartbeat = z.object({
 });
 export type Heartbeat = z.infer<typeof Heartbeat>;
 
+/**
+ * What an ack says was cut from a heartbeat, and why: `budget`, more was claimed than the user's allowance holds;
+ * `fragments`, the row gave up its shortest range; `duration`, it lies past the duration that the catalogue knows.
+ */
+export const Cut = z.enum(["budget", "fragments", "duration"]);
+export type Cut = z.infer<typeof Cut>;
+
 /** Each beat is validated by itself, so that one bad beat of an offline player does not hold back the others. */
 export const Heartbeats = z.object({ beats: z.array(z.unknown()).min(1).max(MAX_BEATS) });
 export type Heartbeats = z.infer<typeof Heartbeats>;

@@ -58,6 +58,48 @@ export interface WatchedUnion {
   watchedMs: number;
 }
 
+/** The length of a union between two places. */
+export function lengthWithin(union: readonly Range[], fromMs: number, toMs: number): number {
+  let length = 0;
+  for (const [from, to] of union) length += Math.max(0, Math.min(to, toMs) - Math.max(from, fromMs));
+  return length;
+}
+
+/** Closes gaps of at most `CLOSED_GAP_MS` between the ranges of a union. */
+export function closeGaps(union: readonly Range[]): readonly Range[] {
+  const closed: Range[] = [];
+  for (const range of union) append(closed, range, CLOSED_GAP_MS);
+  return closed;
+}
+
+/**
+ * Closes gaps of at most `CLOSED_GAP_MS` at both ends: between 0 and the first range of the file, and between its last
+ * range and the duration. Ranges past the duration stay.
+ * @returns the same array where there is nothing to close
+ */
+export function closeEnds(union: readonly Range[], durationMs: number | null): readonly Range[] {
+  const [first] = union;
+  if (first === undefined) return union;
+  let closed = union;
+  if (first[0] > 0 && first[0] <= CLOSED_GAP_MS) closed = [[0, first[1]], ...union.slice(1)];
+  if (durationMs === null) return closed;
+  const end = closed.findLastIndex(([from]) => from < durationMs);
+  const last = closed[end];
+  if (last === undefined || last[1] >= durationMs || durationMs - last[1] > CLOSED_GAP_MS) return closed;
+  const joined = closed.slice(0, end);
+  for (const range of [[last[0], durationMs] as const, ...closed.slice(end + 1)]) append(joined, range, CLOSED_GAP_MS);
+  return joined;
+}
+
+/** Leaves out the shortest range until `max` are left. Of ranges that are equally short the later goes first. */
+export function giveUpShortest(union: readonly Range[], max: number): readonly Range[] {
+  if (union.length <= max) return union;
+  const byLength = union.map((range, i) => ({ i, length: range[1] - range[0] }));
+  byLength.sort((a, b) => b.length - a.length || a.i - b.i);
+  const kept = new Set(byLength.slice(0, max).map(({ i }) => i));
+  return union.filter((_, i) => kept.has(i));
+}
+
 /**
  * Adds the played ranges to the watched ones, and closes gaps of at most `CLOSED_GAP_MS`. Both are unions.
  * @returns null where all of it was watched before: then the watched ranges stay as they are

@@ -27,6 +27,7 @@ export interface Aggregate {
   totalFiles: number;
   completedFiles: number;
   totalMs: number;
+  assumedMs: number;
   watchedMs: number;
   contributionMs: number;
   percentage: number;
@@ -35,30 +36,53 @@ export interface Aggregate {
 const FILES = `SELECT f.id, f.lesson_id, f.course_id, f.duration_ms,
   f.required AND f.retired_at IS NULL AND l.retired_at IS NULL AS counts FROM files f JOIN lessons l ON l.id = f.lesson_id`;
 
-function lengthOf(multirange: string): number {
-  return [...multirange.matchAll(/\[(\d+),(\d+)\)/g)].reduce((sum, [, from, to]) => sum + Number(to) - Number(from), 0);
+/** What lies past the end does not count. */
+function lengthOf(multirange: string, endMs: number): number {
+  return [...multirange.matchAll(/\[(\d+),(\d+)\)/g)].reduce(
+    (sum, [, from, to]) => sum + Math.max(0, Math.min(Number(to), endMs) - Number(from)),
+    0,
+  );
 }
 
 function percentageOf(sum: Omit<Aggregate, "percentage">): number {
   if (sum.totalFiles === 0) return 0;
   if (sum.completedFiles === sum.totalFiles) return 100;
-  if (sum.totalMs === 0) return Math.floor((sum.completedFiles * 10_000) / sum.totalFiles) / 100;
-  return Math.min(9999, Math.floor((sum.contributionMs * 10_000) / sum.totalMs)) / 100;
+  const weightMs = sum.totalMs + sum.assumedMs;
+  if (weightMs === 0) return Math.floor((sum.completedFiles * 10_000) / sum.totalFiles) / 100;
+  return Math.min(9999, Math.floor((sum.contributionMs * 10_000) / weightMs)) / 100;
 }
 
-function aggregate(rows: Row[], files: FileRow[]): Aggregate {
+/** The mean of the known durations of a course. */
+function meanOf(files: FileRow[]): number {
+  const known = files.filter((file) => file.counts && file.duration_ms !== null);
+  return known.length === 0
+    ? 0
+    : Math.floor(known.reduce((sum, file) => sum + (file.duration_ms ?? 0), 0) / known.length);
+}
+
+function aggregate(rows: Row[], files: FileRow[], assumedMs: number): Aggregate {
   const counted = files.filter((file) => file.counts);
-  const sum = { totalFiles: counted.length, completedFiles: 0, totalMs: 0, watchedMs: 0, contributionMs: 0 };
-  for (const file of counted) sum.totalMs += file.duration_ms ?? 0;
+  const sum = {
+    totalFiles: counted.length,
+    completedFiles: 0,
+    totalMs: 0,
+    assumedMs: 0,
+    watchedMs: 0,
+    contributionMs: 0,
+  };
+  for (const file of counted) {
+    if (file.duration_ms === null) sum.assumedMs += assumedMs;
+    else sum.totalMs += file.duration_ms;
+  }
   for (const row of rows.filter((candidate) => candidate.counts)) {
-    const watched = lengthOf(row.watched);
+    const watched = lengthOf(row.watched, row.duration_ms ?? Number.POSITIVE_INFINITY);
+    const weightMs = row.duration_ms ?? assumedMs;
     sum.watchedMs += watched;
     if (row.completed) sum.completedFiles += 1;
-    if (row.duration_ms === null) continue;
-    const reported = Math.floor((row.duration_ms * row.reported_bp) / 10_000);
+    const reported = Math.floor((weightMs * row.reported_bp) / 10_000);
     sum.contributionMs += row.completed
-      ? row.duration_ms
-      : Math.min(Math.max(watched, reported), Math.floor((row.duration_ms * 999) / 1000));
+      ? weightMs
+      : Math.min(Math.max(watched, reported), Math.floor((weightMs * 999) / 1000));
   }
   return { ...sum, percentage: percentageOf(sum) };
 }
@@ -81,7 +105,7 @@ export async function recount(
           (
             kind,
           ) => `SELECT '${kind}/' || user_id || '/' || ${kind}_id AS key, total_files AS "totalFiles", completed_files AS "completedFiles",
-            total_ms AS "totalMs", watched_ms AS "watchedMs", contribution_ms AS "contributionMs", progress_percentage::float8 AS percentage
+            total_ms AS "totalMs", assumed_ms AS "assumedMs", watched_ms AS "watchedMs", contribution_ms AS "contributionMs", progress_percentage::float8 AS percentage
             FROM ${kind}_progress`,
         )
         .join(" UNION ALL "),
@@ -94,6 +118,7 @@ export async function recount(
         recounted[`${kind}/${row.user_id}/${id}`] ??= aggregate(
           rows.filter((other) => other.user_id === row.user_id && other[`${kind}_id`] === id),
           files.filter((file) => file[`${kind}_id`] === id),
+          meanOf(files.filter((file) => file.course_id === row.course_id)),
         );
       }
     }

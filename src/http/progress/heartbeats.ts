@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { AppError } from "../../errors.ts";
 import type { ProgressService } from "../../progress/progress-service.ts";
 import { parseWire } from "../../protocol/ack.ts";
-import { Heartbeat, Heartbeats, MAX_BEATS } from "../../protocol/heartbeat.ts";
+import { Cut, Heartbeat, Heartbeats, MAX_BEATS } from "../../protocol/heartbeat.ts";
 import { type Bearer, readBearer } from "../bearer.ts";
 import { BEARER, createRoute, jsonContent, PROBLEMS, type Router, z } from "../router.ts";
 import { FileProgressSchema } from "./own-progress.ts";
@@ -26,7 +26,12 @@ const Results = z
     ok: z.literal(true),
     results: z.array(
       z.union([
-        z.object({ ok: z.literal(true), progress: FileProgressSchema, nextBeatMs: z.number() }),
+        z.object({
+          ok: z.literal(true),
+          progress: FileProgressSchema,
+          nextBeatMs: z.number(),
+          cut: z.array(Cut).optional(),
+        }),
         z.object({ ok: z.literal(false), error: z.object({ code: z.string(), message: z.string() }).loose() }),
       ]),
     ),
