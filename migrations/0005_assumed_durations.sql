@@ -59,10 +59,10 @@ ALTER TABLE course_progress
 COMMENT ON COLUMN course_progress.assumed_ms IS 'What the files of unknown duration weigh, beside total_ms.';
 
 -- Brings the rows that are there in line. The triggers of this version are applied after the migrations, so none may run.
-ALTER TABLE files DISABLE TRIGGER USER;
-ALTER TABLE lessons DISABLE TRIGGER USER;
-ALTER TABLE courses DISABLE TRIGGER USER;
-ALTER TABLE user_progress DISABLE TRIGGER USER;
+alter table files disable trigger user;
+alter table lessons disable trigger user;
+alter table courses disable trigger user;
+alter table user_progress disable trigger user;
 
 UPDATE files AS f SET assumed_ms = coalesce(
   (SELECT floor(avg(k.duration_ms)) FROM files AS k WHERE k.course_id = f.course_id AND k.counted), 0)::integer
@@ -95,7 +95,7 @@ FROM courses AS t, (
 WHERE t.id = c.course_id AND s.user_id = c.user_id AND s.course_id = c.course_id
   AND (c.assumed_ms, c.contribution_ms, c.watched_ms) IS DISTINCT FROM (t.assumed_ms, s.contribution_ms, s.watched_ms);
 
-ALTER TABLE files ENABLE TRIGGER USER;
-ALTER TABLE lessons ENABLE TRIGGER USER;
-ALTER TABLE courses ENABLE TRIGGER USER;
-ALTER TABLE user_progress ENABLE TRIGGER USER;
+alter table files enable trigger user;
+alter table lessons enable trigger user;
+alter table courses enable trigger user;
+alter table user_progress enable trigger user;

@@ -31,8 +31,14 @@ describe("the cache of the catalogue", () => {
     );
     const place = { lessonId: "l", courseId: "c", catalogueVersion: course?.version };
     expect(await Promise.all(["f1", "f2", "nowhere"].map((id) => cache.findFile(id)))).toEqual([
-      { ...place, fileId: "f1", durationMs: 100_000, counted: true, completeAtMs: 81_000, endMs: 95_000 },
-      { ...place, fileId: "f2", durationMs: null, counted: false, completeAtMs: null, endMs: null },
+      {
+        ...{ ...place, fileId: "f1", durationMs: 100_000, assumedMs: null, counted: true },
+        ...{ completeAtMs: 81_000, startMs: 5000, endMs: 95_000 },
+      },
+      {
+        ...{ ...place, fileId: "f2", durationMs: null, assumedMs: 100_000, counted: false },
+        ...{ completeAtMs: null, startMs: 0, endMs: null },
+      },
       null,
     ]);
   });

@@ -26,8 +26,13 @@ export interface ProgressRow {
   version: number;
 }
 
-/** Encoders disagree about the length of a file by less. Who is further past the end plays a file that is longer. */
-const END_TOLERANCE_MS = 1000;
+/**
+ * Encoders disagree about the length of a file by less than this. A player further past the end plays a file that is
+ * longer than the catalogue knows. A tenth of a short file, up to 5 s; a hundredth of a long one.
+ */
+function toleranceMs(durationMs: number): number {
+  return Math.max(Math.min(5000, durationMs / 10), durationMs / 100);
+}
 
 /** The place of a player in a file, in ms. */
 export interface Place {
@@ -42,7 +47,7 @@ export interface Place {
  */
 export function resumeAtMs({ positionMs, durationMs, endMs }: Place): number {
   const isOver = endMs !== null && positionMs >= endMs;
-  const isLonger = durationMs !== null && positionMs > durationMs + END_TOLERANCE_MS;
+  const isLonger = durationMs !== null && positionMs > durationMs + toleranceMs(durationMs);
   if (positionMs <= RESUME_FROM_START_MS || (isOver && !isLonger)) return 0;
   return positionMs - RESUME_BACK_MS;
 }

@@ -12,6 +12,7 @@ describe("the progress service", () => {
   let database: TestDatabase;
   let progress: Progress;
   let service: ProgressService;
+  let catalogue: CatalogueCache;
   const accepted: unknown[] = [];
   let users = 0;
 
@@ -30,10 +31,11 @@ describe("the progress service", () => {
       lessons: [{ id: "ls", title: "Lesson", files: [file("strict", 60)] }],
     });
     const logger = createLogger({ level: "silent" });
+    catalogue = new CatalogueCache({ pool });
     progress = createProgress({
       config: { ...loadConfig({}), FLUSH_INTERVAL_MS: 5 },
       database: { pool, writerPool: pool },
-      catalogue: new CatalogueCache({ pool }),
+      catalogue,
       metrics: createMetrics(),
       logger,
       cache: null,
@@ -53,21 +55,45 @@ describe("the progress service", () => {
     return { userId: `user-${users}`, connectionId: `connection-${users}` };
   }
 
-  it("clamps a position and a range slightly past the end, and refuses those further past it", async () => {
+  it("cuts what lies past the duration, says so, and takes the beat", async () => {
     const user = newUser();
-    const { progress: kept } = await service.heartbeat(user, { fileId: "short", position: 64, played: [[58, 64.9]] });
-    expect(kept).toMatchObject({ position: 60, watched: [[58, 60]], resumeAt: 0 });
-    await expect(service.heartbeat(user, { fileId: "short", position: 65.1 })).rejects.toMatchObject({
-      code: "bad_request",
+    const cut = await service.heartbeat(user, { fileId: "short", position: 64, played: [[58, 64.9]] });
+    expect(cut).toMatchObject({ cut: ["duration"], progress: { position: 60, watched: [[58, 60]], resumeAt: 0 } });
+    expect(cut.progress.watchedSeconds).toBe(2);
+    const within = await service.heartbeat(user, { fileId: "short", position: 1, played: [[0, 1]] });
+    expect(within).not.toHaveProperty("cut");
+    const far = await service.heartbeat(user, { fileId: "short", position: 1, played: [[100, 101]] });
+    expect(far).toMatchObject({ cut: ["duration"], progress: { watchedSeconds: 3 } });
+  });
+
+  it("counts whole what was played past the duration, once the catalogue is corrected", async () => {
+    const user = newUser();
+    const store = createCatalogueStore({ pool: database.pool });
+    const put = (durationSeconds: number) =>
+      store.put("corrected", {
+        title: "Corrected",
+        lessons: [{ id: "corrected-l", title: "L", files: [{ id: "longer", title: "F", durationSeconds }] }],
+      });
+    await put(5);
+    const before = await service.heartbeat(user, { fileId: "longer", position: 7, played: [[0, 7]] });
+    expect(before).toMatchObject({ cut: ["duration"], progress: { position: 5, watchedSeconds: 5, percentage: 100 } });
+    await put(10);
+    catalogue.forgetCourse("corrected");
+    expect(await service.readFile(user.userId, "longer")).toMatchObject({
+      position: 7,
+      watched: [[0, 7]],
+      percentage: 70,
+      completed: true,
     });
-    await expect(service.heartbeat(user, { fileId: "short", position: 1, played: [[0, 66]] })).rejects.toMatchObject({
-      code: "bad_request",
-    });
-    // One percent of an hour is 36 s.
-    expect((await service.heartbeat(user, { fileId: "long", position: 3636 })).progress.position).toBe(3600);
-    await expect(service.heartbeat(user, { fileId: "long", position: 3637 })).rejects.toMatchObject({
-      code: "bad_request",
-    });
+    expect(await database.query("SELECT * FROM playhead_check_course('corrected')")).toEqual([]);
+  });
+
+  it("resumes where the player was paused in a file that is longer than the catalogue knows", async () => {
+    const user = newUser();
+    await service.heartbeat(user, { fileId: "short", position: 90, state: "paused" });
+    expect(await service.readFile(user.userId, "short")).toMatchObject({ position: 60, resumeAt: 88 });
+    await service.heartbeat(user, { fileId: "short", position: 95, state: "ended" });
+    expect(await service.readFile(user.userId, "short")).toMatchObject({ position: 60, resumeAt: 0 });
   });
 
   it("credits no more than the budget, and moves the position all the same", async () => {
@@ -219,15 +245,22 @@ describe("the progress service", () => {
     ]);
   });
 
-  it("credits nothing for a beat that leaves too many ranges, and moves the position", async () => {
+  it("gives up the shortest range of a full row, says so, and takes the beat", async () => {
     const user = newUser();
     const fragments = Array.from({ length: 128 }, (_, i) => `[${i * 2000},${i * 2000 + 1000})`).join(",");
     await service.heartbeat(user, { fileId: "long", position: 1 });
     await database.query("UPDATE user_progress SET watched = $2 WHERE user_id = $1", [user.userId, `{${fragments}}`]);
-    const refused = await service.heartbeat(user, { fileId: "long", position: 600, played: [[600, 601]], seq: 1 });
-    expect(refused.progress).toMatchObject({ position: 600, watchedSeconds: 128, watchTimeSeconds: 0 });
-    const joining = await service.heartbeat(user, { fileId: "long", position: 2, played: [[0.5, 2.5]], seq: 2 });
-    expect(joining.progress).toMatchObject({ watchedSeconds: 129, watchTimeSeconds: 2 });
+    const full = await service.heartbeat(user, { fileId: "long", position: 600, played: [[600, 600.9]], seq: 1 });
+    expect(full).toMatchObject({
+      cut: ["fragments"],
+      progress: { position: 600, watchedSeconds: 128, watchTimeSeconds: 0.9 },
+    });
+    const longer = await service.heartbeat(user, { fileId: "long", position: 602, played: [[600, 602]], seq: 2 });
+    expect(longer).toMatchObject({ cut: ["fragments"], progress: { watchedSeconds: 129, watchTimeSeconds: 2.9 } });
+    expect(longer.progress.watched).toContainEqual([600, 602]);
+    expect(longer.progress.watched).toHaveLength(128);
+    const joining = await service.heartbeat(user, { fileId: "long", position: 2, played: [[0.5, 2.5]], seq: 3 });
+    expect(joining).not.toHaveProperty("cut");
     expect(joining.progress.watched).toHaveLength(127);
   });
 
@@ -267,8 +300,8 @@ describe("the progress service", () => {
     const user = newUser();
     accepted.length = 0;
     await service.heartbeat(user, { fileId: "short", position: 2, state: "paused" });
-    await expect(service.heartbeat(user, { fileId: "short", position: 2000 })).rejects.toMatchObject({
-      code: "bad_request",
+    await expect(service.heartbeat(user, { fileId: "nowhere", position: 2 })).rejects.toMatchObject({
+      code: "unknown_file",
     });
     expect(accepted).toEqual([
       {

@@ -102,7 +102,7 @@ describe("ProgressWriter", () => {
       completed_files: 0,
       total_duration: 200,
       watched_duration: 30,
-      progress_percentage: "15.00",
+      progress_percentage: "10.00",
     });
     expect(await problems()).toEqual([]);
   });

@@ -1,10 +1,14 @@
 import { GatheredLoads } from "../db/gathered-loads.ts";
+import { MAX_AGE_MS } from "../protocol/heartbeat.ts";
 import { keepFirst, lengthOf, type Range } from "../protocol/ranges.ts";
+import { RecentMap } from "./recent-map.ts";
 
 /*
  * Limits how much watching a user may claim: 10 s at first contact, and four times the time that passed since the last
  * contact. So an hour offline can be uploaded, and an hour that did not pass cannot. All connections of a user share one
- * allowance. A process that does not hold it reads the last contact from the database.
+ * allowance. A process that does not hold it reads the user's contacts from the database, and gives what is left of all
+ * the time since the first of them: a device that is offline keeps its share while another device plays, also when the
+ * process restarts. A first contact that the database could not tell of, because it was away, is remembered here.
  */
 
 export const FIRST_ALLOWANCE_MS = 10_000;
@@ -14,8 +18,23 @@ export const RANGE_COST_MS = 250;
 /** An allowance that was not used for so long is forgotten; the database remembers the last write. */
 const FORGET_AFTER_MS = 15 * 60_000;
 
-/** How long ago each user last wrote, in ms; users without progress are absent. */
-export type LoadLastContacts = (userIds: string[]) => Promise<Map<string, number>>;
+/** No device may claim what it played earlier: the largest `ageMs` of a beat. */
+const OLDEST_CLAIM_MS = MAX_AGE_MS;
+/** So many users whose contact could not be read are remembered. */
+const MAX_WAITING = 100_000;
+
+/** What the database knows of a user's heartbeats, in ms. */
+export interface StoredContact {
+  /** How long ago the last one was written. */
+  agoMs: number;
+  /** How long ago the first one was written. */
+  firstAgoMs: number;
+  /** The time that all of them earned. */
+  spentMs: number;
+}
+
+/** Users without progress are absent. */
+export type LoadLastContacts = (userIds: string[]) => Promise<Map<string, StoredContact>>;
 
 interface Allowance {
   leftMs: number;
@@ -38,6 +57,8 @@ export class WatchBudget {
   readonly #loadLastContacts: LoadLastContacts;
   readonly #now: () => number;
   readonly #allowances = new Map<string, Allowance>();
+  /** When users were first seen whose contacts could not be read yet. */
+  readonly #waitingSince = new RecentMap<string, number>(MAX_WAITING);
   readonly #loading = new Map<string, Promise<void>>();
   readonly #loads = new GatheredLoads((userIds) => this.#loadAll(userIds));
   #nextSweepAt: number;
@@ -59,6 +80,7 @@ export class WatchBudget {
    */
   async contact(userId: string): Promise<void> {
     if (this.#allowances.has(userId)) return;
+    if (this.#waitingSince.get(userId) === undefined) this.#waitingSince.set(userId, this.#now());
     let loading = this.#loading.get(userId);
     if (loading === undefined) {
       loading = this.#loads.load(userId);
@@ -72,11 +94,9 @@ export class WatchBudget {
       const contacts = await this.#loadLastContacts(userIds);
       const now = this.#now();
       for (const userId of userIds) {
-        const agoMs = contacts.get(userId);
-        this.#allowances.set(userId, {
-          leftMs: agoMs === undefined ? FIRST_ALLOWANCE_MS : ALLOWANCE_RATE * Math.max(0, agoMs),
-          at: now,
-        });
+        const waitedMs = now - (this.#waitingSince.get(userId) ?? now);
+        this.#waitingSince.delete(userId);
+        this.#allowances.set(userId, { leftMs: allowanceOf(contacts.get(userId), waitedMs), at: now });
       }
     } finally {
       for (const userId of userIds) this.#loading.delete(userId);
@@ -129,4 +149,13 @@ export class WatchBudget {
       if (now - allowance.at > FORGET_AFTER_MS) this.#allowances.delete(userId);
     }
   }
+}
+
+/** @param waitedMs how long ago the process first saw the user */
+function allowanceOf(contact: StoredContact | undefined, waitedMs: number): number {
+  if (contact === undefined) return FIRST_ALLOWANCE_MS + ALLOWANCE_RATE * waitedMs;
+  const sinceLastMs = Math.max(0, contact.agoMs, waitedMs);
+  const sinceFirstMs = Math.min(OLDEST_CLAIM_MS, Math.max(0, contact.firstAgoMs));
+  const unspentMs = FIRST_ALLOWANCE_MS + ALLOWANCE_RATE * sinceFirstMs - contact.spentMs;
+  return Math.max(ALLOWANCE_RATE * sinceLastMs, unspentMs);
 }

@@ -10,11 +10,15 @@ import { BEARER, createRoute, jsonBody, jsonContent, PROBLEMS, type Router, z } 
  * client reports of its own user, and keeps it apart from the ranges that were watched.
  */
 
+/** What is reported past 100 is taken as 100; a client that reports more than this is wrong. */
+const MAX_PERCENTAGE = 1000;
+
 const Report = z
   .object({
     file_id: Id,
     progress_seconds: z.number().min(0).max(MAX_POSITION_SECONDS),
-    progress_percentage: z.number().min(0).max(100).optional(),
+    /** Encoders disagree about the length of a file, so a client may report 100.03; that is 100. */
+    progress_percentage: z.number().min(0).max(MAX_PERCENTAGE).optional(),
     completed: z.boolean().optional(),
   })
   .meta({ id: "LegacyReport" });
@@ -65,7 +69,7 @@ export function addLegacyProgress(router: Router, { progress, bearer }: LegacyPa
       {
         fileId: body.file_id,
         progressSeconds: body.progress_seconds,
-        ...(body.progress_percentage === undefined ? {} : { progressPercentage: body.progress_percentage }),
+        ...(body.progress_percentage === undefined ? {} : { progressPercentage: Math.min(100, body.progress_percentage) }),
         ...(body.completed === undefined ? {} : { completed: body.completed }),
       },
     );
