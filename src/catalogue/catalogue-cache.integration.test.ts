@@ -50,6 +50,18 @@ describe("the cache of the catalogue", () => {
     expect(cache.peekFile("nowhere")).toBeNull();
   });
 
+  it("says for how long an unknown file may be one that it has not read yet, and when the answer is sure", async () => {
+    const since = () => performance.now();
+    const first = since();
+    expect(await cache.findFile("nowhere")).toBeNull();
+    expect(cache.behindMs("nowhere", first)).toBe(0);
+    expect(cache.behindMs("nowhere", since())).toBeGreaterThan(0);
+    cache.forgetAll();
+    const afterGap = since();
+    expect(await cache.findFile("nowhere")).toBeNull();
+    expect(cache.behindMs("nowhere", afterGap)).toBeGreaterThan(0);
+  });
+
   it("keeps a course's facts until the course is forgotten", async () => {
     await Promise.all([cache.findFile("f1"), cache.findCourse("c"), cache.findLesson("l"), cache.findFile("nowhere")]);
     await database.query("DELETE FROM courses");

@@ -10,6 +10,10 @@ import { FactCache } from "./fact-cache.ts";
 
 /** Past this many courses their versions are forgotten, and their files are read again. */
 const MAX_COURSES = 100_000;
+/** After a gap in listening the catalogue may be behind for so long: an operator who puts lost courses again needs a while. */
+const SETTLE_MS = 60_000;
+/** Tells players of unknown files meanwhile when to send their beats again. */
+const SETTLING_RETRY_MS = 5000;
 
 export class CatalogueCache {
   readonly #pool: Pool;
@@ -18,6 +22,8 @@ export class CatalogueCache {
   readonly #lessons = new FactCache<LessonFacts>((ids) => this.#readLessons(ids));
   /** By course, the highest catalogue version that any of its files was read with. */
   readonly #versions = new Map<string, number>();
+  /** Until then a file that is unknown may be one that the database is yet to be told of. */
+  #settledAt = Number.NEGATIVE_INFINITY;
 
   constructor({ pool }: { pool: Pool }) {
     this.#pool = pool;
@@ -45,6 +51,16 @@ export class CatalogueCache {
     return this.#files.keep(fileIds, () => this.#readFiles(client, fileIds));
   }
 
+  /**
+   * In how many ms the catalogue may know a file that it does not know now; 0 where the answer is sure: the file was read
+   * since `askedAt`, by the monotonic clock, and this process has not just lost sight of the database.
+   */
+  behindMs(fileId: string, askedAt: number): number {
+    const leftMs = this.#files.missLeftMs(fileId, askedAt);
+    if (leftMs > 0) return leftMs;
+    return performance.now() < this.#settledAt ? SETTLING_RETRY_MS : 0;
+  }
+
   async findCourse(courseId: string): Promise<CourseFacts | null> {
     const known = this.#courses.peek(courseId);
     return known === undefined ? this.#courses.load(courseId) : known;
@@ -62,7 +78,9 @@ export class CatalogueCache {
     this.#versions.delete(courseId);
   }
 
+  /** Changes may have been missed. Perhaps another database took over, and lacks what this process knew. */
   forgetAll(): void {
+    if (!this.#files.isEmpty) this.#settledAt = performance.now() + SETTLE_MS;
     for (const facts of [this.#courses, this.#files, this.#lessons]) facts.forget(() => true);
     this.#versions.clear();
   }

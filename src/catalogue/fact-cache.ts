@@ -33,6 +33,21 @@ export class FactCache<T> {
     return entry.facts === null && entry.until < performance.now() ? undefined : entry.facts;
   }
 
+  /**
+   * For how many ms an id that was last read before `since` still counts as one without facts, though it may have some
+   * by now. 0 where it was read later.
+   */
+  missLeftMs(id: string, since: number): number {
+    const entry = this.#entries.get(id);
+    if (entry?.facts !== null || entry.until - MISS_TTL_MS >= since) return 0;
+    return Math.max(1, entry.until - performance.now());
+  }
+
+  /** Whether nothing is kept. */
+  get isEmpty(): boolean {
+    return this.#entries.size === 0;
+  }
+
   /** Reads the facts, together with those of other ids that are asked for meanwhile. */
   async load(id: string): Promise<T | null> {
     return (await this.#loads.load(id)).get(id) ?? null;

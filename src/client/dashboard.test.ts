@@ -20,7 +20,7 @@ afterEach(async () => {
 
 function frame(version: number, viewers = 1): Update {
   const sums = { totalFiles: 1, completedFiles: 0, totalDuration: 24, watchedDuration: 0, percentage: version };
-  const course = { userId: "a", courseId: "c", ...sums, lastUpdated: null, version };
+  const course = { userId: "a", courseId: "c", ...sums, lastWatched: null, lastUpdated: null, version };
   // The clock of this server runs backwards: the number orders frames.
   return { topic: "course:c", n: version, at: new Date(-version * 1000).toISOString(), courses: [course], viewers };
 }

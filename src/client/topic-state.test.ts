@@ -8,7 +8,7 @@ import { createTopicState, extrapolatePosition } from "./topic-state.ts";
 
 function row(userId: string, version: number): CourseProgressRow {
   const sums = { totalFiles: 3, completedFiles: 0, totalDuration: 72, watchedDuration: version, percentage: version };
-  return { userId, courseId: "c", ...sums, lastUpdated: null, version };
+  return { userId, courseId: "c", ...sums, lastWatched: null, lastUpdated: null, version };
 }
 
 /** What a clock that somebody sets forth and back says: it never tells which frame is newer. */

@@ -14,7 +14,7 @@ type Compare = (a: CourseProgressRow, b: CourseProgressRow) => number;
 const byName: Compare = (a, b) => (a.userId < b.userId ? -1 : 1);
 const byProgress: Compare = (a, b) => b.percentage - a.percentage || byName(a, b);
 /** To the minute, so that rows do not change places with every heartbeat. */
-const byActivity: Compare = (a, b) => toMinute(b.lastUpdated) - toMinute(a.lastUpdated) || byName(a, b);
+const byActivity: Compare = (a, b) => toMinute(b.lastWatched) - toMinute(a.lastWatched) || byName(a, b);
 
 const ORDERS = {
   active: { label: "Last active", compare: byActivity },
@@ -112,7 +112,7 @@ const Learner = memo(
         <span class="what">
           <strong>{row.userId}</strong>
           <span class="muted">
-            {row.completedFiles} of {row.totalFiles} files · {toAgo(row.lastUpdated, nowMs)}
+            {row.completedFiles} of {row.totalFiles} files · {toAgo(row.lastWatched, nowMs)}
           </span>
         </span>
         <PercentageBar percentage={row.percentage} label={`Progress of ${row.userId}`} />

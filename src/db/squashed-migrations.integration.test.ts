@@ -45,7 +45,7 @@ it("gives a database from before the squash the schema of a fresh one, and keeps
   // Of the squashed migrations none runs; later ones do.
   expect(migrations.filter((name) => name < "0005")).toEqual([]);
   expect(functions).toContain("lock_writers");
-  expect(await readProgress()).toEqual(before);
+  expect(await readProgress()).toMatchObject(before);
   const fresh = await createTestDatabase();
   expect(await readSchemaCatalogue(database)).toEqual(await readSchemaCatalogue(fresh));
   await fresh.drop();
@@ -58,6 +58,24 @@ it("gives a database from before the squash the schema of a fresh one, and keeps
     { user_id: "bob", completed_files: 1, watched_ms: 61_000 },
   ]);
   expect(await run()).toEqual({ migrations: [], functions: [] });
+});
+
+it("weighs files of unknown duration, and cuts what was watched past the end, in the sums of an older database", async () => {
+  await database.query("INSERT INTO courses (id, title) VALUES ('c1', 'Course')");
+  await database.query("INSERT INTO lessons (id, course_id, title) VALUES ('l1', 'c1', 'Lesson')");
+  await database.query(
+    `INSERT INTO files (id, lesson_id, course_id, title, duration_ms)
+     VALUES ('f1', 'l1', 'c1', 'One', 60000), ('f2', 'l1', 'c1', 'Two', 30000), ('f3', 'l1', 'c1', 'Three', NULL)`,
+  );
+  await addProgress("ann");
+  await database.query("UPDATE files SET duration_ms = 1000 WHERE id = 'f2'");
+  await database.query("DELETE FROM files WHERE id = 'f1'");
+  await run();
+  expect(await database.query("SELECT * FROM playhead_check_course('c1')")).toEqual([]);
+  const sums = "SELECT total_ms, assumed_ms, watched_ms, contribution_ms, progress_percentage FROM course_progress";
+  expect(await database.query(sums)).toEqual([
+    { total_ms: 1000, assumed_ms: 1000, watched_ms: 500, contribution_ms: 1000, progress_percentage: "50.00" },
+  ]);
 });
 
 it("refuses a database whose tables come from an earlier text of the old migrations, and changes nothing", async () => {

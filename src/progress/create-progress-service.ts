@@ -100,6 +100,8 @@ export interface ProgressServiceParts {
 const MAX_SLOWDOWN = 6;
 /** A viewer counts as present for so many beats after its last one. */
 const LEASE_BEATS = 3;
+/** Tells the player of a file that has left its course when to send its beat again. */
+const CHANGED_RETRY_MS = 1000;
 
 export function createProgressService(
   parts: ProgressServiceParts,
@@ -118,9 +120,10 @@ export function createProgressService(
 
   /** Loads the file and the user's budget. Called only if one of them is not in memory. */
   async function prepare(userId: string, fileId: string): Promise<FileFacts> {
+    const askedAt = performance.now();
     try {
       const file = catalogue.peekFile(fileId) ?? (await catalogue.findFile(fileId));
-      if (file === null) throw unknownFile(fileId);
+      if (file === null) throw unknownFile(fileId, catalogue.behindMs(fileId, askedAt));
       if (!budget.knows(userId)) await budget.contact(userId);
       return file;
     } catch (error) {
@@ -144,7 +147,9 @@ export function createProgressService(
       } else if (result.type === "failed") done(result.error, null);
       else {
         catalogue.forgetCourse(observation.courseId);
-        done(new AppError("unknown_file", "The catalogue knows no file of this id any more."), null);
+        // Perhaps it has moved to another course: the next beat finds what the catalogue holds now.
+        const message = "The catalogue has changed, and knows no such file where it was.";
+        done(new AppError("unknown_file", message, { retryAfterMs: CHANGED_RETRY_MS }), null);
       }
     });
   }
@@ -264,6 +269,7 @@ export function createProgressService(
     readCourseRow: reader.readCourseRow,
     readLegacy: reader.readLegacy,
     learners: reader.learners,
+    cutsOf: (userId) => budget.cutsOf(userId),
     reset: (userId, ...rest) => operate(userId, operations.reset(userId, ...rest)),
     complete: (userId, ...rest) => operate(userId, operations.complete(userId, ...rest)),
     uncomplete: (userId, ...rest) => operate(userId, operations.uncomplete(userId, ...rest)),

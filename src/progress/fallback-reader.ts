@@ -98,5 +98,7 @@ function addUp(course: CourseProgress, files: FileProgress[]): CourseProgress {
       ...sumOf(files.filter(({ lessonId }) => lessonId === lesson.lessonId)),
     }),
   );
-  return { ...course, ...sumOf(files), watchedDuration, lessons, files };
+  // ISO dates of one form sort as texts.
+  const lastWatched = files.map((file) => file.lastWatched).reduce((a, b) => ((a ?? "") > (b ?? "") ? a : b), null);
+  return { ...course, ...sumOf(files), watchedDuration, lastWatched, lessons, files };
 }

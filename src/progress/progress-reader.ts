@@ -25,13 +25,19 @@ export const LESSON_COLUMNS = `t.id AS "lessonId", t.course_id AS "courseId", co
 export const COURSE_COLUMNS = `t.id AS "courseId", coalesce(c.total_files, t.total_files) AS "totalFiles",
   coalesce(c.completed_files, 0) AS "completedFiles", (coalesce(c.total_ms, t.total_ms) / 1000.0)::float8 AS "totalDuration",
   (coalesce(c.watched_ms, 0) / 1000.0)::float8 AS "watchedDuration", coalesce(c.progress_percentage, 0)::float8 AS percentage,
+  (SELECT max(p.last_watched) FROM user_progress AS p WHERE p.user_id = c.user_id AND p.course_id = c.course_id) AS "lastWatched",
   c.last_updated AS "lastUpdated", coalesce(c.version, 0) AS version`;
 
-/** `lastUpdated` comes from the database as Date. */
-type Raw<T> = Omit<T, "lastUpdated"> & { lastUpdated: Date | null };
+/** The times come from the database as Date. */
+type Raw<T> = { [Name in keyof T]: Name extends "lastUpdated" | "lastWatched" ? Date | null : T[Name] };
 
-export function toWire<T extends { lastUpdated: string | null }>(row: Raw<T>): T {
-  return { ...row, lastUpdated: row.lastUpdated?.toISOString() ?? null } as T;
+export function toWire<T extends { lastUpdated: string | null; lastWatched?: string | null }>(row: Raw<T>): T {
+  const { lastUpdated, lastWatched } = row as { lastUpdated: Date | null; lastWatched?: Date | null };
+  return {
+    ...row,
+    ...(lastWatched === undefined ? {} : { lastWatched: lastWatched?.toISOString() ?? null }),
+    lastUpdated: lastUpdated?.toISOString() ?? null,
+  } as T;
 }
 
 export interface ProgressReader {
@@ -135,6 +141,8 @@ export function createProgressReader({ pool }: { pool: Pool }): ProgressReader {
   };
 }
 
-export function unknownFile(fileId: string): AppError {
-  return new AppError("unknown_file", `The catalogue knows no file ${JSON.stringify(fileId)}.`);
+/** @param behindMs how long the catalogue that was asked may be behind; 0 where the answer is sure */
+export function unknownFile(fileId: string, behindMs = 0): AppError {
+  const message = `The catalogue knows no file ${JSON.stringify(fileId)}.`;
+  return new AppError("unknown_file", message, behindMs > 0 ? { retryAfterMs: behindMs } : {});
 }

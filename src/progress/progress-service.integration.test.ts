@@ -264,6 +264,118 @@ describe("the progress service", () => {
     expect(joining.progress.watched).toHaveLength(127);
   });
 
+  it("says that the budget cut a beat, and counts the cuts of each user", async () => {
+    const user = newUser();
+    const beat = await service.heartbeat(user, { fileId: "long", position: 100, played: [[0, 100]] });
+    expect(beat.cut).toEqual(["budget"]);
+    const { cutMs, beats } = service.cutsOf(user.userId);
+    expect([beats, cutMs / 1000 + beat.progress.watchedSeconds]).toEqual([1, 100]);
+    expect(service.cutsOf("nobody")).toEqual({ cutMs: 0, beats: 0 });
+  });
+
+  it("counts a beat of the current epoch, whatever age it claims", async () => {
+    const user = newUser();
+    await service.heartbeat(user, { fileId: "short", position: 1 });
+    await service.reset(user.userId, { fileId: "short" }, user.userId);
+    await database.query("UPDATE user_progress SET reset_at = now() + interval '1 hour' WHERE user_id = $1", [
+      user.userId,
+    ]);
+    const old = { fileId: "short", position: 9, played: [[8, 9]] as [number, number][], ageMs: 3_600_000 };
+    expect((await service.heartbeat(user, { ...old, epoch: 1 })).progress).toMatchObject({ watched: [[8, 9]] });
+    expect((await service.heartbeat(user, { ...old, played: [[3, 4]], epoch: 0 })).progress.watched).toEqual([[8, 9]]);
+    expect((await service.heartbeat(user, { ...old, played: [[3, 4]] })).progress.watched).toEqual([[8, 9]]);
+  });
+
+  it("keeps the place of the higher number of a session, even if the network made it look earlier", async () => {
+    const user = newUser();
+    const beat = { fileId: "short", sessionId: "s" };
+    await service.heartbeat(user, { ...beat, position: 10, seq: 1 });
+    const seek = await service.heartbeat(user, { ...beat, position: 40, seq: 2, ageMs: 500 });
+    expect(seek.progress.position).toBe(40);
+    expect((await service.heartbeat(user, { ...beat, position: 10, seq: 1 })).progress.position).toBe(40);
+  });
+
+  it("closes gaps of 250 ms after the start and before the end of a file", async () => {
+    const user = newUser();
+    const played: [number, number][] = [
+      [0.25, 1],
+      [58, 59.75],
+    ];
+    const { progress: closed } = await service.heartbeat(user, { fileId: "short", position: 1, played });
+    const expected = [
+      [0, 1],
+      [58, 60],
+    ];
+    expect(closed.watched).toEqual(expected);
+    const wider = await service.heartbeat(newUser(), { fileId: "short", position: 1, played: [[0.251, 59.749]] });
+    expect(wider.progress.watched[0]?.[0]).toBe(0.251);
+  });
+
+  it("tells when a learner was last seen in a course by beats alone", async () => {
+    const user = newUser();
+    await service.heartbeat(user, { fileId: "short", position: 7, ageMs: 60_000 });
+    const before = await service.readCourseRow(user.userId, "c");
+    const [row] = await database.query<{ seen: Date }>(
+      "SELECT last_watched AS seen FROM user_progress WHERE user_id = $1",
+      [user.userId],
+    );
+    expect(before.lastWatched).toBe(row?.seen.toISOString());
+    await service.complete(user.userId, { fileId: "short" }, { source: "waived", by: "teacher" });
+    const after = await service.readCourseRow(user.userId, "c");
+    expect(after.lastWatched).toBe(before.lastWatched);
+    expect(after.lastUpdated).not.toBe(before.lastUpdated);
+  });
+
+  it("completes a file by what was watched between its boundaries alone", async () => {
+    const store = createCatalogueStore({ pool: database.pool });
+    const file = { id: "bounded", title: "F", durationSeconds: 9, startSeconds: 4, creditsAtSeconds: 8 };
+    await store.put("bounded", { title: "B", lessons: [{ id: "bounded-l", title: "L", files: [file] }] });
+    const user = newUser();
+    const titles = await service.heartbeat(user, { fileId: "bounded", position: 4, played: [[0, 4]] });
+    expect(titles.progress.completed).toBe(false);
+    const content = await service.heartbeat(user, { fileId: "bounded", position: 8, played: [[4, 7.7]] });
+    expect(content.progress.completed).toBe(true);
+    const other = newUser();
+    await service.heartbeat(other, { fileId: "bounded", position: 1 });
+    await database.query("UPDATE user_progress SET watched = '{[0,4000)}' WHERE user_id = $1", [other.userId]);
+    expect((await service.readFile(other.userId, "bounded")).completed).toBe(false);
+    await store.put("bounded", { title: "C", lessons: [{ id: "bounded-l", title: "L", files: [file] }] });
+    expect((await service.readFile(other.userId, "bounded")).completed).toBe(false);
+  });
+
+  it("weighs a file of unknown duration as the mean of its course's known ones", async () => {
+    const store = createCatalogueStore({ pool: database.pool });
+    const unknown = Array.from({ length: 9 }, (_, i) => ({ id: `mean-${i}`, title: "F" }));
+    const files = [{ id: "mean-known", title: "F", durationSeconds: 8 }, ...unknown];
+    await store.put("mean", { title: "M", lessons: [{ id: "mean-l", title: "L", files }] });
+    const [ann, bob] = [newUser(), newUser()];
+    await service.heartbeat(ann, { fileId: "mean-known", position: 8, played: [[0, 8]] });
+    expect(await service.readCourseRow(ann.userId, "mean")).toMatchObject({ percentage: 10, totalDuration: 8 });
+    for (const { id } of unknown) await service.complete(bob.userId, { fileId: id }, { source: "manual", by: "t" });
+    expect(await service.readCourseRow(bob.userId, "mean")).toMatchObject({ percentage: 90, completedFiles: 9 });
+    expect(await database.query("SELECT * FROM playhead_check_course('mean')")).toEqual([]);
+  });
+
+  it("adds up a course of the longest files that the catalogue takes", async () => {
+    const store = createCatalogueStore({ pool: database.pool });
+    const files = Array.from({ length: 1200 }, (_, i) => ({ id: `huge-${i}`, title: "F", durationSeconds: 2_147_483 }));
+    await store.put("huge", { title: "H", lessons: [{ id: "huge-l", title: "L", files }] });
+    const user = newUser();
+    await service.complete(user.userId, { courseId: "huge" }, { source: "manual", by: "t" });
+    const [row] = await database.query("SELECT * FROM course_progress WHERE user_id = $1", [user.userId]);
+    expect(row).toMatchObject({ total_duration: 1200 * 2_147_483, progress_percentage: "100.00" });
+    await service.uncomplete(user.userId, { fileId: "huge-0" }, "t");
+    expect(await service.readCourseRow(user.userId, "huge")).toMatchObject({ percentage: 99.91 });
+    expect(await database.query("SELECT * FROM playhead_check_course('huge')")).toEqual([]);
+  });
+
+  it("says that an unknown file may be known soon, only where it answers from memory", async () => {
+    const user = newUser();
+    const ask = () => service.heartbeat(user, { fileId: "yet-unknown", position: 1 });
+    await expect(ask()).rejects.toMatchObject({ code: "unknown_file", retryAfterMs: undefined });
+    await expect(ask()).rejects.toMatchObject({ code: "unknown_file", retryAfterMs: expect.any(Number) });
+  });
+
   it("reads a file that was never watched as zeros, version 0", async () => {
     const user = newUser();
     expect(await service.readFile(user.userId, "long")).toEqual({

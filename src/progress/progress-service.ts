@@ -2,6 +2,7 @@ import type { Ack } from "../protocol/ack.ts";
 import type { BriefAck } from "../protocol/brief-ack.ts";
 import type { Cut, Heartbeat } from "../protocol/heartbeat.ts";
 import type { CourseProgress, CourseProgressRow, FileProgress, ProgressTarget } from "../protocol/progress.ts";
+import type { BudgetCuts } from "./watch-budget.ts";
 
 /** Who sends a heartbeat. If the player names no session, the connection is the session. */
 export interface BeatSource {
@@ -80,6 +81,8 @@ export interface ProgressService {
   readCourse(userId: string, courseId: string, minVersion?: number): Promise<CourseProgress>;
   /** The course's own sums, without lessons and files. @throws AppError `not_found` */
   readCourseRow(userId: string, courseId: string): Promise<CourseProgressRow>;
+  /** What this process has cut from the user's beats because they claimed more than the budget allows. */
+  cutsOf(userId: string): BudgetCuts;
   learners(courseId: string, page: { limit: number; after?: string }): Promise<LearnersPage>;
   /** Zeroes a file, or every file of a course, and raises the epoch. `by` is who asked. @throws AppError `unknown_file`, `not_found` */
   reset(userId: string, target: ProgressTarget, by: string): Promise<void>;

@@ -58,8 +58,8 @@ export function createTopicReader({ pool }: { pool: Pool }) {
     );
   }
   async function courses(sql: string, parameters: unknown[]): Promise<CourseProgressRow[]> {
-    return (await pool.query<CourseProgressRow & { lastUpdated: never }>(sql, parameters)).rows.map((row) =>
-      toWire<CourseProgressRow>(row),
+    return (await pool.query<CourseProgressRow & { lastUpdated: never; lastWatched: never }>(sql, parameters)).rows.map(
+      (row) => toWire<CourseProgressRow>(row),
     );
   }
   async function totals(sql: string, ids: readonly string[]): Promise<Map<string, TopicTotals>> {

@@ -5,12 +5,23 @@ import {
   FIRST_ALLOWANCE_MS,
   type LoadLastContacts,
   RANGE_COST_MS,
+  type StoredContact,
   WatchBudget,
 } from "./watch-budget.ts";
 
 const HOUR_MS = 3_600_000;
 
-function setUp(lastContacts: Record<string, number> = {}) {
+/** A user whose last beat came so many ms ago, and who has spent all that it was allowed before. */
+function toContact(contact: number | StoredContact): StoredContact {
+  if (typeof contact !== "number") return contact;
+  return {
+    agoMs: contact,
+    firstAgoMs: contact,
+    spentMs: FIRST_ALLOWANCE_MS + ALLOWANCE_RATE * Math.max(0, contact),
+  };
+}
+
+function setUp(lastContacts: Record<string, number | StoredContact> = {}) {
   const queries: string[][] = [];
   const clock = { ms: 1_000_000 };
   const failures: Error[] = [];
@@ -18,7 +29,7 @@ function setUp(lastContacts: Record<string, number> = {}) {
     queries.push(userIds);
     const failure = failures.shift();
     if (failure !== undefined) throw failure;
-    return new Map(Object.entries(lastContacts));
+    return new Map(Object.entries(lastContacts).map(([userId, contact]) => [userId, toContact(contact)]));
   };
   const budget = new WatchBudget({ loadLastContacts, now: () => clock.ms });
   return { budget, clock, queries, failures };
@@ -132,6 +143,36 @@ describe("WatchBudget", () => {
     await budget.contact("ann");
     expect(budget.knows("ann")).toBe(true);
     expect(queries).toEqual([["ann", "bob"], ["ann"]]);
+  });
+
+  it("counts from the first contact, even if the database could not be asked then", async () => {
+    const { budget, clock, failures } = setUp();
+    failures.push(new Error("away"), new Error("away"));
+    await expect(budget.contact("ann")).rejects.toThrow("away");
+    clock.ms += 60_000;
+    await expect(budget.contact("ann")).rejects.toThrow("away");
+    clock.ms += 60_000;
+    await budget.contact("ann");
+    expect(budget.charge("ann", worth(FIRST_ALLOWANCE_MS + ALLOWANCE_RATE * 120_000)).cutMs).toBe(0);
+    expect(budget.charge("ann", [[0, 500]]).cutMs).toBe(500);
+  });
+
+  it("gives a process that starts anew what the user has left, while another of the user's devices plays on", async () => {
+    const { budget } = setUp({ ann: { agoMs: 500, firstAgoMs: 40_000, spentMs: 40_000 } });
+    await budget.contact("ann");
+    const leftMs = FIRST_ALLOWANCE_MS + ALLOWANCE_RATE * 40_000 - 40_000;
+    expect(budget.charge("ann", worth(leftMs)).cutMs).toBe(0);
+    expect(budget.charge("ann", [[0, 500]]).cutMs).toBe(500);
+  });
+
+  it("counts for every user how much was cut", async () => {
+    const { budget } = setUp();
+    await budget.contact("ann");
+    budget.charge("ann", worth(FIRST_ALLOWANCE_MS));
+    budget.charge("ann", [[0, 500]]);
+    budget.charge("ann", [[0, 700]]);
+    expect(budget.cutsOf("ann")).toEqual({ cutMs: 1200, beats: 2 });
+    expect(budget.cutsOf("bob")).toEqual({ cutMs: 0, beats: 0 });
   });
 
   it("forgets users who were silent for long, and asks the database for them again", async () => {

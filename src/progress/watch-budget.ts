@@ -20,6 +20,8 @@ const FORGET_AFTER_MS = 15 * 60_000;
 
 /** No device may claim what it played earlier: the largest `ageMs` of a beat. */
 const OLDEST_CLAIM_MS = MAX_AGE_MS;
+/** For so many users it is remembered how much was cut. */
+const MAX_CUT_USERS = 10_000;
 /** So many users whose contact could not be read are remembered. */
 const MAX_WAITING = 100_000;
 
@@ -48,6 +50,12 @@ export interface Charge {
   chargedMs: number;
 }
 
+/** How much was cut from a user's beats, and from how many of them. */
+export interface BudgetCuts {
+  cutMs: number;
+  beats: number;
+}
+
 export interface WatchBudgetParts {
   loadLastContacts: LoadLastContacts;
   now?: () => number;
@@ -59,6 +67,7 @@ export class WatchBudget {
   readonly #allowances = new Map<string, Allowance>();
   /** When users were first seen whose contacts could not be read yet. */
   readonly #waitingSince = new RecentMap<string, number>(MAX_WAITING);
+  readonly #cuts = new RecentMap<string, BudgetCuts>(MAX_CUT_USERS);
   readonly #loading = new Map<string, Promise<void>>();
   readonly #loads = new GatheredLoads((userIds) => this.#loadAll(userIds));
   #nextSweepAt: number;
@@ -121,7 +130,15 @@ export class WatchBudget {
     const keptMs = lengthOf(kept);
     const chargedMs = keptMs + RANGE_COST_MS * kept.length;
     allowance.leftMs -= chargedMs;
-    return { played: kept, cutMs: claimedMs - keptMs, chargedMs };
+    const cutMs = claimedMs - keptMs;
+    const cuts = this.cutsOf(userId);
+    if (cutMs > 0) this.#cuts.set(userId, { cutMs: cuts.cutMs + cutMs, beats: cuts.beats + 1 });
+    return { played: kept, cutMs, chargedMs };
+  }
+
+  /** What this process has cut from the user's beats since it started. */
+  cutsOf(userId: string): BudgetCuts {
+    return this.#cuts.get(userId) ?? { cutMs: 0, beats: 0 };
   }
 
   #affordable(played: readonly Range[], leftMs: number): Range[] {

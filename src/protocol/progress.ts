@@ -53,6 +53,9 @@ export const CourseProgressRow = z.object({
   totalDuration: z.number(),
   watchedDuration: z.number(),
   percentage: z.number(),
+  /** When a player of the learner was last seen in the course; null if none was. Changes of the catalogue do not count. */
+  lastWatched: z.string().nullable(),
+  /** When this row last changed, also by a change of the catalogue. */
   lastUpdated: z.string().nullable(),
   version: z.number(),
 });

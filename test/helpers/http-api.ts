@@ -48,6 +48,7 @@ export const ROW = {
   totalDuration: 120,
   watchedDuration: 67,
   percentage: 55,
+  lastWatched: "2026-11-01T09:00:00.000Z",
   lastUpdated: "2026-11-01T10:00:00.000Z",
   version: 4,
 };
@@ -132,6 +133,7 @@ function fakeProgress() {
     readFile: vi.fn<ProgressService["readFile"]>(async () => FILE),
     readCourse: vi.fn<ProgressService["readCourse"]>(async () => ({ ...ROW, lessons: [], files: [FILE] })),
     readCourseRow: vi.fn<ProgressService["readCourseRow"]>(async () => ROW),
+    cutsOf: vi.fn(() => ({ cutMs: 1500, beats: 2 })),
     learners: vi.fn<ProgressService["learners"]>(async () => ({ learners: [ROW], next: "alice" })),
     reset: vi.fn<ProgressService["reset"]>(async () => undefined),
     complete: vi.fn<ProgressService["complete"]>(async () => undefined),

@@ -18,6 +18,8 @@ const LearnersPage = z
   })
   .meta({ id: "LearnersPage" });
 
+const Cuts = z.object({ userId: z.string(), cutSeconds: z.number(), beats: z.number() }).meta({ id: "BudgetCuts" });
+
 const Change = z.object({
   /** A file of the course; without it the whole course is meant. */
   fileId: Id.optional(),
@@ -51,6 +53,23 @@ export function addLearners(router: Router, { catalogue, progress, bearer }: Lea
     const { after, limit } = c.req.valid("query");
     await requireOwnCourse(catalogue, c.var.caller, courseId);
     return c.json(await progress.learners(courseId, { limit, ...(after === undefined ? {} : { after }) }), 200);
+  });
+
+  const cuts = createRoute({
+    ...shared,
+    method: "get",
+    path: "/v1/users/{userId}/cuts",
+    summary: "Tell how much of a user's watching was cut",
+    description:
+      "By an admin. What the server process that answers has cut since it started, because the user claimed more watching than time had passed for.",
+    request: { params: z.object({ userId: Id }) },
+    responses: { 200: jsonContent(Cuts, "The cuts."), ...PROBLEMS },
+  });
+  router.openapi(cuts, async (c) => {
+    if (c.var.caller.role !== "admin") throw new AppError("forbidden", "Only an admin may see what was cut.");
+    const { userId } = c.req.valid("param");
+    const { cutMs, beats } = progress.cutsOf(userId);
+    return c.json({ userId, cutSeconds: cutMs / 1000, beats }, 200);
   });
 
   /** Declares a change of a learner's progress, with this body. */

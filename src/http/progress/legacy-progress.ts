@@ -69,7 +69,9 @@ export function addLegacyProgress(router: Router, { progress, bearer }: LegacyPa
       {
         fileId: body.file_id,
         progressSeconds: body.progress_seconds,
-        ...(body.progress_percentage === undefined ? {} : { progressPercentage: Math.min(100, body.progress_percentage) }),
+        ...(body.progress_percentage === undefined
+          ? {}
+          : { progressPercentage: Math.min(100, body.progress_percentage) }),
         ...(body.completed === undefined ? {} : { completed: body.completed }),
       },
     );
