@@ -286,6 +286,7 @@ describe("the routes of operations", () => {
       "/v1/streams/{streamId}/revoke",
       "/v1/streams/{streamId}/rotate",
       "/v1/streams/{streamId}/sessions",
+      "/v1/users/{userId}/cuts",
     ]);
     expect(body.components.schemas.FileProgress.properties.watched).toMatchObject({ type: "array" });
     expect(body.paths["/v1/courses/{courseId}"].put.security).toEqual([{ bearer: [] }]);

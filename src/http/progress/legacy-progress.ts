@@ -10,15 +10,15 @@ import { BEARER, createRoute, jsonBody, jsonContent, PROBLEMS, type Router, z } 
  * client reports of its own user, and keeps it apart from the ranges that were watched.
  */
 
-/** What is reported past 100 is taken as 100; a client that reports more than this is wrong. */
-const MAX_PERCENTAGE = 1000;
+/** Less than this is taken as 100. A client that reports more is wrong. */
+const PERCENTAGE_LIMIT = 101;
 
 const Report = z
   .object({
     file_id: Id,
     progress_seconds: z.number().min(0).max(MAX_POSITION_SECONDS),
     /** Encoders disagree about the length of a file, so a client may report 100.03; that is 100. */
-    progress_percentage: z.number().min(0).max(MAX_PERCENTAGE).optional(),
+    progress_percentage: z.number().min(0).lt(PERCENTAGE_LIMIT).optional(),
     completed: z.boolean().optional(),
   })
   .meta({ id: "LegacyReport" });

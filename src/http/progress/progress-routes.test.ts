@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { createApi, FILE, LEARNER, tokens } from "../../../test/helpers/http-api.ts";
+import { ADMIN, createApi, FILE, LEARNER, tokens } from "../../../test/helpers/http-api.ts";
 
 describe("the older progress interface", () => {
   it("uses the field names of its reference document", async () => {
@@ -29,6 +29,18 @@ describe("the older progress interface", () => {
       completed_files: 1,
       progress_percentage: 55,
       last_updated: "2026-11-01T10:00:00.000Z",
+    });
+  });
+
+  it("takes a little more than 100 percent as 100", async () => {
+    const { call, progress } = createApi();
+    const body = { file_id: "f1", progress_seconds: 74.608, progress_percentage: 100.03, completed: true };
+    expect(await call("/learn/api/progress", { as: LEARNER, body })).toMatchObject({ status: 200 });
+    expect(progress.report).toHaveBeenCalledWith(expect.anything(), {
+      fileId: "f1",
+      progressSeconds: 74.608,
+      progressPercentage: 100,
+      completed: true,
     });
   });
 
@@ -106,5 +118,15 @@ describe("the route for heartbeats of a page that closes", () => {
   ])("refuses a list that is %s", async (_, body) => {
     const answer = await createApi().call("/v1/heartbeats", { as: LEARNER, body: JSON.stringify(body) });
     expect(answer.status).toBe(400);
+  });
+});
+
+describe("the cuts of a user", () => {
+  it("are told to an admin alone", async () => {
+    const { call, progress } = createApi();
+    const admin = await call("/v1/users/alice/cuts", { as: ADMIN });
+    expect(admin).toMatchObject({ status: 200, body: { userId: "alice", cutSeconds: 1.5, beats: 2 } });
+    expect(await call("/v1/users/alice/cuts", { as: LEARNER })).toMatchObject({ status: 403 });
+    expect(progress.cutsOf).toHaveBeenCalledTimes(1);
   });
 });
