@@ -52,11 +52,11 @@ export class CatalogueCache {
   }
 
   /**
-   * In how many ms the catalogue may know a file that it does not know now; 0 where the answer is sure: the file was read
-   * since `askedAt`, by the monotonic clock, and this process has not just lost sight of the database.
+   * In how many ms the catalogue may know a file that it does not know now; 0 where the answer is sure: the file was just
+   * looked for, and this process has not lost sight of the database lately.
    */
-  behindMs(fileId: string, askedAt: number): number {
-    const leftMs = this.#files.missLeftMs(fileId, askedAt);
+  behindMs(fileId: string): number {
+    const leftMs = this.#files.missLeftMs(fileId);
     if (leftMs > 0) return leftMs;
     return performance.now() < this.#settledAt ? SETTLING_RETRY_MS : 0;
   }

@@ -7,6 +7,8 @@ import { GatheredLoads } from "../db/gathered-loads.ts";
 
 const MAX_ENTRIES = 100_000;
 const MISS_TTL_MS = 5000;
+/** For so long what was read is taken for what the database holds. */
+const FRESH_MS = 1000;
 
 interface Entry<T> {
   /** Null for an id without facts. */
@@ -33,14 +35,12 @@ export class FactCache<T> {
     return entry.facts === null && entry.until < performance.now() ? undefined : entry.facts;
   }
 
-  /**
-   * For how many ms an id that was last read before `since` still counts as one without facts, though it may have some
-   * by now. 0 where it was read later.
-   */
-  missLeftMs(id: string, since: number): number {
+  /** For how many ms an id still counts as one without facts, though it may have some by now. 0 where it was just read. */
+  missLeftMs(id: string): number {
     const entry = this.#entries.get(id);
-    if (entry?.facts !== null || entry.until - MISS_TTL_MS >= since) return 0;
-    return Math.max(1, entry.until - performance.now());
+    if (entry?.facts !== null) return 0;
+    const leftMs = entry.until - performance.now();
+    return MISS_TTL_MS - leftMs < FRESH_MS ? 0 : Math.max(1, leftMs);
   }
 
   /** Whether nothing is kept. */

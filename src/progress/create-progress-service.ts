@@ -120,10 +120,9 @@ export function createProgressService(
 
   /** Loads the file and the user's budget. Called only if one of them is not in memory. */
   async function prepare(userId: string, fileId: string): Promise<FileFacts> {
-    const askedAt = performance.now();
     try {
       const file = catalogue.peekFile(fileId) ?? (await catalogue.findFile(fileId));
-      if (file === null) throw unknownFile(fileId, catalogue.behindMs(fileId, askedAt));
+      if (file === null) throw unknownFile(fileId, catalogue.behindMs(fileId));
       if (!budget.knows(userId)) await budget.contact(userId);
       return file;
     } catch (error) {

@@ -87,6 +87,7 @@ export function mergeBeat(old: StoredRow | null, file: FileFacts, beat: PendingB
 
   const { position } = beat;
   const place = placeOf(old, position, observed.atUs);
+  const hasMoved = old === null || (place !== null && !isSamePlace(place, old));
   const joined = joinPlayed(old, beat.played, file.durationMs);
   const { watched, watchedMs } = joined;
   const growthMs = Math.max(0, watchedMs - (old?.watchedMs ?? 0));
@@ -96,7 +97,7 @@ export function mergeBeat(old: StoredRow | null, file: FileFacts, beat: PendingB
   const reportedBp = Math.max(old?.reportedBp ?? 0, beat.reportedBp);
   if (
     old !== null &&
-    place === null &&
+    !hasMoved &&
     watched === old.watched &&
     watchedMs === old.watchedMs &&
     !isStale(old, file) &&
@@ -104,7 +105,9 @@ export function mergeBeat(old: StoredRow | null, file: FileFacts, beat: PendingB
     completed === old.completed &&
     reportedBp === old.reportedBp
   ) {
-    return { type: "kept", row: old, dropped: false, hasGivenUp: joined.hasGivenUp };
+    // Not worth a write: the number is remembered in the process, against an earlier beat that arrives later.
+    const row = place === null ? old : { ...old, positionSeq: place.positionSeq };
+    return { type: "kept", row, dropped: false, hasGivenUp: joined.hasGivenUp };
   }
   const next: StoredRow = {
     version: old === null ? 0 : old.version,
@@ -156,6 +159,13 @@ type Place = Pick<StoredRow, "positionMs" | "lastWatchedUs" | "positionSession" 
 
 function placeIn({ positionMs, lastWatchedUs, positionSession, positionSeq }: StoredRow): Place {
   return { positionMs, lastWatchedUs, positionSession, positionSeq };
+}
+
+/** Whether at most the number of the beat differs. */
+function isSamePlace(a: Place, b: Place): boolean {
+  return (
+    a.positionMs === b.positionMs && a.lastWatchedUs === b.lastWatchedUs && a.positionSession === b.positionSession
+  );
 }
 
 /**

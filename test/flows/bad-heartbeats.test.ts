@@ -39,8 +39,6 @@ const BAD_BEATS: [string, string, string][] = [
   ["a position past what a double holds", '{"fileId":"f100","position":1e999}', "position"],
   ["true for a position", JSON.stringify({ ...GOOD, position: true }), "position"],
   ["a negative position", JSON.stringify({ ...GOOD, position: -1 }), "position"],
-  ["a position more than 5 s past the end", JSON.stringify({ ...GOOD, position: 105.001 }), "position"],
-  ["a position more than 1 % past the end", JSON.stringify({ fileId: "f1000", position: 1010.001 }), "position"],
   ["a position 10,000 levels deep", `{"fileId":"f100","position":${DEEP}}`, "position"],
   ["an object for the ranges", JSON.stringify({ ...GOOD, played: { from: 0, to: 5 } }), "played"],
   ["a reversed range", JSON.stringify({ ...GOOD, played: [[5, 3]] }), "played.0"],
@@ -48,17 +46,6 @@ const BAD_BEATS: [string, string, string][] = [
   ["a range of three numbers", JSON.stringify({ ...GOOD, played: [[1, 2, 3]] }), "played.0"],
   ["a range from NaN", JSON.stringify({ ...GOOD, played: [[Number.NaN, 3]] }), "played.0.0"],
   ["a range from before the start", JSON.stringify({ ...GOOD, played: [[-1, 3]] }), "played.0.0"],
-  [
-    "a range that ends too far past the end",
-    JSON.stringify({
-      ...GOOD,
-      played: [
-        [1, 2],
-        [90, 106],
-      ],
-    }),
-    "played.1",
-  ],
   ["33 ranges", JSON.stringify({ ...GOOD, played: ranges(33) }), "played"],
   ["1,000 ranges", JSON.stringify({ ...GOOD, played: ranges(1000) }), "played"],
   ["ranges 10,000 levels deep", `{"fileId":"f100","position":1,"played":${DEEP}}`, "played.0"],
@@ -107,7 +94,7 @@ describe("a heartbeat that is", () => {
     },
   );
 
-  it("a little past the end is moved to the end, since encoders disagree about the length of a file", async () => {
+  it("past the end is moved to the end, since encoders disagree about the length of a file", async () => {
     const userId = newUser();
     const client = await server.player(userId);
     expect(await client.call("heartbeat", { fileId: "f100", position: 105, played: [[95, 104]] })).toMatchObject({

@@ -152,7 +152,7 @@ describe("the position to resume at", () => {
     const ages = [7, 2, 9, 1, 5, 8, 3, 6, 4];
     await Promise.all(
       ages.map((age, i) =>
-        beat(clients[i % 3] as Client, 100 - age, { ageMs: age * MINUTE_MS, sessionId: `s${i % 3}`, seq: i }),
+        beat(clients[i % 3] as Client, 100 - age, { ageMs: age * MINUTE_MS, sessionId: `s${i % 3}`, seq: 100 - age }),
       ),
     );
     expect(await settle(clients[0] as Client)).toMatchObject({ ok: true, progress: { position: 99 } });

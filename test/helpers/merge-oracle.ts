@@ -133,7 +133,9 @@ SELECT c.ord::integer, c.id IS NULL AS fresh, c.dropped, c.straddles, c.watched:
     WHEN c.reached THEN 'auto'
     WHEN c.completed THEN 'reported'
   END AS "completionSource",
-  (NOT c.dropped AND NOT c.straddles AND (c.id IS NULL OR c.newer OR c.seen_at <> c.last_watched OR c.stale
+  (NOT c.dropped AND NOT c.straddles AND (c.id IS NULL
+    OR (c.newer AND (c.seen_position_ms, c.seen_at, c.session) IS DISTINCT FROM (c.old_position_ms, c.last_watched, c.position_session))
+    OR c.seen_at <> c.last_watched OR c.stale
     OR c.watched <> c.old_watched OR c.watched_ms <> c.old_watched_ms
     OR c.watch_time_ms <> c.old_watch_time_ms OR c.completed <> c.was_completed OR c.reported_bp <> c.old_reported_bp)) IS TRUE AS changed
 FROM (${COUNTED}) AS c

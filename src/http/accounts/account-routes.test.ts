@@ -79,7 +79,7 @@ describe("the demo's sign-in", () => {
       { as: "learner", name: "Bo" },
       { as: "learner", new: true },
     ]) {
-      expect((await call("/v1/demo/sign-in", { body })).body.user.id).toMatch(/^demo-learner-[0-9a-f]{6}$/);
+      expect((await call("/v1/demo/sign-in", { body })).body.user.id).toMatch(/^demo-learner-[0-9a-f]{24}$/);
     }
   });
 
