@@ -22,6 +22,7 @@ describe("an error of the database", () => {
     "ECONNRESET",
     "ECONNREFUSED",
     "EPIPE",
+    "EMFILE",
   ])("is transient with the code %s", (code) => expect(isTransient(withCode(code))).toBe(true));
 
   it.each(["23505", "22003", "42P01", "57014", "ENOENT"])("is not transient with the code %s", (code) =>

@@ -51,6 +51,8 @@ const NETWORK_CODES = new Set([
   "ENETUNREACH",
   "ENOTFOUND",
   "EAI_AGAIN",
+  "EMFILE", // this process is out of file descriptors
+  "ENFILE", // this machine is
 ]);
 
 /** Messages of `pg` for a connection that broke or could not be opened. `pg` gives these errors no code. */

@@ -1,12 +1,14 @@
 import type { ExtendedError } from "socket.io";
 import { z } from "zod";
-import type { VerifyToken } from "../auth/caller.ts";
+import type { Caller, VerifyToken } from "../auth/caller.ts";
 import { AppError, toWireError } from "../errors.ts";
+import { Allowances } from "../limits/allowances.ts";
 import type { Logger } from "../logger.ts";
 import { parseWire } from "../protocol/ack.ts";
 import { Acks } from "../protocol/heartbeat.ts";
 import { withinTime } from "../within-time.ts";
 import type { GatewaySocket } from "./call.ts";
+import { type Connections, endUnused } from "./connections.ts";
 import { createSocketGuard } from "./socket-guard.ts";
 
 /*
@@ -21,6 +23,7 @@ const Auth = z.object({ token: z.string().min(1).max(8192) });
 
 export interface HandshakeParts {
   verifyToken: VerifyToken;
+  connections: Connections;
   maxConnectionsPerUser: number;
   isDraining: () => boolean;
   logger: Logger;
@@ -28,43 +31,43 @@ export interface HandshakeParts {
 
 export type Handshake = (socket: GatewaySocket, next: (error?: ExtendedError) => void) => void;
 
+/**
+ * Handshakes of one network that may be refused before the next is refused unread. A token check costs computing, and a
+ * token may be forged for nothing.
+ */
+const REFUSED_HANDSHAKES = { burst: 200, perSecond: 20 };
+
 /** The handshake of the namespaces that take tokens. */
 export function createHandshake(parts: HandshakeParts): Handshake {
-  const connections = new Map<string, number>();
+  const { connections, verifyToken, maxConnectionsPerUser } = parts;
   const guard = createSocketGuard(parts.logger);
+  const refused = new Allowances(REFUSED_HANDSHAKES);
 
-  async function admit(socket: GatewaySocket): Promise<void> {
-    const given = Auth.safeParse(socket.handshake.auth);
-    if (!given.success)
-      throw new AppError("unauthenticated", "The handshake carries no token; pass `auth: { token }`.");
-    const caller = await withinTime(parts.verifyToken(given.data.token), VERIFY_WITHIN_MS, tooLate);
-    // The connection may have closed meanwhile. It would then never leave, and be counted for ever.
-    if (socket.conn.readyState !== "open") throw new AppError("unavailable", "The connection is closed.");
-    const open = connections.get(caller.userId) ?? 0;
-    if (open >= parts.maxConnectionsPerUser) {
-      throw new AppError(
-        "rate_limited",
-        `A user may have ${parts.maxConnectionsPerUser} connections; close one first.`,
-      );
+  async function identify({ handshake, conn }: GatewaySocket): Promise<Caller> {
+    const network = conn.remoteAddress;
+    const retryAfterMs = refused.waitMs(network);
+    if (retryAfterMs > 0) {
+      throw new AppError("rate_limited", "Too many handshakes of this network were refused; try again later.", {
+        retryAfterMs,
+      });
     }
-    socket.data.caller = caller;
-    connections.set(caller.userId, open + 1);
-    // By then the socket is in its namespace, or its connection ended before and the namespace never hears of it.
-    setImmediate(() =>
-      guard(socket, () => {
-        if (socket.connected) socket.on("disconnect", leave);
-        else leave.call(socket);
-        forgetHandshake(socket);
-      }),
-    );
+    try {
+      const given = Auth.safeParse(handshake.auth);
+      if (!given.success)
+        throw new AppError("unauthenticated", "The handshake carries no token; pass `auth: { token }`.");
+      return await withinTime(verifyToken(given.data.token), VERIFY_WITHIN_MS, tooLate);
+    } catch (error) {
+      if (error instanceof AppError && error.code === "unauthenticated") refused.take(network);
+      throw error;
+    }
   }
 
-  /** One listener for all sockets: a closure for each would take memory of every idle connection. */
-  function leave(this: GatewaySocket): void {
-    const { userId } = this.data.caller;
-    const left = (connections.get(userId) ?? 1) - 1;
-    if (left > 0) connections.set(userId, left);
-    else connections.delete(userId);
+  async function admit(socket: GatewaySocket): Promise<void> {
+    const caller = await identify(socket);
+    connections.identify(socket.conn as never, caller.userId, maxConnectionsPerUser);
+    socket.data.caller = caller;
+    // By then the socket is in its namespace.
+    setImmediate(() => guard(socket, () => forgetHandshake(socket)));
   }
 
   return asHandshake(admit, parts);
@@ -101,6 +104,7 @@ export function asHandshake(
     if (isDraining())
       throw new AppError("unavailable", "The server is stopping; connect again.", { retryAfterMs: 1000 });
     await admit(socket);
+    socket.on("disconnect", onLeft);
   }
 
   return (socket, next) => {
@@ -114,6 +118,11 @@ export function asHandshake(
       },
     );
   };
+}
+
+/** One listener for all sockets: a closure for each would take memory of every idle connection. */
+function onLeft(this: GatewaySocket): void {
+  endUnused(this);
 }
 
 /** The error as Socket.IO sends it to the client. */

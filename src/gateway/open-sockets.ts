@@ -9,6 +9,7 @@ import type { FileProgress } from "../protocol/progress.ts";
 import type { SessionDrop } from "../streams/sessions/session-drop.ts";
 import { countOversizedFrames } from "../uws/oversized-frames.ts";
 import type { TemplatedApp } from "../uws/uws.ts";
+import { Connections, type CountedConnection } from "./connections.ts";
 import { readDirectFrames } from "./direct-frames.ts";
 import { endUnread } from "./end-unread.ts";
 import { SocketOutlet } from "./outlet.ts";
@@ -42,6 +43,8 @@ export interface Sockets {
   players: Namespace;
   dashboards: Namespace;
   mediaServers: Namespace;
+  /** Counts the connections of all namespaces. */
+  connections: Connections;
   /** The way out to dashboards. */
   outlet: SocketOutlet;
   tellDevice(socketId: string, progress: FileProgress): void;
@@ -53,7 +56,8 @@ export interface Sockets {
 
 /** Attaches Socket.IO to the app. Nobody can connect before the app listens. */
 export function openSockets({ app, config, metrics, logger }: SocketParts): Sockets {
-  const io = createServer(config, logger);
+  const connections = new Connections();
+  const io = createServer(config, connections, logger);
   const guard = createSocketGuard(logger);
   countOversizedFrames(app, metrics.oversizedFrames);
   readDirectFrames(app, guard);
@@ -62,6 +66,7 @@ export function openSockets({ app, config, metrics, logger }: SocketParts): Sock
     guard({ disconnect: () => connection.close(true) }, () => {
       forgetRequest(connection, config.TRUST_PROXY);
       endUnread(connection);
+      connections.opened(connection);
     });
   });
   refuseRootNamespace(io);
@@ -71,6 +76,7 @@ export function openSockets({ app, config, metrics, logger }: SocketParts): Sock
     players,
     dashboards,
     mediaServers,
+    connections,
     outlet: new SocketOutlet(app, dashboards),
     tellDevice(socketId, progress) {
       players.sockets.get(socketId)?.emit("progress", progress);
@@ -80,7 +86,7 @@ export function openSockets({ app, config, metrics, logger }: SocketParts): Sock
   };
 }
 
-function createServer(config: SocketParts["config"], logger: Logger): Server {
+function createServer(config: SocketParts["config"], connections: Connections, logger: Logger): Server {
   const logRefused = createRefusedOrigins(logger);
   return new Server({
     transports: config.SOCKET_TRANSPORTS,
@@ -99,8 +105,12 @@ function createServer(config: SocketParts["config"], logger: Logger): Server {
       const { origin, host, "x-forwarded-host": forwarded } = request.headers;
       const asked = config.TRUST_PROXY && typeof forwarded === "string" ? forwarded : host;
       const allowed = isAllowedOrigin(origin, asked, config.ALLOWED_ORIGINS);
-      if (!allowed) logRefused(origin);
-      decide(allowed ? null : "origin not allowed", allowed);
+      if (!allowed) {
+        logRefused(origin);
+        decide("origin not allowed", false);
+      } else if (connections.isFull(networkOfRequest(request as never, config.TRUST_PROXY)))
+        decide("too many connections of this network", false);
+      else decide(null, true);
     },
   });
 }
@@ -117,18 +127,26 @@ function refuseRootNamespace(io: Server): void {
 }
 
 /** Engine.IO's socket, with fields that are not public. */
-interface EngineConnection {
-  request: { headers: Record<string, string | string[] | undefined> } | null;
+interface EngineConnection extends Omit<CountedConnection, "remoteAddress"> {
+  request: EngineRequest | null;
   remoteAddress: string;
-  close(discard: boolean): void;
   transport: { removeAllListeners(event: string): void };
+}
+
+interface EngineRequest {
+  headers: Record<string, string | string[] | undefined>;
+  connection: { remoteAddress: string };
+}
+
+function networkOfRequest({ headers, connection }: EngineRequest, trustProxy: boolean): string {
+  const forwarded = headers["x-forwarded-for"];
+  const forwardedFor = Array.isArray(forwarded) ? forwarded.join() : forwarded;
+  return networkOf({ remoteAddress: connection.remoteAddress, forwardedFor }, { trustProxy });
 }
 
 /** Lets go of the upgrade's request, which Engine.IO would keep as long as the connection. Only the address is needed later. */
 function forgetRequest(connection: EngineConnection, trustProxy: boolean): void {
-  const forwarded = connection.request?.headers["x-forwarded-for"];
-  const forwardedFor = Array.isArray(forwarded) ? forwarded.join() : forwarded;
-  connection.remoteAddress = networkOf({ remoteAddress: connection.remoteAddress, forwardedFor }, { trustProxy });
+  if (connection.request !== null) connection.remoteAddress = networkOfRequest(connection.request, trustProxy);
   setImmediate(() => {
     connection.request = null;
     connection.transport.removeAllListeners("headers");

@@ -43,6 +43,7 @@ export function serveSockets(sockets: Sockets, parts: GatewayParts): Gateway {
   const isDraining = () => draining;
   const handshake = createHandshake({
     verifyToken,
+    connections: sockets.connections,
     maxConnectionsPerUser: config.MAX_CONNECTIONS_PER_USER,
     isDraining,
     logger,

@@ -1,0 +1,134 @@
+import { SignJWT } from "jose";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { type BadInputServer, GOOD, newUser, startBadInputServer } from "../helpers/bad-input-server.ts";
+import type { RawClient } from "../helpers/socket-client.ts";
+import { mintToken } from "../helpers/tokens.ts";
+import { waitFor } from "../helpers/wait-for.ts";
+
+/*
+ * Who has no identity has a budget, and connections are counted whatever happens to the namespaces on them.
+ */
+
+const MAX_CONNECTS = 10;
+const MAX_CONNECTIONS = 50;
+
+describe("a connection without a user", () => {
+  let server: BadInputServer;
+  beforeAll(async () => {
+    server = await startBadInputServer();
+  });
+  afterEach(() => server.closeClients());
+  afterAll(() => server.stop());
+
+  /** CONNECT packets in one write. */
+  function flood(client: RawClient, packet: string, count: number): void {
+    client.ws.send(packet);
+    for (let i = 1; i < count; i++) client.send(packet);
+  }
+
+  it("is closed when it has asked for namespaces ten times, and each further packet is left unread", async () => {
+    const other = await server.player(newUser());
+    const client = await server.socket({});
+    flood(client, "40/player,{}", 3000);
+    await client.closed;
+    expect(client.frames.filter((frame) => frame.startsWith("44")).length).toBeLessThanOrEqual(MAX_CONNECTS);
+    expect(await other.call("heartbeat", GOOD)).toMatchObject({ ok: true });
+  });
+
+  it.each(["40/nonsense,{}", "40{}", '40/dashboard,{"token":5}', "40/rtmp,{}"])(
+    "is closed after ten times %s too",
+    async (packet) => {
+      const client = await server.socket({});
+      flood(client, packet, 200);
+      await client.closed;
+      expect(client.frames.filter((frame) => frame.startsWith("44")).length).toBeLessThanOrEqual(MAX_CONNECTS);
+    },
+  );
+
+  it("may ask again after its token was refused", async () => {
+    const client = await server.socket({});
+    client.send('40/player,{"token":"nonsense"}');
+    await client.hear((frame) => frame.startsWith("44/player,"));
+    client.send(`40/player,${JSON.stringify({ token: await mintToken(newUser()) })}`);
+    await client.hear((frame) => frame.startsWith("40/player,"));
+  });
+
+  it("ends when it has left its last namespace", async () => {
+    const client = await server.raw("/player");
+    client.send("41/player,");
+    await client.closed;
+  });
+
+  it("goes on when it has left one namespace of two", async () => {
+    const token = await mintToken(newUser());
+    const [client, leaver] = await Promise.all([server.socket({}), server.raw("/player")]);
+    for (const namespace of ["/player", "/dashboard"]) {
+      client.send(`40${namespace},${JSON.stringify({ token })}`);
+      await client.hear((frame) => frame.startsWith(`40${namespace},`));
+    }
+    client.send("41/dashboard,");
+    leaver.send("41/player,");
+    // The other one left later, so this one's time is over too.
+    await leaver.closed;
+    expect(await client.callRaw("/player", JSON.stringify(["heartbeat", GOOD]))).toMatchObject({ ok: true });
+  });
+});
+
+describe("the connections of a user", () => {
+  let server: BadInputServer;
+  beforeAll(async () => {
+    server = await startBadInputServer();
+  });
+  afterEach(() => server.closeClients());
+  afterAll(() => server.stop());
+
+  async function join(client: RawClient, token: string): Promise<string> {
+    client.send(`40/player,${JSON.stringify({ token })}`);
+    return client.hear((frame) => frame.startsWith("40/player,") || frame.startsWith("44/player,"));
+  }
+
+  it("count until they close, also where they leave their namespace at once", async () => {
+    const token = await mintToken(newUser());
+    const answers: string[] = [];
+    for (let i = 0; i < MAX_CONNECTIONS + 10; i++) {
+      const client = await server.socket({});
+      answers.push(await join(client, token));
+      client.send("41/player,");
+    }
+    expect(answers.slice(0, MAX_CONNECTIONS).every((frame) => frame.startsWith("40"))).toBe(true);
+    expect(answers.slice(MAX_CONNECTIONS).every((frame) => frame.includes("rate_limited"))).toBe(true);
+    server.closeClients();
+    await waitFor(async () => (await join(await server.socket({}), token)).startsWith("40"), {
+      what: "the places to be free again",
+    });
+  });
+});
+
+describe("a network whose tokens are forged", () => {
+  it("is refused unread after 200 refused handshakes", async () => {
+    const server = await startBadInputServer();
+    const token = await new SignJWT({ role: "admin" })
+      .setProtectedHeader({ alg: "HS256" })
+      .setSubject("mallory")
+      .setIssuer("playhead")
+      .setExpirationTime("1h")
+      .sign(new TextEncoder().encode("another secret of forty characters, 1234"));
+    const codes = new Map<string, number>();
+    const tries = Array.from({ length: 60 }, async () => {
+      const client = await server.socket({});
+      for (let i = 0; i < MAX_CONNECTS; i++) client.send(`40/player,${JSON.stringify({ token })}`);
+      await waitFor(() => client.frames.filter((frame) => frame.startsWith("44")).length === MAX_CONNECTS, {
+        what: "every handshake to be refused",
+      });
+      for (const frame of client.frames) {
+        const code = /"code":"(\w+)"/.exec(frame)?.[1];
+        if (code !== undefined) codes.set(code, (codes.get(code) ?? 0) + 1);
+      }
+    });
+    await Promise.all(tries);
+    expect([...codes.keys()].sort()).toEqual(["rate_limited", "unauthenticated"]);
+    expect(codes.get("rate_limited")).toBeGreaterThan(0);
+    server.closeClients();
+    await server.stop();
+  });
+});
