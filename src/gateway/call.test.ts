@@ -44,7 +44,7 @@ function createTable(handler: CallHandler<{ n: number }>, take: () => void = () 
   const logger = createLogger({ level: "silent" });
   const after = vi.fn();
   const table = new CallTable("/player", { limits: { take }, metrics, logger });
-  table.on("add", z.object({ n: z.number() }), handler, after);
+  table.on("add", z.object({ n: z.number() }), handler, { after });
   table.serve(socket as unknown as GatewaySocket);
   return {
     socket,

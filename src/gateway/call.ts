@@ -69,7 +69,18 @@ export interface Answer {
 /** Handles an event that is too frequent for one promise a call. */
 export type FrequentCallHandler<T> = (payload: T, socket: GatewaySocket, answer: Answer) => void;
 
+/** Tells how many calls a call counts as, from what the client sent, which nobody has checked yet. */
+export type CostOf = (given: unknown) => number;
+
+export interface CallOptions<T> {
+  /** Runs once the ack has been handed over. */
+  after?: (payload: T, socket: GatewaySocket) => void;
+  /** By default each call counts as one. */
+  costOf?: CostOf;
+}
+
 interface Call {
+  costOf: CostOf | undefined;
   schema: z.ZodType;
   handle: FrequentCallHandler<never>;
   succeeded: Tally;
@@ -97,12 +108,12 @@ export class CallTable {
     this.#guard = createSocketGuard(parts.logger);
   }
 
-  /** Declares a call. `after` runs once the ack has been handed over. */
+  /** Declares a call. */
   on<S extends z.ZodType>(
     event: string,
     schema: S,
     handler: CallHandler<z.output<S>>,
-    after?: (payload: z.output<S>, socket: GatewaySocket) => void,
+    { after, costOf }: CallOptions<z.output<S>> = {},
   ): void {
     const answerWith = async (payload: z.output<S>, socket: GatewaySocket, answer: Answer) => {
       try {
@@ -113,13 +124,20 @@ export class CallTable {
         answer.refuse(error);
       }
     };
-    this.onFrequent(event, schema, (payload, socket, answer) => void answerWith(payload, socket, answer)); // never rejects
+    const handle = (payload: z.output<S>, socket: GatewaySocket, answer: Answer) =>
+      void answerWith(payload, socket, answer); // never rejects
+    this.onFrequent(event, schema, handle, costOf);
   }
 
   /** Declares a call whose every allocation counts. The handler answers when it can; it may throw synchronously. */
-  onFrequent<S extends z.ZodType>(event: string, schema: S, handle: FrequentCallHandler<z.output<S>>): void {
+  onFrequent<S extends z.ZodType>(
+    event: string,
+    schema: S,
+    handle: FrequentCallHandler<z.output<S>>,
+    costOf?: CostOf,
+  ): void {
     const succeeded = this.#parts.metrics.socketCalls.tally({ namespace: this.#namespace, event, outcome: "ok" });
-    this.#calls.set(event, { schema, handle, succeeded });
+    this.#calls.set(event, { schema, handle, succeeded, costOf });
   }
 
   /** Takes the calls of a socket from now on. */
@@ -150,7 +168,7 @@ export class CallTable {
     const call = this.#calls.get(event as string);
     const answer = new CallAnswer(this, socket, event as string, call?.succeeded ?? null, ack);
     try {
-      this.#parts.limits.take(this.#identify(socket).userId, socket);
+      this.#parts.limits.take(this.#identify(socket).userId, socket, call?.costOf?.(given));
       if (call === undefined) throw new AppError("bad_request", this.#noSuchCall(event));
       const { tokenEndsAt } = socket.data;
       if (tokenEndsAt !== undefined && tokenEndsAt <= performance.now()) {

@@ -34,12 +34,9 @@ export function serveDashboards(namespace: Namespace, parts: DashboardNamespaceP
     guard,
     onRefreshed: (socket) => subscriptions.recheck(socket, socket.data.topics),
   });
-  calls.on(
-    "subscribe",
-    Subscribe,
-    ({ topic }, socket) => subscriptions.subscribe(socket, topic),
-    ({ topic }, socket) => hub.ready(topic, socket.id),
-  );
+  calls.on("subscribe", Subscribe, ({ topic }, socket) => subscriptions.subscribe(socket, topic), {
+    after: ({ topic }, socket) => hub.ready(topic, socket.id),
+  });
   calls.on("unsubscribe", Subscribe, ({ topic }, socket) => {
     subscriptions.unsubscribe(socket, topic);
     return {};

@@ -2,7 +2,7 @@ import type { Namespace } from "socket.io";
 import type { HeartbeatResult, ProgressService } from "../progress/progress-service.ts";
 import type { Ack } from "../protocol/ack.ts";
 import type { BriefAck } from "../protocol/brief-ack.ts";
-import { Heartbeat, Heartbeats } from "../protocol/heartbeat.ts";
+import { countBeats, Heartbeat, Heartbeats } from "../protocol/heartbeat.ts";
 import { ProgressQuestion, ProgressTarget } from "../protocol/progress.ts";
 import { type CallParts, CallTable, type GatewaySocket } from "./call.ts";
 import { NamespaceFrames } from "./direct-frames.ts";
@@ -56,10 +56,15 @@ export function servePlayers(namespace: Namespace, parts: PlayerNamespaceParts):
     return { ok: true, version, resumeAt, nextBeatMs: result.nextBeatMs, ...(result.cut && { cut: result.cut }) };
   }
 
-  calls.on("heartbeats", Heartbeats, async ({ beats }, socket) => {
-    const results = await progress.heartbeats({ userId: socket.data.caller.userId, connectionId: socket.id }, beats);
-    return { results: results.map((result) => toBatchResult(result, socket)) };
-  });
+  calls.on(
+    "heartbeats",
+    Heartbeats,
+    async ({ beats }, socket) => {
+      const results = await progress.heartbeats({ userId: socket.data.caller.userId, connectionId: socket.id }, beats);
+      return { results: results.map((result) => toBatchResult(result, socket)) };
+    },
+    { costOf: countBeats },
+  );
   calls.on("progress:get", ProgressQuestion, async (target, { data: { caller } }) => ({
     progress:
       "fileId" in target

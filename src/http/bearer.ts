@@ -9,8 +9,11 @@ import type { Middleware, RouterTypes } from "./router.ts";
 export interface Bearer {
   /** Middleware that lets requests with a valid token pass, and sets `c.var.caller`. */
   required: Middleware;
-  /** Checks a token that came elsewhere than in the header. @throws AppError `unauthenticated`, `rate_limited` */
-  authenticate(c: Context<RouterTypes>, token: string | undefined): Promise<Caller>;
+  /**
+   * Checks a token that came elsewhere than in the header, and counts the call as `cost` calls.
+   * @throws AppError `unauthenticated`, `rate_limited`
+   */
+  authenticate(c: Context<RouterTypes>, token: string | undefined, cost?: number): Promise<Caller>;
 }
 
 interface BearerParts {
@@ -22,13 +25,13 @@ interface BearerParts {
 
 /** Counts calls with a valid token for the token's user, and all others for the address from which they come. */
 export function createBearer({ verifyToken, limitUser, limitAddress, clientAddress }: BearerParts): Bearer {
-  async function authenticate(c: Context<RouterTypes>, token: string | undefined): Promise<Caller> {
+  async function authenticate(c: Context<RouterTypes>, token: string | undefined, cost?: number): Promise<Caller> {
     try {
       if (token === undefined) {
         throw new AppError("unauthenticated", "No token came: send the header `Authorization: Bearer <token>`.");
       }
       const caller = await verifyToken(token);
-      await limitUser(caller.userId);
+      await limitUser(caller.userId, cost);
       return caller;
     } catch (error) {
       if (error instanceof AppError && error.code === "unauthenticated") await limitAddress(clientAddress(c));

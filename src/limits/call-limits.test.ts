@@ -61,6 +61,17 @@ describe("the limit of calls", () => {
     expect(takeMany(limits, "bob", connection("c"), 20)).toHaveLength(0);
   });
 
+  it("counts a call by its work, and takes one that costs more than a burst when nothing else was called", () => {
+    const limits = createCallLimits({ burst: 20, perSecond: 10 });
+    const call = (cost: number) => () => limits.take("alice", connection("a"), cost);
+    call(15)();
+    expect(call(10)).toThrow(expect.objectContaining({ code: "rate_limited", retryAfterMs: 450 }));
+    call(5)();
+    vi.advanceTimersByTime(2000);
+    call(100)();
+    expect(call(1)).toThrow(AppError);
+  });
+
   it("ends a connection that ignores ten bursts of refusals, and no other connection of the user", () => {
     const limits = createCallLimits({ burst: 5, perSecond: 1 });
     const [deaf, other] = [connection("a"), connection("b")];

@@ -20,8 +20,11 @@ export interface LimitedConnection {
 }
 
 export interface CallLimits {
-  /** Counts a call. @throws AppError `rate_limited`, with the time to wait */
-  take(userId: string, connection: LimitedConnection): void;
+  /**
+   * Counts a call, as `cost` calls where it does the work of so many; no call costs more than a burst.
+   * @throws AppError `rate_limited`, with the time to wait
+   */
+  take(userId: string, connection: LimitedConnection, cost?: number): void;
 }
 
 /** A connection is ended when it has ignored this many bursts of refusals. */
@@ -32,8 +35,8 @@ export function createCallLimits({ burst, perSecond }: CallLimitOptions): CallLi
   const calls = new Allowances({ burst, perSecond });
   const refusals = new Allowances({ burst: burst * IGNORED_BURSTS, perSecond: perSecond * IGNORED_BURSTS });
   return {
-    take(userId, connection) {
-      const waitMs = calls.take(userId);
+    take(userId, connection, cost = 1) {
+      const waitMs = calls.take(userId, cost);
       if (waitMs === 0) return;
       if (refusals.take(connection.id) > 0) connection.disconnect(true);
       throw new AppError(

@@ -13,13 +13,13 @@ export class CountWindows {
     this.#windowMs = windowMs;
   }
 
-  /** Counts one more. @returns 0, or in how many ms the window ends where the key has more than `most` */
-  count(key: string): number {
+  /** Counts one more, or `cost` more. @returns 0, or in how many ms the window ends where the key has more than `most` */
+  count(key: string, cost = 1): number {
     const now = performance.now();
     this.#forgetEnded(now);
     const window = this.#windows.get(key) ?? { count: 0, endsAt: now + this.#windowMs };
     this.#windows.set(key, window);
-    window.count += 1;
+    window.count += cost;
     return window.count > this.#most ? Math.max(1, Math.ceil(window.endsAt - now)) : 0;
   }
 

@@ -194,6 +194,34 @@ describe("HeartbeatBuffer", () => {
     expect(buffer.pending).toBe(1);
   });
 
+  it("refuses beats past a user's share of the places as overloaded, and takes those of others", async () => {
+    const buffer = createBuffer({ maxPending: 100 });
+    for (let i = 0; i < 15; i++) add(buffer, { userId: "mallory", fileId: `f${i}` });
+    expect(outcomes()).toEqual(Array(5).fill("overloaded"));
+    add(buffer, { userId: "alice" });
+    expect([buffer.pending, outcomes().length]).toEqual([11, 5]);
+    writer.automatic = true;
+    await pass(50);
+    for (let i = 0; i < 10; i++) add(buffer, { userId: "mallory" });
+    expect([buffer.pending, outcomes().filter((outcome) => outcome === "overloaded").length]).toEqual([10, 5]);
+  });
+
+  it("serves users in turns where more waits than a batch takes", async () => {
+    const buffer = createBuffer({ maxBatch: 4 });
+    const commit = await occupy(buffer);
+    for (let i = 0; i < 6; i++) add(buffer, { userId: "mallory", fileId: `f${i}` });
+    add(buffer, { userId: "alice" });
+    add(buffer, { userId: "bob" });
+    writer.automatic = true;
+    commit();
+    await pass(1000);
+    const usersOf = (batch: number) => writer.batches[batch]?.entries.map((entry) => entry.userId);
+    expect([usersOf(1), usersOf(2)]).toEqual([
+      ["alice", "bob", "mallory", "mallory"],
+      ["mallory", "mallory", "mallory", "mallory"],
+    ]);
+  });
+
   it("tries a batch again after a passing failure, until it is written", async () => {
     writer.automatic = true;
     writer.error = AWAY;

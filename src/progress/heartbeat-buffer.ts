@@ -9,7 +9,8 @@ import type { WriteResult } from "./split-batch.ts";
 /*
  * Holds heartbeats until they are durable: one entry for each (user, file, epoch). Later beats are merged into the entry,
  * and every ack is kept. While one batch is written, the next one fills. The buffer is bounded in number and in time: it
- * refuses what it cannot keep, and never drops a beat in silence.
+ * refuses what it cannot keep, and never drops a beat in silence. No user may fill it: each has a share of the places, and
+ * where more waits than one batch takes, users are served in turns.
  *
  *   idle ── a beat ──▶ flushing ── nothing left ──▶ idle
  *                        │  ▲
@@ -49,6 +50,10 @@ export interface HeartbeatBufferParts {
 const FIRST_RETRY_MS = 50;
 const LAST_RETRY_MS = 500;
 const DEADLINE_CHECK_MS = 250;
+/** A user may hold one of so many parts of the places. */
+const SHARES = 10;
+/** The least share of a user, for small buffers. */
+const MIN_SHARE = 4;
 
 export class HeartbeatBuffer {
   readonly #parts: HeartbeatBufferParts;
@@ -56,6 +61,8 @@ export class HeartbeatBuffer {
   #entries = new Map<string, Entry>();
   #inFlight: Entry[] = [];
   #pending = 0;
+  /** Waiting acks by user. */
+  readonly #pendingOf = new Map<string, number>();
   #running: Promise<void> | null = null;
   #deadlines: NodeJS.Timeout | null = null;
   #lastFlushAt = Number.NEGATIVE_INFINITY;
@@ -87,7 +94,7 @@ export class HeartbeatBuffer {
 
   /** Takes a heartbeat; `settle` is called when it is durable or refused. */
   add(beat: PendingBeat, settle: Settle): void {
-    const refusal = this.#refusal();
+    const refusal = this.#refusal(beat.userId);
     if (refusal !== null) {
       settle({ type: "failed", error: refusal });
       return;
@@ -100,18 +107,20 @@ export class HeartbeatBuffer {
       mergeInto(entry.beat, beat);
       entry.waiters.push(waiter);
     }
-    this.#setPending(this.#pending + 1);
+    this.#changePending(beat.userId, 1);
     this.#running ??= this.#run();
     this.#deadlines ??= setInterval(() => this.#expire(), DEADLINE_CHECK_MS).unref();
   }
 
-  #refusal(): AppError | null {
+  #refusal(userId: string): AppError | null {
     if (this.#stopping)
       return new AppError("unavailable", "The server is stopping; connect again.", { retryAfterMs: 1000 });
-    if (this.#pending >= this.#options.maxPending) {
-      return new AppError("overloaded", "More heartbeats are waiting than the server holds; send it again later.", {
-        retryAfterMs: 2000 + Math.random() * 3000,
-      });
+    const { maxPending } = this.#options;
+    if (this.#pending >= maxPending) {
+      return overloaded("More heartbeats are waiting than the server holds; send it again later.");
+    }
+    if ((this.#pendingOf.get(userId) ?? 0) >= Math.max(MIN_SHARE, Math.ceil(maxPending / SHARES))) {
+      return overloaded("More heartbeats of this user are waiting than the server holds of one; send it again later.");
     }
     if (this.#downSince === null || performance.now() - this.#downSince <= this.#options.ackDeadlineMs) return null;
     // One beat at a time waits, and takes over the trying: what failed may be the row of the beat before alone.
@@ -133,11 +142,17 @@ export class HeartbeatBuffer {
     this.#deadlines = null;
   }
 
-  /** Takes the oldest entries, at most one for each row; other entries of the row wait for the next batch. */
+  /** All entries, the oldest first. Where not all fit into one batch: one of each user, then the next of each user. */
+  #inTurns(): Iterable<[string, Entry]> {
+    if (this.#entries.size <= this.#options.maxBatch) return this.#entries;
+    return inTurns(this.#entries, ([, { beat }]) => beat.userId);
+  }
+
+  /** Takes the first entries, at most one for each row; other entries of the row wait for the next batch. */
   #takeBatch(): Entry[] {
     const batch: Entry[] = [];
     const rows = new Set<string>();
-    for (const [key, entry] of this.#entries) {
+    for (const [key, entry] of this.#inTurns()) {
       const row = rowKeyOf(entry.beat);
       if (rows.has(row)) continue;
       rows.add(row);
@@ -200,7 +215,7 @@ export class HeartbeatBuffer {
   }
 
   #settle(entry: Entry, result: WriteResult): void {
-    this.#setPending(this.#pending - entry.waiters.length);
+    this.#changePending(entry.beat.userId, -entry.waiters.length);
     for (const waiter of entry.waiters.splice(0)) waiter.settle(result);
   }
 
@@ -218,15 +233,18 @@ export class HeartbeatBuffer {
     const late = entry.waiters.filter((waiter) => waiter.deadlineAt <= now);
     if (late.length === 0) return;
     entry.waiters = entry.waiters.filter((waiter) => waiter.deadlineAt > now);
-    this.#setPending(this.#pending - late.length);
+    this.#changePending(entry.beat.userId, -late.length);
     if (this.#stopping) this.#refusedAtStop += late.length;
     const error = databaseAway();
     for (const waiter of late) waiter.settle({ type: "failed", error });
   }
 
-  #setPending(pending: number): void {
-    this.#parts.metrics.pending.inc(pending - this.#pending);
-    this.#pending = pending;
+  #changePending(userId: string, change: number): void {
+    this.#parts.metrics.pending.inc(change);
+    this.#pending += change;
+    const pending = (this.#pendingOf.get(userId) ?? 0) + change;
+    if (pending > 0) this.#pendingOf.set(userId, pending);
+    else this.#pendingOf.delete(userId);
   }
 
   /** Accepts no more beats. Resolves with the number of refused acks when every waiting beat was written or refused. */
@@ -242,6 +260,25 @@ export class HeartbeatBuffer {
     if (this.#deadlines !== null) clearInterval(this.#deadlines);
     return refused;
   }
+}
+
+/** The first item of each group, then the second of each, and so on. */
+function* inTurns<T>(items: Iterable<T>, groupOf: (item: T) => string): Iterable<T> {
+  const groups = new Map<string, T[]>();
+  for (const item of items) {
+    const group = groups.get(groupOf(item));
+    if (group === undefined) groups.set(groupOf(item), [item]);
+    else group.push(item);
+  }
+  let left = [...groups.values()];
+  for (let turn = 0; left.length > 0; turn++) {
+    left = left.filter((group) => group.length > turn);
+    for (const group of left) yield group[turn] as T;
+  }
+}
+
+function overloaded(message: string): AppError {
+  return new AppError("overloaded", message, { retryAfterMs: 2000 + Math.random() * 3000 });
 }
 
 function databaseAway(): AppError {

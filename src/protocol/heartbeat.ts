@@ -50,5 +50,11 @@ export type Cut = z.infer<typeof Cut>;
 export const Heartbeats = z.object({ beats: z.array(z.unknown()).min(1).max(MAX_BEATS) });
 export type Heartbeats = z.infer<typeof Heartbeats>;
 
+/** How many beats a client sent in one call; it may have sent anything. */
+export function countBeats(given: unknown): number {
+  const beats = (given as { beats?: unknown } | null | undefined)?.beats;
+  return Array.isArray(beats) ? Math.max(1, Math.min(beats.length, MAX_BEATS)) : 1;
+}
+
 /** How a player wants its heartbeats to be acked, said at the handshake; whole where it says nothing. */
 export const Acks = z.enum(["whole", "brief"], { error: 'acks: expected "whole" or "brief"' }).optional();

@@ -193,6 +193,18 @@ describe("a flood", () => {
     ).toBeGreaterThanOrEqual(refused.length);
   });
 
+  it("of batches is counted by beats, not by calls", async () => {
+    const client = await server.player(newUser());
+    const beats = Array.from({ length: 100 }, (_, i) => ({ ...GOOD, seq: i, sessionId: "flood" }));
+    const answers = await Promise.all(Array.from({ length: 5 }, () => client.call("heartbeats", { beats })));
+    expect(answers.map((answer) => answer.ok)).toEqual([true, true, false, false, false]);
+    expect(errorOf(answers[4])).toMatchObject({ code: "rate_limited", retryAfterMs: expect.any(Number) });
+
+    const token = await mintToken(newUser());
+    const posts = await Promise.all(Array.from({ length: 3 }, () => server.post(JSON.stringify({ beats }), token)));
+    expect(posts.map(({ status }) => status).sort()).toEqual([200, 200, 429]);
+  });
+
   it("that goes on after many refusals ends its connection", async () => {
     const client = await server.raw("/player");
     for (let i = 0; i < 3000; i++) client.send(`42/player,${100_000 + i}["progress:get",{"fileId":"f100"}]`);

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { AppError } from "../../errors.ts";
 import type { ProgressService } from "../../progress/progress-service.ts";
 import { parseWire } from "../../protocol/ack.ts";
-import { Cut, Heartbeat, Heartbeats, MAX_BEATS } from "../../protocol/heartbeat.ts";
+import { Cut, countBeats, Heartbeat, Heartbeats, MAX_BEATS } from "../../protocol/heartbeat.ts";
 import { type Bearer, readBearer } from "../bearer.ts";
 import { BEARER, createRoute, jsonContent, PROBLEMS, type Router, z } from "../router.ts";
 import { FileProgressSchema } from "./own-progress.ts";
@@ -69,7 +69,7 @@ export function addHeartbeats(router: Router, { progress, bearer }: HeartbeatPar
   router.openAPIRegistry.registerPath(send);
   router.post(send.getRoutingPath(), async (c) => {
     const body = parseJson(await c.req.text());
-    const caller = await bearer.authenticate(c, readBearer(c) ?? tokenOf(body));
+    const caller = await bearer.authenticate(c, readBearer(c) ?? tokenOf(body), countBeats(body));
     const { beats } = parseWire(Beacon, body);
     const source = { userId: caller.userId, connectionId: `http:${randomUUID()}` };
     return c.json({ ok: true, results: await progress.heartbeats(source, beats) }, 200);
