@@ -89,8 +89,8 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
   const database = await openDatabase({ config, logger });
   cleanups.push(() => database.close());
   collectDatabaseMetrics(metrics, database);
-  const { pool, writerPool, watch, directUrl } = database;
-  const identity = await createIdentity({ ...common, pool, google });
+  const { pool, reservedPool, writerPool, watch, directUrl } = database;
+  const identity = await createIdentity({ ...common, pool: reservedPool, google });
   cleanups.push(() => identity.stop());
   const catalogueCache = new CatalogueCache({ pool });
   const catalogue = createCatalogue({ pool, cache: catalogueCache });
@@ -175,13 +175,13 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
 
   const health = createHealth({
     checks: {
-      database: async () => ({ ok: (await pool.query("SELECT 1")).rowCount === 1 }),
+      database: async () => ({ ok: (await reservedPool.query("SELECT 1")).rowCount === 1 }),
       writers: async () => {
         if (progress.isDown) return { ok: false, detail: "heartbeats cannot be written now" };
         return { ok: await canWrite(writerPool) };
       },
       listener: () => ({ ok: listener.listening }),
-      migrations: createSchemaCheck(pool),
+      migrations: createSchemaCheck(reservedPool),
       draining: () => ({ ok: !gateway.isDraining }),
     },
   });

@@ -25,10 +25,14 @@ export async function startDatabase(
   return { url: embedded.url, directUrl: listenUrl ?? embedded.url, stop: () => embedded.stop() };
 }
 
+const RESERVED_CONNECTIONS = 2;
+
 /** The migrated database of a server. */
 export interface Database {
   /** For reads and operations. */
   pool: Pool;
+  /** For health checks and logins alone, so that they are answered while all other connections are busy. */
+  reservedPool: Pool;
   /** For heartbeat writers alone, so that nothing else keeps them waiting. */
   writerPool: Pool;
   /** Checks every new connection of the pools. */
@@ -56,6 +60,12 @@ export async function openDatabase({ config, logger }: { config: Config; logger:
     applicationName: "playhead",
     admit: (client) => watch.admit(client, { writes: false }),
   });
+  const reservedPool = createPool({
+    ...common,
+    max: RESERVED_CONNECTIONS,
+    applicationName: "playhead-reserved",
+    admit: (client) => watch.admit(client, { writes: false }),
+  });
   const writerPool = createPool({
     ...common,
     max: config.WRITERS,
@@ -64,15 +74,17 @@ export async function openDatabase({ config, logger }: { config: Config; logger:
       await watch.admit(client, { writes: true });
       await abandoned.assertNone(client);
     },
-    options: { pipeline: true },
+    // Writers keep their connections: a process that is out of file descriptors could open no other.
+    options: { pipeline: true, idleTimeoutMillis: 0 },
   });
   return {
     pool,
+    reservedPool,
     writerPool,
     watch,
     directUrl,
     async close() {
-      await Promise.all([pool.end(), writerPool.end()]);
+      await Promise.all([pool.end(), reservedPool.end(), writerPool.end()]);
       await stop();
     },
   };

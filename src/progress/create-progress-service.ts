@@ -2,6 +2,7 @@ import type { FileFacts } from "../catalogue/catalogue.ts";
 import type { CatalogueCache } from "../catalogue/catalogue-cache.ts";
 import { toUnavailable } from "../db/unavailable.ts";
 import { AppError, type ErrorCode, toWireError } from "../errors.ts";
+import { Bulkhead } from "../limits/bulkhead.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { type Ack, parseWire } from "../protocol/ack.ts";
@@ -103,12 +104,16 @@ const LEASE_BEATS = 3;
 /** Tells the player of a file that has left its course when to send its beat again. */
 const CHANGED_RETRY_MS = 1000;
 
+/** How many reads of one user's progress, or of one course's learners, use the database at once. */
+const READS_AT_ONCE = 2;
+
 export function createProgressService(
   parts: ProgressServiceParts,
   options: { beatIntervalMs: number },
 ): ProgressService {
   const { buffers, budget, catalogue, reader, operations, metrics } = parts;
   const accepted = metrics.heartbeats.tally({ outcome: "ok" });
+  const reads = new Bulkhead({ perKey: READS_AT_ONCE });
 
   function bufferOf(userId: string): HeartbeatBuffer {
     return buffers[buffers.length === 1 ? 0 : hash(userId) % buffers.length] as HeartbeatBuffer;
@@ -151,6 +156,11 @@ export function createProgressService(
         done(new AppError("unknown_file", message, { retryAfterMs: CHANGED_RETRY_MS }), null);
       }
     });
+  }
+
+  /** `asked` says what is read: equal reads that wait are one. */
+  function read<T>(id: string, asked: unknown[], work: () => Promise<T>): Promise<T> {
+    return reads.run(id, JSON.stringify(asked), work);
   }
 
   async function operate(userId: string, operation: Promise<void>): Promise<void> {
@@ -263,11 +273,11 @@ export function createProgressService(
       return reader.readLegacy(source.userId, report.fileId);
     },
 
-    readFile: reader.readFile,
-    readCourse: reader.readCourse,
-    readCourseRow: reader.readCourseRow,
-    readLegacy: reader.readLegacy,
-    learners: reader.learners,
+    readFile: (userId, ...rest) => read(userId, ["file", ...rest], () => reader.readFile(userId, ...rest)),
+    readCourse: (userId, ...rest) => read(userId, ["course", ...rest], () => reader.readCourse(userId, ...rest)),
+    readCourseRow: (userId, id) => read(userId, ["row", id], () => reader.readCourseRow(userId, id)),
+    readLegacy: (userId, id) => read(userId, ["legacy", id], () => reader.readLegacy(userId, id)),
+    learners: (courseId, page) => read(courseId, ["learners", page], () => reader.learners(courseId, page)),
     cutsOf: (userId) => budget.cutsOf(userId),
     reset: (userId, ...rest) => operate(userId, operations.reset(userId, ...rest)),
     complete: (userId, ...rest) => operate(userId, operations.complete(userId, ...rest)),

@@ -3,12 +3,14 @@ import { type Pool, type PoolClient, withTransaction } from "../db/pool.ts";
 import { isTransient } from "../db/sqlstate.ts";
 import { toUnavailable } from "../db/unavailable.ts";
 import { AppError } from "../errors.ts";
+import { Bulkhead } from "../limits/bulkhead.ts";
 import type { ProgressTarget } from "../protocol/progress.ts";
 import { unknownFile } from "./progress-reader.ts";
 
 /*
  * Operations that a person does on progress: reset, complete by hand, un-complete. Each takes the same locks as a batch
- * and leaves an entry in the activity log. The row trigger fills in the columns that follow from the catalogue.
+ * and leaves an entry in the activity log. One operation of a person runs at a time, and few of all: an operation on a long
+ * course holds a connection for long. The row trigger fills in the columns that follow from the catalogue.
  */
 
 export interface ProgressOperations {
@@ -35,8 +37,18 @@ const LOCK_TIMEOUT_MS = 2000;
 /** A database that is away or full refuses at once: without a pause the tries would keep it busy. */
 const RETRY_MS = 100;
 
+/** The share of the pool's connections that operations may hold. */
+const POOL_SHARE = 1 / 3;
+
 export function createProgressOperations({ pool }: { pool: Pool }): ProgressOperations {
-  async function run(operation: Operation): Promise<void> {
+  const bulkhead = new Bulkhead({ perKey: 1, total: Math.max(1, Math.floor(pool.options.max * POOL_SHARE)) });
+
+  function run(operation: Operation): Promise<void> {
+    const { by, userId, target, activity } = operation;
+    return bulkhead.run(by, JSON.stringify([activity, userId, target]), () => runNow(operation));
+  }
+
+  async function runNow(operation: Operation): Promise<void> {
     const deadlineAt = performance.now() + DEADLINE_MS;
     for (;;) {
       try {
