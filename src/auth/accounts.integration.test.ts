@@ -22,6 +22,8 @@ afterEach(async () => {
 
 afterAll(() => database.drop());
 
+const NETWORK = "10.0.0.0";
+
 /** A cost that tests can afford. */
 function open(): Accounts {
   const accounts = createAccounts({ pool: database.pool, mintToken: tokens.mint }, { bcryptCost: 4 });
@@ -43,7 +45,7 @@ const failure = (promise: Promise<unknown>) =>
 describe("registration", () => {
   it("makes a learner and signs in, whatever role and id the body asks for", async () => {
     const account = newcomer({ role: "admin", id: "root", firstName: " Ada ", lastName: "Lovelace" });
-    const { token, expiresAt, user } = await open().register(account);
+    const { token, expiresAt, user } = await open().register(account, NETWORK);
     expect(user).toEqual({
       id: expect.stringMatching(/^[0-9a-f-]{36}$/),
       username: account.username,
@@ -59,7 +61,7 @@ describe("registration", () => {
 
   it("stores a bcrypt hash and never the password", async () => {
     const account = newcomer();
-    const { user } = await open().register(account);
+    const { user } = await open().register(account, NETWORK);
     const [row] = await database.query("select * from users where id = $1", [user.id]);
     expect(row?.password).toMatch(/^\$2[aby]\$04\$/);
     expect(JSON.stringify(row)).not.toContain(PASSWORD);
@@ -68,27 +70,42 @@ describe("registration", () => {
   it("refuses a taken username and a taken e-mail address, also in capital letters", async () => {
     const accounts = open();
     const first = newcomer();
-    await accounts.register(first);
-    const sameName = await failure(accounts.register(newcomer({ username: first.username.toUpperCase() })));
+    await accounts.register(first, NETWORK);
+    const sameName = await failure(accounts.register(newcomer({ username: first.username.toUpperCase() }), NETWORK));
     expect(sameName).toMatchObject({ code: "conflict", message: expect.stringContaining("username") });
-    const sameEmail = await failure(accounts.register(newcomer({ email: ` ${first.email.toUpperCase()} ` })));
+    const sameEmail = await failure(accounts.register(newcomer({ email: ` ${first.email.toUpperCase()} ` }), NETWORK));
     expect(sameEmail).toMatchObject({ code: "conflict", message: expect.stringContaining("e-mail") });
   });
 
   it("makes one account when the same name registers twenty times at once", async () => {
     const accounts = open();
     const account = newcomer();
-    const outcomes = await Promise.allSettled(Array.from({ length: 20 }, () => accounts.register(account)));
+    const outcomes = await Promise.allSettled(Array.from({ length: 20 }, () => accounts.register(account, NETWORK)));
     expect(outcomes.filter((outcome) => outcome.status === "fulfilled")).toHaveLength(1);
     expect(await database.query("select 1 from users where username = $1", [account.username])).toHaveLength(1);
   });
 
-  it("refuses a registration past 50 that wait, and serves the others", async () => {
+  it("refuses a registration past 25 that wait, or past 20 of one network, and serves the others", async () => {
     const accounts = open();
-    const outcomes = await Promise.all(Array.from({ length: 60 }, () => failure(accounts.register(newcomer()))));
-    const refused = outcomes.filter((outcome) => outcome !== null);
-    expect(refused).toHaveLength(10);
+    const refusedOf = async (networks: string[]) => {
+      const outcomes = await Promise.all(networks.map((network) => failure(accounts.register(newcomer(), network))));
+      return outcomes.filter((outcome) => outcome !== null);
+    };
+    const refused = await refusedOf(Array.from({ length: 30 }, (_, i) => `10.1.0.${i}`));
+    expect(refused).toHaveLength(5);
     expect(refused[0]).toMatchObject({ code: "rate_limited", retryAfterMs: expect.any(Number) });
+    expect(await refusedOf(Array(24).fill("10.2.0.1"))).toHaveLength(4);
+  });
+
+  it("is refused past a hundred of one network in a quarter of an hour", async () => {
+    const accounts = open();
+    const taken = newcomer();
+    await accounts.register(taken, "10.3.0.1");
+    for (let i = 1; i < 100; i++) {
+      expect(await failure(accounts.register(taken, "10.3.0.1"))).toMatchObject({ code: "conflict" });
+    }
+    expect(await failure(accounts.register(newcomer(), "10.3.0.1"))).toMatchObject({ code: "rate_limited" });
+    expect(await failure(accounts.register(newcomer(), "10.3.0.2"))).toBeNull();
   });
 });
 
@@ -96,7 +113,7 @@ describe("login", () => {
   it("accepts the username, the e-mail address, and the address as username, also in capital letters", async () => {
     const accounts = open();
     const account = newcomer();
-    const { user } = await accounts.register(account);
+    const { user } = await accounts.register(account, NETWORK);
     for (const name of [
       { username: account.username.toUpperCase() },
       { email: ` ${account.email.toUpperCase()}` },
@@ -110,7 +127,7 @@ describe("login", () => {
   it("accepts a password whose letters are composed in another way", async () => {
     const accounts = open();
     const account = newcomer({ password: "cafe\u0301-au-lait" });
-    await accounts.register(account);
+    await accounts.register(account, NETWORK);
     const login = parseWire(Login, { username: account.username, password: "caf\u00e9-au-lait" });
     await expect(accounts.login(login, "10.0.0.2")).resolves.toBeTruthy();
   });
@@ -118,7 +135,7 @@ describe("login", () => {
   it("gives the role that stands in the database", async () => {
     const accounts = open();
     const account = newcomer();
-    const { user } = await accounts.register(account);
+    const { user } = await accounts.register(account, NETWORK);
     await database.query("update users set role = 'instructor' where id = $1", [user.id]);
     const { token } = await accounts.login({ username: account.username, password: PASSWORD }, "10.0.0.3");
     expect((await tokens.verify(token)).role).toBe("instructor");
@@ -127,7 +144,7 @@ describe("login", () => {
   it("answers a wrong password, an unknown user and a user without a password alike", async () => {
     const accounts = open();
     const account = newcomer();
-    await accounts.register(account);
+    await accounts.register(account, NETWORK);
     await database.query("insert into users (id, username) values ($1, $2)", [randomUUID(), "from-elsewhere"]);
     const wrong = await failure(accounts.login({ username: account.username, password: "not this one" }, "10.0.0.4"));
     const unknown = await failure(accounts.login({ username: "nobody-at-all", password: PASSWORD }, "10.0.0.4"));
@@ -140,7 +157,7 @@ describe("login", () => {
   it("throttles an address that guesses at one account, also in parallel, and accepts the owner from another address", async () => {
     const accounts = open();
     const account = newcomer();
-    await accounts.register(account);
+    await accounts.register(account, NETWORK);
     const guess = () => failure(accounts.login({ username: account.username, password: "a wrong guess" }, "10.0.0.5"));
     const outcomes = await Promise.all(Array.from({ length: 15 }, guess));
     expect(outcomes.map((outcome) => outcome?.code).sort()).toEqual([
@@ -171,7 +188,7 @@ describe("login", () => {
   it("forgets the failures of an address and account after a success", async () => {
     const accounts = open();
     const account = newcomer();
-    await accounts.register(account);
+    await accounts.register(account, NETWORK);
     for (let round = 0; round < 3; round += 1) {
       for (let i = 0; i < 8; i += 1) {
         await failure(accounts.login({ username: account.username, password: "a wrong guess" }, "10.0.0.7"));

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type pg from "pg";
 import { AppError } from "../errors.ts";
+import { createRateLimit } from "../limits/rate-limit.ts";
 import type { Login, Register, SignedIn, User } from "../protocol/account.ts";
 import type { Role } from "../protocol/roles.ts";
 import type { MintToken } from "./caller.ts";
@@ -14,12 +15,17 @@ import { createPasswordHasher } from "./password-hasher.ts";
  */
 
 const UNIQUE_VIOLATION = "23505";
+/** Accounts that one network may ask for: a class that registers together, and then one every nine seconds. */
+const REGISTRATIONS = { burst: 100, perSecond: 100 / (15 * 60) };
 const COLUMNS = "id, username, email, password, first_name, last_name, role";
 
 export interface Accounts {
-  /** Makes a learner's account. @throws AppError `conflict` if the username or e-mail is taken; `rate_limited` */
-  register(account: Register): Promise<SignedIn>;
-  /** `address` is the network address under which failures are counted. @throws AppError `unauthenticated`, `rate_limited` */
+  /**
+   * Makes a learner's account. `address` is the network under which registrations are counted.
+   * @throws AppError `conflict` if the username or e-mail is taken; `rate_limited`
+   */
+  register(account: Register, address: string): Promise<SignedIn>;
+  /** `address` is the network under which failures are counted. @throws AppError `unauthenticated`, `rate_limited` */
   login(credentials: Login, address: string): Promise<SignedIn>;
   /** Fails the sign-ins that still wait for their hash. */
   stop(): Promise<void>;
@@ -41,11 +47,12 @@ export function createAccounts(
 ): Accounts {
   const passwords = createPasswordHasher(options.bcryptCost === undefined ? {} : { cost: options.bcryptCost });
   const throttle = createLoginThrottle();
+  const limitRegistrations = createRateLimit(REGISTRATIONS);
   let decoyHash: Promise<string> | null = null;
 
   /** The hash for a login under an unknown name, so that it takes as long as a login with a wrong password. */
   function loadDecoyHash(): Promise<string> {
-    decoyHash ??= passwords.hash(randomUUID()).catch((error: unknown) => {
+    decoyHash ??= passwords.makeHash(randomUUID()).catch((error: unknown) => {
       decoyHash = null;
       throw error;
     });
@@ -58,8 +65,9 @@ export function createAccounts(
   }
 
   return {
-    async register({ username, email, password, firstName, lastName }) {
-      const hash = await passwords.hash(password);
+    async register({ username, email, password, firstName, lastName }, address) {
+      await limitRegistrations(address);
+      const hash = await passwords.hash(password, address);
       try {
         const { rows } = await pool.query<UserRow>(
           `insert into users (id, username, email, password, first_name, last_name, role)
@@ -79,7 +87,7 @@ export function createAccounts(
       const [row] = rows;
       // Failures count for the account, under whichever of its names they come.
       const succeeded = await throttle.attempt(row === undefined ? `name ${name}` : `id ${row.id}`, address);
-      const matches = await passwords.matches(password, row?.password ?? (await loadDecoyHash()));
+      const matches = await passwords.matches(password, row?.password ?? (await loadDecoyHash()), address);
       if (row?.password == null || !matches) {
         throw new AppError("unauthenticated", "The name or the password is wrong.");
       }

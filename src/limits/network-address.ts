@@ -1,3 +1,5 @@
+import { isIP } from "node:net";
+
 /*
  * The network that a caller without a valid token is counted under, for sockets and HTTP alike.
  */
@@ -14,18 +16,58 @@ export function networkOf(
   return toNetwork(forwarded || (remoteAddress ?? "unknown"));
 }
 
-/** The first four groups of an IPv6 address, since a subscriber has a whole /64; an IPv4 address as it is. */
-export function toNetwork(address: string): string {
-  if (!address.includes(":")) return address;
-  const [head = "", tail] = address.toLowerCase().split("::");
-  const groups = head === "" ? [] : head.split(":");
+/**
+ * The network of an address in any spelling, with or without a port: the first four groups of an IPv6 address, since a
+ * subscriber has a whole /64; an IPv4 address as it is, also where IPv6 carries it. A text that is no address stays as it is.
+ */
+export function toNetwork(text: string): string {
+  const address = toBareAddress(text.trim().toLowerCase());
+  const family = isIP(address);
+  if (family === 0) return address.slice(0, MAX_NAME_LENGTH);
+  if (family === 4) return address;
+  const groups = toGroups(address);
+  if (IPV4_PREFIXES.includes(groups.slice(0, 6).join(":"))) return toIpv4(groups[6] as string, groups[7] as string);
+  return groups.slice(0, 4).join(":");
+}
+
+/** Of a caller without an address, a proxy may send a name. */
+const MAX_NAME_LENGTH = 64;
+/** The first six groups of IPv6 addresses that carry an IPv4 address in the other two: mapped ones, and those of NAT64. */
+const IPV4_PREFIXES = ["0:0:0:0:0:ffff", "64:ff9b:0:0:0:0"];
+
+/** Without quotes, brackets, port and zone. */
+function toBareAddress(text: string): string {
+  const unquoted = text.replace(/^"(.*)"$/, "$1");
+  const [, bracketed] = /^\[([^\]]*)\](?::\d+)?$/.exec(unquoted) ?? [];
+  const [, withPort] = /^([\d.]+):\d+$/.exec(unquoted) ?? [];
+  return (bracketed ?? withPort ?? unquoted).replace(/%.*$/, "");
+}
+
+/** The eight groups of an IPv6 address, without leading zeros. */
+function toGroups(address: string): string[] {
+  const [head = "", tail] = address.split("::");
+  const groups = splitGroups(head);
   if (tail !== undefined) {
-    const rest = tail === "" ? 0 : tail.split(":").length;
-    while (groups.length + rest < 8) groups.push("0");
-    groups.push(...tail.split(":"));
+    const rest = splitGroups(tail);
+    while (groups.length + rest.length < 8) groups.push("0");
+    groups.push(...rest);
   }
-  return groups
-    .slice(0, 4)
-    .map((group) => group.replace(/^0+(?=.)/, ""))
-    .join(":");
+  return groups.map((group) => group.replace(/^0+(?=.)/, ""));
+}
+
+function splitGroups(part: string): string[] {
+  return part === "" ? [] : part.split(":").flatMap((group) => (group.includes(".") ? toHexGroups(group) : [group]));
+}
+
+function toHexGroups(ipv4: string): string[] {
+  const [a = 0, b = 0, c = 0, d = 0] = ipv4.split(".").map(Number);
+  return [(a * 256 + b).toString(16), (c * 256 + d).toString(16)];
+}
+
+function toIpv4(high: string, low: string): string {
+  const bytes = [high, low].flatMap((group) => {
+    const value = Number.parseInt(group, 16);
+    return [value >> 8, value & 255];
+  });
+  return bytes.join(".");
 }

@@ -52,6 +52,6 @@ function addBuiltinAccounts(router: Router, { accounts, limitAddress, clientAddr
     await next();
   });
   if (accounts === null) return;
-  router.openapi(register, async (c) => c.json(await accounts.register(c.req.valid("json")), 201));
+  router.openapi(register, async (c) => c.json(await accounts.register(c.req.valid("json"), clientAddress(c)), 201));
   router.openapi(login, async (c) => c.json(await accounts.login(c.req.valid("json"), clientAddress(c)), 200));
 }
