@@ -46,6 +46,9 @@ import { Worker } from "./workers/worker.ts";
 /** How long a stop waits for answers to HTTP requests that are under way. */
 const HTTP_SETTLE_MS = 3000;
 
+/** File descriptors that are reserved beside those of the database's pools: Redis, the listener, files, name look-ups. */
+const OTHER_DESCRIPTORS = 32;
+
 export interface RunningServer {
   url: string;
   /** The second port, for hooks alone; null without it. */
@@ -197,7 +200,9 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
   });
   const http = serveFetch(app, api.fetch, { toProblem, maxBodyBytes: MAX_BODY_BYTES, logger, metrics });
 
-  const port = await listen(app, { host: config.HOST, port: config.PORT, shared: isWorker });
+  const place = { host: config.HOST, port: config.PORT, shared: isWorker };
+  const descriptors = config.DATABASE_POOL_SIZE + config.WRITERS + OTHER_DESCRIPTORS;
+  const port = await listen(app, place, { descriptors, logger });
   // Only uWebSockets.js can share a port.
   const servesHooks = workerNumber === undefined || workerNumber === 1;
   const hookPort = servesHooks ? await openHookPort({ ...common, fetch: api.fetch }).catch(closing(port)) : null;

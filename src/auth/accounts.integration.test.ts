@@ -174,7 +174,10 @@ describe("login", () => {
 
   it("counts failures under the username and under the e-mail address for the same account", async () => {
     const accounts = open();
-    await accounts.register({ username: "twonames", email: "twonames@example.org", password: "right password" });
+    await accounts.register(
+      { username: "twonames", email: "twonames@example.org", password: "right password" },
+      NETWORK,
+    );
     const names = [{ username: "twonames" }, { email: "twonames@example.org" }];
     const outcomes: string[] = [];
     for (let i = 0; i < 12; i++) {

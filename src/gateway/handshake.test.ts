@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { createLogger } from "../logger.ts";
 import type { GatewaySocket } from "./call.ts";
+import { Connections } from "./connections.ts";
 import { createHandshake } from "./handshake.ts";
 
 beforeEach(() => {
@@ -14,6 +15,7 @@ afterEach(() => {
 it("refuses a client as unavailable where its token is not checked in time, before the connection is ended", async () => {
   const handshake = createHandshake({
     verifyToken: () => new Promise(() => undefined),
+    connections: new Connections(),
     maxConnectionsPerUser: 1,
     isDraining: () => false,
     logger: createLogger({ level: "silent" }),

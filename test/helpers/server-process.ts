@@ -1,5 +1,5 @@
 import { SERVER_MAIN } from "./built-server.ts";
-import { type RunningProcess, type RunOptions, runProcess } from "./run-process.ts";
+import { type RunningProcess, type RunOptions, runProcess, runProgram } from "./run-process.ts";
 
 /** A whole server in a process of its own. */
 export interface ServerProcess {
@@ -17,12 +17,18 @@ export interface ServerProcessOptions extends RunOptions {
   main?: string;
   /** How long the server may take to say that it is ready. */
   timeoutMs?: number;
+  /** How many file descriptors the server may have open. */
+  descriptors?: number;
 }
 
 /** Starts `serve` on a free port, or on `env.PORT`, and waits until it says that it is ready. */
 export async function startServerProcess(options: ServerProcessOptions = {}): Promise<ServerProcess> {
-  const { main = SERVER_MAIN, timeoutMs = 60_000, ...rest } = options;
-  const server = runProcess(main, ["serve"], { ...rest, env: { PORT: "0", ...options.env } });
+  const { main = SERVER_MAIN, timeoutMs = 60_000, descriptors, ...rest } = options;
+  const how = { ...rest, env: { PORT: "0", ...options.env } };
+  const server =
+    descriptors === undefined
+      ? runProcess(main, ["serve"], how)
+      : runProgram("sh", ["-c", `ulimit -n ${descriptors} && exec "$@"`, "sh", process.execPath, main, "serve"], how);
   const line = await server.said(/^Playhead is ready on (\S+)\n/, timeoutMs);
   return {
     url: line.trim().split(" ").at(-1) as string,
