@@ -1,6 +1,6 @@
 import { SignJWT } from "jose";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { type BadInputServer, GOOD, newUser, startBadInputServer } from "../helpers/bad-input-server.ts";
+import { describe, expect, it } from "vitest";
+import { type BadInputServer, GOOD, newUser, useBadInputServer } from "../helpers/bad-input-server.ts";
 import type { RawClient } from "../helpers/socket-client.ts";
 import { mintToken } from "../helpers/tokens.ts";
 import { waitFor } from "../helpers/wait-for.ts";
@@ -14,11 +14,9 @@ const MAX_CONNECTIONS = 50;
 
 describe("a connection without a user", () => {
   let server: BadInputServer;
-  beforeAll(async () => {
-    server = await startBadInputServer();
+  useBadInputServer((started) => {
+    server = started;
   });
-  afterEach(() => server.closeClients());
-  afterAll(() => server.stop());
 
   /** CONNECT packets in one write. */
   function flood(client: RawClient, packet: string, count: number): void {
@@ -76,11 +74,9 @@ describe("a connection without a user", () => {
 
 describe("the connections of a user", () => {
   let server: BadInputServer;
-  beforeAll(async () => {
-    server = await startBadInputServer();
+  useBadInputServer((started) => {
+    server = started;
   });
-  afterEach(() => server.closeClients());
-  afterAll(() => server.stop());
 
   async function join(client: RawClient, token: string): Promise<string> {
     client.send(`40/player,${JSON.stringify({ token })}`);
@@ -105,8 +101,12 @@ describe("the connections of a user", () => {
 });
 
 describe("a network whose tokens are forged", () => {
+  let server: BadInputServer;
+  useBadInputServer((started) => {
+    server = started;
+  });
+
   it("is refused unread after 200 refused handshakes", async () => {
-    const server = await startBadInputServer();
     const token = await new SignJWT({ role: "admin" })
       .setProtectedHeader({ alg: "HS256" })
       .setSubject("mallory")
@@ -128,7 +128,5 @@ describe("a network whose tokens are forged", () => {
     await Promise.all(tries);
     expect([...codes.keys()].sort()).toEqual(["rate_limited", "unauthenticated"]);
     expect(codes.get("rate_limited")).toBeGreaterThan(0);
-    server.closeClients();
-    await server.stop();
   });
 });
