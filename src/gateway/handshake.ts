@@ -32,21 +32,36 @@ export interface HandshakeParts {
 export type Handshake = (socket: GatewaySocket, next: (error?: ExtendedError) => void) => void;
 
 /**
- * Handshakes of one network that may be refused before the next is refused unread. A token check costs computing, and a
+ * Handshakes of one network that may be refused before it gets few token checks at once. A check costs computing, and a
  * token may be forged for nothing.
  */
 const REFUSED_HANDSHAKES = { burst: 200, perSecond: 20 };
+/** Others of the network have right tokens, so it is never shut out: a school, or all users of a proxy that is not trusted. */
+const CHECKS_PAST_LIMIT = 4;
 
 /** The handshake of the namespaces that take tokens. */
 export function createHandshake(parts: HandshakeParts): Handshake {
   const { connections, verifyToken, maxConnectionsPerUser } = parts;
   const guard = createSocketGuard(parts.logger);
   const refused = new Allowances(REFUSED_HANDSHAKES);
+  /** Token checks under way, by network. */
+  const checks = new Map<string, number>();
+
+  async function check(network: string, token: string): Promise<Caller> {
+    checks.set(network, (checks.get(network) ?? 0) + 1);
+    try {
+      return await withinTime(verifyToken(token), VERIFY_WITHIN_MS, tooLate);
+    } finally {
+      const left = (checks.get(network) ?? 1) - 1;
+      if (left > 0) checks.set(network, left);
+      else checks.delete(network);
+    }
+  }
 
   async function identify({ handshake, conn }: GatewaySocket): Promise<Caller> {
     const network = conn.remoteAddress;
     const retryAfterMs = refused.waitMs(network);
-    if (retryAfterMs > 0) {
+    if (retryAfterMs > 0 && (checks.get(network) ?? 0) >= CHECKS_PAST_LIMIT) {
       throw new AppError("rate_limited", "Too many handshakes of this network were refused; try again later.", {
         retryAfterMs,
       });
@@ -55,7 +70,7 @@ export function createHandshake(parts: HandshakeParts): Handshake {
       const given = Auth.safeParse(handshake.auth);
       if (!given.success)
         throw new AppError("unauthenticated", "The handshake carries no token; pass `auth: { token }`.");
-      return await withinTime(verifyToken(given.data.token), VERIFY_WITHIN_MS, tooLate);
+      return await check(network, given.data.token);
     } catch (error) {
       if (error instanceof AppError && error.code === "unauthenticated") refused.take(network);
       throw error;
