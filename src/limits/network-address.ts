@@ -18,20 +18,20 @@ export function networkOf(
 
 /**
  * The network of an address in any spelling, with or without a port: the first four groups of an IPv6 address, since a
- * subscriber has a whole /64; an IPv4 address as it is, also where IPv6 carries it. A text that is no address stays as it is.
+ * subscriber has a whole /64; an IPv4 address as it is, also where IPv6 carries it. Texts that are no addresses count as one.
  */
 export function toNetwork(text: string): string {
   const address = toBareAddress(text.trim().toLowerCase());
   const family = isIP(address);
-  if (family === 0) return address.slice(0, MAX_NAME_LENGTH);
+  if (family === 0) return UNKNOWN;
   if (family === 4) return address;
   const groups = toGroups(address);
   if (IPV4_PREFIXES.includes(groups.slice(0, 6).join(":"))) return toIpv4(groups[6] as string, groups[7] as string);
   return groups.slice(0, 4).join(":");
 }
 
-/** Of a caller without an address, a proxy may send a name. */
-const MAX_NAME_LENGTH = 64;
+/** All texts that are no address count as one network, or a client could be a new one at every call. */
+const UNKNOWN = "unknown";
 /** The first six groups of IPv6 addresses that carry an IPv4 address in the other two: mapped ones, and those of NAT64. */
 const IPV4_PREFIXES = ["0:0:0:0:0:ffff", "64:ff9b:0:0:0:0"];
 
