@@ -42,8 +42,12 @@ export function servePlayers(namespace: Namespace, parts: PlayerNamespaceParts):
         answer.refuse(error);
         return;
       }
-      const held = devices.told(caller.userId, socket.id, beat.fileId, durable.version);
-      answer.give((wantsBriefAcks ? durable.toBrief(held) : null) ?? durable.toWhole());
+      try {
+        const held = devices.told(caller.userId, socket.id, beat.fileId, durable.version);
+        answer.give((wantsBriefAcks ? durable.toBrief(held) : null) ?? durable.toWhole());
+      } catch (failure) {
+        answer.refuse(failure);
+      }
     });
   });
 

@@ -114,6 +114,20 @@ describe("HeartbeatBuffer", () => {
     expect([buffer.pending, outcomes()]).toEqual([0, ["ok"]]);
   });
 
+  it("answers every other beat of a batch where one cannot be answered", async () => {
+    const buffer = createBuffer();
+    const commit = await occupy(buffer);
+    buffer.add(beat({ userId: "a" }), () => {
+      throw new Error("no answer");
+    });
+    add(buffer, { userId: "b" });
+    commit();
+    await pass(50);
+    writer.last.commit();
+    await settle();
+    expect([buffer.pending, outcomes()]).toEqual([0, ["ok"]]);
+  });
+
   it("merges beats of one file while a flush runs, and keeps every ack", async () => {
     const buffer = createBuffer();
     const commit = await occupy(buffer);

@@ -216,7 +216,14 @@ export class HeartbeatBuffer {
 
   #settle(entry: Entry, result: WriteResult): void {
     this.#changePending(entry.beat.userId, -entry.waiters.length);
-    for (const waiter of entry.waiters.splice(0)) waiter.settle(result);
+    for (const waiter of entry.waiters.splice(0)) {
+      try {
+        waiter.settle(result);
+      } catch (error) {
+        // Its beat is durable or refused all the same, and the other beats of the batch must be answered.
+        this.#parts.logger.error({ err: error }, "a heartbeat could not be answered");
+      }
+    }
   }
 
   /** Refuses acks past their deadline. A running flush may still write their beats, which does no harm. */
