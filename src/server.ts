@@ -142,6 +142,7 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
     readCopy: mirror === null ? null : mirror.readFromMirror,
   });
   const streams = createStreams({ ...common, pool, tell: sockets.tellMediaServer });
+  cleanups.push(() => streams.stop());
   const subjects = { ...common, catalogue, progress: progress.service };
 
   // The ways in: calls of sockets, notifications of the database, HTTP.
