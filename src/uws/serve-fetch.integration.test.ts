@@ -233,6 +233,30 @@ describe("a path that the URL standard changes", () => {
   );
 });
 
+describe("a request whose length, encoding or host is ambiguous", () => {
+  const hidden = "GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n";
+
+  it.each([
+    ["two lengths", `Content-Length: 0\r\nContent-Length: ${hidden.length}\r\n`],
+    ["an empty length", "Content-Length: \r\n"],
+    ["a length and an encoding", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"],
+    ["an unknown encoding", "Transfer-Encoding: gzip\r\n"],
+    ["two encodings", "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n"],
+    ["two hosts", "Host: y\r\n"],
+  ])("is refused and its connection closed with %s, and no request behind it runs", async (_, headers) => {
+    const paths: string[] = [];
+    handler = (request) => {
+      paths.push(new URL(request.url).pathname);
+      return new Response("ran");
+    };
+    const socket = await open();
+    const heard = hear(socket);
+    socket.write(`POST /first HTTP/1.1\r\nHost: x\r\n${headers}\r\n${hidden}`);
+    expect(await heard).not.toMatch(/^HTTP\/1.1 2/);
+    expect(paths).toEqual([]);
+  });
+});
+
 describe("the body of a request that is answered before it is read", () => {
   const head = (length: number) => `POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${length}\r\n\r\n`;
 

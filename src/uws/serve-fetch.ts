@@ -32,6 +32,11 @@ export interface ServeOptions {
 
 /** How much of a body waits here for the fetch function. The next chunk of the socket, at most 512 KB, may come on top. */
 const UNREAD_BYTES = 64 * 1024;
+/**
+ * Headers that say where a request ends and for whom it is. With two of them, a proxy and this server may read two different
+ * requests: RFC 9112, 6.3.
+ */
+const ONCE = new Set(["content-length", "transfer-encoding", "host"]);
 /** Methods that the constructor of Request refuses. */
 const UNSUPPORTED_METHODS = new Set(["CONNECT", "TRACE", "TRACK"]);
 /** A name or an address, perhaps with a port: a Host header with more characters could change the path of the URL. */
@@ -41,7 +46,7 @@ const BODYLESS_METHODS = new Set(["GET", "HEAD"]);
 
 /** Passes every request for which `app` has no more specific route, such as Socket.IO's, to `fetch`. */
 export function serveFetch(app: TemplatedApp, fetch: Fetch, options: ServeOptions): HttpServing {
-  const serving: Serving = { ...options, fetch, unanswered: new Set() };
+  const serving: Serving = { ...options, fetch, unanswered: new Set(), ambiguous: null };
   app.any("/*", (res, req) => handle(res, req, serving));
   return {
     async settle(timeoutMs) {
@@ -58,9 +63,17 @@ export interface HttpServing {
 interface Serving extends ServeOptions {
   fetch: Fetch;
   unanswered: Set<Promise<void>>;
+  /** The address that sent an ambiguous request in this turn; null if none did. */
+  ambiguous: string | null;
 }
 
 function handle(res: HttpResponse, req: HttpRequest, serving: Serving): void {
+  const remoteAddress = toAddress(res.getRemoteAddressAsText());
+  // uWebSockets.js goes on with the bytes behind a refused request in the same turn: they may be part of its body.
+  if (serving.ambiguous === remoteAddress) {
+    res.close();
+    return;
+  }
   const exchange = new HttpExchange(res, () =>
     body.fail(new AppError("bad_request", "The client left.", { status: 499 })),
   );
@@ -68,7 +81,14 @@ function handle(res: HttpResponse, req: HttpRequest, serving: Serving): void {
   try {
     const method = req.getCaseSensitiveMethod();
     if (Number(req.getHeader("content-length") || 0) > serving.maxBodyBytes) throw tooLarge(serving);
-    const env = { remoteAddress: toAddress(res.getRemoteAddressAsText()) };
+    const env = { remoteAddress };
+    if (isAmbiguous(req)) {
+      serving.ambiguous = remoteAddress;
+      setImmediate(() => {
+        serving.ambiguous = null;
+      });
+      throw new AppError("bad_request", "The request's length, encoding or host is given twice, or is none.");
+    }
     const request = toRequest(req, method, BODYLESS_METHODS.has(method) ? null : body.stream);
     if (request.body !== null) readBody(exchange, body, serving);
     const answered = answer(exchange, { request, env, body }, serving).finally(() =>
@@ -103,6 +123,18 @@ async function answer(
   } catch (error) {
     refuse(exchange, error, serving);
   }
+}
+
+function isAmbiguous(req: HttpRequest): boolean {
+  const seen = new Set<string>();
+  let isAmbiguous = false;
+  req.forEach((name, value) => {
+    if (!ONCE.has(name)) return;
+    isAmbiguous ||=
+      seen.has(name) || value === "" || (name === "transfer-encoding" && value.toLowerCase() !== "chunked");
+    seen.add(name);
+  });
+  return isAmbiguous || (seen.has("content-length") && seen.has("transfer-encoding"));
 }
 
 /** Copies the chunks of the body, because uWebSockets.js takes each back when its callback returns. */
