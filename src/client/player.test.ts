@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { type FakeProgressServer, startFakeProgressServer } from "../../test/helpers/fake-progress-server.ts";
+import { createMemoryStorage, heardBy } from "../../test/helpers/sdk-player.ts";
 import type { Heartbeat } from "../protocol/heartbeat.ts";
 import type { FileProgress } from "../protocol/progress.ts";
-import type { BeatStorage } from "./beat-storage.ts";
 import { createPlayer } from "./player.ts";
 import type { Player, PlayerOptions } from "./player-api.ts";
 
@@ -51,24 +51,7 @@ function open(more: Partial<PlayerOptions> = {}): Player {
   return player;
 }
 
-/** Every beat that the server heard, alone or in a batch. */
-function heard(): Heartbeat[] {
-  return server.calls.flatMap(({ event, payload }) => {
-    if (event === "heartbeat") return [payload as Heartbeat];
-    return event === "heartbeats" ? (payload as { beats: Heartbeat[] }).beats : [];
-  });
-}
-
-function createMemoryStorage(): BeatStorage & { map: Map<string, string> } {
-  const map = new Map<string, string>();
-  return {
-    map,
-    keys: () => [...map.keys()],
-    get: (key) => map.get(key) ?? null,
-    set: (key, text) => void map.set(key, text),
-    delete: (key) => void map.delete(key),
-  };
-}
+const heard = () => heardBy(server);
 
 describe("a player", () => {
   it("sends nothing before the page has reported something", async () => {
