@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { createPlayer, type Player } from "../../src/client/player.ts";
 import type { FileProgress } from "../../src/protocol/progress.ts";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
@@ -27,6 +27,7 @@ let briefAcks = 0;
 let worlds = 0;
 
 beforeAll(async () => {
+  vi.stubGlobal("window", page);
   database = await createTestDatabase();
   server = await startTestServer(database, { ...NO_RATE_LIMIT, FRAME_INTERVAL_MS: "50", FLUSH_INTERVAL_MS: "10" });
   proxy = await startLossyProxy(server.url, (message) => {
@@ -34,10 +35,19 @@ beforeAll(async () => {
   });
 });
 afterAll(async () => {
+  vi.unstubAllGlobals();
   await proxy.stop();
   await server.stop();
   await database.drop();
 });
+
+/** What the players take for the page. */
+const page = new EventTarget();
+
+/** Makes the players connect at once: after several broken connections they would pause for longer than a test may take. */
+function tellNetworkIsBack(): void {
+  page.dispatchEvent(new Event("online"));
+}
 
 /** One learner with two players of the same file on one page, and a device that is acked whole. */
 class World {
@@ -56,7 +66,10 @@ class World {
     this.device = device;
     const options = { url: proxy.url, token, fileId, storage: null };
     this.players = [createPlayer(options), createPlayer(options)];
-    for (const player of this.players) player.on("progress", (progress) => this.#emitted.push(progress));
+    for (const player of this.players) {
+      player.on("progress", (progress) => this.#emitted.push(progress));
+      player.on("state", (state) => state === "connecting" && setImmediate(tellNetworkIsBack));
+    }
     device.socket.on("progress", (progress) => this.#note(progress));
   }
 
@@ -231,7 +244,7 @@ async function take(world: World, step: Step): Promise<void> {
       await waitFor(() => world.players.every(({ state }) => state !== "online"), { what: "players to notice" });
       for (const play of step.plays) world.play(0, play);
       proxy.isOpen = true;
-      return;
+      return tellNetworkIsBack();
     }
     case "catalogue":
       await World.putFile(world.fileId, step.facts);
