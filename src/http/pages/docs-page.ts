@@ -47,7 +47,7 @@ export function renderDocs(document: OpenApi) {
   const path = document.servers?.[0]?.url ?? "/";
   return html`<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${title} API</title><style>${raw(STYLE)}</style></head>
+<link rel="icon" href="favicon.svg" type="image/svg+xml"><title>${title} API</title><style>${raw(STYLE)}</style></head>
 <body><h1>${title} API ${version}</h1>
 <p>${description ?? ""} The same for machines: <a href="openapi.json">openapi.json</a>.</p>
 ${path === "/" ? "" : html`<p>All addresses stand below <code>${path}</code>.</p>`}
