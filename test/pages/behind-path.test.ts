@@ -61,12 +61,16 @@ async function callAsAdmin(url: string, method = "GET"): Promise<Response> {
   return fetch(url, { method, headers: { authorization: `Bearer ${await mintToken("root", "admin")}` } });
 }
 
+function waitUntilLive(page: Page): Promise<void> {
+  return page.locator(".connection.online").waitFor();
+}
+
 function startNginx(changes: Record<string, string>): Promise<Balancer> {
   const block = substitute(substitute(BLOCK, changes), { "127.0.0.1:8080": new URL(server.url).host });
   return startProxy(
     ({ port, folder, errorLog }) => `
 pid ${folder}/nginx.pid;
-error_log ${errorLog} warn;
+error_log ${errorLog} error;
 events {}
 http {
   access_log off;
@@ -113,8 +117,15 @@ describe.each(WAYS)("behind an nginx that %s", (way, changes) => {
     const page = await context.newPage();
     await page.goto(url + path);
     await page.getByRole("button", { name: button }).click();
-    await page.locator(".connection.online").waitFor();
+    await waitUntilLive(page);
     return page;
+  }
+
+  /** Waits for the connection too: the browser reports an attempt that leaving the page ends. */
+  async function follow(page: Page, link: string, path: string): Promise<void> {
+    await page.getByRole("link", { name: link }).click();
+    await page.waitForURL(url + path);
+    await waitUntilLive(page);
   }
 
   it("a learner watches the clip, and the instructor sees it live", async () => {
@@ -129,16 +140,12 @@ describe.each(WAYS)("behind an nginx that %s", (way, changes) => {
     expect(before).toBeLessThan(50);
     await waitFor(async () => (await read()) > before, { what: "the percentage to rise", timeoutMs: 60_000 });
 
-    await watch.getByRole("link", { name: "Streams" }).click();
-    await watch.waitForURL(`${url}/?part=streams`);
-    await watch.getByRole("link", { name: "Watch" }).click();
-    await watch.waitForURL(`${url}/watch`);
-    await dashboard.getByRole("link", { name: "Streams" }).click();
-    await dashboard.waitForURL(`${url}/?part=streams`);
+    await follow(watch, "Streams", "/?part=streams");
+    await follow(watch, "Watch", "/watch");
+    await follow(dashboard, "Streams", "/?part=streams");
     await dashboard.reload();
-    await dashboard.locator(".connection.online").waitFor();
-    await dashboard.getByRole("link", { name: "Playhead" }).click();
-    await dashboard.waitForURL(`${url}/`);
+    await waitUntilLive(dashboard);
+    await follow(dashboard, "Playhead", "/");
   });
 
   it("the description of the API is read, and its link followed", async () => {
