@@ -97,6 +97,42 @@ describe("the configuration", () => {
     );
   });
 
+  it.each([
+    ["/progress", "/progress"],
+    ["/progress/", "/progress"],
+    ["progress", "/progress"],
+    ["progress/", "/progress"],
+    ["/learn/progress", "/learn/progress"],
+    ["/Apps/play-head_2.0~x", "/Apps/play-head_2.0~x"],
+    ["/v1x", "/v1x"],
+    ["/", ""],
+    ["", ""],
+  ])("reads the public path %s as %s", (given, path) => {
+    expect(loadConfig({ PUBLIC_PATH: given }).PUBLIC_PATH).toBe(path);
+  });
+
+  it.each([
+    ...["https://host/progress", "//progress", "/progress//", "//", "/a//b", "/..", "/a/../b", "/./a", "/a/."],
+    ...["/progress?x=1", "/progress#x", "/pro gress", "/fortschritt-ü", "/%70rogress", "/a:b", "/*", "/a\\b"],
+  ])("refuses %s as the public path, and says what was expected", (path) => {
+    expect(messageOf({ PUBLIC_PATH: path })).toBe(
+      `The configuration is wrong:\n  PUBLIC_PATH: got ${JSON.stringify(path)}; expected a path such as /progress: letters, digits and - . _ ~ between single slashes, no part . or .., and no scheme, host or query`,
+    );
+  });
+
+  it.each([
+    ["/v1", "/v1"],
+    ["v1/progress/", "/v1"],
+    ["/watch", "/watch"],
+    ["/socket.io", "/socket.io"],
+    ["/learn", "/learn/api"],
+    ["/learn/api/progress", "/learn/api"],
+  ])("refuses %s as the public path, because the server answers at %s itself", (path, own) => {
+    expect(messageOf({ PUBLIC_PATH: path })).toContain(
+      `PUBLIC_PATH: got ${JSON.stringify(path)}; expected a path apart from the server's own addresses, such as /progress; ${own} is one`,
+    );
+  });
+
   it("ignores variables that are not Playhead's", () => {
     expect(loadConfig({ PATH: "/bin", HOME: "/root" })).not.toHaveProperty("PATH");
   });

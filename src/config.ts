@@ -44,10 +44,39 @@ const Origin = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
+/**
+ * Where the server's own addresses begin. It answers with and without PUBLIC_PATH, so with a path that one of them begins
+ * with, or the other way round, an address would have two meanings.
+ */
+const OWN_ADDRESSES = [
+  ...["/v1", "/learn/api", "/socket.io", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"],
+  ...["/watch", "/index.html", "/watch.html", "/assets", "/favicon.svg", "/clip.webm"],
+];
+
+/** `/progress`: with a slash in front and none at the end. Empty for `/`. */
+const PublicPath = z.string().transform((text, context) => {
+  if (text === "/") return "";
+  const parts = /^\/?([\w.~-]+(?:\/[\w.~-]+)*)\/?$/.exec(text)?.[1]?.split("/") ?? ["."];
+  const path = `/${parts.join("/")}`;
+  const own = OWN_ADDRESSES.find((address) => `${address}/`.startsWith(`${path}/`) || path.startsWith(`${address}/`));
+  if (own === undefined && !parts.some((part) => part === "." || part === "..")) return path;
+  context.addIssue({
+    code: "custom",
+    message:
+      own === undefined
+        ? "expected a path such as /progress: letters, digits and - . _ ~ between single slashes, no part . or .., and no scheme, host or query"
+        : `expected a path apart from the server's own addresses, such as /progress; ${own} is one of them`,
+  });
+  return z.NEVER;
+});
+
 /** The variables, each with its purpose, unit and default. */
 export const VARIABLES = {
   PORT: Port.default(8080).describe("The port to listen on, for sockets, HTTP and pages alike. 0 takes a free port."),
   HOST: z.string().min(1).default("127.0.0.1").describe("The address to listen on."),
+  PUBLIC_PATH: PublicPath.default("").describe(
+    "The path below which a proxy shows the server, such as `/progress`. Pages, HTTP and sockets are then answered below it, and without it as well. So it does not matter whether the proxy takes the path away, and probes need no path. `/metrics` is answered without it only.",
+  ),
   DATABASE_URL: z
     .url({ protocol: /^postgres(ql)?$/, error: "expected a URL such as postgres://user:password@host:5432/name" })
     .optional()

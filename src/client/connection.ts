@@ -67,6 +67,12 @@ export function toServerUrl(url: string | undefined): string {
   return origin + pathname.replace(/\/+$/, "");
 }
 
+/** Where the sockets are of a server whose URL is as `toServerUrl` gives it. */
+export function toSocketAddress(url: string): { origin: string; path: string } {
+  const { origin, pathname } = new URL(url);
+  return { origin, path: `${pathname.replace(/\/$/, "")}/socket.io/` };
+}
+
 /** Connects after the caller's turn, so that the caller can put its listeners on first. */
 export function createConnection({ clock }: { clock: Clock }, options: ConnectionOptions): Connection {
   const listeners = createListeners<{ state: [ConnectionState]; token: [string] }>();
@@ -80,9 +86,9 @@ export function createConnection({ clock }: { clock: Clock }, options: Connectio
   let closed = false;
   let cancelRetry = () => {};
 
-  const { origin, pathname } = new URL(options.url);
+  const { origin, path } = toSocketAddress(options.url);
   const socket = io(origin + options.namespace, {
-    path: `${pathname.replace(/\/$/, "")}/socket.io/`,
+    path,
     transports: ["websocket"],
     forceNew: true,
     autoConnect: false,

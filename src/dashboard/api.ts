@@ -50,7 +50,7 @@ export async function call<T>(path: string, options: CallOptions = {}): Promise<
   const headers: Record<string, string> = { accept: "application/json" };
   if (options.token) headers.authorization = `Bearer ${options.token}`;
   if (options.body) headers["content-type"] = "application/json";
-  const response = await fetch(path, {
+  const response = await fetch(`.${path}`, {
     method: options.method ?? (options.body ? "POST" : "GET"),
     headers,
     ...(options.body ? { body: JSON.stringify(options.body) } : {}),

@@ -32,7 +32,7 @@ export function Courses({ session, dashboard, place, onGo }: CoursesProps) {
         <h1>No courses yet</h1>
         <p>
           Add one to the catalogue with <code>PUT /v1/courses/&lt;id&gt;</code>, then reload this page. All calls are
-          described at <a href="/docs">/docs</a>.
+          described at <a href="docs">/docs</a>.
         </p>
       </div>
     );

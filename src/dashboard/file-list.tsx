@@ -48,7 +48,7 @@ export function FileList({ course, chosen, progress, onChoose }: FileListProps) 
         ))}
       </ol>
       <p class="muted small">
-        <a href="/" target="_blank" rel="noopener">
+        <a href="./" target="_blank" rel="noopener">
           Open the dashboard
         </a>{" "}
         in another window to see your progress there.

@@ -20,8 +20,8 @@ interface PageHeaderProps {
 export function PageHeader({ page, session, connection, onGo, onSignOut }: PageHeaderProps) {
   return (
     <header class="page-header">
-      <a class="brand" href="/">
-        <img src="/favicon.svg" alt="" width="28" height="28" />
+      <a class="brand" href="./">
+        <img src="favicon.svg" alt="" width="28" height="28" />
         Playhead
       </a>
       <nav aria-label="Pages">
@@ -39,7 +39,7 @@ export function PageHeader({ page, session, connection, onGo, onSignOut }: PageH
             {label}
           </a>
         ))}
-        <a href="/watch" aria-current={page === "watch" ? "page" : undefined}>
+        <a href="watch" aria-current={page === "watch" ? "page" : undefined}>
           Watch
         </a>
       </nav>

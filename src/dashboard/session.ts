@@ -1,3 +1,5 @@
+import { SERVER_URL } from "./server-url.ts";
+
 /** The user who is signed in on a page. */
 export interface Session {
   token: string;
@@ -8,7 +10,8 @@ export interface Session {
 /** Each page has its own session: `/watch` that of a learner, `/` that of an instructor. */
 export type Seat = "learner" | "instructor";
 
-const KEY = "playhead:session:";
+/** Several servers may stand behind one origin, each at its own path. */
+const KEY = `playhead:session:${new URL(SERVER_URL).pathname}:`;
 
 /** Null if nobody is signed in, or the token has expired. */
 export function loadSession(seat: Seat): Session | null {

@@ -15,7 +15,7 @@ function readPlace(): Place {
 export function toAddress(place: Place): string {
   const { part, ...rest } = place;
   const query = new URLSearchParams({ ...(part === "courses" ? {} : { part }), ...rest });
-  return query.size === 0 ? "/" : `/?${query}`;
+  return query.size === 0 ? "./" : `./?${query}`;
 }
 
 export function usePlace(): [Place, (place: Place) => void] {

@@ -22,7 +22,7 @@ export function Viewers({ live, files, onChoose }: ViewersProps) {
       <h2 id="viewers-title">Watching now</h2>
       {present.length === 0 && (
         <p class="empty">
-          Nobody at the moment. Open <a href="/watch">the demo player</a> in another window and press play.
+          Nobody at the moment. Open <a href="watch">the demo player</a> in another window and press play.
         </p>
       )}
       <ul class="viewers">

@@ -11,6 +11,8 @@ function toPath(relative: string): string {
 /** Builds the two pages into dist/dashboard. `npx vite src/dashboard` serves them for development, with a Playhead on port 8080. */
 export default defineConfig({
   root: toPath("."),
+  // The pages work at any path.
+  base: "./",
   plugins: [preact()],
   server: { proxy: { "/v1": SERVER, "/socket.io": { target: SERVER, ws: true } } },
   build: {

@@ -6,6 +6,7 @@ import { CLIP_SECONDS, CLIP_URL } from "./clip.ts";
 import { ConfirmButton } from "./confirm-button.tsx";
 import { toClock, toPercent } from "./format.ts";
 import { Notice } from "./notice.tsx";
+import { SERVER_URL } from "./server-url.ts";
 
 interface WatchPlayerProps {
   token: string;
@@ -33,7 +34,7 @@ export function WatchPlayer({ token, file, onConnection, onProgress }: WatchPlay
   useEffect(() => {
     const media = video.current;
     if (!media) return;
-    const attached = attachPlayer(media, { token, fileId: file.id });
+    const attached = attachPlayer(media, { url: SERVER_URL, token, fileId: file.id });
     player.current = attached;
     onConnection(attached.state);
     attached.on("state", onConnection);

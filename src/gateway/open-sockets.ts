@@ -34,7 +34,10 @@ const CONNECT_TIMEOUT_MS = 5000;
 
 export interface SocketParts {
   app: TemplatedApp;
-  config: Pick<Config, "SOCKET_TRANSPORTS" | "ALLOWED_ORIGINS" | "TRUST_PROXY" | "MAX_BACKPRESSURE_BYTES">;
+  config: Pick<
+    Config,
+    "PUBLIC_PATH" | "SOCKET_TRANSPORTS" | "ALLOWED_ORIGINS" | "TRUST_PROXY" | "MAX_BACKPRESSURE_BYTES"
+  >;
   metrics: Metrics;
   logger: Logger;
 }
@@ -61,7 +64,11 @@ export function openSockets({ app, config, metrics, logger }: SocketParts): Sock
   const guard = createSocketGuard(logger);
   countOversizedFrames(app, metrics.oversizedFrames);
   readDirectFrames(app, guard);
-  io.attachApp(app, { maxBackpressure: config.MAX_BACKPRESSURE_BYTES } as never);
+  const limits = { maxBackpressure: config.MAX_BACKPRESSURE_BYTES };
+  io.attachApp(app, { ...limits } as never);
+  // A proxy may take the public path away or pass it on.
+  if (config.PUBLIC_PATH !== "")
+    io.engine.attach(app as never, { ...limits, path: `${config.PUBLIC_PATH}${io.path()}` } as never);
   io.engine.on("connection", (connection: EngineConnection) => {
     guard({ disconnect: () => connection.close(true) }, () => {
       forgetRequest(connection, config.TRUST_PROXY);

@@ -37,6 +37,7 @@ beforeAll(async () => {
   const metrics = createMetrics();
   const api = createHttpApi({
     config: {
+      PUBLIC_PATH: "",
       ALLOWED_ORIGINS: [],
       TRUST_PROXY: false,
       RATE_LIMIT_BURST: 200,

@@ -37,6 +37,7 @@ const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 export interface HttpParts {
   config: Pick<
     Config,
+    | "PUBLIC_PATH"
     | "ALLOWED_ORIGINS"
     | "TRUST_PROXY"
     | "RATE_LIMIT_BURST"
@@ -90,7 +91,7 @@ export function createHttpApi(parts: HttpParts): Router {
   const limitAddress = createRateLimit(rates);
   const bearer = createBearer({ verifyToken, limitUser: createRateLimit(rates), limitAddress, clientAddress });
 
-  const router = createRouter();
+  const router = createRouter(config.PUBLIC_PATH);
   const refusals = new RefusalLog(logger);
   router.onError((thrown) => {
     const error = toAppError(thrown);
@@ -107,6 +108,9 @@ export function createHttpApi(parts: HttpParts): Router {
   const origins = { allowed: config.ALLOWED_ORIGINS, trustProxy: config.TRUST_PROXY };
   router.use(allowOrigins({ ...origins, logRefused: createRefusedOrigins(logger) }));
   router.use(limitBodies());
+  const home = `${config.PUBLIC_PATH}/`;
+  // `/progress` is at `/progress/`.
+  if (home !== "/") router.get(config.PUBLIC_PATH, (c) => c.redirect(home + new URL(c.req.url).search));
   for (const addRoutes of SUBJECTS) addRoutes(router, { ...parts, bearer, limitAddress, clientAddress });
   return router;
 }

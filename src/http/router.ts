@@ -1,10 +1,12 @@
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
+import { getPath } from "hono/utils/url";
 import type { Caller } from "../auth/caller.ts";
 import { toBadRequest } from "../protocol/ack.ts";
 import { Id } from "../protocol/ids.ts";
 import type { HttpEnv } from "../uws/serve-fetch.ts";
 import { Problem } from "./problem.ts";
+import { withoutPublicPath } from "./public-path.ts";
 
 /*
  * The application that all subjects add their routes to, and the parts that their declarations share. One declaration makes
@@ -22,9 +24,13 @@ export interface RouterTypes {
 export type Router = OpenAPIHono<RouterTypes>;
 export type Middleware = MiddlewareHandler<RouterTypes>;
 
-/** Makes an application without routes. Requests that a route's schemas do not accept are refused as `bad_request`. */
-export function createRouter(): Router {
+/**
+ * Makes an application without routes, whose routes are found below the public path too. Requests that a route's schemas do
+ * not accept are refused as `bad_request`.
+ */
+export function createRouter(publicPath = ""): Router {
   const router: Router = new OpenAPIHono<RouterTypes>({
+    getPath: (request) => withoutPublicPath(getPath(request), publicPath),
     defaultHook: (result) => {
       if (!result.success) throw toBadRequest(result.error);
     },

@@ -18,6 +18,13 @@ beforeEach(async () => {
 
 afterEach(() => rtmp.close());
 
+it.each(["progress.example.org", "ftp://progress.example.org", "https://progress.example.org/?x=1"])(
+  "refuses to ask at %s, which is no URL of a server",
+  (url) => {
+    expect(() => createRtmpClient({ url, secret: SECRET, server: "ingest-1", clock })).toThrow(TypeError);
+  },
+);
+
 describe("the validation of a key", () => {
   it("returns a session, the stream and its lifetime for a right key, and sends the known fields alone", async () => {
     server.keys.set("right-key", { lifetimeMs: 60_000 });

@@ -16,7 +16,7 @@ const DEFAULT_REPORT_INTERVAL_MS = 10_000;
 const CLOSE_WITHIN_MS = 2000;
 
 export interface RtmpClientOptions {
-  /** Where Playhead is, such as `https://progress.example.org`. */
+  /** Where Playhead is, such as `https://progress.example.org` or `https://example.org/progress`. */
   url: string;
   /** One of the server's `RTMP_SECRETS`. */
   secret: string;

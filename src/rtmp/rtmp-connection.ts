@@ -1,5 +1,6 @@
 import { io } from "socket.io-client";
 import type { Clock } from "../client/clock.ts";
+import { toServerUrl, toSocketAddress } from "../client/connection.ts";
 import { createListeners } from "../client/listeners.ts";
 import type { Ack } from "../protocol/ack.ts";
 import type { StreamDrop } from "../protocol/stream.ts";
@@ -70,7 +71,9 @@ export function createRtmpConnection({ clock }: { clock: Clock }, options: RtmpC
   let closed = false;
   let cancelRetry = () => {};
 
-  const socket = io(new URL("/rtmp", options.url).href, {
+  const { origin, path } = toSocketAddress(toServerUrl(options.url));
+  const socket = io(`${origin}/rtmp`, {
+    path,
     transports: ["websocket"],
     forceNew: true,
     autoConnect: false,

@@ -11,7 +11,7 @@ import { waitFor } from "./wait-for.ts";
 
 const CONFIGURATION = join(import.meta.dirname, "../../deploy/nginx/nginx.conf");
 
-/** The nginx that stands before the nodes. */
+/** An nginx that stands before nodes. */
 export interface Balancer {
   url: string;
   /** What it has written to its error log. */
@@ -20,19 +20,32 @@ export interface Balancer {
 }
 
 /** Starts nginx with the configuration that is shipped, but for addresses, before two nodes on these ports. */
-export async function startBalancer(ports: readonly [string, string]): Promise<Balancer> {
+export function startBalancer(ports: readonly [string, string]): Promise<Balancer> {
+  return startProxy(({ port, folder, errorLog }) =>
+    substitute(readFileSync(CONFIGURATION, "utf8"), {
+      "listen 8080": `listen 127.0.0.1:${port}`,
+      // `resolve` takes nginx 1.27.3, and Docker's names: where there are neither, addresses stay what they are.
+      "playhead-1:8080 resolve": `127.0.0.1:${ports[0]}`,
+      "playhead-2:8080 resolve": `127.0.0.1:${ports[1]}`,
+      "/tmp/": `${folder}/`,
+      "/dev/stderr": errorLog,
+    }),
+  );
+}
+
+/** Where an nginx listens, and the folder for its files. */
+interface ProxyPlace {
+  port: string;
+  folder: string;
+  errorLog: string;
+}
+
+/** Starts nginx with the configuration that the function makes. */
+export async function startProxy(configure: (place: ProxyPlace) => string): Promise<Balancer> {
   const port = await findFreePort();
   const folder = await makeTemporaryFolder();
   const errorLog = join(folder, "error.log");
-  const configuration = substitute(readFileSync(CONFIGURATION, "utf8"), {
-    "listen 8080": `listen 127.0.0.1:${port}`,
-    // `resolve` takes nginx 1.27.3, and Docker's names: where there are neither, addresses stay what they are.
-    "playhead-1:8080 resolve": `127.0.0.1:${ports[0]}`,
-    "playhead-2:8080 resolve": `127.0.0.1:${ports[1]}`,
-    "/tmp/": `${folder}/`,
-    "/dev/stderr": errorLog,
-  });
-  await writeFile(join(folder, "nginx.conf"), configuration);
+  await writeFile(join(folder, "nginx.conf"), configure({ port, folder, errorLog }));
   // Its own process group: a master that is killed leaves its workers behind.
   const child = spawn(
     requireTool(TOOLS.nginx),

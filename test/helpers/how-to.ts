@@ -13,10 +13,17 @@ export function readHowTo(name: string): string {
  * @throws Error where there is none, or more than one
  */
 export function readConfiguration(name: string, language: string, heading?: string): string {
-  const page = readHowTo(name);
+  return readBlock(readHowTo(name), language, heading);
+}
+
+/**
+ * The one block that a page, or its section with this heading, has in this language.
+ * @throws Error where there is none, or more than one
+ */
+export function readBlock(page: string, language: string, heading?: string): string {
   const sections = page.split(/^## /m).filter((section) => heading === undefined || section.startsWith(`${heading}\n`));
   const found = [...sections.join("").matchAll(/^```(\S*)\n(.*?)^```$/gms)].filter(([, of]) => of === language);
-  if (found.length !== 1) throw new Error(`${name}.md has ${found.length} blocks of ${language}, not one`);
+  if (found.length !== 1) throw new Error(`the page has ${found.length} blocks of ${language}, not one`);
   return found[0]?.[2] as string;
 }
 

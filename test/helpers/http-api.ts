@@ -176,6 +176,7 @@ export function createApi(changes: Changes = {}) {
     health: createHealth({ checks: { database: () => ({ ok: true }) } }),
     ...parts,
     config: {
+      PUBLIC_PATH: "",
       ALLOWED_ORIGINS: [],
       TRUST_PROXY: false,
       RATE_LIMIT_BURST: 200,

@@ -18,7 +18,8 @@ type Given = Parameters<typeof createApi>[0];
 
 async function openPort(given: Given = {}, changes: Partial<HookPortParts["config"]> = {}, requestTimeoutMs = 10_000) {
   const { api, gate, metrics } = createApi(given);
-  const config = { HOST: "127.0.0.1", PORT: 0, HOOK_SECRETS: [HOOK_SECRET], HOOKS_PORT: undefined, ...changes };
+  const defaults = { HOST: "127.0.0.1", PORT: 0, PUBLIC_PATH: "", HOOK_SECRETS: [HOOK_SECRET], HOOKS_PORT: undefined };
+  const config = { ...defaults, ...changes };
   const warned: unknown[] = [];
   const logger = { info: () => undefined, warn: (...said: unknown[]) => void warned.push(said) } as never;
   const port = await openHookPort(
@@ -76,6 +77,14 @@ describe("the port for hooks", () => {
     expect(await exchange(port, post(RIGHT))).toContain(" 403 Forbidden\r\n");
     expect(await exchange(port, post(`${HOOK}?secret=wrong`))).toContain(" 401 Unauthorized\r\n");
     expect(gate.publish).toHaveBeenCalledTimes(1);
+  });
+
+  it("takes hooks below the public path, and nothing else there", async () => {
+    const paths = { PUBLIC_PATH: "/progress" };
+    const { port } = await openPort({ config: paths }, paths);
+    expect(await exchange(port, post(`/progress${RIGHT}`))).toContain(" 200 ");
+    expect(await exchange(port, post(RIGHT))).toContain(" 200 ");
+    expect(await exchange(port, post("/progress/v1/heartbeats"))).toContain(" 404 ");
   });
 
   it("counts wrong secrets under the caller's address, together with those on the other port", async () => {

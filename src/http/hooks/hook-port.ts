@@ -8,6 +8,7 @@ import type { Metrics } from "../../metrics/metrics.ts";
 import type { Fetch } from "../../uws/serve-fetch.ts";
 import { endsWithin } from "../../within-time.ts";
 import { toProblemResponse } from "../problem.ts";
+import { withoutPublicPath } from "../public-path.ts";
 
 /*
  * A second port, for hooks alone, by Node's own HTTP server: nginx-rtmp speaks HTTP/1.0, which uWebSockets.js answers with
@@ -24,7 +25,7 @@ const MAX_BODY_BYTES = 64 * 1024;
 const REQUEST_TIMEOUT_MS = 10_000;
 
 export interface HookPortParts {
-  config: Pick<Config, "HOST" | "PORT" | "HOOKS_PORT" | "HOOK_SECRETS">;
+  config: Pick<Config, "HOST" | "PORT" | "PUBLIC_PATH" | "HOOKS_PORT" | "HOOK_SECRETS">;
   /** The whole API; only its hooks can be reached. */
   fetch: Fetch;
   logger: Logger;
@@ -119,11 +120,11 @@ async function handle(
 async function answer(
   incoming: IncomingMessage,
   outgoing: ServerResponse,
-  { fetch, metrics }: HookPortParts,
+  { config, fetch, metrics }: HookPortParts,
 ): Promise<Response> {
   let request: Request;
   try {
-    request = await toRequest(incoming);
+    request = await toRequest(incoming, config.PUBLIC_PATH);
   } catch (error) {
     if (!(error instanceof AppError)) throw error;
     metrics.httpRequests.inc({ method: "", route: "(connection)", status: String(error.status) });
@@ -137,7 +138,7 @@ async function answer(
 }
 
 /** @throws AppError `not_found` for everything but hooks; `bad_request` for what no URL can have, and for too long a body */
-async function toRequest(incoming: IncomingMessage): Promise<Request> {
+async function toRequest(incoming: IncomingMessage, publicPath: string): Promise<Request> {
   const { method = "", url: target = "" } = incoming;
   const hosts = incoming.headersDistinct.host ?? ["localhost"]; // HTTP/1.0 needs no Host
   let url: URL;
@@ -153,7 +154,7 @@ async function toRequest(incoming: IncomingMessage): Promise<Request> {
   if (hosts.length > 1 || url.pathname !== target.split("?")[0]) {
     throw new AppError("bad_request", "The request's host or target is malformed.");
   }
-  if (!url.pathname.startsWith(HOOKS)) {
+  if (!withoutPublicPath(url.pathname, publicPath).startsWith(HOOKS)) {
     throw new AppError("not_found", `This port has only ${HOOKS}…; everything else is on PORT.`);
   }
   const body = await readBody(incoming);

@@ -3,11 +3,11 @@ import { contentSecurityPolicy } from "./content-security-policy.ts";
 import { renderDocs } from "./docs-page.ts";
 
 /** Adds `/openapi.json`, and `/docs`, which shows the same as a page. */
-export function addApiDocs(router: Router, { version }: { version: string }): void {
+export function addApiDocs(router: Router, { version, publicPath }: { version: string; publicPath: string }): void {
   // All routes are added before the first request; so the description is made once, at that request.
   let described: ReturnType<typeof describeRoutes> | null = null;
   const describeOnce = () => {
-    described ??= describeRoutes(router, version);
+    described ??= describeRoutes(router, { version, servers: [{ url: publicPath || "/" }] });
     return described;
   };
   router.get("/openapi.json", (c) => c.json(describeOnce()));
@@ -18,7 +18,7 @@ export function addApiDocs(router: Router, { version }: { version: string }): vo
   );
 }
 
-function describeRoutes(router: Router, version: string) {
+function describeRoutes(router: Router, { version, servers }: { version: string; servers: { url: string }[] }) {
   return router.getOpenAPI31Document({
     openapi: "3.1.0",
     info: {
@@ -28,6 +28,6 @@ function describeRoutes(router: Router, version: string) {
       description:
         "Progress of video players, exact and live. Players stream over Socket.IO (docs/protocol.md); this is the HTTP side.",
     },
-    servers: [{ url: "/" }],
+    servers,
   });
 }

@@ -19,6 +19,7 @@ interface Operation {
 
 interface OpenApi {
   info: { title: string; version: string; description?: string };
+  servers?: { url: string }[];
   paths?: object;
   components?: { schemas?: object };
 }
@@ -43,11 +44,13 @@ export function renderDocs(document: OpenApi) {
   );
   const tags = [...new Set(operations.map(({ operation }) => tagOf(operation)))];
   const { title, version, description } = document.info;
+  const path = document.servers?.[0]?.url ?? "/";
   return html`<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${title} API</title><style>${raw(STYLE)}</style></head>
+<link rel="icon" href="favicon.svg" type="image/svg+xml"><title>${title} API</title><style>${raw(STYLE)}</style></head>
 <body><h1>${title} API ${version}</h1>
-<p>${description ?? ""} The same for machines: <a href="/openapi.json">/openapi.json</a>.</p>
+<p>${description ?? ""} The same for machines: <a href="openapi.json">openapi.json</a>.</p>
+${path === "/" ? "" : html`<p>All addresses stand below <code>${path}</code>.</p>`}
 <p>Every call that fails is answered with a <a href="#Problem"><code>Problem</code></a>, as <code>application/problem+json</code>.</p>
 ${tags.map(
   (tag) => html`<h2>${tag}</h2>

@@ -20,7 +20,7 @@ beforeAll(async () => {
   await writeFile(join(folder, "assets", "clip-3c4d.webm"), CLIP);
   await symlink(join(outside, "secret.txt"), join(folder, "link.txt"));
   app = createRouter();
-  addPageRoutes(app, { pages: folder, version: "1.2.3" });
+  addPageRoutes(app, { pages: folder, version: "1.2.3", config: { PUBLIC_PATH: "" } });
 });
 
 afterAll(() => rm(outside, { recursive: true }));
@@ -83,7 +83,7 @@ describe("the pages", () => {
 
   it("say how to build them, if they are not built", async () => {
     const empty = createRouter();
-    addPageRoutes(empty, { pages: join(outside, "not-there"), version: "1.2.3" });
+    addPageRoutes(empty, { pages: join(outside, "not-there"), version: "1.2.3", config: { PUBLIC_PATH: "" } });
     empty.onError((error) => new Response(error.message));
     expect(await (await empty.request("/")).text()).toContain("npm run build");
   });

@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url";
 import type { Context } from "hono";
+import type { Config } from "../../config.ts";
 import { AppError } from "../../errors.ts";
 import type { Router, RouterTypes } from "../router.ts";
 import { addApiDocs } from "./api-docs.ts";
@@ -18,6 +19,7 @@ const REVALIDATE = "no-cache";
 export const BUILT_PAGES = fileURLToPath(new URL("../../../dist/dashboard", import.meta.url));
 
 export interface PageParts {
+  config: Pick<Config, "PUBLIC_PATH">;
   /** The folder of built pages; without it only the description of the API is served. */
   pages?: string;
   /** The version that /openapi.json names. */
@@ -25,28 +27,41 @@ export interface PageParts {
 }
 
 /** Adds the description of the API, and the built pages: `/`, `/watch`, and every other file under its own path. */
-export function addPageRoutes(router: Router, { pages, version }: PageParts): void {
-  addApiDocs(router, { version });
-  if (pages !== undefined) addBuiltPages(router, pages);
+export function addPageRoutes(router: Router, { config, pages, version }: PageParts): void {
+  const publicPath = config.PUBLIC_PATH;
+  addApiDocs(router, { version, publicPath });
+  if (pages !== undefined) addBuiltPages(router, pages, publicPath);
 }
 
-function addBuiltPages(router: Router, folder: string): void {
-  const files = loadStaticFiles(folder);
+function addBuiltPages(router: Router, folder: string, publicPath: string): void {
+  const files = loadStaticFiles(folder, (bytes, path) =>
+    path.endsWith(".html") ? withBase(bytes, publicPath) : bytes,
+  );
+  const hasBase = publicPath !== "";
   for (const [address, name] of Object.entries(ADDRESSES)) {
     router.get(address, (c) => {
       const file = files.get(name);
       if (file === undefined) throw new AppError("not_found", "The pages are not built; `npm run build` makes them.");
-      return serve(c, file);
+      return serve(c, file, hasBase);
     });
   }
   for (const file of files.values()) {
-    router.get(`/${file.path}`, (c) => serve(c, file));
+    router.get(`/${file.path}`, (c) => serve(c, file, hasBase));
   }
 }
 
-function serve(c: Context<RouterTypes>, file: StaticFile): Response {
+/**
+ * Pages name everything relative to their own address. A proxy may show the dashboard at `/progress` too, without the last
+ * slash: with the <base> they need not know.
+ */
+function withBase(page: Uint8Array, publicPath: string): Uint8Array {
+  if (publicPath === "") return page;
+  return Buffer.from(Buffer.from(page).toString().replace("<head>", `<head><base href="${publicPath}/">`));
+}
+
+function serve(c: Context<RouterTypes>, file: StaticFile, hasBase: boolean): Response {
   return serveStaticFile(file, c.req.raw.headers, {
     "cache-control": HASHED.test(file.path) ? FOREVER : REVALIDATE,
-    "content-security-policy": contentSecurityPolicy(new URL(c.req.url).host),
+    "content-security-policy": contentSecurityPolicy(new URL(c.req.url).host, { hasBase }),
   });
 }

@@ -36,14 +36,17 @@ export interface StaticFile {
   etag: string;
 }
 
-/** Reads every file below the folder, by its path. A folder that does not exist has none. */
-export function loadStaticFiles(folder: string): Map<string, StaticFile> {
+/** Reads every file below the folder, by its path, as `change` makes it. A folder that does not exist has none. */
+export function loadStaticFiles(
+  folder: string,
+  change: (bytes: Uint8Array, path: string) => Uint8Array = (bytes) => bytes,
+): Map<string, StaticFile> {
   const files = new Map<string, StaticFile>();
   for (const entry of listFolder(folder)) {
     if (!entry.isFile()) continue;
     const file = join(entry.parentPath, entry.name);
     const path = relative(folder, file).split(sep).join("/");
-    const bytes = readFileSync(file);
+    const bytes = change(readFileSync(file), path);
     const etag = `"${createHash("sha256").update(bytes).digest("base64url").slice(0, 22)}"`;
     files.set(path, { path, bytes, type: TYPES[extname(path).toLowerCase()] ?? "application/octet-stream", etag });
   }
