@@ -1,6 +1,15 @@
 import type { Ack } from "../protocol/ack.ts";
 import type { BriefAck } from "../protocol/brief-ack.ts";
 import type { Cut, Heartbeat } from "../protocol/heartbeat.ts";
+import type {
+  FileLearnersPage,
+  LearnersPage,
+  LearnersQuestion,
+  LessonLearnersPage,
+  OwnFilesPage,
+  OwnFilesQuestion,
+  PageQuestion,
+} from "../protocol/learners.ts";
 import type { CourseProgress, CourseProgressRow, FileProgress, ProgressTarget } from "../protocol/progress.ts";
 import type { BudgetCuts } from "./watch-budget.ts";
 
@@ -55,13 +64,6 @@ export interface LegacyFileProgress {
   lastWatched: string | null;
 }
 
-/** One page of a course's learners, by user id. */
-export interface LearnersPage {
-  learners: CourseProgressRow[];
-  /** The `after` of the next page; absent on the last page. */
-  next?: string;
-}
-
 /** Progress, as sockets and HTTP use it. */
 export interface ProgressService {
   /** A player connected: its user's budget counts from now. */
@@ -83,7 +85,12 @@ export interface ProgressService {
   readCourseRow(userId: string, courseId: string): Promise<CourseProgressRow>;
   /** What this process has cut from the user's beats because they claimed more than the budget allows. */
   cutsOf(userId: string): BudgetCuts;
-  learners(courseId: string, page: { limit: number; after?: string }): Promise<LearnersPage>;
+  /** Nobody for a course that does not exist. @throws AppError `bad_request` if `after` is no cursor of the list */
+  learners(courseId: string, question: LearnersQuestion): Promise<LearnersPage>;
+  lessonLearners(lessonId: string, page: PageQuestion): Promise<LessonLearnersPage>;
+  fileLearners(fileId: string, page: PageQuestion): Promise<FileLearnersPage>;
+  /** The files that the user has begun, those watched last first. @throws AppError `bad_request` if `after` is no cursor */
+  ownFiles(userId: string, question: OwnFilesQuestion): Promise<OwnFilesPage>;
   /** Zeroes a file, or every file of a course, and raises the epoch. `by` is who asked. @throws AppError `unknown_file`, `not_found` */
   reset(userId: string, target: ProgressTarget, by: string): Promise<void>;
   /** Completes or un-completes by hand. @throws AppError `unknown_file`, `not_found` */
