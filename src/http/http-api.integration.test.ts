@@ -10,6 +10,7 @@ import { type Accounts, createAccounts } from "../auth/accounts.ts";
 import { createBuiltinTokens } from "../auth/builtin-tokens.ts";
 import type { Catalogue } from "../catalogue/catalogue.ts";
 import { createMetrics } from "../metrics/metrics.ts";
+import type { Profiles } from "../people/profiles.ts";
 import type { ProgressService } from "../progress/progress-service.ts";
 import { ROLES } from "../protocol/roles.ts";
 import { serveFetch } from "../uws/serve-fetch.ts";
@@ -54,6 +55,7 @@ beforeAll(async () => {
     accounts,
     progress: {} as ProgressService,
     catalogue: { list: async () => [] } as unknown as Catalogue,
+    profiles: {} as Profiles,
     streams: fakeStreams(),
     publishGate: gate,
     health: createHealth({ checks: {} }),

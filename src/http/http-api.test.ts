@@ -266,10 +266,12 @@ describe("the routes of operations", () => {
       "/v1/courses",
       "/v1/courses/{courseId}",
       "/v1/courses/{courseId}/learners",
+      "/v1/courses/{courseId}/learners/{userId}",
       "/v1/courses/{courseId}/learners/{userId}/complete",
       "/v1/courses/{courseId}/learners/{userId}/reset",
       "/v1/courses/{courseId}/learners/{userId}/uncomplete",
       "/v1/demo/sign-in",
+      "/v1/files/{fileId}/learners",
       "/v1/heartbeats",
       "/v1/hooks/mediamtx",
       "/v1/hooks/nginx-rtmp/on_publish",
@@ -277,6 +279,8 @@ describe("the routes of operations", () => {
       "/v1/hooks/nginx-rtmp/on_update",
       "/v1/hooks/ovenmediaengine",
       "/v1/hooks/srs",
+      "/v1/lessons/{lessonId}/learners",
+      "/v1/progress",
       "/v1/progress/courses/{courseId}",
       "/v1/progress/files/{fileId}",
       "/v1/streams",
@@ -287,6 +291,7 @@ describe("the routes of operations", () => {
       "/v1/streams/{streamId}/rotate",
       "/v1/streams/{streamId}/sessions",
       "/v1/users/{userId}/cuts",
+      "/v1/users/{userId}/profile",
     ]);
     expect(body.components.schemas.FileProgress.properties.watched).toMatchObject({ type: "array" });
     expect(body.paths["/v1/courses/{courseId}"].put.security).toEqual([{ bearer: [] }]);

@@ -10,6 +10,7 @@ import { createRateLimit, type RateLimit } from "../limits/rate-limit.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { RefusalLog } from "../metrics/refusal-log.ts";
+import type { Profiles } from "../people/profiles.ts";
 import type { ProgressService } from "../progress/progress-service.ts";
 import type { PublishGate } from "../streams/publish-gate.ts";
 import type { StreamService } from "../streams/stream-service.ts";
@@ -22,6 +23,7 @@ import { addHookRoutes } from "./hooks/hook-routes.ts";
 import type { Health } from "./operations/health.ts";
 import { addOperationRoutes } from "./operations/operation-routes.ts";
 import { addPageRoutes } from "./pages/page-routes.ts";
+import { addPeopleRoutes } from "./people/people-routes.ts";
 import { toAppError, toProblemResponse } from "./problem.ts";
 import { addProgressRoutes } from "./progress/progress-routes.ts";
 import { createRouter, type Middleware, type Router } from "./router.ts";
@@ -56,6 +58,7 @@ export interface HttpParts {
   accounts: Accounts | null;
   progress: ProgressService;
   catalogue: Catalogue;
+  profiles: Profiles;
   streams: StreamService;
   publishGate: PublishGate;
   health: Health;
@@ -77,6 +80,7 @@ const SUBJECTS: readonly ((router: Router, parts: RouteParts) => void)[] = [
   addAccountRoutes,
   addProgressRoutes,
   addCourseRoutes,
+  addPeopleRoutes,
   addStreamRoutes,
   addHookRoutes,
   addOperationRoutes,

@@ -24,7 +24,8 @@ beforeAll(async () => {
   await store.put("c", { title: "Course", lessons: [{ id: "l", title: "Lesson", files: [file("f")] }] });
   await store.put("d", { title: "Other", lessons: [{ id: "m", title: "More", files: [file("g"), file("h")] }] });
   for (const [id, name, watched, daysAgo] of LEARNERS) {
-    await database.query("INSERT INTO users (id, name, name_source) VALUES ($1, $2, $3)", [id, name, name && "claim"]);
+    await database.query("INSERT INTO users (id) VALUES ($1)", [id]);
+    if (name !== null) await database.query("INSERT INTO user_profiles VALUES ($1, $2, 'claim')", [id, name]);
     await database.query(
       `INSERT INTO user_progress (user_id, file_id, lesson_id, course_id, watched, last_watched)
        VALUES ($1, 'f', 'l', 'c', $2, now() - make_interval(days => $3))`,

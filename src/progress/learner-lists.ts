@@ -20,8 +20,9 @@ import { type ProgressRow, toWireProgress } from "./progress-rows.ts";
  * id, so a learner who moves between two pages is at worst shown twice or missed, and no page gets slower than the first.
  */
 
-/** For `LEFT JOIN users AS u`: the name that people know the learner by. */
-const NAME = "coalesce(u.name, nullif(concat_ws(' ', u.first_name, u.last_name), ''), u.username)";
+/** The name that people know a learner by, for a query with `NAMES`. */
+const NAME = "coalesce(n.name, nullif(concat_ws(' ', u.first_name, u.last_name), ''), u.username)";
+const NAMES = (id: string) => `LEFT JOIN users AS u ON u.id = ${id} LEFT JOIN user_profiles AS n ON n.user_id = ${id}`;
 
 /** When a learner was last seen in the course. Only lists that sort or filter by it pay for the time of every learner. */
 const LAST_WATCHED = `LEFT JOIN (
@@ -54,7 +55,7 @@ export function createLearnerLists({ pool }: { pool: Pool }): LearnerLists {
     async learners(courseId, question) {
       const { sort, order, limit, after } = question;
       const parameters: unknown[] = [courseId];
-      const from = `FROM course_progress AS c JOIN courses AS t ON t.id = c.course_id LEFT JOIN users AS u ON u.id = c.user_id
+      const from = `FROM course_progress AS c JOIN courses AS t ON t.id = c.course_id ${NAMES("c.user_id")}
         ${sort === "lastWatched" || question.inactiveDays !== undefined ? LAST_WATCHED : ""}
         WHERE ${["c.course_id = $1", ...filtersOf(question, parameters)].join(" AND ")}`;
       const counted =
@@ -86,7 +87,7 @@ export function createLearnerLists({ pool }: { pool: Pool }): LearnerLists {
     async lessonLearners(lessonId, { limit, after }) {
       const { rows } = await pool.query<Raw<LessonProgress & { name: string | null }>>(
         `SELECT l.user_id AS "userId", ${NAME} AS name, ${LESSON_COLUMNS}
-         FROM lesson_progress AS l JOIN lessons AS t ON t.id = l.lesson_id LEFT JOIN users AS u ON u.id = l.user_id
+         FROM lesson_progress AS l JOIN lessons AS t ON t.id = l.lesson_id ${NAMES("l.user_id")}
          WHERE l.lesson_id = $1 AND ($3::text IS NULL OR l.user_id > $3) ORDER BY l.user_id LIMIT $2`,
         [lessonId, limit + 1, after ?? null],
       );
@@ -97,7 +98,7 @@ export function createLearnerLists({ pool }: { pool: Pool }): LearnerLists {
     async fileLearners(fileId, { limit, after }) {
       const { rows } = await pool.query<ProgressRow & { name: string | null }>(
         `SELECT p.user_id AS "userId", ${NAME} AS name, ${FILE_COLUMNS}
-         FROM user_progress AS p JOIN files AS f ON f.id = p.file_id LEFT JOIN users AS u ON u.id = p.user_id
+         FROM user_progress AS p JOIN files AS f ON f.id = p.file_id ${NAMES("p.user_id")}
          WHERE p.file_id = $1 AND ($3::text IS NULL OR p.user_id > $3) ORDER BY p.user_id LIMIT $2`,
         [fileId, limit + 1, after ?? null],
       );

@@ -7,6 +7,7 @@ import { AppError } from "../../src/errors.ts";
 import { createHttpApi, type HttpParts } from "../../src/http/http-api.ts";
 import { createHealth } from "../../src/http/operations/health.ts";
 import { createMetrics } from "../../src/metrics/metrics.ts";
+import type { Profiles } from "../../src/people/profiles.ts";
 import type { ProgressService } from "../../src/progress/progress-service.ts";
 import type { CourseTree } from "../../src/protocol/course.ts";
 import type { FileProgress } from "../../src/protocol/progress.ts";
@@ -158,6 +159,21 @@ function toBody(body: unknown): BodyInit {
 }
 
 /** Makes the API, its fakes, and `call`, which sends a request with the token of the user that `as` names. */
+/** Profiles that are kept in memory. */
+function fakeProfiles(): Profiles {
+  const names = new Map<string, string | null>();
+  const read = async (userId: string) => ({ userId, name: names.get(userId) ?? null });
+  return {
+    read,
+    put(userId, name) {
+      names.set(userId, name);
+      return read(userId);
+    },
+    note: () => undefined,
+    stop: async () => undefined,
+  };
+}
+
 export function createApi(changes: Changes = {}) {
   const progress = fakeProgress();
   const metrics = createMetrics();
@@ -174,6 +190,7 @@ export function createApi(changes: Changes = {}) {
     accounts: null,
     progress,
     catalogue: fakeCatalogue(courses),
+    profiles: fakeProfiles(),
     streams,
     publishGate: gate,
     health: createHealth({ checks: { database: () => ({ ok: true }) } }),
