@@ -35,6 +35,7 @@ import { listen } from "./uws/listen.ts";
 import { serveFetch } from "./uws/serve-fetch.ts";
 import { App } from "./uws/uws.ts";
 import { readVersion } from "./version.ts";
+import { createWebhooks } from "./webhooks/create-webhooks.ts";
 import { Worker } from "./workers/worker.ts";
 
 /*
@@ -152,6 +153,8 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
   });
   const streams = createStreams({ ...common, pool, tell: sockets.tellMediaServer });
   cleanups.push(() => streams.stop());
+  const webhooks = createWebhooks({ pool, metrics, logger });
+  cleanups.push(() => webhooks.stop());
   const subjects = { ...common, catalogue, progress: progress.service };
 
   // The ways in: calls of sockets, notifications of the database, HTTP.
@@ -185,6 +188,7 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
   live.start();
   cleanups.push(() => live.stop());
   mirror?.start();
+  webhooks.start();
 
   const health = createHealth({
     checks: {
@@ -206,6 +210,7 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
     version: readVersion(),
     streams: streams.service,
     publishGate: streams.gate,
+    webhooks: webhooks.store,
     figures: worker === null ? () => metrics.registry.metrics() : () => worker.gather(),
     health,
     pages: BUILT_PAGES,

@@ -15,6 +15,7 @@ import type { ProgressService } from "../progress/progress-service.ts";
 import { ROLES } from "../protocol/roles.ts";
 import { serveFetch } from "../uws/serve-fetch.ts";
 import { App, type TemplatedApp, us_socket_local_port } from "../uws/uws.ts";
+import type { WebhookStore } from "../webhooks/webhook-store.ts";
 import { createHttpApi, MAX_BODY_BYTES } from "./http-api.ts";
 import { createHealth } from "./operations/health.ts";
 import { toProblem } from "./problem.ts";
@@ -58,6 +59,7 @@ beforeAll(async () => {
     profiles: {} as Profiles,
     streams: fakeStreams(),
     publishGate: gate,
+    webhooks: {} as WebhookStore,
     health: createHealth({ checks: {} }),
     pages: folder,
   });

@@ -292,6 +292,11 @@ describe("the routes of operations", () => {
       "/v1/streams/{streamId}/sessions",
       "/v1/users/{userId}/cuts",
       "/v1/users/{userId}/profile",
+      "/v1/webhooks",
+      "/v1/webhooks/{webhookId}",
+      "/v1/webhooks/{webhookId}/deliveries",
+      "/v1/webhooks/{webhookId}/retry",
+      "/v1/webhooks/{webhookId}/rotate",
     ]);
     expect(body.components.schemas.FileProgress.properties.watched).toMatchObject({ type: "array" });
     expect(body.paths["/v1/courses/{courseId}"].put.security).toEqual([{ bearer: [] }]);

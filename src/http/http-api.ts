@@ -14,6 +14,7 @@ import type { Profiles } from "../people/profiles.ts";
 import type { ProgressService } from "../progress/progress-service.ts";
 import type { PublishGate } from "../streams/publish-gate.ts";
 import type { StreamService } from "../streams/stream-service.ts";
+import type { WebhookStore } from "../webhooks/webhook-store.ts";
 import { addAccountRoutes } from "./accounts/account-routes.ts";
 import { allowOrigins } from "./allowed-origins.ts";
 import { type Bearer, createBearer } from "./bearer.ts";
@@ -28,6 +29,7 @@ import { toAppError, toProblemResponse } from "./problem.ts";
 import { addProgressRoutes } from "./progress/progress-routes.ts";
 import { createRouter, type Middleware, type Router } from "./router.ts";
 import { addStreamRoutes } from "./streams/stream-routes.ts";
+import { addWebhookRoutes } from "./webhooks/webhook-routes.ts";
 
 /** The longest body of any request: a catalogue of about 15,000 files. `serveFetch` enforces it. */
 export const MAX_BODY_BYTES = 2 * 1024 * 1024;
@@ -61,6 +63,7 @@ export interface HttpParts {
   profiles: Profiles;
   streams: StreamService;
   publishGate: PublishGate;
+  webhooks: WebhookStore;
   health: Health;
   /** What `/metrics` answers; by default the figures of `metrics`. */
   figures?: () => Promise<string>;
@@ -82,6 +85,7 @@ const SUBJECTS: readonly ((router: Router, parts: RouteParts) => void)[] = [
   addCourseRoutes,
   addPeopleRoutes,
   addStreamRoutes,
+  addWebhookRoutes,
   addHookRoutes,
   addOperationRoutes,
   addPageRoutes,

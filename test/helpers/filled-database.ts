@@ -37,6 +37,13 @@ export async function fillDatabase(database: TestDatabase): Promise<void> {
      ('ann', 'started', now()), ('ann', 'started', '2024-02-29 12:00Z'), ('gone', 'reset', '2019-01-01 00:00Z')`,
   );
   await query(
+    "INSERT INTO webhooks (id, url, events, secret) VALUES ('w1', 'http://127.0.0.1:9/', '{stream_live}', 'whsec_')",
+  );
+  await query("INSERT INTO webhook_events (id, type, data) VALUES ('evt_1', 'stream_live', '{}')");
+  await query("INSERT INTO webhook_deliveries (webhook_id, event_id, last_error) VALUES ('w1', 'evt_1', $1)", [
+    AWKWARD,
+  ]);
+  await query(
     "INSERT INTO streams (id, user_id, title, key_hash, key_prefix) VALUES ('s1', 'bob', $1, sha256('one'), 'abc')",
     [AWKWARD],
   );

@@ -13,6 +13,7 @@ import type { CourseTree } from "../../src/protocol/course.ts";
 import type { FileProgress } from "../../src/protocol/progress.ts";
 import { ROLES, type Role } from "../../src/protocol/roles.ts";
 import type { OwnStream } from "../../src/protocol/stream.ts";
+import type { WebhookStore } from "../../src/webhooks/webhook-store.ts";
 import { fakeGate, fakeStreams } from "./fake-streams.ts";
 
 /*
@@ -193,6 +194,7 @@ export function createApi(changes: Changes = {}) {
     profiles: fakeProfiles(),
     streams,
     publishGate: gate,
+    webhooks: {} as WebhookStore,
     health: createHealth({ checks: { database: () => ({ ok: true }) } }),
     ...parts,
     config: {
