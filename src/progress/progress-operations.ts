@@ -1,10 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
+import type { Editor } from "../catalogue/catalogue.ts";
+import { assertOwnCourse } from "../catalogue/own-course.ts";
 import { type Pool, type PoolClient, withTransaction } from "../db/pool.ts";
 import { isTransient } from "../db/sqlstate.ts";
 import { toUnavailable } from "../db/unavailable.ts";
 import { AppError } from "../errors.ts";
 import { Bulkhead } from "../limits/bulkhead.ts";
-import type { ProgressTarget } from "../protocol/progress.ts";
 import { unknownFile } from "./progress-reader.ts";
 
 /*
@@ -13,16 +14,25 @@ import { unknownFile } from "./progress-reader.ts";
  * course holds a connection for long. The row trigger fills in the columns that follow from the catalogue.
  */
 
+/** A file, or a whole course. With both, the file must be one of the course. */
+export type OperationTarget = { fileId: string; courseId?: string } | { courseId: string };
+
+/**
+ * Who operates. An editor needs the right to the course, which is decided by the course as it is under the lock. A name
+ * alone is not asked for a right: it is the user whose progress it is.
+ */
+export type Operator = string | Editor;
+
 export interface ProgressOperations {
-  reset(userId: string, target: ProgressTarget, by: string): Promise<void>;
-  complete(userId: string, target: ProgressTarget, how: { source: "manual" | "waived"; by: string }): Promise<void>;
-  uncomplete(userId: string, target: ProgressTarget, by: string): Promise<void>;
+  reset(userId: string, target: OperationTarget, by: Operator): Promise<void>;
+  complete(userId: string, target: OperationTarget, how: { source: "manual" | "waived"; by: Operator }): Promise<void>;
+  uncomplete(userId: string, target: OperationTarget, by: Operator): Promise<void>;
 }
 
 interface Operation {
   userId: string;
-  target: ProgressTarget;
-  by: string;
+  target: OperationTarget;
+  by: Operator;
   activity: string;
   /** $1 is the user, $2 the files; `parameters` follow. */
   sql: string;
@@ -45,7 +55,7 @@ export function createProgressOperations({ pool }: { pool: Pool }): ProgressOper
 
   function run(operation: Operation): Promise<void> {
     const { by, userId, target, activity } = operation;
-    return bulkhead.run(by, JSON.stringify([activity, userId, target]), () => runNow(operation));
+    return bulkhead.run(nameOf(by), JSON.stringify([activity, userId, target, by]), () => runNow(operation));
   }
 
   async function runNow(operation: Operation): Promise<void> {
@@ -89,8 +99,10 @@ WHERE user_id = $1 AND file_id = ANY($2::text[]) AND completed`;
 async function operate(client: PoolClient, operation: Operation): Promise<void> {
   const { userId, target, by } = operation;
   await client.query("SELECT set_config('lock_timeout', $1, true)", [`${LOCK_TIMEOUT_MS}ms`]);
-  const courseId = await findCourse(client, target);
+  const courseId = target.courseId ?? (await findCourseOf(client, (target as { fileId: string }).fileId));
   await client.query("SELECT lock_writers('operation', ARRAY[$1::text], ARRAY[$2::text])", [userId, courseId]);
+  // Under the lock: the catalogue may have changed while the lock was awaited.
+  await assertRight(client, by, courseId);
   const files = await findFiles(client, operation, courseId);
   await client.query("INSERT INTO users (id) VALUES ($1) ON CONFLICT DO NOTHING", [userId]);
   await client.query(operation.sql, [userId, files.map((file) => file.id), ...(operation.parameters ?? [])]);
@@ -98,34 +110,48 @@ async function operate(client: PoolClient, operation: Operation): Promise<void> 
     user_id: userId,
     course_id: courseId,
     activity_type: operation.activity,
-    actor_id: by,
+    actor_id: nameOf(by),
     ...("fileId" in target ? { file_id: target.fileId, lesson_id: files[0]?.lessonId } : {}),
   };
   await client.query("SELECT log_activity($1)", [JSON.stringify([entry])]);
 }
 
-async function findCourse(client: PoolClient, target: ProgressTarget): Promise<string> {
-  const { rows } =
-    "fileId" in target
-      ? await client.query<{ id: string }>("SELECT course_id AS id FROM files WHERE id = $1", [target.fileId])
-      : await client.query<{ id: string }>("SELECT id FROM courses WHERE id = $1", [target.courseId]);
-  const [course] = rows;
-  if (course !== undefined) return course.id;
-  throw "fileId" in target
-    ? unknownFile(target.fileId)
-    : new AppError("not_found", `There is no course ${JSON.stringify(target.courseId)}.`);
+function nameOf(by: Operator): string {
+  return typeof by === "string" ? by : by.userId;
 }
 
-/** Call it under the lock: the catalogue may have changed while the lock was awaited. */
+async function findCourseOf(client: PoolClient, fileId: string): Promise<string> {
+  const { rows } = await client.query<{ id: string }>("SELECT course_id AS id FROM files WHERE id = $1", [fileId]);
+  const [course] = rows;
+  if (course === undefined) throw unknownFile(fileId);
+  return course.id;
+}
+
+/** @throws AppError `not_found` where there is no such course, `forbidden` where it is not the editor's own */
+async function assertRight(client: PoolClient, by: Operator, courseId: string): Promise<void> {
+  const { rows } = await client.query<{ instructorId: string | null }>(
+    `SELECT instructor_id AS "instructorId" FROM courses WHERE id = $1`,
+    [courseId],
+  );
+  const [course] = rows;
+  if (course === undefined) throw new AppError("not_found", `There is no course ${JSON.stringify(courseId)}.`);
+  if (typeof by !== "string") assertOwnCourse(by, course);
+}
+
+/** @throws AppError `not_found`, `unknown_file` where the course has no such file */
 async function findFiles(
   client: PoolClient,
-  operation: Operation,
+  { target, everyFile }: Operation,
   courseId: string,
 ): Promise<{ id: string; lessonId: string }[]> {
-  const { target, everyFile } = operation;
+  const fileId = "fileId" in target ? target.fileId : null;
   const { rows } = await client.query<{ id: string; lessonId: string }>(
     `SELECT id, lesson_id AS "lessonId" FROM files WHERE course_id = $1 AND ($2::text IS NULL OR id = $2) AND ($3 OR counted OR id = $2)`,
-    [courseId, "fileId" in target ? target.fileId : null, everyFile],
+    [courseId, fileId, everyFile],
   );
+  if (fileId !== null && rows.length === 0) {
+    if (target.courseId === undefined) throw unknownFile(fileId);
+    throw new AppError("not_found", "The course has no file of this id.");
+  }
   return rows;
 }

@@ -1,7 +1,8 @@
 import type { Ack } from "../protocol/ack.ts";
 import type { BriefAck } from "../protocol/brief-ack.ts";
 import type { Cut, Heartbeat } from "../protocol/heartbeat.ts";
-import type { CourseProgress, CourseProgressRow, FileProgress, ProgressTarget } from "../protocol/progress.ts";
+import type { CourseProgress, CourseProgressRow, FileProgress } from "../protocol/progress.ts";
+import type { ProgressOperations } from "./progress-operations.ts";
 import type { BudgetCuts } from "./watch-budget.ts";
 
 /** Who sends a heartbeat. If the player names no session, the connection is the session. */
@@ -84,11 +85,11 @@ export interface ProgressService {
   /** What this process has cut from the user's beats because they claimed more than the budget allows. */
   cutsOf(userId: string): BudgetCuts;
   learners(courseId: string, page: { limit: number; after?: string }): Promise<LearnersPage>;
-  /** Zeroes a file, or every file of a course, and raises the epoch. `by` is who asked. @throws AppError `unknown_file`, `not_found` */
-  reset(userId: string, target: ProgressTarget, by: string): Promise<void>;
-  /** Completes or un-completes by hand. @throws AppError `unknown_file`, `not_found` */
-  complete(userId: string, target: ProgressTarget, how: { source: "manual" | "waived"; by: string }): Promise<void>;
-  uncomplete(userId: string, target: ProgressTarget, by: string): Promise<void>;
+  /** Zeroes a file, or every file of a course, and raises the epoch. @throws AppError `unknown_file`, `not_found`, `forbidden` */
+  reset: ProgressOperations["reset"];
+  /** Completes or un-completes by hand. @throws AppError `unknown_file`, `not_found`, `forbidden` */
+  complete: ProgressOperations["complete"];
+  uncomplete: ProgressOperations["uncomplete"];
   /** Takes the progress that a legacy client reports about itself. Resolves after COMMIT. @throws as `heartbeat` */
   report(source: BeatSource, report: LegacyReport): Promise<LegacyFileProgress>;
   readLegacy(userId: string, fileId: string): Promise<LegacyFileProgress>;
