@@ -34,11 +34,16 @@ interface Operation {
   target: OperationTarget;
   by: Operator;
   activity: string;
-  /** $1 is the user, $2 the files; `parameters` follow. */
-  sql: string;
-  parameters?: unknown[];
-  /** Whether an operation on a whole course includes files that do not count: optional and retired ones. */
-  everyFile: boolean;
+  /** Writes the rows. */
+  write: (client: PoolClient, scope: Scope) => Promise<unknown>;
+}
+
+/** What an operation writes: the rows of a user in a course, or in one file of it. */
+interface Scope {
+  userId: string;
+  courseId: string;
+  /** Null where the whole course is meant. */
+  fileId: string | null;
 }
 
 /** A caller waits so long at most. Then it gets the error and may try again. */
@@ -71,30 +76,66 @@ export function createProgressOperations({ pool }: { pool: Pool }): ProgressOper
   }
 
   return {
-    reset: (userId, target, by) => run({ userId, target, by, activity: "reset", sql: RESET, everyFile: true }),
+    reset: (userId, target, by) => run({ userId, target, by, activity: "reset", write: reset }),
     complete: (userId, target, { source, by }) =>
-      run({ userId, target, by, activity: source, sql: COMPLETE, parameters: [source], everyFile: false }),
+      run({
+        ...{ userId, target, by, activity: source },
+        write: (client, scope) => client.query(COMPLETE, [...toParameters(scope), source]),
+      }),
     uncomplete: (userId, target, by) =>
-      run({ userId, target, by, activity: "uncompleted", sql: UNCOMPLETE, everyFile: true }),
+      run({
+        ...{ userId, target, by, activity: "uncompleted" },
+        write: (client, scope) => client.query(`${UNCOMPLETE} AND ${ofScope(scope)}`, toParameters(scope)),
+      }),
   };
 }
 
-/** Keeps the row, or makes one: a heartbeat from before the reset must find `reset_at`. */
-const RESET = `
-INSERT INTO user_progress AS t (user_id, file_id, lesson_id, course_id, epoch, reset_at)
-SELECT $1, f.id, f.lesson_id, f.course_id, 1, clock_timestamp() FROM files AS f WHERE f.id = ANY($2::text[]) ORDER BY f.id
-ON CONFLICT (user_id, file_id) DO UPDATE SET position_ms = 0, watched = '{}', watch_time_ms = 0, reported_bp = 0,
-  completed = false, completion_source = NULL, epoch = t.epoch + 1, reset_at = excluded.reset_at, last_watched = NULL,
+/** $1 is the user, $2 the course, $3 the file or null. */
+function toParameters({ userId, courseId, fileId }: Scope): (string | null)[] {
+  return [userId, courseId, fileId];
+}
+
+/** Not one condition for both: PostgreSQL would look at all rows of the user to find that of the file. */
+function ofScope({ fileId }: Scope): string {
+  return `user_id = $1 AND course_id = $2 AND ${fileId === null ? "$3::text IS NULL" : "file_id = $3"}`;
+}
+
+/** A file keeps its row, or gets one. A course costs the rows that are there, and one mark for all other files. */
+async function reset(client: PoolClient, scope: Scope): Promise<void> {
+  const { rowCount } = await client.query(`${RESET_ROWS} WHERE ${ofScope(scope)}`, toParameters(scope));
+  if (scope.fileId === null) await client.query(RAISE_MARK, [scope.userId, scope.courseId]);
+  else if (rowCount === 0) await client.query(BEGIN_ROW, toParameters(scope));
+}
+
+const RESET_ROWS = `
+UPDATE user_progress SET position_ms = 0, watched = '{}', watch_time_ms = 0, reported_bp = 0, completed = false,
+  completion_source = NULL, epoch = epoch + 1, reset_at = clock_timestamp(), last_watched = NULL,
   position_session = NULL, position_seq = NULL, writer_session = NULL, writer_seq = NULL`;
 
+/** The row of a file that has none. */
+const BEGIN_ROW = `
+INSERT INTO user_progress (user_id, file_id, lesson_id, course_id, epoch, reset_at)
+SELECT $1, f.id, f.lesson_id, f.course_id, m.epoch + 1, clock_timestamp()
+FROM files AS f CROSS JOIN reset_mark($1, $2, $3) AS m WHERE f.id = $3 AND f.course_id = $2`;
+
+/** The mark of a course passes every mark that holds for a file of it. */
+const RAISE_MARK = `
+INSERT INTO reset_marks AS m (user_id, course_id, epoch, reset_at)
+SELECT $1, $2, 1 + coalesce(max(o.epoch), 0), clock_timestamp() FROM reset_marks AS o
+WHERE o.user_id = $1 AND (o.course_id = $2 OR o.course_id IN (
+  SELECT g.course_id FROM files AS f JOIN former_files AS g ON g.file_id = f.id WHERE f.course_id = $2))
+ON CONFLICT (user_id, course_id, file_id) DO UPDATE SET
+  epoch = excluded.epoch, reset_at = excluded.reset_at, version = nextval('progress_version')`;
+
+/** Of a course the files that count; a file that is named whether it counts or not. */
 const COMPLETE = `
 INSERT INTO user_progress AS t (user_id, file_id, lesson_id, course_id, completed, completion_source)
-SELECT $1, f.id, f.lesson_id, f.course_id, true, $3 FROM files AS f WHERE f.id = ANY($2::text[]) ORDER BY f.id
+SELECT $1, f.id, f.lesson_id, f.course_id, true, $4 FROM files AS f
+WHERE f.course_id = $2 AND CASE WHEN $3::text IS NULL THEN f.counted ELSE f.id = $3 END ORDER BY f.id
 ON CONFLICT (user_id, file_id) DO UPDATE SET completed = true, completion_source = excluded.completion_source WHERE NOT t.completed`;
 
 const UNCOMPLETE = `
-UPDATE user_progress SET completed = false, completion_source = NULL
-WHERE user_id = $1 AND file_id = ANY($2::text[]) AND completed`;
+UPDATE user_progress SET completed = false, completion_source = NULL WHERE completed`;
 
 async function operate(client: PoolClient, operation: Operation): Promise<void> {
   const { userId, target, by } = operation;
@@ -103,15 +144,17 @@ async function operate(client: PoolClient, operation: Operation): Promise<void> 
   await client.query("SELECT lock_writers('operation', ARRAY[$1::text], ARRAY[$2::text])", [userId, courseId]);
   // Under the lock: the catalogue may have changed while the lock was awaited.
   await assertRight(client, by, courseId);
-  const files = await findFiles(client, operation, courseId);
+  const fileId = "fileId" in target ? target.fileId : null;
+  const lessonId =
+    fileId === null ? null : await findLesson(client, { courseId, fileId, isNamed: target.courseId !== undefined });
   await client.query("INSERT INTO users (id) VALUES ($1) ON CONFLICT DO NOTHING", [userId]);
-  await client.query(operation.sql, [userId, files.map((file) => file.id), ...(operation.parameters ?? [])]);
+  await operation.write(client, { userId, courseId, fileId });
   const entry = {
     user_id: userId,
     course_id: courseId,
     activity_type: operation.activity,
     actor_id: nameOf(by),
-    ...("fileId" in target ? { file_id: target.fileId, lesson_id: files[0]?.lessonId } : {}),
+    ...(fileId === null ? {} : { file_id: fileId, lesson_id: lessonId }),
   };
   await client.query("SELECT log_activity($1)", [JSON.stringify([entry])]);
 }
@@ -138,20 +181,16 @@ async function assertRight(client: PoolClient, by: Operator, courseId: string): 
   if (typeof by !== "string") assertOwnCourse(by, course);
 }
 
-/** @throws AppError `not_found`, `unknown_file` where the course has no such file */
-async function findFiles(
+/** @throws AppError where the course has no such file: `not_found` if the caller named the course, else `unknown_file` */
+async function findLesson(
   client: PoolClient,
-  { target, everyFile }: Operation,
-  courseId: string,
-): Promise<{ id: string; lessonId: string }[]> {
-  const fileId = "fileId" in target ? target.fileId : null;
-  const { rows } = await client.query<{ id: string; lessonId: string }>(
-    `SELECT id, lesson_id AS "lessonId" FROM files WHERE course_id = $1 AND ($2::text IS NULL OR id = $2) AND ($3 OR counted OR id = $2)`,
-    [courseId, fileId, everyFile],
+  { courseId, fileId, isNamed }: { courseId: string; fileId: string; isNamed: boolean },
+): Promise<string> {
+  const { rows } = await client.query<{ id: string }>(
+    "SELECT lesson_id AS id FROM files WHERE id = $1 AND course_id = $2",
+    [fileId, courseId],
   );
-  if (fileId !== null && rows.length === 0) {
-    if (target.courseId === undefined) throw unknownFile(fileId);
-    throw new AppError("not_found", "The course has no file of this id.");
-  }
-  return rows;
+  const [lesson] = rows;
+  if (lesson !== undefined) return lesson.id;
+  throw isNamed ? new AppError("not_found", "The course has no file of this id.") : unknownFile(fileId);
 }
