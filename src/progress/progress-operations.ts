@@ -80,7 +80,7 @@ export function createProgressOperations({ pool }: { pool: Pool }): ProgressOper
     complete: (userId, target, { source, by }) =>
       run({
         ...{ userId, target, by, activity: source },
-        write: (client, scope) => client.query(COMPLETE, [...toParameters(scope), source]),
+        write: (client, scope) => client.query(toComplete(scope), [...toParameters(scope), source]),
       }),
     uncomplete: (userId, target, by) =>
       run({
@@ -102,14 +102,27 @@ function ofScope({ fileId }: Scope): string {
 
 /** A file keeps its row, or gets one. A course costs the rows that are there, and one mark for all other files. */
 async function reset(client: PoolClient, scope: Scope): Promise<void> {
-  const { rowCount } = await client.query(`${RESET_ROWS} WHERE ${ofScope(scope)}`, toParameters(scope));
-  if (scope.fileId === null) await client.query(RAISE_MARK, [scope.userId, scope.courseId]);
+  const epoch = scope.fileId === null ? await nextEpoch(client, scope) : 0;
+  const { rowCount } = await client.query(`${RESET_ROWS} WHERE ${ofScope(scope)}`, [...toParameters(scope), epoch]);
+  if (scope.fileId === null) await client.query(RAISE_MARK, [scope.userId, scope.courseId, epoch]);
   else if (rowCount === 0) await client.query(BEGIN_ROW, toParameters(scope));
 }
 
+/** The epoch after those of all marks that hold for a file of the course. */
+async function nextEpoch(client: PoolClient, { userId, courseId }: Scope): Promise<number> {
+  const { rows } = await client.query<{ epoch: number }>(
+    `SELECT 1 + coalesce(max(m.epoch), 0) AS epoch FROM reset_marks AS m
+     WHERE m.user_id = $1 AND (m.course_id = $2 OR m.course_id IN (
+       SELECT g.course_id FROM files AS f JOIN former_files AS g ON g.file_id = f.id WHERE f.course_id = $2))`,
+    [userId, courseId],
+  );
+  return (rows[0] as { epoch: number }).epoch;
+}
+
+/** No row stays below the mark of its course ($4). */
 const RESET_ROWS = `
 UPDATE user_progress SET position_ms = 0, watched = '{}', watch_time_ms = 0, reported_bp = 0, completed = false,
-  completion_source = NULL, epoch = epoch + 1, reset_at = clock_timestamp(), last_watched = NULL,
+  completion_source = NULL, epoch = greatest(epoch + 1, $4::integer), reset_at = clock_timestamp(), last_watched = NULL,
   position_session = NULL, position_seq = NULL, writer_session = NULL, writer_seq = NULL`;
 
 /** The row of a file that has none. */
@@ -118,20 +131,16 @@ INSERT INTO user_progress (user_id, file_id, lesson_id, course_id, epoch, reset_
 SELECT $1, f.id, f.lesson_id, f.course_id, m.epoch + 1, clock_timestamp()
 FROM files AS f CROSS JOIN reset_mark($1, $2, $3) AS m WHERE f.id = $3 AND f.course_id = $2`;
 
-/** The mark of a course passes every mark that holds for a file of it. */
 const RAISE_MARK = `
-INSERT INTO reset_marks AS m (user_id, course_id, epoch, reset_at)
-SELECT $1, $2, 1 + coalesce(max(o.epoch), 0), clock_timestamp() FROM reset_marks AS o
-WHERE o.user_id = $1 AND (o.course_id = $2 OR o.course_id IN (
-  SELECT g.course_id FROM files AS f JOIN former_files AS g ON g.file_id = f.id WHERE f.course_id = $2))
+INSERT INTO reset_marks AS m (user_id, course_id, epoch, reset_at) VALUES ($1, $2, $3, clock_timestamp())
 ON CONFLICT (user_id, course_id, file_id) DO UPDATE SET
-  epoch = excluded.epoch, reset_at = excluded.reset_at, version = nextval('progress_version')`;
+  epoch = greatest(m.epoch, excluded.epoch), reset_at = excluded.reset_at, version = nextval('progress_version')`;
 
 /** Of a course the files that count; a file that is named whether it counts or not. */
-const COMPLETE = `
+const toComplete = ({ fileId }: Scope) => `
 INSERT INTO user_progress AS t (user_id, file_id, lesson_id, course_id, completed, completion_source)
 SELECT $1, f.id, f.lesson_id, f.course_id, true, $4 FROM files AS f
-WHERE f.course_id = $2 AND CASE WHEN $3::text IS NULL THEN f.counted ELSE f.id = $3 END ORDER BY f.id
+WHERE f.course_id = $2 AND ${fileId === null ? "$3::text IS NULL AND f.counted" : "f.id = $3"} ORDER BY f.id
 ON CONFLICT (user_id, file_id) DO UPDATE SET completed = true, completion_source = excluded.completion_source WHERE NOT t.completed`;
 
 const UNCOMPLETE = `
