@@ -3,7 +3,8 @@ import { createTestDatabase, type TestDatabase } from "../../test/helpers/databa
 import { waitFor } from "../../test/helpers/wait-for.ts";
 import type { Editor } from "../catalogue/catalogue.ts";
 import { createCatalogueStore } from "../catalogue/catalogue-store.ts";
-import { createProgressOperations, type ProgressOperations } from "./progress-operations.ts";
+import { createProgressOperations } from "./progress-operations.ts";
+import type { ProgressOperations } from "./progress-service.ts";
 
 const INES: Editor = { userId: "ines", role: "instructor" };
 const OTTO: Editor = { userId: "otto", role: "instructor" };

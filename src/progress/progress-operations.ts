@@ -1,5 +1,4 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { Editor } from "../catalogue/catalogue.ts";
 import { assertOwnCourse } from "../catalogue/own-course.ts";
 import { type Pool, type PoolClient, withTransaction } from "../db/pool.ts";
 import { isTransient } from "../db/sqlstate.ts";
@@ -7,27 +6,13 @@ import { toUnavailable } from "../db/unavailable.ts";
 import { AppError } from "../errors.ts";
 import { Bulkhead } from "../limits/bulkhead.ts";
 import { unknownFile } from "./progress-reader.ts";
+import type { OperationTarget, Operator, ProgressOperations } from "./progress-service.ts";
 
 /*
  * Operations that a person does on progress: reset, complete by hand, un-complete. Each takes the same locks as a batch
  * and leaves an entry in the activity log. One operation of a person runs at a time, and few of all: an operation on a long
  * course holds a connection for long. The row trigger fills in the columns that follow from the catalogue.
  */
-
-/** A file, or a whole course. With both, the file must be one of the course. */
-export type OperationTarget = { fileId: string; courseId?: string } | { courseId: string };
-
-/**
- * Who operates. An editor needs the right to the course, which is decided by the course as it is under the lock. A name
- * alone is not asked for a right: it is the user whose progress it is.
- */
-export type Operator = string | Editor;
-
-export interface ProgressOperations {
-  reset(userId: string, target: OperationTarget, by: Operator): Promise<void>;
-  complete(userId: string, target: OperationTarget, how: { source: "manual" | "waived"; by: Operator }): Promise<void>;
-  uncomplete(userId: string, target: OperationTarget, by: Operator): Promise<void>;
-}
 
 interface Operation {
   userId: string;

@@ -1,8 +1,7 @@
 import type { Caller } from "../../auth/caller.ts";
 import type { Catalogue, Editor } from "../../catalogue/catalogue.ts";
 import { AppError } from "../../errors.ts";
-import type { OperationTarget } from "../../progress/progress-operations.ts";
-import type { ProgressService } from "../../progress/progress-service.ts";
+import type { OperationTarget, ProgressService } from "../../progress/progress-service.ts";
 import { Id } from "../../protocol/ids.ts";
 import { CourseProgressRow } from "../../protocol/progress.ts";
 import type { Bearer } from "../bearer.ts";
