@@ -9,6 +9,10 @@ import type { ProgressOperations } from "./progress-service.ts";
 const INES: Editor = { userId: "ines", role: "instructor" };
 const OTTO: Editor = { userId: "otto", role: "instructor" };
 
+/** Of this database alone: other tests use the same server. */
+const WAITING = `SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+  WHERE d.datname = current_database() AND l.locktype = 'advisory' AND NOT l.granted`;
+
 const CHANGES: [string, (operations: ProgressOperations, by: Editor) => Promise<void>][] = [
   ["reset of a course", (operations, by) => operations.reset("luc", { courseId: "c" }, by)],
   ["reset of a file", (operations, by) => operations.reset("luc", { courseId: "c", fileId: "f1" }, by)],
@@ -49,8 +53,7 @@ describe("an operation of an instructor", () => {
       await other.query("BEGIN");
       await other.query("SELECT lock_catalogue('c')");
       const outcome = codeOf(work());
-      const isWaiting = async () =>
-        (await database.query("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")).length > 0;
+      const isWaiting = async () => (await database.query(WAITING)).length > 0;
       await waitFor(isWaiting, { what: "the operation to wait for the course" });
       await other.query(sql);
       await other.query("COMMIT");

@@ -15,6 +15,10 @@ import { createProgress, type Progress } from "./create-progress.ts";
 
 const FILES = 2000;
 
+/** Of this database alone: other tests use the same server. */
+const WAITING = `SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+  WHERE d.datname = current_database() AND l.locktype = 'advisory' AND NOT l.granted`;
+
 let database: TestDatabase;
 let progress: Progress;
 let catalogue: CatalogueCache;
@@ -152,8 +156,7 @@ describe("a reset of a course", () => {
       await other.query("BEGIN");
       await other.query("SELECT lock_writers('operation', ARRAY[$1], ARRAY['c'])", [userId]);
       const [late, fresh] = [beat("c-0", { epoch: 0 }), beat("c-1", { epoch: 1 })];
-      const isWaiting = async () =>
-        (await database.query("SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")).length > 0;
+      const isWaiting = async () => (await database.query(WAITING)).length > 0;
       await waitFor(isWaiting, { what: "the batch to wait for the user" });
       await other.query(
         "INSERT INTO reset_marks (user_id, course_id, epoch, reset_at) VALUES ($1, 'c', 1, clock_timestamp())",
