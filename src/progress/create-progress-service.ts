@@ -11,7 +11,6 @@ import { type Cut, Heartbeat } from "../protocol/heartbeat.ts";
 import { fromSeconds, toMs } from "../protocol/ranges.ts";
 import type { HeartbeatBuffer } from "./heartbeat-buffer.ts";
 import { type Observation, type PendingBeat, toPendingBeat } from "./pending-beat.ts";
-import type { ProgressOperations } from "./progress-operations.ts";
 import { type ProgressReader, unknownFile } from "./progress-reader.ts";
 import type {
   BeatSource,
@@ -19,6 +18,7 @@ import type {
   HeartbeatDone,
   HeartbeatResult,
   LegacyReport,
+  ProgressOperations,
   ProgressService,
 } from "./progress-service.ts";
 import type { WatchBudget } from "./watch-budget.ts";
