@@ -110,11 +110,6 @@ export interface ProgressService extends ProgressOperations {
   fileLearners(fileId: string, page: PageQuestion): Promise<FileLearnersPage>;
   /** The files that the user has begun, those watched last first. @throws AppError `bad_request` if `after` is no cursor */
   ownFiles(userId: string, question: OwnFilesQuestion): Promise<OwnFilesPage>;
-  /** Zeroes a file, or every file of a course, and raises the epoch. `by` is who asked. @throws AppError `unknown_file`, `not_found` */
-  reset(userId: string, target: ProgressTarget, by: string): Promise<void>;
-  /** Completes or un-completes by hand. @throws AppError `unknown_file`, `not_found` */
-  complete(userId: string, target: ProgressTarget, how: { source: "manual" | "waived"; by: string }): Promise<void>;
-  uncomplete(userId: string, target: ProgressTarget, by: string): Promise<void>;
   /** Takes the progress that a legacy client reports about itself. Resolves after COMMIT. @throws as `heartbeat` */
   report(source: BeatSource, report: LegacyReport): Promise<LegacyFileProgress>;
   readLegacy(userId: string, fileId: string): Promise<LegacyFileProgress>;
