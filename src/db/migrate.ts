@@ -2,6 +2,7 @@ import pg from "pg";
 import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { applyFunctions } from "./apply-functions.ts";
+import { catchUpEdited } from "./edited-migrations.ts";
 import { inTransaction } from "./pool.ts";
 import { readSchemaFiles, type SchemaFile, toFileFailure } from "./schema-files.ts";
 import { createRecordTables, type Queryable, readApplied, recordApplied } from "./schema-records.ts";
@@ -52,9 +53,13 @@ export async function migrate({ connectionString, logger, directory, only }: Mig
   try {
     await assertServerVersion(client);
     await client.query(`SELECT pg_advisory_lock(${LOCK_KEY})`);
-    if (isBeforeSquash(await readApplied(client, "schema_migrations"))) {
+    await findPending(client, files); // Refuses before anything is changed.
+    const applied = await readApplied(client, "schema_migrations");
+    if (isBeforeSquash(applied)) {
       logger.info("taking over a database from before the migrations were squashed");
-      await inTransaction(client, () => takeOver(client, files));
+      await inTransaction(client, () => takeOver(client, files, applied));
+    } else {
+      await inTransaction(client, () => catchUpEdited(client, files, applied));
     }
     const pending = await findPending(client, files);
     if (!isCurrent(pending)) await createRecordTables(client);
