@@ -53,15 +53,15 @@ export function hasEarlierText(applied: AppliedFiles): boolean {
   return [...applied].some(([name, sha256]) => isEarlierText(name, sha256));
 }
 
-/** Makes what databases with earlier texts lack, and records the texts of today, in the caller's transaction. */
-export async function catchUpEdited(database: Queryable, files: SchemaFiles, applied: AppliedFiles): Promise<void> {
-  for (const { name, sha256, catchUp } of EARLIER_TEXTS) {
-    if (applied.get(name) !== sha256) continue;
-    await database.query(catchUp);
-    await recordApplied(
-      database,
-      "schema_migrations",
-      files.migrations.filter((file) => file.name === name),
-    );
-  }
+/**
+ * Makes what databases with earlier texts lack, and records the texts of today, in the caller's transaction.
+ * @returns the names of the migrations that were brought in line
+ */
+export async function catchUpEdited(database: Queryable, files: SchemaFiles, applied: AppliedFiles): Promise<string[]> {
+  const earlier = EARLIER_TEXTS.filter(({ name, sha256 }) => applied.get(name) === sha256);
+  for (const { catchUp } of earlier) await database.query(catchUp);
+  const names = earlier.map(({ name }) => name);
+  const today = files.migrations.filter(({ name }) => names.includes(name));
+  if (names.length > 0) await recordApplied(database, "schema_migrations", today);
+  return names;
 }

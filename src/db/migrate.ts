@@ -31,6 +31,7 @@ export interface MigrateOptions {
 
 /** Names of the files that one call of `migrate` applied. */
 export interface Applied {
+  /** Those that were edited before 0.1.0, and brought in line, come first. */
   migrations: string[];
   functions: string[];
 }
@@ -55,11 +56,12 @@ export async function migrate({ connectionString, logger, directory, only }: Mig
     await client.query(`SELECT pg_advisory_lock(${LOCK_KEY})`);
     await findPending(client, files); // Refuses before anything is changed.
     const applied = await readApplied(client, "schema_migrations");
+    let caughtUp: string[] = [];
     if (isBeforeSquash(applied)) {
       logger.info("taking over a database from before the migrations were squashed");
       await inTransaction(client, () => takeOver(client, files, applied));
     } else {
-      await inTransaction(client, () => catchUpEdited(client, files, applied));
+      caughtUp = await inTransaction(client, () => catchUpEdited(client, files, applied));
     }
     const pending = await findPending(client, files);
     if (!isCurrent(pending)) await createRecordTables(client);
@@ -72,7 +74,10 @@ export async function migrate({ connectionString, logger, directory, only }: Mig
       logger.info({ changed: names(pending.functions), gone: pending.goneFunctions }, "applying functions");
       await applyFunctions(client, pending);
     }
-    return { migrations: names(migrations), functions: only === undefined ? names(pending.functions) : [] };
+    return {
+      migrations: [...caughtUp, ...names(migrations)],
+      functions: only === undefined ? names(pending.functions) : [],
+    };
   } finally {
     // Ends the session, and with it the lock.
     await client.end();
