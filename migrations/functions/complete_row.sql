@@ -12,6 +12,10 @@ BEGIN
     NEW.assumed_ms := file.assumed_ms;
     NEW.counted := file.counted;
   END IF;
+  IF TG_OP = 'INSERT' THEN
+    SELECT greatest(NEW.epoch, m.epoch), greatest(NEW.reset_at, m.reset_at) INTO NEW.epoch, NEW.reset_at
+      FROM reset_mark(NEW.user_id, NEW.course_id, NEW.file_id) AS m;
+  END IF;
   NEW.watched := close_ends(NEW.watched, NEW.duration_ms);
   NEW.watched_ms := watched_within(NEW.watched, 0, NEW.duration_ms);
   -- A row that has reached the threshold is completed, except where this statement has just cleared that by hand.

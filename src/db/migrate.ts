@@ -2,6 +2,7 @@ import pg from "pg";
 import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import { applyFunctions } from "./apply-functions.ts";
+import { catchUpEdited } from "./edited-migrations.ts";
 import { inTransaction } from "./pool.ts";
 import { readSchemaFiles, type SchemaFile, toFileFailure } from "./schema-files.ts";
 import { createRecordTables, type Queryable, readApplied, recordApplied } from "./schema-records.ts";
@@ -30,6 +31,7 @@ export interface MigrateOptions {
 
 /** Names of the files that one call of `migrate` applied. */
 export interface Applied {
+  /** Those that were edited before 0.1.0, and brought in line, come first. */
   migrations: string[];
   functions: string[];
 }
@@ -52,9 +54,14 @@ export async function migrate({ connectionString, logger, directory, only }: Mig
   try {
     await assertServerVersion(client);
     await client.query(`SELECT pg_advisory_lock(${LOCK_KEY})`);
-    if (isBeforeSquash(await readApplied(client, "schema_migrations"))) {
+    await findPending(client, files); // Refuses before anything is changed.
+    const applied = await readApplied(client, "schema_migrations");
+    let caughtUp: string[] = [];
+    if (isBeforeSquash(applied)) {
       logger.info("taking over a database from before the migrations were squashed");
-      await inTransaction(client, () => takeOver(client, files));
+      await inTransaction(client, () => takeOver(client, files, applied));
+    } else {
+      caughtUp = await inTransaction(client, () => catchUpEdited(client, files, applied));
     }
     const pending = await findPending(client, files);
     if (!isCurrent(pending)) await createRecordTables(client);
@@ -67,7 +74,10 @@ export async function migrate({ connectionString, logger, directory, only }: Mig
       logger.info({ changed: names(pending.functions), gone: pending.goneFunctions }, "applying functions");
       await applyFunctions(client, pending);
     }
-    return { migrations: names(migrations), functions: only === undefined ? names(pending.functions) : [] };
+    return {
+      migrations: [...caughtUp, ...names(migrations)],
+      functions: only === undefined ? names(pending.functions) : [],
+    };
   } finally {
     // Ends the session, and with it the lock.
     await client.end();

@@ -40,6 +40,11 @@ export async function readSchemaFiles(directory = DIRECTORY): Promise<SchemaFile
   };
 }
 
+/** The SHA-256 of a text, in hex. */
+export function toSha256(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}
+
 async function readFiles(directory: string, pattern: RegExp): Promise<SchemaFile[]> {
   const names = await readdir(directory);
   return await Promise.all(
@@ -48,7 +53,7 @@ async function readFiles(directory: string, pattern: RegExp): Promise<SchemaFile
       .sort()
       .map(async (name) => {
         const text = await readFile(join(directory, name), "utf8");
-        return { name: name.slice(0, -".sql".length), text, sha256: createHash("sha256").update(text).digest("hex") };
+        return { name: name.slice(0, -".sql".length), text, sha256: toSha256(text) };
       }),
   );
 }

@@ -1,4 +1,5 @@
 import { AppError } from "../errors.ts";
+import { isEarlierText, mayComeLate } from "./edited-migrations.ts";
 import { readSchemaFiles, type SchemaFile, type SchemaFiles } from "./schema-files.ts";
 import { type AppliedFiles, type Queryable, readApplied } from "./schema-records.ts";
 import { isBeforeSquash } from "./squashed-migrations.ts";
@@ -7,6 +8,7 @@ import { isBeforeSquash } from "./squashed-migrations.ts";
 
 /** What `migrate` has still to do. */
 export interface PendingSchema {
+  /** Migrations that the database lacks, or has with an earlier text which `migrate` brings in line. */
   migrations: SchemaFile[];
   /** Functions that the database lacks, or has with another text. */
   functions: SchemaFile[];
@@ -25,7 +27,7 @@ export async function findPending(database: Queryable, files: SchemaFiles): Prom
   const functions = await readApplied(database, "schema_functions");
   const known = new Set(files.functions.map(({ name }) => name));
   return {
-    migrations: files.migrations.filter(({ name }) => !migrations.has(name)),
+    migrations: files.migrations.filter(({ name, sha256 }) => migrations.get(name) !== sha256),
     functions: files.functions.filter(({ name, sha256 }) => functions.get(name) !== sha256),
     goneFunctions: [...functions.keys()].filter((name) => !known.has(name)),
   };
@@ -56,12 +58,17 @@ function assertNoConflict(files: readonly SchemaFile[], applied: AppliedFiles): 
   );
   const last = [...applied.keys()].at(-1) ?? "";
   refuse(
-    files.map(({ name }) => name).filter((name) => name < last && !applied.has(name)),
+    files.map(({ name }) => name).filter((name) => name < last && !applied.has(name) && !mayComeLate(name, last)),
     (list) =>
       `The migration ${list} has a number below ${last}, which this database has already had. Give it the next free number.`,
   );
   refuse(
-    files.filter(({ name, sha256 }) => (applied.get(name) ?? sha256) !== sha256).map(({ name }) => name),
+    files
+      .filter(({ name, sha256 }) => {
+        const recorded = applied.get(name) ?? sha256;
+        return recorded !== sha256 && !isEarlierText(name, recorded);
+      })
+      .map(({ name }) => name),
     (list) =>
       `The text of the migration ${list} has changed since this database had it. ` +
       "Start the version of Playhead that has the earlier text, and write the change as a migration of its own.",

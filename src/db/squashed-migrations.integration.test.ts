@@ -1,21 +1,16 @@
-import { readFile } from "node:fs/promises";
 import { PassThrough } from "node:stream";
-import { fileURLToPath } from "node:url";
-import { gunzipSync } from "node:zlib";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../../test/helpers/database.ts";
+import { createEarlierDatabase } from "../../test/helpers/earlier-database.ts";
+import { readLastBeforeSquash } from "../../test/helpers/earlier-schemas.ts";
 import { readSchemaCatalogue } from "../../test/helpers/schema-catalogue.ts";
 import { createLogger } from "../logger.ts";
 import { dumpDatabase } from "./dump/dump-database.ts";
 import { migrate } from "./migrate.ts";
 
-/** The nine migrations of before, one after another, and the record of them as node-pg-migrate wrote it. */
-const FIXTURE = fileURLToPath(new URL("../../test/fixtures/database-before-squash.sql.gz", import.meta.url));
-
 let database: TestDatabase;
 beforeEach(async () => {
-  database = await createTestDatabase({ migrated: false });
-  await database.query(gunzipSync(await readFile(FIXTURE)).toString("utf8"));
+  database = await createEarlierDatabase(await readLastBeforeSquash());
 });
 afterEach(() => database.drop());
 
@@ -78,8 +73,8 @@ it("weighs files of unknown duration, and cuts what was watched past the end, in
   ]);
 });
 
-it("refuses a database whose tables come from an earlier text of the old migrations, and changes nothing", async () => {
-  await database.query("ALTER TABLE user_progress DROP COLUMN beat_at");
+it("refuses a database whose tables no text of the old migrations made, and changes nothing", async () => {
+  await database.query("ALTER TABLE user_progress DROP COLUMN watch_time_ms");
   const before = await readSchemaCatalogue(database);
   await expect(run()).rejects.toMatchObject({
     code: "conflict",

@@ -94,6 +94,24 @@ describe("a restore from the mirror", () => {
     expect(stored).toEqual((await recount(original)).stored);
   });
 
+  it("brings back the epoch of files without a row, of every course in which the user has rows", async () => {
+    const course = await createMirroredCourse(original);
+    for (const userId of ["ann", "bob", "cid"]) await course.beat({ userId });
+    for (let i = 0; i < 2; i++) await course.operations.reset("ann", { courseId: "course" }, "ann");
+    await course.beat({ userId: "ann", fileId: "other", epoch: 2 });
+    await course.operations.reset("ann", { fileId: "file" }, "ann");
+    await course.operations.reset("bob", { courseId: "course" }, "bob");
+    await mirrorAll();
+    await putCourses(empty);
+    await restore();
+    const marks = "SELECT user_id, course_id, file_id, epoch FROM reset_marks ORDER BY 1";
+    expect(await empty.query(marks)).toEqual(await original.query(marks));
+    expect(await empty.query(marks)).toMatchObject([
+      { user_id: "ann", epoch: 2 },
+      { user_id: "bob", epoch: 1 },
+    ]);
+  });
+
   it("gives later writes and all sums higher versions than any mirrored row", async () => {
     const course = await createMirroredCourse(original);
     await original.query("SELECT setval('progress_version', 5000000000)");

@@ -7,7 +7,8 @@ import { type MirroredRow, TIMES } from "./mirrored-row.ts";
 
 /*
  * Rebuilds user_progress from the mirror, page by page. A page is written under the locks of a batch, with every column
- * given; the triggers keep the sums. Lesson, course, duration and whether a file counts come from today's catalogue.
+ * given; the triggers keep the sums. Lesson, course, duration and whether a file counts come from today's catalogue. The
+ * marks of resets are not in the mirror: they follow from the rows.
  */
 
 /**
@@ -59,6 +60,7 @@ export async function restoreFromMirror(
     await restorePage(pool, await withoutUnknown(pool, rows, report), report);
     onPage(report);
   }
+  await restoreMarks(pool);
   // The sums of earlier pages got versions from before the second lift.
   if (liftedAgain) await renewSums(pool);
   // Skipped rows stay in the mirror, so nothing is deleted there.
@@ -132,13 +134,14 @@ INSERT INTO user_progress AS t (user_id, file_id, lesson_id, course_id, duration
 SELECT r."userId", f.id, f.lesson_id, f.course_id, f.duration_ms, f.assumed_ms, f.counted, r."positionMs",
   r.watched, watched_within(r.watched, 0, f.duration_ms),
   r."watchTimeMs", r."reportedBp", r.completed OR now_complete, CASE WHEN now_complete THEN 'auto' ELSE r."completionSource" END,
-  r.epoch, r."resetAt", r."lastWatched", r."positionSession", r."positionSeq", r."writerSession", r."writerSeq", r."beatAt",
+  greatest(r.epoch, m.epoch), r."resetAt", r."lastWatched", r."positionSession", r."positionSeq", r."writerSession", r."writerSeq", r."beatAt",
   r.version, r."baseVersion", r."createdAt", r."updatedAt"
 FROM jsonb_to_recordset($1::jsonb) AS r ("userId" text, "fileId" text, "durationMs" integer, "positionMs" integer,
   watched int4multirange, "watchTimeMs" bigint, "reportedBp" integer, completed boolean, "completionSource" text, epoch integer,
   "resetAt" timestamptz, "lastWatched" timestamptz, "positionSession" text, "positionSeq" bigint, "writerSession" text,
   "writerSeq" bigint, "beatAt" timestamptz, version bigint, "baseVersion" bigint, "createdAt" timestamptz, "updatedAt" timestamptz)
 JOIN files AS f ON f.id = r."fileId"
+CROSS JOIN LATERAL reset_mark(r."userId", f.course_id, f.id) AS m
 CROSS JOIN LATERAL (SELECT (NOT r.completed AND r."durationMs" IS DISTINCT FROM f.duration_ms
   AND watched_within(r.watched, coalesce(f.start_ms, 0), coalesce(f.credits_at_ms, f.duration_ms)) >= f.complete_at_ms) IS TRUE AS now_complete) AS judged
 ORDER BY r."userId", f.id
@@ -172,6 +175,18 @@ async function insert(client: PoolClient, rows: MirroredRow[]): Promise<number> 
 /** Adds the zone to a time of the mirror, which is in UTC; `infinity` takes none. */
 function inUtc(text: string): string {
   return /^\d/.test(text) ? `${text}Z` : text;
+}
+
+/** No row of a user in a course is below the mark of the course, so the lowest of them stands for it. */
+async function restoreMarks(pool: Pool): Promise<void> {
+  await pool.query(
+    `INSERT INTO reset_marks AS m (user_id, course_id, epoch, reset_at)
+     SELECT user_id, course_id, min(epoch), max(coalesce(reset_at, clock_timestamp())) FROM user_progress
+     GROUP BY user_id, course_id HAVING min(epoch) > 0 ORDER BY user_id, course_id
+     ON CONFLICT (user_id, course_id, file_id) DO UPDATE SET
+       epoch = excluded.epoch, reset_at = excluded.reset_at, version = nextval('progress_version')
+     WHERE m.epoch < excluded.epoch`,
+  );
 }
 
 /** Gives all sums new versions. Takes the gates of a hand-written change of the catalogue, so all writers wait. */

@@ -1,7 +1,7 @@
 import type { FileFacts } from "../catalogue/catalogue.ts";
 import type { CatalogueCache } from "../catalogue/catalogue-cache.ts";
 import type { PoolClient } from "../db/pool.ts";
-import { lookUpRows } from "./batch-look-up.ts";
+import { type FoundRow, lookUpRows, NOTHING_FOUND } from "./batch-look-up.ts";
 import type { KeptRow } from "./batch-write.ts";
 import type { DatabaseClock } from "./database-clock.ts";
 import { isStale, mergeBeat, type RowChange, type StoredRow } from "./merge-beat.ts";
@@ -17,7 +17,7 @@ import type { RowMemory } from "./row-memory.ts";
 export type Decision =
   | { type: "unknown_file" }
   | { type: "straddles" }
-  /** `row` is the row after the beat: `change.next`, or the stored row if the beat changes nothing. */
+  /** `row` is the row after the beat: `change.next`, or the row as it is if the beat changes nothing. */
   | {
       type: "merged";
       file: FileFacts;
@@ -86,21 +86,21 @@ interface Found {
   entries: readonly PendingBeat[];
   keys: readonly string[];
   files: ReadonlyMap<string, FileFacts>;
-  rows: (StoredRow | null)[];
+  rows: FoundRow[];
 }
 
 async function findRows(
   { client, memory }: DecisionParts,
   { entries, keys, files }: Omit<Found, "rows">,
-): Promise<(StoredRow | null)[]> {
-  const rows: (StoredRow | null)[] = [];
+): Promise<FoundRow[]> {
+  const rows: FoundRow[] = [];
   const missing: number[] = [];
   for (let i = 0; i < keys.length; i++) {
     const row = memory.row(keys[i] as string);
     const file = files.get((entries[i] as PendingBeat).fileId);
     // A change of the catalogue has written the rows that it concerns, so the remembered one is old.
     const isCurrent = row !== undefined && file !== undefined && !isStale(row, file);
-    rows.push(isCurrent ? row : null);
+    rows.push(isCurrent ? { row, mark: null } : NOTHING_FOUND);
     if (!isCurrent) missing.push(i);
   }
   if (missing.length === 0) return rows;
@@ -108,7 +108,7 @@ async function findRows(
     client,
     missing.map((i) => entries[i] as PendingBeat),
   );
-  for (let i = 0; i < missing.length; i++) rows[missing[i] as number] = found[i] ?? null;
+  for (let i = 0; i < missing.length; i++) rows[missing[i] as number] = found[i] as FoundRow;
   return rows;
 }
 
@@ -132,15 +132,16 @@ function decide({ clock, now }: DecisionParts, { entries, keys, files, rows }: F
       batch.decisions.push({ type: "unknown_file" });
       continue;
     }
-    const row = rows[i] ?? null;
+    const { row, mark } = rows[i] as FoundRow;
     users.add(userId);
     const version = batch.courses.get(file.courseId) ?? file.catalogueVersion;
     batch.courses.set(file.courseId, version === file.catalogueVersion ? version : MIXED);
-    const merged = mergeBeat(row, file, entry, {
+    const observed = {
       atUs: clock.toUs(Math.min(now, entry.position.observedAtMs)),
       oldestUs: clock.toUs(Math.min(now, entry.oldestAtMs)),
       nowUs,
-    });
+    };
+    const merged = mergeBeat(row, file, entry, observed, mark);
     if (merged.type === "changed") {
       const { change } = merged;
       batch.changes.push(change);

@@ -1,6 +1,6 @@
 import { toTextArray } from "../db/array-literal.ts";
 import type { PoolClient } from "../db/pool.ts";
-import type { StoredRow } from "./merge-beat.ts";
+import type { ResetMark, StoredRow } from "./merge-beat.ts";
 import { parseMultirange } from "./multirange.ts";
 
 /*
@@ -17,15 +17,24 @@ async function ask(client: PoolClient, query: { name: string; text: string; valu
   return rows;
 }
 
-/** One row for each key, in the order of the keys; null if there is no row. */
+/** What is stored of a key: its row; or, where there is none, the mark by which one begins; or neither. */
+export interface FoundRow {
+  row: StoredRow | null;
+  mark: ResetMark | null;
+}
+
+export const NOTHING_FOUND: FoundRow = { row: null, mark: null };
+
+/** In the order of the keys. */
 export async function lookUpRows(
   client: PoolClient,
   keys: readonly { userId: string; fileId: string }[],
-): Promise<(StoredRow | null)[]> {
-  const found = keys.map((): StoredRow | null => null);
+): Promise<FoundRow[]> {
+  const found = keys.map(() => NOTHING_FOUND);
   const values = [toTextArray(keys.map((key) => key.userId)), toTextArray(keys.map((key) => key.fileId))];
   for (const row of await ask(client, { name: "look-up-rows", text: "SELECT * FROM look_up_rows($1, $2)", values })) {
-    found[Number(row[0]) - 1] = toStoredRow(row);
+    found[Number(row[0]) - 1] =
+      row[2] === null ? { row: null, mark: toMark(row) } : { row: toStoredRow(row), mark: null };
   }
   return found;
 }
@@ -38,6 +47,10 @@ export async function askTime(client: PoolClient): Promise<number> {
     values: [],
   });
   return Number(row?.[0]);
+}
+
+function toMark(row: Texts): ResetMark {
+  return { version: Number(row[1]), epoch: Number(row[10]), resetAtUs: toMicros(row[11]) };
 }
 
 function toStoredRow(row: Texts): StoredRow {

@@ -122,6 +122,7 @@ const WHOLE: Column[] = [
   int4("duration_ms", ({ next }) => next.durationMs),
   int4("assumed_ms", ({ next }) => next.assumedMs),
   bool("counted", ({ next }) => next.counted),
+  int4("epoch", ({ next }) => next.epoch),
 ];
 
 /** `begin_batch` draws it, under the locks. A batch has every row once, so one version is enough for all of them. */
@@ -149,12 +150,18 @@ FROM (
 ) AS b
 WHERE t.ctid = b.place AND t.version = b.base_version`;
 
-/** A row keeps its key, and its course with it. */
-const REPLACED = WHOLE.map(({ name }) => name).filter((name) => !["user_id", "file_id", "course_id"].includes(name));
+/** A row keeps its key, and its course with it; and its epoch, which only a reset changes. */
+const REPLACED = WHOLE.map(({ name }) => name).filter(
+  (name) => !["user_id", "file_id", "course_id", "epoch"].includes(name),
+);
 
+/** A new row begins by its mark. Where a reset has changed the mark since the batch was decided, the row is not written. */
 const UPSERT = `
-INSERT INTO user_progress AS t (${WHOLE.map(({ name }) => name).join(", ")}, version, updated_at, beat_at)
-SELECT ${WHOLE.map(toExpression).join(", ")}, ${VERSION}, clock.at, clock.at FROM ${toSource(WHOLE)} CROSS JOIN ${NOW}
+INSERT INTO user_progress AS t (${WHOLE.map(({ name }) => name).join(", ")}, reset_at, version, updated_at, beat_at)
+SELECT ${WHOLE.map(toExpression).join(", ")}, m.reset_at, ${VERSION}, clock.at, clock.at
+FROM ${toSource(WHOLE)} CROSS JOIN ${NOW}
+CROSS JOIN LATERAL reset_mark(CASE WHEN b.base_version IS NULL THEN b.user_id END, b.course_id, b.file_id) AS m
+WHERE b.base_version IS NOT NULL OR b.epoch = m.epoch
 ON CONFLICT (user_id, file_id) DO UPDATE SET
   ${[...REPLACED, "version", "updated_at", "beat_at"].map((name) => `${name} = excluded.${name}`).join(", ")}
 WHERE t.version = excluded.base_version`;

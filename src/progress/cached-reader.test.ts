@@ -74,6 +74,15 @@ describe("createCachedReader", () => {
     expect(filled).toEqual([["course alice c1", 7]]);
   });
 
+  it("caches nothing that has no row: a reset of the course changes it without a notification", async () => {
+    const { reader, source, filled } = createWorld();
+    source.readFile.mockResolvedValue({ ...file(4), lastWatched: null } as FileProgress);
+    source.readCourse.mockResolvedValue({ version: 0, lessons: [], files: [file(4)] } as never);
+    await reader.readFile("alice", "f1");
+    await reader.readCourse("alice", "c1");
+    expect(filled).toEqual([]);
+  });
+
   it("reads from the source if the reader was acked a later version than the cache has", async () => {
     const { reader, source } = createWorld();
     await reader.readFile("alice", "f1");

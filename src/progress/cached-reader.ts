@@ -1,5 +1,5 @@
 import { isLong } from "../protocol/json-slices.ts";
-import type { CourseProgress } from "../protocol/progress.ts";
+import type { CourseProgress, FileProgress } from "../protocol/progress.ts";
 import type { CacheKey, ProgressCache } from "./progress-cache.ts";
 import type { ProgressReader } from "./progress-reader.ts";
 
@@ -29,6 +29,21 @@ export interface CachedReaderParts {
   isBehind: () => boolean;
 }
 
+/**
+ * What is cached has a row: then every change is notified. A reset of a course leaves files without a row as they are, and
+ * changes what is read of them all the same.
+ */
+interface Cacheable<T> {
+  versionOf: (value: T) => number;
+  isNotified: (value: T) => boolean;
+}
+
+const FILE: Cacheable<FileProgress> = {
+  versionOf: ({ version }) => version,
+  isNotified: ({ lastWatched }) => lastWatched !== null,
+};
+const COURSE: Cacheable<CourseProgress> = { versionOf: versionOfCourse, isNotified: ({ version }) => version > 0 };
+
 export function createCachedReader({ reader, cache, isBehind }: CachedReaderParts): CachedReader {
   const flights = new Map<string, Flight>();
   /** When this process last wrote each user's progress, the oldest first. */
@@ -38,7 +53,7 @@ export function createCachedReader({ reader, cache, isBehind }: CachedReaderPart
     key: CacheKey,
     minVersion: number,
     source: () => Promise<T>,
-    versionOf: (value: T) => number,
+    { versionOf, isNotified }: Cacheable<T>,
   ): Promise<T> {
     const name = `${key.kind}\u0000${key.userId}\u0000${key.id}`;
     const hasWritten = performance.now() - (writtenAt.get(key.userId) ?? Number.NEGATIVE_INFINITY) < HEARD_MS;
@@ -50,7 +65,7 @@ export function createCachedReader({ reader, cache, isBehind }: CachedReaderPart
       if (kept !== null) return kept;
       const value = await source();
       // To write and to read a long value at once would hold up everybody else.
-      if (!isLong(value)) void fill(versionOf(value), value); // never rejects
+      if (isNotified(value) && !isLong(value)) void fill(versionOf(value), value); // never rejects
       return value;
     })();
     flights.set(name, { minVersion, reading });
@@ -73,18 +88,13 @@ export function createCachedReader({ reader, cache, isBehind }: CachedReaderPart
       }
     },
     readFile: (userId, fileId, minVersion = 0) =>
-      read(
-        { kind: "file", userId, id: fileId },
-        minVersion,
-        () => reader.readFile(userId, fileId, minVersion),
-        (file) => file.version,
-      ),
+      read({ kind: "file", userId, id: fileId }, minVersion, () => reader.readFile(userId, fileId, minVersion), FILE),
     readCourse: (userId, courseId, minVersion = 0) =>
       read(
         { kind: "course", userId, id: courseId },
         minVersion,
         () => reader.readCourse(userId, courseId, minVersion),
-        versionOfCourse,
+        COURSE,
       ),
   };
 }

@@ -12,7 +12,6 @@ import { fromSeconds, toMs } from "../protocol/ranges.ts";
 import type { HeartbeatBuffer } from "./heartbeat-buffer.ts";
 import type { LearnerLists } from "./learner-lists.ts";
 import { type Observation, type PendingBeat, toPendingBeat } from "./pending-beat.ts";
-import type { ProgressOperations } from "./progress-operations.ts";
 import { type ProgressReader, unknownFile } from "./progress-reader.ts";
 import type {
   BeatSource,
@@ -20,6 +19,7 @@ import type {
   HeartbeatDone,
   HeartbeatResult,
   LegacyReport,
+  ProgressOperations,
   ProgressService,
 } from "./progress-service.ts";
 import type { WatchBudget } from "./watch-budget.ts";

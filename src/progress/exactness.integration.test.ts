@@ -10,7 +10,8 @@ import { createLogger } from "../logger.ts";
 import { createMetrics } from "../metrics/metrics.ts";
 import type { CourseTree } from "../protocol/course.ts";
 import { mergeInto, type PendingBeat, toPendingBeat } from "./pending-beat.ts";
-import { createProgressOperations, type ProgressOperations } from "./progress-operations.ts";
+import { createProgressOperations } from "./progress-operations.ts";
+import type { ProgressOperations } from "./progress-service.ts";
 import { byRow, isWorthRetrying, ProgressWriter } from "./progress-writer.ts";
 
 /*

@@ -6,13 +6,14 @@ import type { FileFacts } from "../catalogue/catalogue.ts";
 import { CatalogueCache } from "../catalogue/catalogue-cache.ts";
 import { createCatalogueStore } from "../catalogue/catalogue-store.ts";
 import type { PoolClient } from "../db/pool.ts";
-import { lookUpRows } from "./batch-look-up.ts";
+import { type FoundRow, lookUpRows } from "./batch-look-up.ts";
 import { mergeBeat } from "./merge-beat.ts";
 import { toMultirange } from "./multirange.ts";
 import { mergeInto, type Observation, type PendingBeat, toPendingBeat } from "./pending-beat.ts";
 
 /*
- * Compares the rules of merge-beat.ts with the same rules in SQL (test/helpers/merge-oracle.ts).
+ * Compares the rules of merge-beat.ts, and of the marks by which rows begin, with the same rules in SQL
+ * (test/helpers/merge-oracle.ts).
  */
 
 const NOW_AT = "2026-03-01T12:00:00Z";
@@ -104,7 +105,13 @@ const cases = fc.record({
   file: fc.constantFrom(...FILES),
   epoch: fc.option(fc.nat(2), { nil: undefined }),
   beats: fc.array(observations, { minLength: 1, maxLength: 3 }),
-  row: fc.option(storedRows, { freq: 4 }),
+  row: fc.option(storedRows, { freq: 2 }),
+  marks: fc.uniqueArray(
+    fc.record({ isOfFile: fc.boolean(), epoch: fc.integer({ min: 1, max: 2 }), resetAgoMs: ages }),
+    {
+      selector: ({ isOfFile }) => isOfFile,
+    },
+  ),
 });
 type Case = typeof cases extends fc.Arbitrary<infer T> ? T : never;
 
@@ -125,10 +132,16 @@ function toBeat({ file, epoch, beats }: Case, user: number): PendingBeat {
 }
 
 async function insertRows(given: Case[]): Promise<void> {
-  for (const [user, { file, row }] of given.entries()) {
+  const ago = (ms: number | null) => (ms === null ? null : new Date(NOW_US / 1000 - ms));
+  for (const [user, { file, row, marks }] of given.entries()) {
     await client.query("INSERT INTO users (id) VALUES ($1)", [`u${user}`]);
+    for (const { isOfFile, epoch, resetAgoMs } of marks) {
+      await client.query(
+        "INSERT INTO reset_marks (user_id, course_id, file_id, epoch, reset_at) VALUES ($1, 'c', $2, $3, $4)",
+        [`u${user}`, isOfFile ? file : "", epoch, ago(resetAgoMs)],
+      );
+    }
     if (row === null) continue;
-    const ago = (ms: number | null) => (ms === null ? null : new Date(NOW_US / 1000 - ms));
     const facts = files.get(file) as FileFacts;
     await client.query(
       `INSERT INTO user_progress (user_id, file_id, lesson_id, course_id, position_ms, watched, watched_ms, watch_time_ms, reported_bp,
@@ -170,28 +183,20 @@ it("merges any heartbeat into any row as the same rules written in SQL do", asyn
       await client.query("ROLLBACK");
       for (const [i, beat] of beats.entries()) {
         const toUs = (ms: number) => NOW_US + (ms - NOW_MS) * 1000;
-        const merged = mergeBeat(rows[i] ?? null, files.get(beat.fileId) as FileFacts, beat, {
+        const observed = {
           atUs: toUs(beat.position.observedAtMs),
           oldestUs: toUs(beat.oldestAtMs),
           nowUs: NOW_US,
-        });
+        };
+        const { row, mark } = rows[i] as FoundRow;
+        const merged = mergeBeat(row, files.get(beat.fileId) as FileFacts, beat, observed, mark);
         const { ord: _, fresh, dropped, straddles, changed, ...next } = expected[i] as OracleRow;
         const outcome = straddles ? "straddles" : changed ? "changed" : "kept";
         expect(merged.type).toBe(outcome);
         if (merged.type === "kept") expect(merged.dropped).toBe(dropped);
         if (merged.type !== "changed") continue;
         expect(merged.change.old === null).toBe(fresh);
-        const {
-          version: _version,
-          lessonId,
-          epoch,
-          resetAtUs,
-          beatAtUs,
-          durationMs,
-          assumedMs,
-          counted,
-          ...got
-        } = merged.change.next;
+        const { version: _version, lessonId, beatAtUs, durationMs, assumedMs, counted, ...got } = merged.change.next;
         expect({ ...got, watched: toMultirange(got.watched) }).toEqual(next);
       }
     }),

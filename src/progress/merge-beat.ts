@@ -46,6 +46,13 @@ export interface StoredRow {
   counted: boolean;
 }
 
+/** Where a file begins of which the user has no row: after a reset of its course, or after its row was deleted. */
+export interface ResetMark {
+  epoch: number;
+  resetAtUs: number | null;
+  version: number;
+}
+
 export type Activity = "started" | "resumed" | "completed";
 
 /** A row before and after a beat. `next` gets its version after COMMIT; until then it has that of `old`, or 0. */
@@ -66,7 +73,10 @@ export interface RowChange {
 
 export type Merged =
   | { type: "changed"; change: RowChange }
-  /** The beat changes nothing. `dropped`: it was made before a reset. `hasGivenUp`: the row gave up what the beat played. */
+  /**
+   * The beat changes nothing. `dropped`: it was made before a reset; then the row may be one that is not stored, as a mark
+   * has it. `hasGivenUp`: the row gave up what the beat played.
+   */
   | { type: "kept"; row: StoredRow; dropped: boolean; hasGivenUp: boolean }
   /** Some of the merged beats were observed before a reset and some after it: the caller writes them one by one. */
   | { type: "straddles" };
@@ -79,10 +89,18 @@ export interface Observed {
   nowUs: number;
 }
 
-export function mergeBeat(old: StoredRow | null, file: FileFacts, beat: PendingBeat, observed: Observed): Merged {
-  const resetAtUs = old?.resetAtUs ?? null;
-  if (old !== null && isOutdated(old, beat, observed.atUs))
-    return { type: "kept", row: old, dropped: true, hasGivenUp: false };
+/** @param mark where the row begins if there is none; a row that is there goes on whatever the mark says */
+export function mergeBeat(
+  old: StoredRow | null,
+  file: FileFacts,
+  beat: PendingBeat,
+  observed: Observed,
+  mark: ResetMark | null = null,
+): Merged {
+  const { epoch, resetAtUs } = old ?? mark ?? NO_MARK;
+  if (isOutdated({ epoch, resetAtUs }, beat, observed.atUs)) {
+    return { type: "kept", row: old ?? rowOfMark(mark ?? NO_MARK, file), dropped: true, hasGivenUp: false };
+  }
   if (beat.epoch === null && resetAtUs !== null && observed.oldestUs <= resetAtUs) return { type: "straddles" };
 
   const { position } = beat;
@@ -119,7 +137,7 @@ export function mergeBeat(old: StoredRow | null, file: FileFacts, beat: PendingB
     reportedBp,
     completed,
     completionSource: old?.completionSource ?? sourceOf(completed, isOverThreshold),
-    epoch: old === null ? 0 : old.epoch,
+    epoch,
     resetAtUs,
     writerSession: beat.lastSession,
     writerSeq:
@@ -150,9 +168,32 @@ export function mergeBeat(old: StoredRow | null, file: FileFacts, beat: PendingB
 }
 
 /** A beat with an epoch is judged by the epoch alone: it was made after the reset, whatever the clocks say. */
-function isOutdated(row: StoredRow, beat: PendingBeat, observedUs: number): boolean {
+function isOutdated(row: Pick<StoredRow, "epoch" | "resetAtUs">, beat: PendingBeat, observedUs: number): boolean {
   if (beat.epoch !== null) return beat.epoch < row.epoch;
   return row.resetAtUs !== null && observedUs <= row.resetAtUs;
+}
+
+const NO_MARK: ResetMark = { epoch: 0, resetAtUs: null, version: 0 };
+
+/** A file without a row, as it is read. */
+function rowOfMark(mark: ResetMark, { lessonId, durationMs, assumedMs, counted }: FileFacts): StoredRow {
+  return {
+    ...mark,
+    ...{ lessonId, durationMs, assumedMs, counted },
+    positionMs: 0,
+    watched: NO_RANGES,
+    watchedMs: 0,
+    watchTimeMs: 0,
+    reportedBp: 0,
+    completed: false,
+    completionSource: null,
+    lastWatchedUs: null,
+    positionSession: null,
+    positionSeq: null,
+    writerSession: null,
+    writerSeq: null,
+    beatAtUs: null,
+  };
 }
 
 type Place = Pick<StoredRow, "positionMs" | "lastWatchedUs" | "positionSession" | "positionSeq">;

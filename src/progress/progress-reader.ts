@@ -6,15 +6,22 @@ import type { LegacyFileProgress } from "./progress-service.ts";
 import { PAGE_ROWS, PageReader } from "./read-pages.ts";
 
 /*
- * Reads one user's progress for clients. A file that was never watched reads as zeros, version 0.
+ * Reads one user's progress for clients. A file that was never watched reads as zeros, version 0; after a reset of its
+ * course with the epoch and version of the mark.
  */
 
-/** Columns for `FROM files AS f LEFT JOIN user_progress AS p`. */
+/** Columns for `FROM files AS f LEFT JOIN user_progress AS p`, without `epoch` and `version`. */
 export const FILE_COLUMNS = `f.id AS "fileId", f.lesson_id AS "lessonId", f.course_id AS "courseId", f.duration_ms AS "durationMs",
   coalesce(f.credits_at_ms, f.duration_ms) AS "endMs", coalesce(p.position_ms, 0) AS "positionMs",
   coalesce(p.watched, '{}')::text AS watched, coalesce(p.watched_ms, 0) AS "watchedMs", coalesce(p.watch_time_ms, 0) AS "watchTimeMs",
-  coalesce(p.completed, false) AS completed, (extract(epoch FROM p.last_watched) * 1000)::float8 AS "lastWatchedMs",
-  coalesce(p.epoch, 0) AS epoch, coalesce(p.version, 0) AS version`;
+  coalesce(p.completed, false) AS completed, (extract(epoch FROM p.last_watched) * 1000)::float8 AS "lastWatchedMs"`;
+
+/** With the user in $1. Without a row the epoch and the version are those of the mark by which one would begin. */
+const FILE_SQL = {
+  columns: `$1::text AS "userId", ${FILE_COLUMNS}, coalesce(p.epoch, m.epoch) AS epoch, coalesce(p.version, m.version) AS version`,
+  joins: `LEFT JOIN user_progress AS p ON p.file_id = f.id AND p.user_id = $1
+    CROSS JOIN LATERAL reset_mark(CASE WHEN p.version IS NULL THEN $1 END, f.course_id, f.id) AS m`,
+};
 
 /** Columns for `FROM lessons AS t LEFT JOIN lesson_progress AS l`. */
 export const LESSON_COLUMNS = `t.id AS "lessonId", t.course_id AS "courseId", coalesce(l.total_files, t.total_files) AS "totalFiles",
@@ -70,10 +77,10 @@ export function createProgressReader({ pool }: { pool: Pool }): ProgressReader {
     let last: PlacedRow | undefined;
     return pages.readAll(async () => {
       const { rows } = await pool.query<PlacedRow>(
-        `SELECT $1::text AS "userId", f.position AS place, ${FILE_COLUMNS}
+        `SELECT ${FILE_SQL.columns}, f.position AS place
          FROM (SELECT * FROM files WHERE course_id = $2 AND retired_at IS NULL AND ($3::integer IS NULL OR (position, id) > ($3, $4))
                ORDER BY position, id LIMIT ${PAGE_ROWS}) AS f
-         LEFT JOIN user_progress AS p ON p.file_id = f.id AND p.user_id = $1 ORDER BY f.position, f.id`,
+         ${FILE_SQL.joins} ORDER BY f.position, f.id`,
         [userId, courseId, last?.place ?? null, last?.fileId ?? ""],
       );
       last = rows.at(-1);
@@ -86,8 +93,7 @@ export function createProgressReader({ pool }: { pool: Pool }): ProgressReader {
 
     async readFile(userId, fileId) {
       const { rows } = await pool.query<ProgressRow>(
-        `SELECT $1::text AS "userId", ${FILE_COLUMNS}
-         FROM files AS f LEFT JOIN user_progress AS p ON p.file_id = f.id AND p.user_id = $1 WHERE f.id = $2`,
+        `SELECT ${FILE_SQL.columns} FROM files AS f ${FILE_SQL.joins} WHERE f.id = $2`,
         [userId, fileId],
       );
       const [row] = rows;

@@ -1,3 +1,4 @@
+import type { Editor } from "../catalogue/catalogue.ts";
 import type { Ack } from "../protocol/ack.ts";
 import type { BriefAck } from "../protocol/brief-ack.ts";
 import type { Cut, Heartbeat } from "../protocol/heartbeat.ts";
@@ -10,7 +11,7 @@ import type {
   OwnFilesQuestion,
   PageQuestion,
 } from "../protocol/learners.ts";
-import type { CourseProgress, CourseProgressRow, FileProgress, ProgressTarget } from "../protocol/progress.ts";
+import type { CourseProgress, CourseProgressRow, FileProgress } from "../protocol/progress.ts";
 import type { BudgetCuts } from "./watch-budget.ts";
 
 /** Who sends a heartbeat. If the player names no session, the connection is the session. */
@@ -64,8 +65,26 @@ export interface LegacyFileProgress {
   lastWatched: string | null;
 }
 
+/** A file, or a whole course. With both, the file must be one of the course. */
+export type OperationTarget = { fileId: string; courseId?: string } | { courseId: string };
+
+/**
+ * Who operates. An editor needs the right to the course, which is decided by the course as it is under the lock. A name
+ * alone is not asked for a right: it is the user whose progress it is.
+ */
+export type Operator = string | Editor;
+
+/** What a person does on progress. @throws AppError `unknown_file`, `not_found`, `forbidden` */
+export interface ProgressOperations {
+  /** Zeroes a file, or every file of a course, and raises the epoch. */
+  reset(userId: string, target: OperationTarget, by: Operator): Promise<void>;
+  /** Completes or un-completes by hand. */
+  complete(userId: string, target: OperationTarget, how: { source: "manual" | "waived"; by: Operator }): Promise<void>;
+  uncomplete(userId: string, target: OperationTarget, by: Operator): Promise<void>;
+}
+
 /** Progress, as sockets and HTTP use it. */
-export interface ProgressService {
+export interface ProgressService extends ProgressOperations {
   /** A player connected: its user's budget counts from now. */
   contact(userId: string): void;
   /** Calls `done` once: after COMMIT, or with an AppError (see `heartbeat`). Never throws. */
@@ -91,11 +110,6 @@ export interface ProgressService {
   fileLearners(fileId: string, page: PageQuestion): Promise<FileLearnersPage>;
   /** The files that the user has begun, those watched last first. @throws AppError `bad_request` if `after` is no cursor */
   ownFiles(userId: string, question: OwnFilesQuestion): Promise<OwnFilesPage>;
-  /** Zeroes a file, or every file of a course, and raises the epoch. `by` is who asked. @throws AppError `unknown_file`, `not_found` */
-  reset(userId: string, target: ProgressTarget, by: string): Promise<void>;
-  /** Completes or un-completes by hand. @throws AppError `unknown_file`, `not_found` */
-  complete(userId: string, target: ProgressTarget, how: { source: "manual" | "waived"; by: string }): Promise<void>;
-  uncomplete(userId: string, target: ProgressTarget, by: string): Promise<void>;
   /** Takes the progress that a legacy client reports about itself. Resolves after COMMIT. @throws as `heartbeat` */
   report(source: BeatSource, report: LegacyReport): Promise<LegacyFileProgress>;
   readLegacy(userId: string, fileId: string): Promise<LegacyFileProgress>;

@@ -166,8 +166,9 @@ export class ProgressWriter {
       const { row, change, dropped } = decision;
       const entry = batch.entries[i] as PendingBeat;
       if (change !== null && written !== null) row.version = written.version;
-      this.#memory.setRow(entry.userId, batch.keys[i] as string, row);
+      // A beat may be dropped by a mark: then there is no row.
       if (dropped) this.#parts.metrics.droppedBeats.inc();
+      else this.#memory.setRow(entry.userId, batch.keys[i] as string, row);
       return new WrittenBeat(entry, decision);
     });
   }

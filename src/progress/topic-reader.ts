@@ -16,7 +16,7 @@ export const SNAPSHOT_LEARNERS = 200;
 
 type Pair = readonly [userId: string, id: string];
 
-const FILES = `SELECT p.user_id AS "userId", ${FILE_COLUMNS} FROM user_progress AS p JOIN files AS f ON f.id = p.file_id`;
+const FILES = `SELECT p.user_id AS "userId", ${FILE_COLUMNS}, p.epoch, p.version FROM user_progress AS p JOIN files AS f ON f.id = p.file_id`;
 const LESSONS = `SELECT l.user_id AS "userId", ${LESSON_COLUMNS} FROM lesson_progress AS l JOIN lessons AS t ON t.id = l.lesson_id`;
 const COURSES = `SELECT c.user_id AS "userId", ${COURSE_COLUMNS} FROM course_progress AS c JOIN courses AS t ON t.id = c.course_id`;
 const KEYS = "unnest($1::text[], $2::text[]) AS k (user_id, id)";

@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { readdir, rm, writeFile } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -75,39 +75,5 @@ describe("the image", () => {
     });
     expect(await started.exited).toBe(1);
     expect(started.stderr()).toMatch(/^The embedded PostgreSQL is not installed .*DATABASE_URL/);
-  });
-});
-
-describe("the check of the lock file", () => {
-  const SCRIPT = join(import.meta.dirname, "../../scripts/check-lock.js");
-  const committed = { "node_modules/a": { version: "1.0.0", integrity: "sha512-a" } };
-  const binary = { version: "1.0.0", integrity: "sha512-b", optional: true, os: ["linux"], cpu: ["arm64"] };
-  let folder: string;
-
-  beforeAll(async () => {
-    folder = await makeTemporaryFolder();
-  });
-  afterAll(() => rm(folder, { recursive: true, force: true }));
-
-  async function check(installed: object) {
-    const [before, after] = [join(folder, "before.json"), join(folder, "after.json")];
-    await writeFile(before, JSON.stringify({ packages: committed }));
-    await writeFile(after, JSON.stringify({ packages: installed }));
-    return await run(process.execPath, [SCRIPT, before, after]);
-  }
-
-  it("accepts an install that keeps to the lock file, and binaries for other systems", async () => {
-    await check(committed);
-    await check({ ...committed, "node_modules/a-linux-arm64": binary });
-  });
-
-  it.each<[string, object]>([
-    ["a is 1.0.1", { "node_modules/a": { version: "1.0.1", integrity: "sha512-a" } }],
-    ["a is 1.0.0 (sha512-x)", { "node_modules/a": { version: "1.0.0", integrity: "sha512-x" } }],
-    ["a is missing", {}],
-    ["b 2.0.0 is not in the lock file", { ...committed, "node_modules/b": { version: "2.0.0" } }],
-    ["b 2.0.0 is not in the lock file", { ...committed, "node_modules/b": { version: "2.0.0", optional: true } }],
-  ])("refuses an install that differs from the lock file: %s", async (message, installed) => {
-    await expect(check(installed)).rejects.toMatchObject({ code: 1, stderr: expect.stringContaining(message) });
   });
 });

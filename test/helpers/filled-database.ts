@@ -21,8 +21,11 @@ export async function fillDatabase(database: TestDatabase): Promise<void> {
   await query("UPDATE mirror SET enabled = true, project = 'p', table_oid = 'user_progress'::regclass");
   await query(
     `INSERT INTO files (id, lesson_id, course_id, title, duration_ms, required) VALUES ('f1', 'l1', 'c1', '', 60000, true),
-     ('f2', 'l1', 'c1', '', 30000, true), ('f3', 'l2', 'c1', '', NULL, true), ('f4', 'l3', 'c2', '', 1000, false)`,
+     ('f2', 'l1', 'c1', '', 30000, true), ('f3', 'l2', 'c1', '', NULL, true), ('f4', 'l3', 'c2', '', 1000, false),
+     ('gone', 'l3', 'c2', '', 1000, true)`,
   );
+  await query("INSERT INTO user_progress (user_id, file_id) VALUES ('ann', 'gone')");
+  await query("DELETE FROM files WHERE id = 'gone'");
   await query(
     `INSERT INTO user_progress (user_id, file_id, watched, position_ms, last_watched, writer_session) VALUES
      ('ann', 'f1', '{[0,60000)}', 60000, '2026-01-02 03:04:05.678901+00', $1), ('ann', 'f2', '{[0,100),[500,20000)}', 7, NULL, NULL),

@@ -23,7 +23,7 @@ const SEEN = `
       p.last_watched, p.position_session, p.position_seq, p.writer_session, p.writer_seq, p.reported_bp AS old_reported_bp,
       coalesce(p.watched, '{}') AS old_watched, coalesce(p.watched_ms, 0) AS old_watched_ms,
       coalesce(p.watch_time_ms, 0) AS old_watch_time_ms, p.completed IS TRUE AS was_completed, p.completion_source,
-      coalesce(p.epoch, 0) AS epoch, b.epoch AS beat_epoch, p.reset_at,
+      coalesce(p.epoch, m.epoch, 0) AS epoch, b.epoch AS beat_epoch, coalesce(p.reset_at, m.reset_at) AS reset_at,
       (p.duration_ms, p.assumed_ms, p.counted, p.lesson_id) IS DISTINCT FROM (f.duration_ms, f.assumed_ms, f.counted, f.lesson_id) AS stale
     FROM unnest($1::text[], $2::text[], $3::text[], $4::integer[], $5::float8[], $6::int4multirange[], $7::text[], $8::bigint[],
         $9::integer[], $10::text[], $11::bigint[], $12::text[], $13::text[], $14::text[], $15::bigint[], $16::integer[], $17::boolean[], $18::float8[])
@@ -31,6 +31,10 @@ const SEEN = `
         epoch, last_session, last_seq, lead_session, lead_seqs, lead_claims, claim, reported_bp, reported_done, older_ms, ord)
     CROSS JOIN LATERAL (SELECT * FROM files AS f WHERE f.id = b.file_id OFFSET 0) AS f
     LEFT JOIN LATERAL (SELECT * FROM user_progress AS p WHERE p.user_id = b.user_id AND p.file_id = b.file_id OFFSET 0) AS p ON true
+    LEFT JOIN LATERAL (
+      SELECT max(m.epoch) AS epoch, max(m.reset_at) AS reset_at FROM reset_marks AS m
+      WHERE m.user_id = b.user_id AND m.course_id = b.course_id AND m.file_id IN ('', b.file_id)
+    ) AS m ON p.id IS NULL
     WHERE f.course_id = b.course_id
     OFFSET 0`;
 
@@ -121,7 +125,7 @@ const COUNTED = `
 
 const MERGED = `
 SELECT c.ord::integer, c.id IS NULL AS fresh, c.dropped, c.straddles, c.watched::text, c.watched_ms AS "watchedMs",
-  c.watch_time_ms::integer AS "watchTimeMs", c.reported_bp AS "reportedBp", c.completed,
+  c.epoch, (extract(epoch FROM c.reset_at) * 1000000)::float8 AS "resetAtUs", c.watch_time_ms::integer AS "watchTimeMs", c.reported_bp AS "reportedBp", c.completed,
   CASE WHEN c.newer OR c.id IS NULL THEN c.seen_position_ms ELSE c.old_position_ms END AS "positionMs",
   (extract(epoch FROM c.seen_at) * 1000000)::float8 AS "lastWatchedUs",
   CASE WHEN c.newer THEN c.session ELSE c.position_session END AS "positionSession",
@@ -149,6 +153,8 @@ export interface OracleRow {
   changed: boolean;
   watched: string;
   watchedMs: number;
+  epoch: number;
+  resetAtUs: number | null;
   watchTimeMs: number;
   reportedBp: number;
   completed: boolean;

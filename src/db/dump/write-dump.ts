@@ -1,6 +1,7 @@
 import type pg from "pg";
 import { to as copyTo } from "pg-copy-streams";
 import { AppError } from "../../errors.ts";
+import { hasEarlierText } from "../edited-migrations.ts";
 import { assertServerVersion } from "../migrate.ts";
 import { readApplied } from "../schema-records.ts";
 import { isBeforeSquash } from "../squashed-migrations.ts";
@@ -35,7 +36,7 @@ export async function* writeDump(client: pg.ClientBase, rows: Map<string, number
   if (migrations.size === 0) {
     throw new AppError("not_found", "There is nothing to dump: this database has no tables of Playhead.");
   }
-  if (isBeforeSquash(migrations)) {
+  if (isBeforeSquash(migrations) || hasEarlierText(migrations)) {
     throw new AppError("conflict", "An older version made this database. Run `playhead migrate` first, then dump it.");
   }
   await client.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");

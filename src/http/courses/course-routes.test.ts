@@ -90,6 +90,7 @@ describe("the routes of learners", () => {
 
   it("reset, complete and un-complete one file or the whole course", async () => {
     const { call, progress } = createApi();
+    const by = { userId: "ines", role: "instructor" };
     const post = (verb: string, body?: object) =>
       call(`/v1/courses/c1/learners/alice/${verb}`, { as: INSTRUCTOR, method: "POST", body });
     const { status, body } = await post("reset");
@@ -97,17 +98,17 @@ describe("the routes of learners", () => {
     expect(body).toMatchObject({ ok: true, progress: { courseId: "c1", files: [FILE] } });
     await post("reset", { fileId: "f1" });
     expect(progress.reset.mock.calls).toEqual([
-      ["alice", { courseId: "c1" }, "ines"],
-      ["alice", { fileId: "f1" }, "ines"],
+      ["alice", { courseId: "c1" }, by],
+      ["alice", { courseId: "c1", fileId: "f1" }, by],
     ]);
     await post("complete");
     await post("complete", { fileId: "f1", source: "waived" });
     expect(progress.complete.mock.calls).toEqual([
-      ["alice", { courseId: "c1" }, { source: "manual", by: "ines" }],
-      ["alice", { fileId: "f1" }, { source: "waived", by: "ines" }],
+      ["alice", { courseId: "c1" }, { source: "manual", by }],
+      ["alice", { courseId: "c1", fileId: "f1" }, { source: "waived", by }],
     ]);
     await post("uncomplete", { fileId: "f1" });
-    expect(progress.uncomplete).toHaveBeenCalledWith("alice", { fileId: "f1" }, "ines");
+    expect(progress.uncomplete).toHaveBeenCalledWith("alice", { courseId: "c1", fileId: "f1" }, by);
   });
 
   it("change nothing if the file belongs to another course, or the caller is not the instructor", async () => {

@@ -1,9 +1,8 @@
 import type { Caller } from "../../auth/caller.ts";
-import type { Catalogue } from "../../catalogue/catalogue.ts";
+import type { Catalogue, Editor } from "../../catalogue/catalogue.ts";
 import { AppError } from "../../errors.ts";
-import type { ProgressService } from "../../progress/progress-service.ts";
+import type { OperationTarget, ProgressService } from "../../progress/progress-service.ts";
 import { Id } from "../../protocol/ids.ts";
-import type { ProgressTarget } from "../../protocol/progress.ts";
 import type { Bearer } from "../bearer.ts";
 import { requireOwnCourse } from "../courses/course-rights.ts";
 import { longJson } from "../long-json.ts";
@@ -74,8 +73,8 @@ export function addLearners(router: Router, { catalogue, progress, bearer }: Lea
 
   router.openapi(declare("reset", "Reset progress to zero, under a new epoch", Change), async (c) => {
     const { courseId, userId } = c.req.valid("param");
-    const { userId: by } = c.var.caller;
-    await progress.reset(userId, await target(c.var.caller, courseId, c.req.valid("json").fileId), by);
+    const { caller } = c.var;
+    await progress.reset(userId, await target(caller, courseId, c.req.valid("json").fileId), toEditor(caller));
     return longJson(c, await answer(userId, courseId));
   });
 
@@ -83,28 +82,36 @@ export function addLearners(router: Router, { catalogue, progress, bearer }: Lea
     const { courseId, userId } = c.req.valid("param");
     // Without a body the validator does not fill in defaults.
     const { fileId, source = "manual" } = c.req.valid("json");
-    await progress.complete(userId, await target(c.var.caller, courseId, fileId), { source, by: c.var.caller.userId });
+    const { caller } = c.var;
+    await progress.complete(userId, await target(caller, courseId, fileId), { source, by: toEditor(caller) });
     return longJson(c, await answer(userId, courseId));
   });
 
   router.openapi(declare("uncomplete", "Take a completion back", Change), async (c) => {
     const { courseId, userId } = c.req.valid("param");
-    const { userId: by } = c.var.caller;
-    await progress.uncomplete(userId, await target(c.var.caller, courseId, c.req.valid("json").fileId), by);
+    const { caller } = c.var;
+    await progress.uncomplete(userId, await target(caller, courseId, c.req.valid("json").fileId), toEditor(caller));
     return longJson(c, await answer(userId, courseId));
   });
 }
 
-/** The file or course that the caller means. @throws AppError `forbidden`, `not_found` */
+function toEditor({ userId, role }: Caller): Editor {
+  return { userId, role };
+}
+
+/**
+ * The file or course that the caller means. Refuses here what needs no lock to be refused; the operation decides anew.
+ * @throws AppError `forbidden`, `not_found`
+ */
 async function requireTarget(
   catalogue: Catalogue,
   caller: Caller,
   courseId: string,
   fileId: string | undefined,
-): Promise<ProgressTarget> {
+): Promise<OperationTarget> {
   await requireOwnCourse(catalogue, caller, courseId);
   if (fileId === undefined) return { courseId };
   const file = await catalogue.findFile(fileId);
   if (file?.courseId !== courseId) throw new AppError("not_found", "The course has no file of this id.");
-  return { fileId };
+  return { courseId, fileId };
 }
