@@ -32,6 +32,22 @@ describe("the configuration", () => {
     expect(loadConfig({ DEMO: "false" })).toMatchObject({ embedded: true, demo: false });
   });
 
+  it.each([
+    [{ DB_PASSWORD: "p@ss/w:rd" }, "postgres://postgres:p%40ss%2Fw%3Ard@db.internal:5432/learningdb"],
+    [{ DB_PORT: "6432", DB_USER: "play head" }, "postgres://play%20head@db.internal:6432/learningdb"],
+    [{ DB_HOST: "::1" }, "postgres://postgres@[::1]:5432/learningdb"],
+    [{ DB_HOST: "/run/postgresql" }, "postgres://postgres@localhost:5432/learningdb?host=%2Frun%2Fpostgresql"],
+    [{ DATABASE_URL: "postgres://other/db" }, "postgres://other/db"],
+  ])("takes the database from DB_HOST and its companions where DATABASE_URL is not set: %o", (given, url) => {
+    const config = loadConfig({ DB_HOST: "db.internal", DB_NAME: "learningdb", ...given });
+    expect(config).toMatchObject({ DATABASE_URL: url, embedded: false });
+  });
+
+  it("wants the database's host and its name together", () => {
+    expect(messageOf({ DB_HOST: "db" })).toMatch(/DB_NAME: is not set, and DB_HOST is/);
+    expect(messageOf({ DB_NAME: "learningdb" })).toMatch(/DB_HOST: is not set, and DB_NAME is/);
+  });
+
   it("lists all wrong variables, each with the value it got and the values it takes", () => {
     const message = messageOf({ PORT: "80000", WRITERS: "many", LOG_LEVEL: "loud", DEMO: "maybe" });
     expect(message).toMatch(/PORT: got "80000"; .*65535/);

@@ -83,6 +83,11 @@ export const VARIABLES = {
     .describe(
       "The database, PostgreSQL 18 or newer. Without it an embedded PostgreSQL runs, with its data under `PLAYHEAD_DATA_DIR`.",
     ),
+  DB_HOST: z.string().optional().describe("The database's host, where `DATABASE_URL` is not set. Needs `DB_NAME`."),
+  DB_PORT: whole(1, 65_535).default(5432).describe("The database's port, with `DB_HOST`."),
+  DB_NAME: z.string().optional().describe("The database's name, with `DB_HOST`."),
+  DB_USER: z.string().default("postgres").describe("The database's user, with `DB_HOST`."),
+  DB_PASSWORD: z.string().optional().describe("The user's password, with `DB_HOST`."),
   LISTEN_DATABASE_URL: z
     .url({ protocol: /^postgres(ql)?$/, error: "expected a URL such as postgres://user:password@host:5432/name" })
     .optional()
@@ -265,6 +270,7 @@ export class ConfigError extends Error {
 const SECRET_VARIABLES = new Set([
   "AUTH_SECRET",
   "DATABASE_URL",
+  "DB_PASSWORD",
   "LISTEN_DATABASE_URL",
   "REDIS_URL",
   "RTMP_SECRETS",
@@ -293,8 +299,20 @@ export function loadConfig(environment: Record<string, string | undefined>): Con
   }
   const contradictions = findContradictions(result.data);
   if (contradictions.length > 0) throw new ConfigError(contradictions);
-  const embedded = result.data.DATABASE_URL === undefined;
-  return { ...result.data, embedded, demo: result.data.DEMO ?? embedded };
+  const DATABASE_URL = result.data.DATABASE_URL ?? databaseUrlOf(result.data);
+  const embedded = DATABASE_URL === undefined;
+  return { ...result.data, DATABASE_URL, embedded, demo: result.data.DEMO ?? embedded };
+}
+
+/** The database that `DB_HOST` and the variables beside it name; undefined where they name none. */
+function databaseUrlOf({ DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD }: Environment): string | undefined {
+  if (DB_HOST === undefined || DB_NAME === undefined) return undefined;
+  const user = [DB_USER, ...(DB_PASSWORD === undefined ? [] : [DB_PASSWORD])].map(encodeURIComponent).join(":");
+  // A path is a folder with a socket: only the query of a URL can hold it.
+  const isFolder = DB_HOST.startsWith("/");
+  const host = isFolder ? "localhost" : DB_HOST.includes(":") ? `[${DB_HOST}]` : DB_HOST;
+  const folder = isFolder ? `?host=${encodeURIComponent(DB_HOST)}` : "";
+  return `postgres://${user}@${host}:${DB_PORT}/${encodeURIComponent(DB_NAME)}${folder}`;
 }
 
 /** Describes values that are wrong only together with others. */
@@ -302,6 +320,10 @@ function findContradictions(given: Environment): string[] {
   const problems: string[] = [];
   if (given.PORT !== 0 && given.HOOKS_PORT === given.PORT) {
     problems.push(`HOOKS_PORT: got "${given.PORT}", which is PORT; it wants another port, or off`);
+  }
+  if (given.DATABASE_URL === undefined && (given.DB_HOST === undefined) !== (given.DB_NAME === undefined)) {
+    const [missing, set] = given.DB_HOST === undefined ? ["DB_HOST", "DB_NAME"] : ["DB_NAME", "DB_HOST"];
+    problems.push(`${missing}: is not set, and ${set} is; they name a database together. Or set DATABASE_URL instead`);
   }
   if (given.FIREBASE_PROJECT_ID === undefined) {
     if (given.FIRESTORE_MIRROR) problems.push('FIRESTORE_MIRROR: got "true"; it needs FIREBASE_PROJECT_ID');

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
+import type { VerifyToken } from "./auth/caller.ts";
 import { createIdentity, type GoogleAccess } from "./auth/create-identity.ts";
 import { CatalogueCache } from "./catalogue/catalogue-cache.ts";
 import { createCatalogue } from "./catalogue/create-catalogue.ts";
@@ -22,6 +23,7 @@ import { NotificationListener } from "./live/relay/notification-listener.ts";
 import type { Logger } from "./logger.ts";
 import { createMetrics } from "./metrics/metrics.ts";
 import { openMirror } from "./mirror/open-mirror.ts";
+import { createProfiles } from "./people/profiles.ts";
 import { makePartitionsDaily } from "./progress/activity-partitions.ts";
 import { createProgress } from "./progress/create-progress.ts";
 import { createRedisProgressCache } from "./progress/redis-progress-cache.ts";
@@ -33,6 +35,7 @@ import { listen } from "./uws/listen.ts";
 import { serveFetch } from "./uws/serve-fetch.ts";
 import { App } from "./uws/uws.ts";
 import { readVersion } from "./version.ts";
+import { createWebhooks } from "./webhooks/create-webhooks.ts";
 import { Worker } from "./workers/worker.ts";
 
 /*
@@ -95,6 +98,13 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
   const { pool, reservedPool, writerPool, watch, directUrl } = database;
   const identity = await createIdentity({ ...common, pool: reservedPool, google });
   cleanups.push(() => identity.stop());
+  const profiles = createProfiles({ pool, logger });
+  cleanups.push(() => profiles.stop());
+  const verifyToken: VerifyToken = async (token) => {
+    const caller = await identity.verifyToken(token);
+    profiles.note(caller.userId, caller.name);
+    return caller;
+  };
   const catalogueCache = new CatalogueCache({ pool });
   const catalogue = createCatalogue({ pool, cache: catalogueCache });
   if (config.demo) await seedDemoCourse(catalogue);
@@ -143,10 +153,12 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
   });
   const streams = createStreams({ ...common, pool, tell: sockets.tellMediaServer });
   cleanups.push(() => streams.stop());
+  const webhooks = createWebhooks({ pool, metrics, logger });
+  cleanups.push(() => webhooks.stop());
   const subjects = { ...common, catalogue, progress: progress.service };
 
   // The ways in: calls of sockets, notifications of the database, HTTP.
-  const gateway = serveSockets(sockets, { ...subjects, verifyToken: identity.verifyToken, live, streams });
+  const gateway = serveSockets(sockets, { ...subjects, verifyToken, live, streams });
   const listener = new NotificationListener({
     connectionString: directUrl,
     handlers: {
@@ -176,6 +188,7 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
   live.start();
   cleanups.push(() => live.stop());
   mirror?.start();
+  webhooks.start();
 
   const health = createHealth({
     checks: {
@@ -192,9 +205,12 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
   const api = createHttpApi({
     ...subjects,
     ...identity,
+    verifyToken,
+    profiles,
     version: readVersion(),
     streams: streams.service,
     publishGate: streams.gate,
+    webhooks: webhooks.store,
     figures: worker === null ? () => metrics.registry.metrics() : () => worker.gather(),
     health,
     pages: BUILT_PAGES,

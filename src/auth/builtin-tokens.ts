@@ -27,10 +27,10 @@ export function createBuiltinTokens({ secret, ttlSeconds }: { secret: string; tt
   const key = new TextEncoder().encode(secret);
 
   return {
-    async mint({ userId, role }, lifetimeSeconds = ttlSeconds) {
+    async mint({ userId, role, name }, lifetimeSeconds = ttlSeconds) {
       const issuedAt = Math.floor(Date.now() / 1000);
       const expiresAt = issuedAt + lifetimeSeconds;
-      const token = await new SignJWT({ role })
+      const token = await new SignJWT({ role, name })
         .setProtectedHeader({ alg: ALGORITHM, typ: "JWT" })
         .setIssuer(BUILTIN_ISSUER)
         .setSubject(userId)
@@ -49,8 +49,8 @@ export function createBuiltinTokens({ secret, ttlSeconds }: { secret: string; tt
       }).catch((error: unknown) => {
         throw toAppError(error);
       });
-      const { sub, role, exp } = readClaims(BuiltinClaims, payload, GET_ANOTHER);
-      return { userId: sub, role, expiresAt: new Date(exp * 1000) };
+      const { sub, role, exp, name } = readClaims(BuiltinClaims, payload, GET_ANOTHER);
+      return { userId: sub, role, ...(name === undefined ? {} : { name }), expiresAt: new Date(exp * 1000) };
     },
   };
 }

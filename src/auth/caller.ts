@@ -5,6 +5,8 @@ export interface Caller {
   /** The token's subject, equal to `users.id`. */
   userId: string;
   role: Role;
+  /** What people know the user by, if the token says it. */
+  name?: string;
   /** When the token ends. */
   expiresAt: Date;
 }
@@ -22,4 +24,7 @@ export interface MintedToken {
 }
 
 /** Mints a built-in token. Without `ttlSeconds` it lives as long as the configuration says. */
-export type MintToken = (who: { userId: string; role: Role }, ttlSeconds?: number) => Promise<MintedToken>;
+export type MintToken = (
+  who: { userId: string; role: Role; name?: string | undefined },
+  ttlSeconds?: number,
+) => Promise<MintedToken>;

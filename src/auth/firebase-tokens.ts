@@ -65,11 +65,16 @@ export function createFirebaseTokens(options: FirebaseTokensOptions): FirebaseTo
       const { payload } = await jwtVerify(token, keys.find, rules).catch((error: unknown) => {
         throw toAppError(error);
       });
-      const { sub, exp, auth_time, role } = readClaims(FirebaseClaims, payload, GET_ANOTHER);
+      const { sub, exp, auth_time, role, name } = readClaims(FirebaseClaims, payload, GET_ANOTHER);
       await (await revocation)?.standings.assertGood(sub, auth_time * 1000);
       // A token within the tolerance lives to the tolerance's end; otherwise its socket would close as it opens.
       const endsAt = exp <= nowSeconds() ? exp + CLOCK_SKEW_SECONDS : exp;
-      return { userId: sub, role: toRole(role), expiresAt: new Date(endsAt * 1000) };
+      return {
+        userId: sub,
+        role: toRole(role),
+        ...(name === undefined ? {} : { name }),
+        expiresAt: new Date(endsAt * 1000),
+      };
     },
     async stop() {
       await (await revocation.catch(() => null))?.close();

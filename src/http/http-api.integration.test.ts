@@ -10,10 +10,12 @@ import { type Accounts, createAccounts } from "../auth/accounts.ts";
 import { createBuiltinTokens } from "../auth/builtin-tokens.ts";
 import type { Catalogue } from "../catalogue/catalogue.ts";
 import { createMetrics } from "../metrics/metrics.ts";
+import type { Profiles } from "../people/profiles.ts";
 import type { ProgressService } from "../progress/progress-service.ts";
 import { ROLES } from "../protocol/roles.ts";
 import { serveFetch } from "../uws/serve-fetch.ts";
 import { App, type TemplatedApp, us_socket_local_port } from "../uws/uws.ts";
+import type { WebhookStore } from "../webhooks/webhook-store.ts";
 import { createHttpApi, MAX_BODY_BYTES } from "./http-api.ts";
 import { createHealth } from "./operations/health.ts";
 import { toProblem } from "./problem.ts";
@@ -54,8 +56,10 @@ beforeAll(async () => {
     accounts,
     progress: {} as ProgressService,
     catalogue: { list: async () => [] } as unknown as Catalogue,
+    profiles: {} as Profiles,
     streams: fakeStreams(),
     publishGate: gate,
+    webhooks: {} as WebhookStore,
     health: createHealth({ checks: {} }),
     pages: folder,
   });

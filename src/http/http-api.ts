@@ -10,9 +10,11 @@ import { createRateLimit, type RateLimit } from "../limits/rate-limit.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { RefusalLog } from "../metrics/refusal-log.ts";
+import type { Profiles } from "../people/profiles.ts";
 import type { ProgressService } from "../progress/progress-service.ts";
 import type { PublishGate } from "../streams/publish-gate.ts";
 import type { StreamService } from "../streams/stream-service.ts";
+import type { WebhookStore } from "../webhooks/webhook-store.ts";
 import { addAccountRoutes } from "./accounts/account-routes.ts";
 import { allowOrigins } from "./allowed-origins.ts";
 import { type Bearer, createBearer } from "./bearer.ts";
@@ -22,10 +24,12 @@ import { addHookRoutes } from "./hooks/hook-routes.ts";
 import type { Health } from "./operations/health.ts";
 import { addOperationRoutes } from "./operations/operation-routes.ts";
 import { addPageRoutes } from "./pages/page-routes.ts";
+import { addPeopleRoutes } from "./people/people-routes.ts";
 import { toAppError, toProblemResponse } from "./problem.ts";
 import { addProgressRoutes } from "./progress/progress-routes.ts";
 import { createRouter, type Middleware, type Router } from "./router.ts";
 import { addStreamRoutes } from "./streams/stream-routes.ts";
+import { addWebhookRoutes } from "./webhooks/webhook-routes.ts";
 
 /** The longest body of any request: a catalogue of about 15,000 files. `serveFetch` enforces it. */
 export const MAX_BODY_BYTES = 2 * 1024 * 1024;
@@ -56,8 +60,10 @@ export interface HttpParts {
   accounts: Accounts | null;
   progress: ProgressService;
   catalogue: Catalogue;
+  profiles: Profiles;
   streams: StreamService;
   publishGate: PublishGate;
+  webhooks: WebhookStore;
   health: Health;
   /** What `/metrics` answers; by default the figures of `metrics`. */
   figures?: () => Promise<string>;
@@ -77,7 +83,9 @@ const SUBJECTS: readonly ((router: Router, parts: RouteParts) => void)[] = [
   addAccountRoutes,
   addProgressRoutes,
   addCourseRoutes,
+  addPeopleRoutes,
   addStreamRoutes,
+  addWebhookRoutes,
   addHookRoutes,
   addOperationRoutes,
   addPageRoutes,

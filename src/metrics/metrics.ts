@@ -22,6 +22,7 @@ export function createMetrics() {
     ...createLiveMetrics(registry),
     ...createStreamMetrics(registry),
     ...createMirrorMetrics(registry),
+    ...createWebhookMetrics(registry),
   };
 }
 
@@ -185,6 +186,19 @@ function createMirrorMetrics(registry: Registry) {
       "playhead_mirror_journal_rows",
       "Statements whose changes are not in Firestore; counted up to 100,000.",
     ),
+  };
+}
+
+function createWebhookMetrics(registry: Registry) {
+  const { counter, maximum } = toMakers(registry);
+  return {
+    webhookAttempts: counter(
+      "playhead_webhook_attempts_total",
+      "Attempts to deliver an event to a webhook by outcome: delivered, failed (another follows), dead (given up), gone (the receiver answered 410).",
+      ["outcome"],
+    ),
+    webhooksWaiting: maximum("playhead_webhook_deliveries_waiting", "Deliveries to webhooks that wait for an attempt."),
+    webhooksDead: maximum("playhead_webhook_deliveries_dead", "Deliveries to webhooks that were given up."),
   };
 }
 

@@ -107,7 +107,11 @@ async function withoutUnknown(pool: Pool, rows: MirroredRow[], report: RestoreRe
 async function restorePage(pool: Pool, rows: MirroredRow[], report: RestoreReport): Promise<void> {
   if (rows.length === 0) return;
   try {
-    const restored = await withTransaction(pool, (client) => insert(client, rows));
+    const restored = await withTransaction(pool, async (client) => {
+      // What is restored was announced when it happened.
+      await client.query("SET LOCAL playhead.announce = 'off'");
+      return await insert(client, rows);
+    });
     report.restored += restored;
     report.kept += rows.length - restored;
   } catch (error) {

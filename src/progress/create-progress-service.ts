@@ -10,6 +10,7 @@ import type { BriefAck } from "../protocol/brief-ack.ts";
 import { type Cut, Heartbeat } from "../protocol/heartbeat.ts";
 import { fromSeconds, toMs } from "../protocol/ranges.ts";
 import type { HeartbeatBuffer } from "./heartbeat-buffer.ts";
+import type { LearnerLists } from "./learner-lists.ts";
 import { type Observation, type PendingBeat, toPendingBeat } from "./pending-beat.ts";
 import { type ProgressReader, unknownFile } from "./progress-reader.ts";
 import type {
@@ -89,6 +90,7 @@ export interface ProgressServiceParts {
   budget: WatchBudget;
   catalogue: CatalogueCache;
   reader: ProgressReader;
+  lists: LearnerLists;
   operations: ProgressOperations;
   metrics: Metrics;
   logger: Logger;
@@ -111,7 +113,7 @@ export function createProgressService(
   parts: ProgressServiceParts,
   options: { beatIntervalMs: number },
 ): ProgressService {
-  const { buffers, budget, catalogue, reader, operations, metrics } = parts;
+  const { buffers, budget, catalogue, reader, lists, operations, metrics } = parts;
   const accepted = metrics.heartbeats.tally({ outcome: "ok" });
   const reads = new Bulkhead({ perKey: READS_AT_ONCE });
 
@@ -277,7 +279,10 @@ export function createProgressService(
     readCourse: (userId, ...rest) => read(userId, ["course", ...rest], () => reader.readCourse(userId, ...rest)),
     readCourseRow: (userId, id) => read(userId, ["row", id], () => reader.readCourseRow(userId, id)),
     readLegacy: (userId, id) => read(userId, ["legacy", id], () => reader.readLegacy(userId, id)),
-    learners: (courseId, page) => read(courseId, ["learners", page], () => reader.learners(courseId, page)),
+    learners: (id, question) => read(id, ["learners", question], () => lists.learners(id, question)),
+    lessonLearners: (id, page) => read(id, ["lesson", page], () => lists.lessonLearners(id, page)),
+    fileLearners: (id, page) => read(id, ["file", page], () => lists.fileLearners(id, page)),
+    ownFiles: (userId, question) => read(userId, ["own", question], () => lists.ownFiles(userId, question)),
     cutsOf: (userId) => budget.cutsOf(userId),
     reset: (userId, ...rest) => operate(userId, operations.reset(userId, ...rest)),
     complete: (userId, ...rest) => operate(userId, operations.complete(userId, ...rest)),

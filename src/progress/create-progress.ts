@@ -8,6 +8,7 @@ import { type AcceptedBeat, createProgressService } from "./create-progress-serv
 import { createFallbackReader, type ReadCopy } from "./fallback-reader.ts";
 import { HeartbeatBuffer } from "./heartbeat-buffer.ts";
 import { createLastContacts } from "./last-contacts.ts";
+import { createLearnerLists } from "./learner-lists.ts";
 import type { ProgressCache } from "./progress-cache.ts";
 import { createProgressOperations } from "./progress-operations.ts";
 import { createProgressReader } from "./progress-reader.ts";
@@ -80,6 +81,7 @@ export function createProgress({
       catalogue,
       // The copy comes last and is never cached: its versions are those of a lost database.
       reader: readCopy === null ? reader : createFallbackReader({ reader, pool, readCopy, logger }),
+      lists: createLearnerLists({ pool }),
       operations: createProgressOperations({ pool }),
       metrics,
       logger,

@@ -2,7 +2,7 @@ import type { Pool } from "../db/pool.ts";
 import { AppError } from "../errors.ts";
 import type { CourseProgress, CourseProgressRow, FileProgress, LessonProgress } from "../protocol/progress.ts";
 import { type ProgressRow, toFileProgress } from "./progress-rows.ts";
-import type { LearnersPage, LegacyFileProgress } from "./progress-service.ts";
+import type { LegacyFileProgress } from "./progress-service.ts";
 import { PAGE_ROWS, PageReader } from "./read-pages.ts";
 
 /*
@@ -35,8 +35,8 @@ export const COURSE_COLUMNS = `t.id AS "courseId", coalesce(c.total_files, t.tot
   (SELECT max(p.last_watched) FROM user_progress AS p WHERE p.user_id = c.user_id AND p.course_id = c.course_id) AS "lastWatched",
   c.last_updated AS "lastUpdated", coalesce(c.version, 0) AS version`;
 
-/** The times come from the database as Date. */
-type Raw<T> = { [Name in keyof T]: Name extends "lastUpdated" | "lastWatched" ? Date | null : T[Name] };
+/** A row as the database gives it: its times are a Date. */
+export type Raw<T> = { [Name in keyof T]: Name extends "lastUpdated" | "lastWatched" ? Date | null : T[Name] };
 
 export function toWire<T extends { lastUpdated: string | null; lastWatched?: string | null }>(row: Raw<T>): T {
   const { lastUpdated, lastWatched } = row as { lastUpdated: Date | null; lastWatched?: Date | null };
@@ -52,7 +52,6 @@ export interface ProgressReader {
   readFile(userId: string, fileId: string, minVersion?: number): Promise<FileProgress>;
   readCourse(userId: string, courseId: string, minVersion?: number): Promise<CourseProgress>;
   readCourseRow(userId: string, courseId: string): Promise<CourseProgressRow>;
-  learners(courseId: string, page: { limit: number; after?: string }): Promise<LearnersPage>;
   readLegacy(userId: string, fileId: string): Promise<LegacyFileProgress>;
 }
 
@@ -118,18 +117,6 @@ export function createProgressReader({ pool }: { pool: Pool }): ProgressReader {
         lessons: lessons.rows.map((row) => toWire<LessonProgress>(row)),
         files,
       };
-    },
-
-    async learners(courseId, { limit, after }) {
-      const { rows } = await pool.query<Raw<CourseProgressRow>>(
-        `SELECT c.user_id AS "userId", ${COURSE_COLUMNS}
-         FROM course_progress AS c JOIN courses AS t ON t.id = c.course_id
-         WHERE c.course_id = $1 AND ($3::text IS NULL OR c.user_id > $3) ORDER BY c.user_id LIMIT $2`,
-        [courseId, limit + 1, after ?? null],
-      );
-      const learners = rows.slice(0, limit).map((row) => toWire<CourseProgressRow>(row));
-      const last = learners.at(-1);
-      return rows.length > limit && last !== undefined ? { learners, next: last.userId } : { learners };
     },
 
     async readLegacy(userId, fileId) {

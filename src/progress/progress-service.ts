@@ -2,6 +2,15 @@ import type { Editor } from "../catalogue/catalogue.ts";
 import type { Ack } from "../protocol/ack.ts";
 import type { BriefAck } from "../protocol/brief-ack.ts";
 import type { Cut, Heartbeat } from "../protocol/heartbeat.ts";
+import type {
+  FileLearnersPage,
+  LearnersPage,
+  LearnersQuestion,
+  LessonLearnersPage,
+  OwnFilesPage,
+  OwnFilesQuestion,
+  PageQuestion,
+} from "../protocol/learners.ts";
 import type { CourseProgress, CourseProgressRow, FileProgress } from "../protocol/progress.ts";
 import type { BudgetCuts } from "./watch-budget.ts";
 
@@ -56,13 +65,6 @@ export interface LegacyFileProgress {
   lastWatched: string | null;
 }
 
-/** One page of a course's learners, by user id. */
-export interface LearnersPage {
-  learners: CourseProgressRow[];
-  /** The `after` of the next page; absent on the last page. */
-  next?: string;
-}
-
 /** A file, or a whole course. With both, the file must be one of the course. */
 export type OperationTarget = { fileId: string; courseId?: string } | { courseId: string };
 
@@ -102,7 +104,12 @@ export interface ProgressService extends ProgressOperations {
   readCourseRow(userId: string, courseId: string): Promise<CourseProgressRow>;
   /** What this process has cut from the user's beats because they claimed more than the budget allows. */
   cutsOf(userId: string): BudgetCuts;
-  learners(courseId: string, page: { limit: number; after?: string }): Promise<LearnersPage>;
+  /** Nobody for a course that does not exist. @throws AppError `bad_request` if `after` is no cursor of the list */
+  learners(courseId: string, question: LearnersQuestion): Promise<LearnersPage>;
+  lessonLearners(lessonId: string, page: PageQuestion): Promise<LessonLearnersPage>;
+  fileLearners(fileId: string, page: PageQuestion): Promise<FileLearnersPage>;
+  /** The files that the user has begun, those watched last first. @throws AppError `bad_request` if `after` is no cursor */
+  ownFiles(userId: string, question: OwnFilesQuestion): Promise<OwnFilesPage>;
   /** Takes the progress that a legacy client reports about itself. Resolves after COMMIT. @throws as `heartbeat` */
   report(source: BeatSource, report: LegacyReport): Promise<LegacyFileProgress>;
   readLegacy(userId: string, fileId: string): Promise<LegacyFileProgress>;

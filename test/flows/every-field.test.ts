@@ -165,6 +165,8 @@ describe("over HTTP", () => {
       name: streamKey,
       stream: streamKey,
       mine: "true",
+      // A place in lists by time; lists by id take it as an id.
+      after: Buffer.from(JSON.stringify({ value: "2026-01-01T00:00:00Z", id: "f1" })).toString("base64url"),
     };
     const operations = Object.entries(documented.paths).flatMap(([path, methods]) =>
       Object.entries(methods).map(([method, operation]) => ({ method: method.toUpperCase(), path, operation })),

@@ -11,6 +11,7 @@ export async function fillDatabase(database: TestDatabase): Promise<void> {
     "INSERT INTO users (id, username, role) VALUES ('ann', $1, 'learner'), ('bob', NULL, 'instructor'), ('cid', '', 'admin')",
     ["an\tn\\"],
   );
+  await query("INSERT INTO user_profiles VALUES ('ann', $1, 'claim')", [AWKWARD]);
   await query("INSERT INTO courses (id, title, instructor_id) VALUES ('c1', $1, 'bob'), ('c2', '\\.', NULL)", [
     AWKWARD,
   ]);
@@ -38,6 +39,13 @@ export async function fillDatabase(database: TestDatabase): Promise<void> {
     `INSERT INTO user_activity_log (user_id, activity_type, "timestamp") VALUES
      ('ann', 'started', now()), ('ann', 'started', '2024-02-29 12:00Z'), ('gone', 'reset', '2019-01-01 00:00Z')`,
   );
+  await query(
+    "INSERT INTO webhooks (id, url, events, secret) VALUES ('w1', 'http://127.0.0.1:9/', '{stream_live}', 'whsec_')",
+  );
+  await query("INSERT INTO webhook_events (id, type, data) VALUES ('evt_1', 'stream_live', '{}')");
+  await query("INSERT INTO webhook_deliveries (webhook_id, event_id, last_error) VALUES ('w1', 'evt_1', $1)", [
+    AWKWARD,
+  ]);
   await query(
     "INSERT INTO streams (id, user_id, title, key_hash, key_prefix) VALUES ('s1', 'bob', $1, sha256('one'), 'abc')",
     [AWKWARD],

@@ -7,11 +7,13 @@ import { AppError } from "../../src/errors.ts";
 import { createHttpApi, type HttpParts } from "../../src/http/http-api.ts";
 import { createHealth } from "../../src/http/operations/health.ts";
 import { createMetrics } from "../../src/metrics/metrics.ts";
+import type { Profiles } from "../../src/people/profiles.ts";
 import type { ProgressService } from "../../src/progress/progress-service.ts";
 import type { CourseTree } from "../../src/protocol/course.ts";
 import type { FileProgress } from "../../src/protocol/progress.ts";
 import { ROLES, type Role } from "../../src/protocol/roles.ts";
 import type { OwnStream } from "../../src/protocol/stream.ts";
+import type { WebhookStore } from "../../src/webhooks/webhook-store.ts";
 import { fakeGate, fakeStreams } from "./fake-streams.ts";
 
 /*
@@ -134,7 +136,10 @@ function fakeProgress() {
     readCourse: vi.fn<ProgressService["readCourse"]>(async () => ({ ...ROW, lessons: [], files: [FILE] })),
     readCourseRow: vi.fn<ProgressService["readCourseRow"]>(async () => ROW),
     cutsOf: vi.fn(() => ({ cutMs: 1500, beats: 2 })),
-    learners: vi.fn<ProgressService["learners"]>(async () => ({ learners: [ROW], next: "alice" })),
+    learners: vi.fn<ProgressService["learners"]>(async () => ({ learners: [{ ...ROW, name: null }], next: "alice" })),
+    lessonLearners: vi.fn<ProgressService["lessonLearners"]>(async () => ({ learners: [] })),
+    fileLearners: vi.fn<ProgressService["fileLearners"]>(async () => ({ learners: [] })),
+    ownFiles: vi.fn<ProgressService["ownFiles"]>(async () => ({ files: [] })),
     reset: vi.fn<ProgressService["reset"]>(async () => undefined),
     complete: vi.fn<ProgressService["complete"]>(async () => undefined),
     uncomplete: vi.fn<ProgressService["uncomplete"]>(async () => undefined),
@@ -155,6 +160,21 @@ function toBody(body: unknown): BodyInit {
 }
 
 /** Makes the API, its fakes, and `call`, which sends a request with the token of the user that `as` names. */
+/** Profiles that are kept in memory. */
+function fakeProfiles(): Profiles {
+  const names = new Map<string, string | null>();
+  const read = async (userId: string) => ({ userId, name: names.get(userId) ?? null });
+  return {
+    read,
+    put(userId, name) {
+      names.set(userId, name);
+      return read(userId);
+    },
+    note: () => undefined,
+    stop: async () => undefined,
+  };
+}
+
 export function createApi(changes: Changes = {}) {
   const progress = fakeProgress();
   const metrics = createMetrics();
@@ -171,8 +191,10 @@ export function createApi(changes: Changes = {}) {
     accounts: null,
     progress,
     catalogue: fakeCatalogue(courses),
+    profiles: fakeProfiles(),
     streams,
     publishGate: gate,
+    webhooks: {} as WebhookStore,
     health: createHealth({ checks: { database: () => ({ ok: true }) } }),
     ...parts,
     config: {

@@ -30,7 +30,7 @@ export function addDemoSignIn(router: Router, { mintToken, limitAddress, clientA
     await limitAddress(clientAddress(c));
     const asked = c.req.valid("json");
     const id = toDemoId(asked);
-    const { token, expiresAt } = await mintToken({ userId: id, role: asked.as });
+    const { token, expiresAt } = await mintToken({ userId: id, role: asked.as, name: asked.name });
     const user = { id, username: null, email: null, firstName: asked.name ?? null, lastName: null, role: asked.as };
     return c.json({ token, expiresAt: expiresAt.toISOString(), user }, 200);
   });

@@ -80,8 +80,8 @@ describe("the routes of learners", () => {
     const { call, progress } = createApi();
     const { status, body } = await call("/v1/courses/c1/learners?after=aaa&limit=500", { as: INSTRUCTOR });
     expect(status).toBe(200);
-    expect(body).toEqual({ learners: [ROW], next: "alice" });
-    expect(progress.learners).toHaveBeenCalledWith("c1", { limit: 500, after: "aaa" });
+    expect(body).toEqual({ learners: [{ ...ROW, name: null }], next: "alice" });
+    expect(progress.learners).toHaveBeenCalledWith("c1", { limit: 500, after: "aaa", sort: "id", order: "asc" });
     expect((await call("/v1/courses/c1/learners?limit=501", { as: INSTRUCTOR })).status).toBe(400);
     expect((await call("/v1/courses/c1/learners", { as: OTHER })).status).toBe(403);
     expect((await call("/v1/courses/c1/learners", { as: LEARNER })).status).toBe(403);

@@ -3,20 +3,11 @@ import type { Catalogue, Editor } from "../../catalogue/catalogue.ts";
 import { AppError } from "../../errors.ts";
 import type { OperationTarget, ProgressService } from "../../progress/progress-service.ts";
 import { Id } from "../../protocol/ids.ts";
-import { CourseProgressRow } from "../../protocol/progress.ts";
 import type { Bearer } from "../bearer.ts";
 import { requireOwnCourse } from "../courses/course-rights.ts";
 import { longJson } from "../long-json.ts";
-import { BEARER, createRoute, jsonContent, PROBLEMS, pageQuery, type Router, z } from "../router.ts";
+import { BEARER, createRoute, jsonContent, PROBLEMS, type Router, z } from "../router.ts";
 import { CourseProgressSchema } from "./own-progress.ts";
-
-const LearnersPage = z
-  .object({
-    learners: z.array(CourseProgressRow.meta({ id: "CourseProgressRow" })),
-    /** The `after` of the next page; absent on the last. */
-    next: z.string().optional(),
-  })
-  .meta({ id: "LearnersPage" });
 
 const Cuts = z.object({ userId: z.string(), cutSeconds: z.number(), beats: z.number() }).meta({ id: "BudgetCuts" });
 
@@ -39,21 +30,6 @@ export interface LearnerParts {
 /** Adds the routes by which an admin, or the course's instructor, sees and changes the progress of learners. */
 export function addLearners(router: Router, { catalogue, progress, bearer }: LearnerParts): void {
   const shared = { tags: ["Learners"], middleware: bearer.required, security: BEARER };
-
-  const list = createRoute({
-    ...shared,
-    method: "get",
-    path: "/v1/courses/{courseId}/learners",
-    summary: "List the learners of a course, by id",
-    request: { params: z.object({ courseId: Id }), query: z.object(pageQuery({ max: 500, default: 100 })) },
-    responses: { 200: jsonContent(LearnersPage, "One page."), ...PROBLEMS },
-  });
-  router.openapi(list, async (c) => {
-    const { courseId } = c.req.valid("param");
-    const { after, limit } = c.req.valid("query");
-    await requireOwnCourse(catalogue, c.var.caller, courseId);
-    return c.json(await progress.learners(courseId, { limit, ...(after === undefined ? {} : { after }) }), 200);
-  });
 
   const cuts = createRoute({
     ...shared,

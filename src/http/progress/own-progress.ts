@@ -1,5 +1,6 @@
 import type { ProgressService } from "../../progress/progress-service.ts";
 import { Id } from "../../protocol/ids.ts";
+import { OwnFilesPage, OwnFilesQuestion } from "../../protocol/learners.ts";
 import { CourseProgress, FileProgress, MinVersion } from "../../protocol/progress.ts";
 import type { Bearer } from "../bearer.ts";
 import { longJson } from "../long-json.ts";
@@ -7,6 +8,8 @@ import { BEARER, createRoute, jsonContent, PROBLEMS, type Router, z } from "../r
 
 export const FileProgressSchema = FileProgress.meta({ id: "FileProgress" });
 export const CourseProgressSchema = CourseProgress.meta({ id: "CourseProgress" });
+
+const OwnFilesSchema = OwnFilesPage.meta({ id: "OwnFilesPage" });
 
 export interface OwnProgressParts {
   progress: ProgressService;
@@ -17,6 +20,18 @@ export interface OwnProgressParts {
 export function addOwnProgress(router: Router, { progress, bearer }: OwnProgressParts): void {
   const query = z.object({ minVersion: MinVersion.optional() });
   const shared = { tags: ["Progress"], middleware: bearer.required, security: BEARER };
+
+  const list = createRoute({
+    ...shared,
+    method: "get",
+    path: "/v1/progress",
+    summary: "List the files that one has begun, over all courses",
+    description:
+      'Those watched last first, with the titles that a page shows. `state=in_progress` is what "continue watching" needs.',
+    request: { query: OwnFilesQuestion },
+    responses: { 200: jsonContent(OwnFilesSchema, "One page."), ...PROBLEMS },
+  });
+  router.openapi(list, async (c) => longJson(c, await progress.ownFiles(c.var.caller.userId, c.req.valid("query"))));
 
   const readFile = createRoute({
     ...shared,

@@ -1,5 +1,6 @@
 import type { Router } from "../router.ts";
 import { addHeartbeats, type HeartbeatParts } from "./heartbeats.ts";
+import { addLearnerLists, type LearnerListParts } from "./learner-lists.ts";
 import { addLearners, type LearnerParts } from "./learners.ts";
 import { addLegacyProgress, type LegacyParts } from "./legacy-progress.ts";
 import { addOwnProgress, type OwnProgressParts } from "./own-progress.ts";
@@ -7,10 +8,11 @@ import { addOwnProgress, type OwnProgressParts } from "./own-progress.ts";
 /** Adds the routes of progress. */
 export function addProgressRoutes(
   router: Router,
-  parts: HeartbeatParts & OwnProgressParts & LegacyParts & LearnerParts,
+  parts: HeartbeatParts & OwnProgressParts & LegacyParts & LearnerListParts & LearnerParts,
 ): void {
   addHeartbeats(router, parts);
   addOwnProgress(router, parts);
   addLegacyProgress(router, parts);
+  addLearnerLists(router, parts);
   addLearners(router, parts);
 }
