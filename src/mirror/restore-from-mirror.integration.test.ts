@@ -82,6 +82,19 @@ describe("a restore from the mirror", () => {
     return course;
   }
 
+  it("announces nothing to webhooks: what is restored was announced before", async () => {
+    const course = await createMirroredCourse(original);
+    await course.beat({ userId: "done", played: [[0, 600_000]] });
+    await mirrorAll();
+    await putCourses(empty);
+    await empty.query(
+      "INSERT INTO webhooks (url, events, secret) VALUES ('http://127.0.0.1:9/', '{completed,course_completed}', 'whsec_')",
+    );
+    await restore();
+    expect(await empty.query("SELECT FROM user_progress WHERE completed")).toHaveLength(1);
+    expect(await empty.query("SELECT FROM webhook_events")).toEqual([]);
+  });
+
   it("gives back every row unchanged, and sums that equal a recount", async () => {
     await fill();
     await mirrorAll();

@@ -145,6 +145,12 @@ describe("over HTTP", () => {
       body: JSON.stringify({ title: "Stream" }),
     });
     const { stream, streamKey } = (await made.json()) as { stream: { id: string }; streamKey: string };
+    const hook = await fetch(`${server.url}/v1/webhooks`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${admin}`, "content-type": "application/json" },
+      body: JSON.stringify({ url: "http://127.0.0.1:9/hook", events: ["stream_live"] }),
+    });
+    const { webhook } = (await hook.json()) as { webhook: { id: string } };
     const known = {
       courseId: "c1",
       lessonId: "l1",
@@ -165,6 +171,8 @@ describe("over HTTP", () => {
       name: streamKey,
       stream: streamKey,
       mine: "true",
+      webhookId: webhook.id,
+      url: "http://127.0.0.1:9/hook",
       // A place in lists by time; lists by id take it as an id.
       after: Buffer.from(JSON.stringify({ value: "2026-01-01T00:00:00Z", id: "f1" })).toString("base64url"),
     };
