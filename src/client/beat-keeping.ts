@@ -21,7 +21,6 @@ export interface BeatKeeping {
   save(): void;
   /** The page is left, or comes back: from now on what is saved may be taken over at once, or not. */
   setClosed(isClosed: boolean): void;
-  stop(): void;
 }
 
 export interface BeatKeepingParts {
@@ -42,8 +41,8 @@ export function createBeatKeeping(
   let isClosed = false;
   let cancelAdopt = () => {};
 
-  function open(userId: string): void {
-    if (!storage || userId === user) return;
+  function open(userId: string | null): void {
+    if (!storage || !userId || userId === user) return;
     const old = shelf;
     user = userId;
     shelf = createBeatShelf({ storage, clock }, { server, userId, sessionId });
@@ -72,8 +71,7 @@ export function createBeatKeeping(
     cancelAdopt = clock.after(ADOPT_EVERY_MS, adopt);
   }
 
-  const lastUser = storage?.get(lastUserKey);
-  if (lastUser) open(lastUser);
+  open(storage?.get(lastUserKey) ?? null);
 
   return {
     setUser(userId, isGuessNext) {
@@ -90,6 +88,5 @@ export function createBeatKeeping(
       isClosed = closed;
       save();
     },
-    stop: () => cancelAdopt(),
   };
 }

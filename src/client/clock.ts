@@ -35,6 +35,29 @@ export const systemClock: Clock = {
   },
 };
 
+/** A clock whose timers end with the signal. */
+export function endWith(signal: AbortSignal, clock: Clock): Clock {
+  const running = new Set<() => void>();
+  signal.addEventListener("abort", () => {
+    for (const cancel of running) cancel();
+  });
+  return {
+    ...clock,
+    after(ms, run) {
+      if (signal.aborted) return () => {};
+      const cancel = clock.after(ms, () => {
+        running.delete(cancel);
+        run();
+      });
+      running.add(cancel);
+      return () => {
+        running.delete(cancel);
+        cancel();
+      };
+    },
+  };
+}
+
 /** The instant `agoMs` before now. */
 export function toMoment(clock: Clock, agoMs = 0): Moment {
   return { monotonicMs: clock.monotonicMs() - agoMs, wallMs: clock.wallMs() - agoMs };

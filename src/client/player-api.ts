@@ -85,6 +85,5 @@ export interface PlayerHooks {
   /** Called before every beat, so that the hook can report the latest position. */
   onBeforeBeat?: () => void;
   /** Called with the place to resume at, in seconds: the one kept on this device, and later the one that the server stores. */
-  onPlace?: (resumeAt: number) => void;
-  onClose?: () => void;
+  onPlace: (resumeAt: number) => void;
 }

@@ -1,4 +1,5 @@
 import type { WireError } from "../errors.ts";
+import type { Ack } from "../protocol/ack.ts";
 import type { FileProgress } from "../protocol/progress.ts";
 import { toMs } from "../protocol/ranges.ts";
 import type { BeatQueue } from "./beat-queue.ts";
@@ -25,10 +26,9 @@ export interface StoredPlaceParts {
   connection: Connection;
   queue: BeatQueue;
   held: HeldProgress;
-}
-
-export interface StoredPlaceListeners {
-  /** The place to resume at, in seconds. */
+  /** Ends everything. */
+  signal: AbortSignal;
+  /** Called with the place to resume at, in seconds. */
   onPlace(resumeAt: number): void;
   onError(error: WireError): void;
   /** Beats that waited for the stored place may go. */
@@ -48,26 +48,22 @@ export interface StoredPlace {
   onQueueChanged(): void;
   /** Resolves when the queue is as asked, or after `withinMs`. */
   waitUntil(isDone: () => boolean, withinMs: number): Promise<void>;
-  stop(): void;
 }
 
 export function createStoredPlace(
-  { clock, connection, queue, held }: StoredPlaceParts,
+  { clock, connection, queue, held, signal, onPlace, onError, onKnown }: StoredPlaceParts,
   { url, fileId, sessionId }: { url: string; fileId: string; sessionId: string },
-  listeners: StoredPlaceListeners,
 ): StoredPlace {
-  const stopEarlyRead = new AbortController();
-  let isStopped = false;
+  const waiting = new Set<() => void>();
   let isKnown = false;
   let wasReadEarly = false;
   let cancelRead = () => {};
-  let waiting: (() => void)[] = [];
 
   let settleReady = () => {};
   const ready = new Promise<FileProgress | null>((resolve) => {
     settleReady = () => resolve(held.current);
   });
-  const cancelReady = clock.after(READY_WITHIN_MS, () => {
+  clock.after(READY_WITHIN_MS, () => {
     settleReady();
     resumeFromKept();
   });
@@ -76,58 +72,57 @@ export function createStoredPlace(
   function resumeFromKept(): void {
     const kept = queue.beats.filter((beat) => beat.fileId === fileId && beat.sessionId !== sessionId).at(-1);
     if (isKnown || !kept || kept.state === "ended" || kept.positionMs < RESUME_FROM_MS) return;
-    listeners.onPlace((kept.positionMs - RESUME_BACK_MS) / 1000);
+    onPlace((kept.positionMs - RESUME_BACK_MS) / 1000);
   }
 
   function know(): void {
     const isFirst = !isKnown;
     isKnown = true;
-    stopEarlyRead.abort();
     queue.place(fileId, toMs(held.current?.position ?? 0));
-    if (isFirst) {
-      cancelReady();
-      settleReady();
-      if (held.current) listeners.onPlace(held.current.resumeAt);
-    }
-    listeners.onKnown();
+    settleReady();
+    if (isFirst && held.current) onPlace(held.current.resumeAt);
+    onKnown();
   }
 
   function waitUntil(isDone: () => boolean, withinMs: number): Promise<void> {
-    if (isDone()) return Promise.resolve();
     return new Promise((resolve) => {
       const finish = () => {
-        cancel();
-        waiting = waiting.filter((other) => other !== check);
+        waiting.delete(check);
         resolve();
       };
       const check = () => isDone() && finish();
-      const cancel = clock.after(withinMs, finish);
-      waiting.push(check);
+      waiting.add(check);
+      clock.after(withinMs, finish);
+      check();
     });
+  }
+
+  function ask(fileId: string, minVersion?: number): Promise<Ack<{ progress: FileProgress }> | null> {
+    return connection.call("progress:get", { fileId, minVersion });
   }
 
   /** Waits for the queue first, so that the answer counts in what an earlier page left behind. */
   async function read(): Promise<void> {
     cancelRead();
     await waitUntil(() => queue.beats.every((beat) => beat.unplaced), RETRY_MS);
-    const question = { fileId, minVersion: held.newestVersion };
-    const answer = await connection.call<{ progress: FileProgress }>("progress:get", question);
-    if (isStopped) return;
-    if (answer?.ok) {
-      held.take(answer.progress, "read");
-      return know();
+    const answer = await ask(fileId, held.newestVersion);
+    if (signal.aborted) return;
+    if (answer?.ok) held.take(answer.progress, "read");
+    else {
+      if (answer) onError(answer.error);
+      if (!answer || isWorthRetrying(answer.error)) {
+        if (connection.state === "online") cancelRead = clock.after(answer?.error.retryAfterMs ?? RETRY_MS, read);
+        return;
+      }
     }
-    if (answer) listeners.onError(answer.error);
-    if (answer && !isWorthRetrying(answer.error)) know();
-    else if (connection.state === "online")
-      cancelRead = clock.after(answer?.error.retryAfterMs ?? RETRY_MS, () => void read());
+    know();
   }
 
   async function readOther(other: string): Promise<void> {
-    const answer = await connection.call<{ progress: FileProgress }>("progress:get", { fileId: other });
+    const answer = await ask(other);
     if (!answer || (!answer.ok && isWorthRetrying(answer.error))) return;
     queue.place(other, answer.ok ? toMs(answer.progress.position) : 0);
-    listeners.onKnown();
+    onKnown();
   }
 
   return {
@@ -138,13 +133,10 @@ export function createStoredPlace(
     async readEarly(token) {
       if (isKnown || queue.beats.some((beat) => beat.sessionId !== sessionId)) return;
       try {
-        const response = await fetch(`${url}/v1/progress/files/${encodeURIComponent(fileId)}`, {
-          headers: { authorization: `Bearer ${token}` },
-          signal: stopEarlyRead.signal,
-        });
-        if (!response.ok) return;
-        const progress = (await response.json()) as FileProgress;
-        held.take(progress, "read");
+        const headers = { authorization: `Bearer ${token}` };
+        const response = await fetch(`${url}/v1/progress/files/${encodeURIComponent(fileId)}`, { headers, signal });
+        if (!response.ok || isKnown) return;
+        held.take((await response.json()) as FileProgress, "read");
         wasReadEarly = connection.state !== "online";
         know();
       } catch {
@@ -163,14 +155,8 @@ export function createStoredPlace(
       wasReadEarly = false;
     },
     onQueueChanged() {
-      for (const check of [...waiting]) check();
+      for (const check of waiting) check();
     },
     waitUntil,
-    stop() {
-      isStopped = true;
-      stopEarlyRead.abort();
-      cancelReady();
-      cancelRead();
-    },
   };
 }
