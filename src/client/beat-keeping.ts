@@ -1,6 +1,5 @@
-import type { BeatQueue } from "./beat-queue.ts";
 import { type BeatShelf, type BeatStorage, createBeatShelf } from "./beat-storage.ts";
-import type { Clock } from "./clock.ts";
+import type { PlayerParts } from "./player-parts.ts";
 
 /*
  * Keeps a player's unacked beats in the storage, under the user to whom they belong. Before the first token nobody knows
@@ -23,17 +22,11 @@ export interface BeatKeeping {
   setClosed(isClosed: boolean): void;
 }
 
-export interface BeatKeepingParts {
-  storage: BeatStorage | null;
-  clock: Clock;
-  queue: BeatQueue;
-  /** Called when beats of an earlier page were put into the queue. */
-  onAdopted(): void;
-}
-
+/** @param onAdopted called when beats of an earlier page were put into the queue */
 export function createBeatKeeping(
-  { storage, clock, queue, onAdopted }: BeatKeepingParts,
-  { server, sessionId }: { server: string; sessionId: string },
+  storage: BeatStorage | null,
+  { clock, queue, url: server, sessionId }: PlayerParts,
+  onAdopted: () => void,
 ): BeatKeeping {
   const lastUserKey = LAST_USER_PREFIX + encodeURIComponent(server);
   let user: string | null = null;

@@ -3,8 +3,9 @@ import type { Ack } from "../protocol/ack.ts";
 import type { BriefAck } from "../protocol/brief-ack.ts";
 import type { Heartbeat } from "../protocol/heartbeat.ts";
 import type { FileProgress } from "../protocol/progress.ts";
-import type { BeatQueue, SentBeat } from "./beat-queue.ts";
-import { type Clock, toBackoffMs } from "./clock.ts";
+import type { SentBeat } from "./beat-queue.ts";
+import { toBackoffMs } from "./clock.ts";
+import type { PlayerParts } from "./player-parts.ts";
 
 /*
  * Brings the queue to the server, one call at a time, oldest beat first. A beat leaves the queue when the server took it,
@@ -31,24 +32,18 @@ export function isWorthRetrying({ code, retryAfterMs }: WireError): boolean {
   return code === "unknown_file" ? retryAfterMs !== undefined : !HOPELESS.includes(code);
 }
 
-export interface DeliveryParts {
-  queue: BeatQueue;
-  clock: Clock;
-  /** Null where no answer came. */
-  call<T extends object>(event: "heartbeat" | "heartbeats", payload: object): Promise<Ack<T> | null>;
-  isOnline(): boolean;
-  /** Called when beats of the queue were sent or removed. */
-  onChange(): void;
-  onAck(ack: BeatAck, beat: Heartbeat): void;
-  onDropped(error: WireError, beat: Heartbeat): void;
-}
-
 /** Why a beat has to be sent again: what the server said, or nothing where no answer came. */
 type Failure = Partial<WireError>;
 
-/** @returns wakes the delivery. Call it when there is a new beat, or a new connection. */
-export function createDelivery(parts: DeliveryParts): () => Promise<void> {
-  const { queue, clock, call, isOnline, onChange } = parts;
+/**
+ * @param onChange called when beats of the queue were sent or removed
+ * @returns wakes the delivery. Call it when there is a new beat, or a new connection
+ */
+export function createDelivery(
+  { queue, clock, connection, emit }: PlayerParts,
+  onChange: () => void,
+  onAck: (ack: BeatAck, beat: Heartbeat) => void,
+): () => Promise<void> {
   let isBusy = false;
   let isPausing = false;
   let failures = 0;
@@ -60,13 +55,13 @@ export function createDelivery(parts: DeliveryParts): () => Promise<void> {
   async function pump(): Promise<void> {
     if (isBusy) return;
     isBusy = true;
-    while (!isPausing && isOnline()) {
+    while (!isPausing && connection.state === "online") {
       const batch = takeBatch();
       if (batch.length === 0) break;
       const failure = await send(batch);
       if (!failure) failures = 0;
       // Without a connection there is no need to wait: the next connection wakes the delivery.
-      else if (isOnline()) pause(toWaitMs(failure));
+      else if (connection.state === "online") pause(toWaitMs(failure));
     }
     isBusy = false;
   }
@@ -96,11 +91,11 @@ export function createDelivery(parts: DeliveryParts): () => Promise<void> {
     const beats = batch.map(({ wire }) => wire);
     let answers: Ack<BeatAck>[];
     if (beats.length === 1) {
-      const answer = await call<BeatAck>("heartbeat", beats[0] as Heartbeat);
+      const answer = await connection.call<BeatAck>("heartbeat", beats[0] as Heartbeat);
       if (!answer) return {};
       answers = [answer];
     } else {
-      const answer = await call<{ results: Ack<BeatAck>[] }>("heartbeats", { beats });
+      const answer = await connection.call<{ results: Ack<BeatAck>[] }>("heartbeats", { beats });
       if (!answer) return {};
       if (!answer.ok) {
         if (isWorthRetrying(answer.error)) return answer.error;
@@ -123,8 +118,8 @@ export function createDelivery(parts: DeliveryParts): () => Promise<void> {
       if (keepUnknown(beat.fileId, answer.error)) return null;
     }
     queue.settle(beat);
-    if (answer.ok) parts.onAck(answer, wire);
-    else parts.onDropped(answer.error, wire);
+    if (answer.ok) onAck(answer, wire);
+    else emit("error", answer.error, wire);
     return null;
   }
 

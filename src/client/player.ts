@@ -11,6 +11,7 @@ import { createListeners } from "./listeners.ts";
 import { followPage } from "./page-life.ts";
 import { createPlayedTracker } from "./played-tracker.ts";
 import type { Player, PlayerError, PlayerEvents, PlayerHooks, PlayerOptions } from "./player-api.ts";
+import type { PlayerParts } from "./player-parts.ts";
 import { createStoredPlace } from "./stored-place.ts";
 import { toSubject } from "./token-source.ts";
 
@@ -38,18 +39,20 @@ export interface PlayerInside {
 }
 
 export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): PlayerInside {
-  const { fileId, userId } = options;
+  const { fileId, userId, token } = options;
+  const { tracker } = hooks;
   const observing = new AbortController();
   const living = new AbortController();
-  const clock = endWith(living.signal, options.clock ?? systemClock);
+  const { signal } = living;
+  const clock = endWith(signal, options.clock ?? systemClock);
   const url = toServerUrl(options.url);
   const sessionId = createSessionId();
-  const storage = options.storage === undefined ? openLocalStorage() : options.storage;
   const { on, emit } = createListeners<PlayerEvents>();
-  const fail = (error: PlayerError) => emit("error", error, null);
   const held = createHeldProgress(fileId, (progress, source) => emit("progress", progress, source));
   const queue = createBeatQueue({ clock }, { sessionId });
-  const { tracker } = hooks;
+  const connection = createConnection({ clock }, { url, namespace: "/player", token, handshake: { acks: "brief" } });
+  const parts: PlayerParts = { url, fileId, sessionId, clock, signal, connection, queue, held, emit };
+  const fail = (error: PlayerError) => emit("error", error, null);
 
   let subject: string | null = null;
   let seen: Sight | null = null;
@@ -61,39 +64,22 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
   let isCollecting = false;
   let cancelBeat = () => {};
 
-  const connection = createConnection(
-    { clock },
-    { url, namespace: "/player", token: options.token, handshake: { acks: "brief" } },
-  );
-  const keeping = createBeatKeeping({ storage, clock, queue, onAdopted: deliver }, { server: url, sessionId });
-  const wake = createDelivery({
-    queue,
-    clock,
-    call: connection.call,
-    isOnline: () => connection.state === "online",
-    onChange() {
-      keeping.save();
-      place.onQueueChanged();
-    },
-    onAck(ack, beat) {
-      if (ack.nextBeatMs !== nextBeatMs) {
-        nextBeatMs = ack.nextBeatMs;
-        scheduleBeat();
-      }
-      if ("progress" in ack) held.take(ack.progress, "acked");
-      else if (!held.takeBrief(ack, beat)) void place.read();
-      if (ack.cut) emit("cut", ack.cut, beat);
-    },
-    onDropped: (error, beat) => emit("error", error, beat),
+  const storage = options.storage === undefined ? openLocalStorage() : options.storage;
+  const keeping = createBeatKeeping(storage, parts, deliver);
+  const place = createStoredPlace(parts, hooks.onPlace, saveAndSend);
+  const wake = createDelivery(parts, onQueueChanged, (ack, beat) => {
+    if (ack.nextBeatMs !== nextBeatMs) {
+      nextBeatMs = ack.nextBeatMs;
+      scheduleBeat();
+    }
+    if ("progress" in ack) held.take(ack.progress, "acked");
+    else if (!held.takeBrief(ack, beat)) void place.read();
+    if (ack.cut) emit("cut", ack.cut, beat);
   });
-  const place = createStoredPlace(
-    { clock, connection, queue, held, signal: living.signal, onPlace: hooks.onPlace, onError: fail, onKnown: saveAndSend },
-    { url, fileId, sessionId },
-  );
 
   if (userId) keeping.setUser(userId, false);
-  connection.on("token", (token) => {
-    const fresh = toSubject(token);
+  connection.on("token", (newest) => {
+    const fresh = toSubject(newest);
     if (subject && fresh && fresh !== subject) {
       collect(true);
       end();
@@ -101,8 +87,8 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
       return;
     }
     subject ??= fresh;
-    if (!userId && subject) keeping.setUser(subject, typeof options.token !== "string");
-    void place.readEarly(token);
+    if (!userId && subject) keeping.setUser(subject, typeof token !== "string");
+    void place.readEarly(newest);
   });
   connection.on("state", (state) => {
     emit("state", state);
@@ -128,8 +114,13 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
     place.readOthers();
   }
 
-  function saveAndSend(): void {
+  function onQueueChanged(): void {
     keeping.save();
+    place.onQueueChanged();
+  }
+
+  function saveAndSend(): void {
+    onQueueChanged();
     void wake();
   }
 
@@ -166,9 +157,9 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
    */
   function sendLast(): void {
     const beats = queue.takeBatch().map(({ wire }) => wire);
-    const { token } = connection;
+    const body = { beats, token: connection.token };
     keeping.setClosed(true);
-    if (beats.length > 0 && token) navigator.sendBeacon(`${url}/v1/heartbeats`, JSON.stringify({ beats, token }));
+    if (beats.length > 0 && body.token) navigator.sendBeacon(`${url}/v1/heartbeats`, JSON.stringify(body));
   }
 
   function end(): void {
@@ -220,7 +211,7 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
       if (answer?.ok) {
         tracker.take(true);
         queue.forget(fileId);
-        keeping.save();
+        onQueueChanged();
         await place.read();
       }
       isOnHold = false;

@@ -1,12 +1,8 @@
-import type { WireError } from "../errors.ts";
-import type { Ack } from "../protocol/ack.ts";
 import type { FileProgress } from "../protocol/progress.ts";
 import { toMs } from "../protocol/ranges.ts";
-import type { BeatQueue } from "./beat-queue.ts";
-import type { Clock } from "./clock.ts";
-import type { Connection, ConnectionState } from "./connection.ts";
+import type { ConnectionState } from "./connection.ts";
 import { isWorthRetrying } from "./delivery.ts";
-import type { HeldProgress } from "./held-progress.ts";
+import type { PlayerParts } from "./player-parts.ts";
 
 /*
  * Reads the stored progress of the player's file: where to resume, and which epoch it is. Until it is read, the beats of
@@ -20,20 +16,6 @@ const RETRY_MS = 2000;
 /** As the server derives it: see docs/protocol.md. */
 const RESUME_FROM_MS = 5000;
 const RESUME_BACK_MS = 2000;
-
-export interface StoredPlaceParts {
-  clock: Clock;
-  connection: Connection;
-  queue: BeatQueue;
-  held: HeldProgress;
-  /** Ends everything. */
-  signal: AbortSignal;
-  /** Called with the place to resume at, in seconds. */
-  onPlace(resumeAt: number): void;
-  onError(error: WireError): void;
-  /** Beats that waited for the stored place may go. */
-  onKnown(): void;
-}
 
 export interface StoredPlace {
   /** Whether the stored place is known, or the server has none. */
@@ -50,13 +32,18 @@ export interface StoredPlace {
   waitUntil(isDone: () => boolean, withinMs: number): Promise<void>;
 }
 
+/**
+ * @param onPlace called with the place to resume at, in seconds
+ * @param onKnown called when beats that waited for the stored place may go
+ */
 export function createStoredPlace(
-  { clock, connection, queue, held, signal, onPlace, onError, onKnown }: StoredPlaceParts,
-  { url, fileId, sessionId }: { url: string; fileId: string; sessionId: string },
+  { clock, connection, queue, held, signal, url, fileId, sessionId, emit }: PlayerParts,
+  onPlace: (resumeAt: number) => void,
+  onKnown: () => void,
 ): StoredPlace {
   const waiting = new Set<() => void>();
   let isKnown = false;
-  let wasReadEarly = false;
+  let wasOnline = false;
   let cancelRead = () => {};
 
   let settleReady = () => {};
@@ -70,17 +57,19 @@ export function createStoredPlace(
 
   /** Where no server tells the place, the beats that the page before has left tell it. */
   function resumeFromKept(): void {
-    const kept = queue.beats.filter((beat) => beat.fileId === fileId && beat.sessionId !== sessionId).at(-1);
+    const kept = queue.beats.findLast((beat) => beat.fileId === fileId && beat.sessionId !== sessionId);
     if (isKnown || !kept || kept.state === "ended" || kept.positionMs < RESUME_FROM_MS) return;
     onPlace((kept.positionMs - RESUME_BACK_MS) / 1000);
   }
 
-  function know(): void {
-    const isFirst = !isKnown;
-    isKnown = true;
-    queue.place(fileId, toMs(held.current?.position ?? 0));
-    settleReady();
-    if (isFirst && held.current) onPlace(held.current.resumeAt);
+  /** @param progress the stored progress of a file; null where the server has none */
+  function know(file: string, progress: FileProgress | null): void {
+    queue.place(file, toMs(progress?.position ?? 0));
+    if (file === fileId && !isKnown) {
+      isKnown = true;
+      settleReady();
+      if (progress) onPlace(progress.resumeAt);
+    }
     onKnown();
   }
 
@@ -97,32 +86,25 @@ export function createStoredPlace(
     });
   }
 
-  function ask(fileId: string, minVersion?: number): Promise<Ack<{ progress: FileProgress }> | null> {
-    return connection.call("progress:get", { fileId, minVersion });
-  }
-
-  /** Waits for the queue first, so that the answer counts in what an earlier page left behind. */
-  async function read(): Promise<void> {
-    cancelRead();
-    await waitUntil(() => queue.beats.every((beat) => beat.unplaced), RETRY_MS);
-    const answer = await ask(fileId, held.newestVersion);
-    if (signal.aborted) return;
-    if (answer?.ok) held.take(answer.progress, "read");
-    else {
-      if (answer) onError(answer.error);
-      if (!answer || isWorthRetrying(answer.error)) {
-        if (connection.state === "online") cancelRead = clock.after(answer?.error.retryAfterMs ?? RETRY_MS, read);
-        return;
-      }
+  /** Asks for the stored progress of a file. Of another file nothing is told: only its beats wait for it. */
+  async function read(file = fileId): Promise<void> {
+    const isOwn = file === fileId;
+    if (isOwn) {
+      cancelRead();
+      // The answer has to count in what an earlier page left behind.
+      await waitUntil(() => queue.beats.every((beat) => beat.unplaced), RETRY_MS);
     }
-    know();
-  }
-
-  async function readOther(other: string): Promise<void> {
-    const answer = await ask(other);
-    if (!answer || (!answer.ok && isWorthRetrying(answer.error))) return;
-    queue.place(other, answer.ok ? toMs(answer.progress.position) : 0);
-    onKnown();
+    const question = { fileId: file, minVersion: isOwn ? held.newestVersion : undefined };
+    const answer = await connection.call<{ progress: FileProgress }>("progress:get", question);
+    if (signal.aborted) return;
+    if (answer?.ok) {
+      held.take(answer.progress, "read");
+      return know(file, answer.progress);
+    }
+    if (answer && isOwn) emit("error", answer.error, null);
+    if (answer && !isWorthRetrying(answer.error)) know(file, null);
+    else if (isOwn && connection.state === "online")
+      cancelRead = clock.after(answer?.error.retryAfterMs ?? RETRY_MS, () => void read());
   }
 
   return {
@@ -136,23 +118,22 @@ export function createStoredPlace(
         const headers = { authorization: `Bearer ${token}` };
         const response = await fetch(`${url}/v1/progress/files/${encodeURIComponent(fileId)}`, { headers, signal });
         if (!response.ok || isKnown) return;
-        held.take((await response.json()) as FileProgress, "read");
-        wasReadEarly = connection.state !== "online";
-        know();
+        const progress = (await response.json()) as FileProgress;
+        held.take(progress, "read");
+        know(fileId, progress);
       } catch {
         // The connection reads it too, and says what is wrong.
       }
     },
     read,
     readOthers() {
-      const others = queue.beats.filter((beat) => beat.unplaced && beat.fileId !== fileId);
-      for (const other of new Set(others.map((beat) => beat.fileId))) void readOther(other);
+      for (const { fileId: file } of queue.beats.filter((beat) => beat.unplaced && beat.fileId !== fileId)) void read(file);
     },
     onState(state) {
       if (state === "offline") resumeFromKept();
       if (state !== "online") return;
-      if (!wasReadEarly) void read();
-      wasReadEarly = false;
+      if (wasOnline || !isKnown) void read();
+      wasOnline = true;
     },
     onQueueChanged() {
       for (const check of waiting) check();
