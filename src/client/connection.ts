@@ -1,6 +1,6 @@
 import { io } from "socket.io-client";
 import type { Ack } from "../protocol/ack.ts";
-import { type Clock, LAST_RETRY_MS, toBackoffMs } from "./clock.ts";
+import { type Clock, toBackoffMs } from "./clock.ts";
 import { createListeners, type Listeners } from "./listeners.ts";
 import type { TokenSource } from "./token-source.ts";
 
@@ -21,6 +21,8 @@ export type ConnectionState = "connecting" | "online" | "offline" | "expired";
 const ACK_TIMEOUT_MS = 15_000;
 /** A token function that has not answered by then is called once more. */
 const TOKEN_TIMEOUT_MS = 60_000;
+/** A connection that lasts so long shows that the server is well. */
+const LASTING_MS = 30_000;
 /** After this many refusals in a row, no better token is expected soon. */
 const REFUSALS_UNTIL_EXPIRED = 2;
 
@@ -147,8 +149,7 @@ export function createConnection({ clock }: { clock: Clock }, options: Connectio
   socket.on("connect", () => {
     refusals = 0;
     setState("online");
-    // Only a connection that lasts shows that the server is well.
-    const cancel = clock.after(LAST_RETRY_MS, () => {
+    const cancel = clock.after(LASTING_MS, () => {
       failures = 0;
     });
     socket.once("disconnect", cancel);

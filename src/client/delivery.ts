@@ -24,8 +24,6 @@ export type BeatAck = ({ progress: FileProgress; nextBeatMs: number } | BriefAck
 const HOPELESS: readonly string[] = ["bad_request", "not_found", "forbidden", "conflict"];
 /** How long beats of a file are kept that the server's catalogue does not have yet. */
 const KEEP_UNKNOWN_MS = 10 * 60_000;
-/** A pause that the server asked for grows with every failure, up to this. */
-const MAX_ASKED_MS = 5000;
 
 /** Whether a repeat may succeed. The server says `retryAfterMs` with `unknown_file` where its catalogue may be behind. */
 export function isWorthRetrying({ code, retryAfterMs }: WireError): boolean {
@@ -61,7 +59,7 @@ export function createDelivery(
       const failure = await send(batch);
       if (!failure) failures = 0;
       // Without a connection there is no need to wait: the next connection wakes the delivery.
-      else if (connection.state === "online") pause(toWaitMs(failure));
+      else if (connection.state === "online") pause(toBackoffMs(failures++, failure.retryAfterMs));
     }
     isBusy = false;
   }
@@ -127,30 +125,18 @@ export function createDelivery(
    * Lets the beats of a file wait for the catalogue. Beats of other files go on.
    * @returns false where the server did not know the file for too long
    */
-  function keepUnknown(fileId: string, { retryAfterMs = 0 }: WireError): boolean {
+  function keepUnknown(fileId: string, { retryAfterMs }: WireError): boolean {
     const now = clock.monotonicMs();
     const unknown = unknownFiles.get(fileId) ?? { sinceMs: now, isWaiting: true };
     if (now - unknown.sinceMs > KEEP_UNKNOWN_MS) return false;
     unknown.isWaiting = true;
     unknownFiles.set(fileId, unknown);
-    clock.after(withJitter(retryAfterMs), () => {
+    clock.after(toBackoffMs(0, retryAfterMs), () => {
       unknown.isWaiting = false;
       void pump();
     });
     return true;
   }
 
-  /** How long to wait after a failure: at least as long as the server asks, and longer with every failure in a row. */
-  function toWaitMs({ retryAfterMs }: Failure): number {
-    const before = failures++;
-    if (!retryAfterMs) return toBackoffMs(before);
-    return withJitter(Math.max(retryAfterMs, Math.min(MAX_ASKED_MS, retryAfterMs * 2 ** before)));
-  }
-
   return pump;
-}
-
-/** Players that were refused together must not come back together. */
-function withJitter(ms: number): number {
-  return ms * (1 + Math.random() / 2);
 }

@@ -230,7 +230,7 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
   return { player, fail, clock, signal: observing.signal };
 }
 
-/** 128 random bits in hexadecimal. Pages served over plain HTTP have no `crypto.randomUUID`. */
+/** 128 random bits. Pages served over plain HTTP have no `crypto.randomUUID`. */
 function createSessionId(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return Array.from(crypto.getRandomValues(new Uint32Array(4)), (bits) => bits.toString(36)).join("-");
 }
