@@ -144,6 +144,7 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
   const streams = createStreams({ ...common, pool, tell: sockets.tellMediaServer });
   cleanups.push(() => streams.stop());
   const subjects = { ...common, catalogue, progress: progress.service };
+  const cutsOf = live.sumOverProcesses((userId) => progress.service.cutsOf(userId));
 
   // The ways in: calls of sockets, notifications of the database, HTTP.
   const gateway = serveSockets(sockets, { ...subjects, verifyToken: identity.verifyToken, live, streams });
@@ -192,6 +193,7 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
   const api = createHttpApi({
     ...subjects,
     ...identity,
+    progress: { ...progress.service, cutsOf },
     version: readVersion(),
     streams: streams.service,
     publishGate: streams.gate,

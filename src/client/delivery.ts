@@ -5,6 +5,7 @@ import type { Heartbeat } from "../protocol/heartbeat.ts";
 import type { FileProgress } from "../protocol/progress.ts";
 import type { SentBeat } from "./beat-queue.ts";
 import { toBackoffMs } from "./clock.ts";
+import type { CutReason } from "./player-api.ts";
 import type { PlayerParts } from "./player-parts.ts";
 
 /*
@@ -13,9 +14,6 @@ import type { PlayerParts } from "./player-parts.ts";
  * alone, as a question whether the server is back: a beat that was sent can be joined with no other any more, and
  * thousands of players must not bring all they have to a server that cannot take it.
  */
-
-/** What the server may cut off a beat that it takes: see docs/protocol.md. */
-export type CutReason = "budget" | "fragments" | "duration";
 
 /** How the server acks a beat that it took: with the whole progress, or briefly. */
 export type BeatAck = ({ progress: FileProgress; nextBeatMs: number } | BriefAck) & { cut?: CutReason[] };

@@ -10,7 +10,7 @@ import { type Accounts, createAccounts } from "../auth/accounts.ts";
 import { createBuiltinTokens } from "../auth/builtin-tokens.ts";
 import type { Catalogue } from "../catalogue/catalogue.ts";
 import { createMetrics } from "../metrics/metrics.ts";
-import type { ProgressService } from "../progress/progress-service.ts";
+import type { SharedProgressService } from "../progress/progress-service.ts";
 import { ROLES } from "../protocol/roles.ts";
 import { serveFetch } from "../uws/serve-fetch.ts";
 import { App, type TemplatedApp, us_socket_local_port } from "../uws/uws.ts";
@@ -52,7 +52,7 @@ beforeAll(async () => {
     verifyToken: tokens.verify,
     mintToken: tokens.mint,
     accounts,
-    progress: {} as ProgressService,
+    progress: {} as SharedProgressService,
     catalogue: { list: async () => [] } as unknown as Catalogue,
     streams: fakeStreams(),
     publishGate: gate,

@@ -10,7 +10,7 @@ import { createRateLimit, type RateLimit } from "../limits/rate-limit.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { RefusalLog } from "../metrics/refusal-log.ts";
-import type { ProgressService } from "../progress/progress-service.ts";
+import type { SharedProgressService } from "../progress/progress-service.ts";
 import type { PublishGate } from "../streams/publish-gate.ts";
 import type { StreamService } from "../streams/stream-service.ts";
 import { addAccountRoutes } from "./accounts/account-routes.ts";
@@ -54,7 +54,7 @@ export interface HttpParts {
   mintToken: MintToken;
   /** Null if built-in accounts are switched off. */
   accounts: Accounts | null;
-  progress: ProgressService;
+  progress: SharedProgressService;
   catalogue: Catalogue;
   streams: StreamService;
   publishGate: PublishGate;

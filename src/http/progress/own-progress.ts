@@ -1,4 +1,4 @@
-import type { ProgressService } from "../../progress/progress-service.ts";
+import type { SharedProgressService } from "../../progress/progress-service.ts";
 import { Id } from "../../protocol/ids.ts";
 import { CourseProgress, FileProgress, MinVersion } from "../../protocol/progress.ts";
 import type { Bearer } from "../bearer.ts";
@@ -9,7 +9,7 @@ export const FileProgressSchema = FileProgress.meta({ id: "FileProgress" });
 export const CourseProgressSchema = CourseProgress.meta({ id: "CourseProgress" });
 
 export interface OwnProgressParts {
-  progress: ProgressService;
+  progress: SharedProgressService;
   bearer: Bearer;
 }
 
