@@ -156,6 +156,7 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
   const webhooks = createWebhooks({ pool, metrics, logger });
   cleanups.push(() => webhooks.stop());
   const subjects = { ...common, catalogue, progress: progress.service };
+  const cutsOf = live.sumOverProcesses((userId) => progress.service.cutsOf(userId));
 
   // The ways in: calls of sockets, notifications of the database, HTTP.
   const gateway = serveSockets(sockets, { ...subjects, verifyToken, live, streams });
@@ -207,6 +208,7 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
     ...identity,
     verifyToken,
     profiles,
+    progress: { ...progress.service, cutsOf },
     version: readVersion(),
     streams: streams.service,
     publishGate: streams.gate,

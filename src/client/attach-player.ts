@@ -1,5 +1,4 @@
 import type { PlayerState } from "../protocol/heartbeat.ts";
-import { systemClock } from "./clock.ts";
 import { createMediaSource } from "./media-source.ts";
 import { createPlayedTracker } from "./played-tracker.ts";
 import { createPlayerWith } from "./player.ts";
@@ -30,23 +29,20 @@ export interface AttachOptions extends PlayerOptions {
  * player.on("progress", (progress) => console.log(progress.percentage));
  */
 export function attachPlayer(media: HTMLMediaElement, options: AttachOptions): Player {
-  const clock = options.clock ?? systemClock;
   const tracker = createPlayedTracker();
-  const listening = new AbortController();
-  const { signal } = listening;
-  let isTouched = !media.paused;
-  let hasSought = false;
-  let isResuming = false;
-  let last: Report | null = null;
-  let cancelSample = () => {};
-  let cancelSeekBeat: (() => void) | null = null;
+  const { player, fail, clock, signal } = createPlayerWith(options, { tracker, onBeforeBeat: look, onPlace: resume });
   const source = createMediaSource(media, () => {
     const message = "The media element plays another source than the player's file. It does not count for the file.";
     fail({ code: "source_changed", message });
   });
+  let isTouched = !media.paused;
+  let hasSought = false;
+  let isResuming = false;
+  let last: Report | null = null;
+  let cancelSeekBeat: (() => void) | null = null;
 
-  function listen(events: string, listener: () => void): void {
-    for (const event of events.split(" ")) media.addEventListener(event, listener, { signal });
+  function listen(events: string, listener: () => void, once = false): void {
+    for (const event of events.split(" ")) media.addEventListener(event, listener, { signal, once });
   }
 
   function toState(): PlayerState {
@@ -61,22 +57,25 @@ export function attachPlayer(media: HTMLMediaElement, options: AttachOptions): P
   }
 
   /** @param isReport whether to tell the player, or only to track what plays */
-  function look(isReport: boolean): void {
+  function look(isReport = true): void {
     if (!source.isOurs()) {
       loseMedia();
       return;
     }
     const atMs = clock.monotonicMs();
     const state = toState();
-    const position = isLive() ? 0 : media.currentTime;
     const isStalled = state === "playing" && (isLive() || media.readyState < media.HAVE_FUTURE_DATA);
-    const rate = isStalled ? 0 : media.playbackRate;
+    const seen = { position: isLive() ? 0 : media.currentTime, rate: isStalled ? 0 : media.playbackRate };
     // The position jumps as soon as a seek begins, before the event comes.
     if (state === "seeking") tracker.cut(atMs);
-    const advancing = !media.paused && state !== "ended";
-    tracker.sample({ position, atMs, rate: state === "seeking" ? 0 : rate, advancing });
+    tracker.sample({
+      ...seen,
+      ...(state === "seeking" && { rate: 0 }),
+      atMs,
+      advancing: !media.paused && state !== "ended",
+    });
     if (!isTouched) return;
-    last = { position, state, rate };
+    last = { ...seen, state };
     if (isReport) player.report(last);
   }
 
@@ -87,27 +86,29 @@ export function attachPlayer(media: HTMLMediaElement, options: AttachOptions): P
     last = null;
   }
 
-  const lookAndReport = () => look(true);
-
   function sampleAgain(): void {
+    if (signal.aborted) return;
     // A drag that may still go on is reported at its end.
     look(!cancelSeekBeat);
-    cancelSample = clock.after(SAMPLE_MS, sampleAgain);
+    clock.after(SAMPLE_MS, sampleAgain);
   }
 
   function resume(resumeAt: number): void {
-    if (options.resume === false) return;
-    const seek = () => {
-      if (hasSought || !source.isOurs() || isLive()) return;
-      if (resumeAt <= media.currentTime || media.currentTime > MAX_PLAYED_BEFORE_RESUME_SECONDS) return;
-      // A seek past the end would end the media. Its header may be wrong, and the true length may come yet.
-      if (resumeAt >= media.duration) return seekAt("durationchange");
+    if (options.resume === false || hasSought || signal.aborted) return;
+    const resumeAfter = (event: string) => listen(event, () => resume(resumeAt), true);
+    if (media.readyState < media.HAVE_METADATA) {
+      resumeAfter("loadedmetadata");
+      return;
+    }
+    const { currentTime, duration } = media;
+    if (!source.isOurs() || isLive() || resumeAt <= currentTime) return;
+    if (currentTime > MAX_PLAYED_BEFORE_RESUME_SECONDS) return;
+    // A seek past the end would end the media. Its header may be wrong, and the true length may come yet.
+    if (resumeAt >= duration) resumeAfter("durationchange");
+    else {
       isResuming = true;
       media.currentTime = resumeAt;
-    };
-    const seekAt = (event: string) => media.addEventListener(event, seek, { once: true, signal });
-    if (media.readyState >= media.HAVE_METADATA) seek();
-    else seekAt("loadedmetadata");
+    }
   }
 
   function stopSeekBeat(): void {
@@ -115,56 +116,32 @@ export function attachPlayer(media: HTMLMediaElement, options: AttachOptions): P
     cancelSeekBeat = null;
   }
 
-  function onSeeking(): void {
+  listen("seeking", () => {
     stopSeekBeat();
-    if (!isResuming && source.isOurs()) {
-      hasSought = true;
-      isTouched = true;
+    if (!isResuming && source.isOurs()) hasSought = isTouched = true;
+    look(false);
+  });
+  listen("seeked", () => {
+    look(false);
+    if (!isResuming) {
+      cancelSeekBeat = clock.after(SEEK_SETTLE_MS, () => {
+        cancelSeekBeat = null;
+        player.beat();
+      });
     }
-    look(false);
-  }
-
-  function onSeeked(): void {
-    const wasResuming = isResuming;
     isResuming = false;
-    look(false);
-    if (wasResuming) return;
-    cancelSeekBeat = clock.after(SEEK_SETTLE_MS, () => {
-      cancelSeekBeat = null;
-      player.beat();
-    });
-  }
-
-  function onPlay(): void {
+  });
+  listen("play", () => {
     isTouched = true;
-    look(true);
-  }
-
-  /** What comes next may be something else, and is reported only when it is played or sought again. */
-  function onEmptied(): void {
+    look();
+  });
+  listen("playing pause ended ratechange", () => look());
+  // What comes next may be something else, and is reported only when it is played or sought again.
+  listen("emptied", () => {
     loseMedia();
     stopSeekBeat();
-    isResuming = false;
-    isTouched = false;
-  }
-
-  function stop(): void {
-    cancelSample();
-    stopSeekBeat();
-    listening.abort();
-  }
-
-  const { player, fail } = createPlayerWith(options, {
-    tracker,
-    onBeforeBeat: lookAndReport,
-    onPlace: resume,
-    onClose: stop,
+    isResuming = isTouched = false;
   });
-  listen("seeking", onSeeking);
-  listen("seeked", onSeeked);
-  listen("play", onPlay);
-  listen("playing pause ended ratechange", lookAndReport);
-  listen("emptied", onEmptied);
   sampleAgain();
 
   return player;

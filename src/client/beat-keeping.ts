@@ -1,6 +1,5 @@
-import type { BeatQueue } from "./beat-queue.ts";
 import { type BeatShelf, type BeatStorage, createBeatShelf } from "./beat-storage.ts";
-import type { Clock } from "./clock.ts";
+import type { PlayerParts } from "./player-parts.ts";
 
 /*
  * Keeps a player's unacked beats in the storage, under the user to whom they belong. Before the first token nobody knows
@@ -21,20 +20,13 @@ export interface BeatKeeping {
   save(): void;
   /** The page is left, or comes back: from now on what is saved may be taken over at once, or not. */
   setClosed(isClosed: boolean): void;
-  stop(): void;
 }
 
-export interface BeatKeepingParts {
-  storage: BeatStorage | null;
-  clock: Clock;
-  queue: BeatQueue;
-  /** Called when beats of an earlier page were put into the queue. */
-  onAdopted(): void;
-}
-
+/** @param onAdopted called when beats of an earlier page were put into the queue */
 export function createBeatKeeping(
-  { storage, clock, queue, onAdopted }: BeatKeepingParts,
-  { server, sessionId }: { server: string; sessionId: string },
+  storage: BeatStorage | null,
+  { clock, queue, url: server, sessionId }: PlayerParts,
+  onAdopted: () => void,
 ): BeatKeeping {
   const lastUserKey = LAST_USER_PREFIX + encodeURIComponent(server);
   let user: string | null = null;
@@ -42,8 +34,8 @@ export function createBeatKeeping(
   let isClosed = false;
   let cancelAdopt = () => {};
 
-  function open(userId: string): void {
-    if (!storage || userId === user) return;
+  function open(userId: string | null): void {
+    if (!storage || !userId || userId === user) return;
     const old = shelf;
     user = userId;
     shelf = createBeatShelf({ storage, clock }, { server, userId, sessionId });
@@ -72,8 +64,7 @@ export function createBeatKeeping(
     cancelAdopt = clock.after(ADOPT_EVERY_MS, adopt);
   }
 
-  const lastUser = storage?.get(lastUserKey);
-  if (lastUser) open(lastUser);
+  open(storage?.get(lastUserKey) ?? null);
 
   return {
     setUser(userId, isGuessNext) {
@@ -90,6 +81,5 @@ export function createBeatKeeping(
       isClosed = closed;
       save();
     },
-    stop: () => cancelAdopt(),
   };
 }

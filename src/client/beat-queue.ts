@@ -37,6 +37,12 @@ export interface QueuedBeat extends Observation {
   sent: boolean;
 }
 
+/** A beat, and the form in which it goes out now. */
+export interface SentBeat {
+  beat: QueuedBeat;
+  wire: Heartbeat;
+}
+
 export interface BeatQueue {
   readonly size: number;
   /** Oldest first. */
@@ -49,7 +55,7 @@ export interface BeatQueue {
    * The oldest beats that fit one call, in the form of the wire. From here on they count as sent.
    * @param mayGo leaves out the beats for which it is false
    */
-  takeBatch(maxBeats?: number, mayGo?: (beat: QueuedBeat) => boolean): { beat: QueuedBeat; wire: Heartbeat }[];
+  takeBatch(maxBeats?: number, mayGo?: (beat: QueuedBeat) => boolean): SentBeat[];
   /** Sets the stored place of a file. Beats that were made before it was known may go now, but not back behind it. */
   place(fileId: string, positionMs: number): void;
   /** Removes a beat that the server has answered. */
@@ -85,27 +91,28 @@ export function createBeatQueue({ clock }: { clock: Clock }, { sessionId }: { se
       return beats;
     },
     push(seen, played) {
-      const ranges = unionOf(played);
+      const next = { ...seen, sessionId, sent: false };
+      const fresh = beats.filter((beat) => !beat.sent);
+      const run = fresh.filter((beat) => isSameRun(beat, next));
       const newest = beats.at(-1);
-      if (newest && !newest.sent && isSameRun(newest, { ...seen, sessionId })) {
-        const joined = unionOf([...newest.played, ...ranges]);
+      let joined = fresh.length < MAX_FRESH_BEATS ? [] : run;
+      if (newest && run.includes(newest)) {
         // A part that played twice is time spent twice, and a union holds it once: then the beats stay apart.
-        const isOverlapping = lengthOf(joined) < lengthOf(newest.played) + lengthOf(ranges);
-        if (!isOverlapping && joined.length <= MAX_RANGES) {
-          Object.assign(newest, seen, { played: joined });
-          return;
-        }
+        const apart = lengthOf(newest.played) + lengthOf(unionOf(played));
+        if (lengthOf(toUnion([newest], played)) === apart) joined = [newest];
+        // The number of a beat that was never sent is free again.
+        if (joined.includes(newest)) seq--;
       }
-      for (const chunk of toChunks(ranges)) {
-        beats.push({ ...seen, sessionId, seq: ++seq, played: chunk, sent: false });
-      }
-      if (beats.filter((beat) => !beat.sent).length > MAX_FRESH_BEATS) beats = compact(beats);
+      const ranges = toUnion(joined, played);
+      beats = beats.filter((beat) => !joined.includes(beat));
+      do beats.push({ ...next, seq: ++seq, played: ranges.splice(0, MAX_RANGES) });
+      while (ranges.length > 0);
     },
     restore(restored) {
       beats = [...restored, ...beats];
     },
     takeBatch(maxBatchBeats = MAX_BATCH_BEATS, mayGo = () => true) {
-      const batch: { beat: QueuedBeat; wire: Heartbeat }[] = [];
+      const batch: SentBeat[] = [];
       let bytes = '{"beats":[]}'.length;
       for (const beat of beats) {
         if (batch.length === maxBatchBeats) break;
@@ -140,29 +147,7 @@ function isSameRun(a: Run, b: Run): boolean {
   return a.fileId === b.fileId && a.sessionId === b.sessionId && a.epoch === b.epoch;
 }
 
-/** Lists of at most `MAX_RANGES` ranges; one empty list where there are no ranges. */
-function toChunks(ranges: Range[]): Range[][] {
-  const chunks: Range[][] = [];
-  for (let from = 0; from === 0 || from < ranges.length; from += MAX_RANGES)
-    chunks.push(ranges.slice(from, from + MAX_RANGES));
-  return chunks;
-}
-
-/**
- * Joins the fresh beats of each run into as few as their ranges need, in the places of the last of them. No played range
- * is lost. But a part that played twice counts once: this is the price of a bound.
- */
-function compact(beats: QueuedBeat[]): QueuedBeat[] {
-  const replaced = new Map<QueuedBeat, QueuedBeat | null>();
-  for (const beat of beats) {
-    if (beat.sent || replaced.has(beat)) continue;
-    const run = beats.filter((other) => !other.sent && isSameRun(other, beat));
-    const latest = run.at(-1) as QueuedBeat;
-    const chunks = toChunks(unionOf(run.flatMap((other) => other.played)));
-    for (const other of run) replaced.set(other, null);
-    run.slice(-chunks.length).forEach((place, index) => {
-      replaced.set(place, { ...latest, seq: place.seq, played: chunks[index] ?? [] });
-    });
-  }
-  return beats.map((beat) => (replaced.has(beat) ? replaced.get(beat) : beat)).filter((beat) => beat != null);
+/** All that the beats and the ranges played. */
+function toUnion(beats: readonly QueuedBeat[], more: readonly Range[] = []): Range[] {
+  return unionOf([...beats.flatMap((beat) => beat.played), ...more]);
 }

@@ -62,20 +62,17 @@ export function createBeatShelf(
   const owner = `${PREFIX}${encodeURIComponent(server)}:${encodeURIComponent(userId)}:`;
   const ownKey = `${owner}${sessionId}`;
 
-  function toRecord(beats: readonly QueuedBeat[], closed: boolean): BeatRecord {
-    const stored = beats.map(({ seen, ...beat }) => ({ ...beat, ageMs: toAgeMs(clock, seen) }));
-    return { savedAtMs: clock.wallMs(), closed, beats: stored };
-  }
-
-  function toBeats(record: BeatRecord): QueuedBeat[] {
-    const sinceSavedMs = Math.max(0, clock.wallMs() - record.savedAtMs);
-    return record.beats.map(({ ageMs, ...beat }) => ({ ...beat, seen: toMoment(clock, ageMs + sinceSavedMs) }));
+  function toBeats({ savedAtMs, beats }: BeatRecord): QueuedBeat[] {
+    const sinceSavedMs = Math.max(0, clock.wallMs() - savedAtMs);
+    return beats.map(({ ageMs, ...beat }) => ({ ...beat, seen: toMoment(clock, ageMs + sinceSavedMs) }));
   }
 
   return {
     save(beats, { closed = false } = {}) {
-      if (beats.length === 0) storage.delete(ownKey);
-      else storage.set(ownKey, JSON.stringify(toRecord(beats, closed)));
+      if (beats.length === 0) return storage.delete(ownKey);
+      const stored = beats.map(({ seen, ...beat }) => ({ ...beat, ageMs: toAgeMs(clock, seen) }));
+      const record: BeatRecord = { savedAtMs: clock.wallMs(), closed, beats: stored };
+      storage.set(ownKey, JSON.stringify(record));
     },
     adopt() {
       const taken: { key: string; record: BeatRecord }[] = [];
@@ -91,7 +88,7 @@ export function createBeatShelf(
       taken.sort((a, b) => a.record.savedAtMs - b.record.savedAtMs);
       return {
         beats: taken.flatMap(({ record }) => toBeats(record)),
-        release: () => {
+        release() {
           for (const { key } of taken) storage.delete(key);
         },
       };
@@ -102,19 +99,10 @@ export function createBeatShelf(
 /** Null for a damaged record, and for one of another version of the SDK. */
 function parseRecord(text: string | null): BeatRecord | null {
   try {
-    const record = JSON.parse(text ?? "null") as BeatRecord | null;
-    if (!record || !Number.isFinite(record.savedAtMs) || !Array.isArray(record.beats)) return null;
-    return { ...record, beats: record.beats.filter(isStoredBeat) };
+    const { savedAtMs, closed, beats } = JSON.parse(text as string) as BeatRecord;
+    // The server refuses a beat that is damaged otherwise.
+    return { savedAtMs: +savedAtMs, closed, beats: beats.filter((beat) => Array.isArray(beat?.played)) };
   } catch {
     return null;
   }
-}
-
-function isStoredBeat(beat: StoredBeat | null): beat is StoredBeat {
-  return (
-    typeof beat?.fileId === "string" &&
-    typeof beat.sessionId === "string" &&
-    [beat.seq, beat.positionMs, beat.rate, beat.ageMs].every(Number.isFinite) &&
-    Array.isArray(beat.played)
-  );
 }

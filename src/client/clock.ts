@@ -11,13 +11,19 @@ export interface Clock {
   after(ms: number, run: () => void): () => void;
 }
 
-const FIRST_RETRY_MS = 1000;
-/** The longest pause between two attempts. */
-export const LAST_RETRY_MS = 30_000;
+const FIRST_RETRY_MS = 700;
+const LAST_RETRY_MS = 20_000;
+/** A pause that the server asked for grows up to this. */
+const LAST_ASKED_MS = 5000;
 
-/** The pause before the next attempt: it doubles with every failure before, and a random share keeps clients apart. */
-export function toBackoffMs(failures: number): number {
-  return Math.min(LAST_RETRY_MS, FIRST_RETRY_MS * 2 ** failures) * (0.5 + Math.random() / 2);
+/**
+ * The pause before the next attempt: at least as long as the server asks. It doubles with every failure before, and a
+ * random share keeps clients apart that failed together.
+ */
+export function toBackoffMs(failures: number, askedMs?: number): number {
+  const first = askedMs || FIRST_RETRY_MS;
+  const last = askedMs ? Math.max(askedMs, LAST_ASKED_MS) : LAST_RETRY_MS;
+  return Math.min(last, first * 2 ** failures) * (1 + Math.random() / 2);
 }
 
 /** One instant by both clocks. */
@@ -34,6 +40,29 @@ export const systemClock: Clock = {
     return () => clearTimeout(timer);
   },
 };
+
+/** A clock whose timers end with the signal. */
+export function endWith(signal: AbortSignal, clock: Clock): Clock {
+  const running = new Set<() => void>();
+  signal.addEventListener("abort", () => {
+    for (const cancel of running) cancel();
+  });
+  return {
+    ...clock,
+    after(ms, run) {
+      if (signal.aborted) return () => {};
+      const cancel = clock.after(ms, () => {
+        running.delete(cancel);
+        run();
+      });
+      running.add(cancel);
+      return () => {
+        running.delete(cancel);
+        cancel();
+      };
+    },
+  };
+}
 
 /** The instant `agoMs` before now. */
 export function toMoment(clock: Clock, agoMs = 0): Moment {

@@ -1,7 +1,7 @@
 import { io } from "socket.io-client";
 import type { Ack } from "../protocol/ack.ts";
-import { type Clock, LAST_RETRY_MS, toBackoffMs } from "./clock.ts";
-import { createListeners } from "./listeners.ts";
+import { type Clock, toBackoffMs } from "./clock.ts";
+import { createListeners, type Listeners } from "./listeners.ts";
 import type { TokenSource } from "./token-source.ts";
 
 /*
@@ -21,6 +21,8 @@ export type ConnectionState = "connecting" | "online" | "offline" | "expired";
 const ACK_TIMEOUT_MS = 15_000;
 /** A token function that has not answered by then is called once more. */
 const TOKEN_TIMEOUT_MS = 60_000;
+/** A connection that lasts so long shows that the server is well. */
+const LASTING_MS = 30_000;
 /** After this many refusals in a row, no better token is expected soon. */
 const REFUSALS_UNTIL_EXPIRED = 2;
 
@@ -33,6 +35,12 @@ export interface ConnectionOptions {
   handshake?: object;
 }
 
+type ConnectionEvents = {
+  state: [ConnectionState];
+  /** A token that differs from the one before. A listener that closes the connection keeps it from being sent. */
+  token: [string];
+};
+
 export interface Connection {
   readonly state: ConnectionState;
   /** The newest token; null before the first. */
@@ -41,9 +49,7 @@ export interface Connection {
   call<T extends object>(event: string, payload: object): Promise<Ack<T> | null>;
   /** Listens to an event that the server sends by itself. */
   onEvent(event: string, listener: (payload: never) => void): void;
-  onState(listener: (state: ConnectionState) => void): () => void;
-  /** Listens for tokens that differ from the one before. A listener that closes the connection keeps the token from being sent. */
-  onToken(listener: (token: string) => void): () => void;
+  on: Listeners<ConnectionEvents>["on"];
   close(): void;
 }
 
@@ -56,27 +62,26 @@ interface Refusal extends Error {
  * @throws TypeError where there is neither, or the URL is none of a server
  */
 export function toServerUrl(url: string | undefined): string {
-  const page = globalThis.location?.origin;
-  if (!url && !page)
-    throw new TypeError("expected the option `url`: outside a browser there is no page to take it from");
-  const { protocol, origin, pathname, search, hash } = new URL(url ?? "/", page);
-  if (!/^https?:$/.test(protocol) || search || hash)
-    throw new TypeError(
-      `the option \`url\` is ${JSON.stringify(url)}; expected such as "https://host" or "https://host/path"`,
-    );
-  return origin + pathname.replace(/\/+$/, "");
+  try {
+    const { protocol, origin, pathname, search, hash } = new URL(url ?? "/", globalThis.location?.origin);
+    if (/^https?:$/.test(protocol) && !search && !hash) return origin + pathname.replace(/\/+$/, "");
+  } catch {
+    // Outside a browser there is no page to take a part of it from.
+  }
+  throw new TypeError(`the option \`url\` is ${url}; expected "https://host" or "https://host/path"`);
 }
 
 /** Where the sockets are of a server whose URL is as `toServerUrl` gives it. */
 export function toSocketAddress(url: string): { origin: string; path: string } {
-  const { origin, pathname } = new URL(url);
-  return { origin, path: `${pathname.replace(/\/$/, "")}/socket.io/` };
+  const { origin } = new URL(url);
+  return { origin, path: `${url.slice(origin.length)}/socket.io/` };
 }
 
 /** Connects after the caller's turn, so that the caller can put its listeners on first. */
 export function createConnection({ clock }: { clock: Clock }, options: ConnectionOptions): Connection {
-  const listeners = createListeners<{ state: [ConnectionState]; token: [string] }>();
-  const hasOneToken = typeof options.token === "string";
+  const { url, namespace, token: source, handshake } = options;
+  const listeners = createListeners<ConnectionEvents>();
+  const hasOneToken = typeof source === "string";
   let state: ConnectionState = "connecting";
   let token: string | null = null;
   let tokenCall: Promise<string> | null = null;
@@ -86,8 +91,8 @@ export function createConnection({ clock }: { clock: Clock }, options: Connectio
   let closed = false;
   let cancelRetry = () => {};
 
-  const { origin, path } = toSocketAddress(options.url);
-  const socket = io(origin + options.namespace, {
+  const { origin, path } = toSocketAddress(url);
+  const socket = io(origin + namespace, {
     path,
     transports: ["websocket"],
     forceNew: true,
@@ -110,12 +115,10 @@ export function createConnection({ clock }: { clock: Clock }, options: Connectio
   }
 
   async function askForToken(): Promise<string> {
-    let cancel = () => {};
-    const tooLate = new Promise<never>((_, reject) => {
-      cancel = clock.after(TOKEN_TIMEOUT_MS, () => reject(new Error("the token function did not answer")));
-    });
-    const asked = Promise.resolve().then(() => (typeof options.token === "string" ? options.token : options.token()));
-    const fresh = await Promise.race([asked, tooLate]).finally(cancel);
+    const fresh = await Promise.race([
+      Promise.resolve().then(() => (hasOneToken ? source : source())),
+      new Promise<never>((_, reject) => clock.after(TOKEN_TIMEOUT_MS, reject as () => void)),
+    ]);
     if (!closed && fresh !== token) {
       token = fresh;
       listeners.emit("token", fresh);
@@ -131,28 +134,22 @@ export function createConnection({ clock }: { clock: Clock }, options: Connectio
     if (closed || attempt !== newestAttempt) return;
     if (fresh === null) {
       setState("offline");
-      retry();
-      return;
+      return connectIn();
     }
-    socket.auth = { token: fresh, ...options.handshake };
+    socket.auth = { token: fresh, ...handshake };
     socket.disconnect().connect();
   }
 
-  function connectIn(ms: number): void {
+  /** Without a time it waits for a pause that grows with every failed attempt. */
+  function connectIn(ms = toBackoffMs(failures++)): void {
     cancelRetry();
-    if (!closed) cancelRetry = clock.after(ms, () => void connect());
-  }
-
-  /** Connects again after `afterMs`, or after a pause that grows with every failed attempt. */
-  function retry(afterMs = toBackoffMs(failures++)): void {
-    connectIn(afterMs);
+    cancelRetry = clock.after(ms, () => void connect());
   }
 
   socket.on("connect", () => {
     refusals = 0;
     setState("online");
-    // Only a connection that lasts shows that the server is well.
-    const cancel = clock.after(LAST_RETRY_MS, () => {
+    const cancel = clock.after(LASTING_MS, () => {
       failures = 0;
     });
     socket.once("disconnect", cancel);
@@ -161,44 +158,34 @@ export function createConnection({ clock }: { clock: Clock }, options: Connectio
   socket.on("disconnect", (reason) => {
     if (closed) return;
     setState("connecting");
-    if (reason !== "io client disconnect") retry();
+    if (reason !== "io client disconnect") connectIn();
   });
 
-  socket.on("connect_error", (error: Refusal) => {
+  socket.on("connect_error", ({ data = {} }: Refusal) => {
     if (closed) return;
-    const isTokenRefused = error.data?.code === "unauthenticated" || error.data?.code === "forbidden";
+    const isTokenRefused = data.code === "unauthenticated" || data.code === "forbidden";
     const isExpired = isTokenRefused && (hasOneToken || ++refusals >= REFUSALS_UNTIL_EXPIRED);
     setState(isExpired ? "expired" : "offline");
     // The same token would be refused again.
-    if (!isTokenRefused || !hasOneToken) retry(error.data?.retryAfterMs);
+    if (!isTokenRefused || !hasOneToken) connectIn(data.retryAfterMs);
   });
 
   socket.on("server:draining", ({ reconnectInMs }: { reconnectInMs: number }) => {
     connectIn(Math.random() * reconnectInMs);
   });
 
-  socket.on("session:expiring", () => {
-    if (!hasOneToken) void refreshToken();
+  socket.on("session:expiring", async () => {
+    if (hasOneToken) return;
+    // A failure does little harm: the server ends the connection with the token, and the next attempt asks for a new one.
+    const fresh = await renewToken().catch(() => null);
+    if (fresh !== null) void connection.call("token:refresh", { token: fresh });
   });
-
-  /** A failure does little harm: the server ends the connection with the token, and the next attempt asks for a new one. */
-  async function refreshToken(): Promise<void> {
-    try {
-      const fresh = await renewToken();
-      await connection.call("token:refresh", { token: fresh });
-    } catch {
-      cancelRetry();
-      cancelRetry = clock.after(LAST_RETRY_MS / 2, () => void refreshToken());
-    }
-  }
 
   /** The device says that its network is back: connect now instead of waiting. */
   function onNetwork(): void {
     if (state === "offline" || state === "connecting") void connect();
   }
-
-  const page = typeof window === "undefined" ? null : window;
-  page?.addEventListener("online", onNetwork);
+  globalThis.addEventListener?.("online", onNetwork);
 
   const connection: Connection = {
     get state() {
@@ -218,12 +205,11 @@ export function createConnection({ clock }: { clock: Clock }, options: Connectio
     onEvent(event, listener) {
       socket.on(event, listener as (payload: unknown) => void);
     },
-    onState: (listener) => listeners.on("state", listener),
-    onToken: (listener) => listeners.on("token", listener),
+    on: listeners.on,
     close() {
       closed = true;
       cancelRetry();
-      page?.removeEventListener("online", onNetwork);
+      globalThis.removeEventListener?.("online", onNetwork);
       socket.disconnect();
     },
   };

@@ -67,7 +67,7 @@ export function createDashboard(options: DashboardOptions): Dashboard {
   const listeners = createListeners<{ state: [ConnectionState] }>();
   const connection = createConnection({ clock }, { url, namespace: "/dashboard", token: options.token });
 
-  connection.onState((state) => {
+  connection.on("state", (state) => {
     for (const topic of followed.values()) {
       topic.isLive = false;
       topic.cancelRetry();

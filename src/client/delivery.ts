@@ -3,8 +3,10 @@ import type { Ack } from "../protocol/ack.ts";
 import type { BriefAck } from "../protocol/brief-ack.ts";
 import type { Heartbeat } from "../protocol/heartbeat.ts";
 import type { FileProgress } from "../protocol/progress.ts";
-import type { BeatQueue, QueuedBeat } from "./beat-queue.ts";
-import { type Clock, toBackoffMs } from "./clock.ts";
+import type { SentBeat } from "./beat-queue.ts";
+import { toBackoffMs } from "./clock.ts";
+import type { CutReason } from "./player-api.ts";
+import type { PlayerParts } from "./player-parts.ts";
 
 /*
  * Brings the queue to the server, one call at a time, oldest beat first. A beat leaves the queue when the server took it,
@@ -13,160 +15,126 @@ import { type Clock, toBackoffMs } from "./clock.ts";
  * thousands of players must not bring all they have to a server that cannot take it.
  */
 
-/** What the server may cut off a beat that it takes: see docs/protocol.md. */
-export type CutReason = "budget" | "fragments" | "duration";
-
 /** How the server acks a beat that it took: with the whole progress, or briefly. */
 export type BeatAck = ({ progress: FileProgress; nextBeatMs: number } | BriefAck) & { cut?: CutReason[] };
 
 /** A beat that is refused with one of these codes would be refused for ever. It must not hold back the others. */
-const HOPELESS: readonly string[] = ["bad_request", "unknown_file", "not_found", "forbidden", "conflict"];
+const HOPELESS: readonly string[] = ["bad_request", "not_found", "forbidden", "conflict"];
 /** How long beats of a file are kept that the server's catalogue does not have yet. */
 const KEEP_UNKNOWN_MS = 10 * 60_000;
-/** A pause that the server asked for grows with every failure, up to this. */
-const MAX_ASKED_MS = 5000;
 
 /** Whether a repeat may succeed. The server says `retryAfterMs` with `unknown_file` where its catalogue may be behind. */
 export function isWorthRetrying({ code, retryAfterMs }: WireError): boolean {
-  return !HOPELESS.includes(code) || (code === "unknown_file" && retryAfterMs !== undefined);
+  return code === "unknown_file" ? retryAfterMs !== undefined : !HOPELESS.includes(code);
 }
 
-export interface DeliveryParts {
-  queue: BeatQueue;
-  clock: Clock;
-  /** Null where no answer came. */
-  call<T extends object>(event: "heartbeat" | "heartbeats", payload: object): Promise<Ack<T> | null>;
-  isOnline(): boolean;
-  /** Called when beats of the queue were sent or removed. */
-  onChange(): void;
-  onAck(ack: BeatAck, beat: Heartbeat): void;
-  onDropped(error: WireError, beat: Heartbeat): void;
-}
+/** Why a beat has to be sent again: what the server said, or nothing where no answer came. */
+type Failure = Partial<WireError>;
 
-export interface Delivery {
-  /** Call it when there is a new beat, or a new connection. */
-  wake(): void;
-  stop(): void;
-}
-
-export function createDelivery(parts: DeliveryParts): Delivery {
-  const { queue, clock } = parts;
+/**
+ * @param onChange called when beats of the queue were sent or removed
+ * @returns wakes the delivery. Call it when there is a new beat, or a new connection
+ */
+export function createDelivery(
+  { queue, clock, connection, emit }: PlayerParts,
+  onChange: () => void,
+  onAck: (ack: BeatAck, beat: Heartbeat) => void,
+): () => Promise<void> {
   let isBusy = false;
-  let isStopped = false;
+  let isPausing = false;
   let failures = 0;
   /** How many beats to send one by one: the server refused a batch as a whole, and one of them spoils it. */
   let singly = 0;
-  let cancelRetry: (() => void) | null = null;
   /** Since when the server does not know a file, and whether its beats wait at the moment. */
   const unknownFiles = new Map<string, { sinceMs: number; isWaiting: boolean }>();
 
   async function pump(): Promise<void> {
     if (isBusy) return;
     isBusy = true;
-    while (!isStopped && !cancelRetry && parts.isOnline()) {
+    while (!isPausing && connection.state === "online") {
       const batch = takeBatch();
       if (batch.length === 0) break;
-      const waitMs = await send(batch);
-      if (waitMs === 0) failures = 0;
-      // Without a connection there is no need to wait: the next connection calls `wake`.
-      else if (!isStopped && parts.isOnline()) retryIn(waitMs);
+      const failure = await send(batch);
+      if (!failure) failures = 0;
+      // Without a connection there is no need to wait: the next connection wakes the delivery.
+      else if (connection.state === "online") pause(toBackoffMs(failures++, failure.retryAfterMs));
     }
     isBusy = false;
   }
 
-  function retryIn(ms: number): void {
-    cancelRetry = clock.after(ms, () => {
-      cancelRetry = null;
+  function pause(ms: number): void {
+    isPausing = true;
+    clock.after(ms, () => {
+      isPausing = false;
       void pump();
     });
   }
 
   /** Of a file that the server does not know one beat goes at a time. */
-  function takeBatch(): { beat: QueuedBeat; wire: Heartbeat }[] {
+  function takeBatch(): SentBeat[] {
     const asked = new Set<string>();
     return queue.takeBatch(singly > 0 || failures > 0 ? 1 : undefined, ({ fileId }) => {
       const unknown = unknownFiles.get(fileId);
-      if (!unknown) return true;
-      const mayGo = !unknown.isWaiting && !asked.has(fileId);
-      asked.add(fileId);
+      const mayGo = !unknown?.isWaiting && !asked.has(fileId);
+      if (unknown) asked.add(fileId);
       return mayGo;
     });
   }
 
-  /** @returns how long to wait before the next batch; 0 where the server answered every beat */
-  async function send(batch: { beat: QueuedBeat; wire: Heartbeat }[]): Promise<number> {
-    parts.onChange();
-    const answers = await callFor(batch.map(({ wire }) => wire));
-    if (answers === null) return toWaitMs();
-    if (!Array.isArray(answers)) {
-      if (isWorthRetrying(answers)) return toWaitMs(answers);
-      singly = batch.length;
-      return 0;
+  /** @returns null where the server answered every beat */
+  async function send(batch: SentBeat[]): Promise<Failure | null> {
+    onChange();
+    const beats = batch.map(({ wire }) => wire);
+    let answers: Ack<BeatAck>[];
+    if (beats.length === 1) {
+      const answer = await connection.call<BeatAck>("heartbeat", beats[0] as Heartbeat);
+      if (!answer) return {};
+      answers = [answer];
+    } else {
+      const answer = await connection.call<{ results: Ack<BeatAck>[] }>("heartbeats", { beats });
+      if (!answer) return {};
+      if (!answer.ok) {
+        if (isWorthRetrying(answer.error)) return answer.error;
+        singly = beats.length;
+        return null;
+      }
+      answers = answer.results;
     }
-    singly = Math.max(0, singly - 1);
-    const refusals = batch.map(({ beat, wire }, index) => settle(beat, wire, answers[index]));
-    parts.onChange();
-    const refusal = refusals.find((error) => error !== null);
-    return refusal ? toWaitMs(refusal) : 0;
+    if (singly > 0) singly--;
+    const outcomes = batch.map((sent, index) => settle(sent, answers[index]));
+    onChange();
+    return outcomes.find((failure) => failure) ?? null;
   }
 
-  /** @returns one answer a beat; the error of a batch that was refused as a whole; null where no answer came */
-  async function callFor(beats: Heartbeat[]): Promise<Ack<BeatAck>[] | WireError | null> {
-    const [first] = beats;
-    if (first && beats.length === 1) {
-      const answer = await parts.call<BeatAck>("heartbeat", first);
-      return answer && [answer];
+  function settle({ beat, wire }: SentBeat, answer: Ack<BeatAck> | undefined): Failure | null {
+    if (!answer) return {};
+    if (answer.ok) unknownFiles.delete(beat.fileId);
+    else if (isWorthRetrying(answer.error)) {
+      if (answer.error.code !== "unknown_file") return answer.error;
+      if (keepUnknown(beat.fileId, answer.error)) return null;
     }
-    const answer = await parts.call<{ results: Ack<BeatAck>[] }>("heartbeats", { beats });
-    if (answer === null) return null;
-    return answer.ok ? answer.results : answer.error;
-  }
-
-  /** @returns why the beat has to be sent again soon; null where it need not */
-  function settle(beat: QueuedBeat, wire: Heartbeat, answer: Ack<BeatAck> | undefined): WireError | null {
-    if (answer === undefined) return { code: "internal", message: "The server left out an answer." };
-    if (!answer.ok && answer.error.code === "unknown_file" && isKept(beat.fileId, answer.error)) return null;
-    if (!answer.ok && answer.error.code !== "unknown_file" && isWorthRetrying(answer.error)) return answer.error;
     queue.settle(beat);
-    if (answer.ok) {
-      unknownFiles.delete(beat.fileId);
-      parts.onAck(answer, wire);
-    } else parts.onDropped(answer.error, wire);
+    if (answer.ok) onAck(answer, wire);
+    else emit("error", answer.error, wire);
     return null;
   }
 
-  /** Lets the beats of a file wait for the catalogue, while there is hope. Beats of other files go on. */
-  function isKept(fileId: string, error: WireError): boolean {
-    const { sinceMs } = unknownFiles.get(fileId) ?? { sinceMs: clock.monotonicMs() };
-    if (!isWorthRetrying(error) || clock.monotonicMs() - sinceMs > KEEP_UNKNOWN_MS) return false;
-    const unknown = { sinceMs, isWaiting: true };
+  /**
+   * Lets the beats of a file wait for the catalogue. Beats of other files go on.
+   * @returns false where the server did not know the file for too long
+   */
+  function keepUnknown(fileId: string, { retryAfterMs }: WireError): boolean {
+    const now = clock.monotonicMs();
+    const unknown = unknownFiles.get(fileId) ?? { sinceMs: now, isWaiting: true };
+    if (now - unknown.sinceMs > KEEP_UNKNOWN_MS) return false;
+    unknown.isWaiting = true;
     unknownFiles.set(fileId, unknown);
-    clock.after(withJitter(error.retryAfterMs ?? 0), () => {
+    clock.after(toBackoffMs(0, retryAfterMs), () => {
       unknown.isWaiting = false;
       void pump();
     });
     return true;
   }
 
-  /** How long to wait after a failure: at least as long as the server asks, and longer with every failure in a row. */
-  function toWaitMs({ retryAfterMs }: Partial<WireError> = {}): number {
-    const before = failures++;
-    if (!retryAfterMs) return toBackoffMs(before);
-    return withJitter(Math.max(retryAfterMs, Math.min(MAX_ASKED_MS, retryAfterMs * 2 ** before)));
-  }
-
-  return {
-    wake() {
-      void pump();
-    },
-    stop() {
-      isStopped = true;
-      cancelRetry?.();
-    },
-  };
-}
-
-/** Players that were refused together must not come back together. */
-function withJitter(ms: number): number {
-  return ms * (1 + Math.random() / 2);
+  return pump;
 }

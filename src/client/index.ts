@@ -20,8 +20,7 @@ export {
   type Subscription,
   type WatchedTopic,
 } from "./dashboard.ts";
-export type { CutReason } from "./delivery.ts";
 export { createPlayer } from "./player.ts";
-export type { Player, PlayerError, PlayerEvents, PlayerOptions, Report } from "./player-api.ts";
+export type { CutReason, Player, PlayerError, PlayerEvents, PlayerOptions, Report } from "./player-api.ts";
 export type { TokenSource } from "./token-source.ts";
 export { extrapolatePosition, type PresentView, type TopicView } from "./topic-state.ts";

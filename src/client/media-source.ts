@@ -27,7 +27,8 @@ export function createMediaSource(media: HTMLMediaElement, onOther: () => void):
       const { currentTime, duration } = media;
       const source = media.srcObject ?? media.currentSrc;
       if (known !== null && source !== known) {
-        const isAsLong = duration === length || Math.abs(duration - length) <= SAME_LENGTH_SECONDS;
+        // Two live streams are endless: their lengths differ by NaN.
+        const isAsLong = !(Math.abs(duration - length) > SAME_LENGTH_SECONDS);
         if (!isAsLong || Math.abs(currentTime - place) > SAME_PLACE_SECONDS) {
           const isPlaying = !media.paused && !media.seeking && media.readyState >= media.HAVE_FUTURE_DATA;
           // A media of the same length may still be on its way to the old place.

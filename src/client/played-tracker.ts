@@ -50,9 +50,8 @@ export function createPlayedTracker(): PlayedTracker {
   let short: Range[] = [];
   let isAfterSeek = false;
 
-  function add(from: number, to: number): void {
-    // Both ends are rounded the same way, so that ranges that touch in the media touch here.
-    short = unionOf([...short, [toMs(Math.max(0, from)), toMs(to)]]);
+  function credit(from: number, to: number): void {
+    short = unionOf([...short, toRange(from, to)]);
     if (!isAfterSeek || lengthOf(short) >= SHORTEST_BETWEEN_SEEKS_MS) settle();
   }
 
@@ -65,7 +64,7 @@ export function createPlayedTracker(): PlayedTracker {
   return {
     sample(sample) {
       if (!Number.isFinite(sample.position)) return;
-      if (previous?.advancing && isPlausible(previous, sample)) add(previous.position, sample.position);
+      if (previous?.advancing && isPlausible(previous, sample)) credit(previous.position, sample.position);
       // To play or to pause is no part of a drag.
       if (previous && previous.advancing !== sample.advancing) settle();
       previous = sample;
@@ -73,15 +72,14 @@ export function createPlayedTracker(): PlayedTracker {
     cut(atMs) {
       if (previous?.advancing) {
         const unseenMs = Math.min(MAX_UNSEEN_MS, atMs - previous.atMs) * previous.rate;
-        add(previous.position, previous.position + unseenMs / 1000);
+        credit(previous.position, previous.position + unseenMs / 1000);
       }
       previous = null;
       short = [];
       isAfterSeek = true;
     },
     add(from, to) {
-      if (Number.isFinite(from) && Number.isFinite(to))
-        played = unionOf([...played, [toMs(Math.max(0, from)), toMs(to)]]);
+      if (Number.isFinite(to - from)) played = unionOf([...played, toRange(from, to)]);
     },
     peek: () => unionOf([...played, ...short]),
     take(isLast = false) {
@@ -91,6 +89,11 @@ export function createPlayedTracker(): PlayedTracker {
       return taken;
     },
   };
+}
+
+/** Both ends are rounded the same way, so that ranges that touch in the media touch here. */
+function toRange(from: number, to: number): Range {
+  return [toMs(Math.max(0, from)), toMs(to)];
 }
 
 function isPlausible(before: Sample, after: Sample): boolean {

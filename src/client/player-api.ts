@@ -4,7 +4,6 @@ import type { FileProgress } from "../protocol/progress.ts";
 import type { BeatStorage } from "./beat-storage.ts";
 import type { Clock } from "./clock.ts";
 import type { ConnectionState } from "./connection.ts";
-import type { CutReason } from "./delivery.ts";
 import type { ProgressSource } from "./held-progress.ts";
 import type { PlayedTracker } from "./played-tracker.ts";
 import type { TokenSource } from "./token-source.ts";
@@ -24,6 +23,9 @@ export interface PlayerOptions {
   /** For tests. */
   clock?: Clock;
 }
+
+/** What the server may cut off a beat that it takes: see docs/protocol.md. */
+export type CutReason = "budget" | "fragments" | "duration";
 
 /** Where the media is now. */
 export interface Report {
@@ -85,6 +87,5 @@ export interface PlayerHooks {
   /** Called before every beat, so that the hook can report the latest position. */
   onBeforeBeat?: () => void;
   /** Called with the place to resume at, in seconds: the one kept on this device, and later the one that the server stores. */
-  onPlace?: (resumeAt: number) => void;
-  onClose?: () => void;
+  onPlace: (resumeAt: number) => void;
 }

@@ -1,11 +1,8 @@
-import type { WireError } from "../errors.ts";
 import type { FileProgress } from "../protocol/progress.ts";
 import { toMs } from "../protocol/ranges.ts";
-import type { BeatQueue } from "./beat-queue.ts";
-import type { Clock } from "./clock.ts";
-import type { Connection, ConnectionState } from "./connection.ts";
+import type { ConnectionState } from "./connection.ts";
 import { isWorthRetrying } from "./delivery.ts";
-import type { HeldProgress } from "./held-progress.ts";
+import type { PlayerParts } from "./player-parts.ts";
 
 /*
  * Reads the stored progress of the player's file: where to resume, and which epoch it is. Until it is read, the beats of
@@ -20,21 +17,6 @@ const RETRY_MS = 2000;
 const RESUME_FROM_MS = 5000;
 const RESUME_BACK_MS = 2000;
 
-export interface StoredPlaceParts {
-  clock: Clock;
-  connection: Connection;
-  queue: BeatQueue;
-  held: HeldProgress;
-}
-
-export interface StoredPlaceListeners {
-  /** The place to resume at, in seconds. */
-  onPlace(resumeAt: number): void;
-  onError(error: WireError): void;
-  /** Beats that waited for the stored place may go. */
-  onKnown(): void;
-}
-
 export interface StoredPlace {
   /** Whether the stored place is known, or the server has none. */
   readonly isKnown: boolean;
@@ -48,86 +30,81 @@ export interface StoredPlace {
   onQueueChanged(): void;
   /** Resolves when the queue is as asked, or after `withinMs`. */
   waitUntil(isDone: () => boolean, withinMs: number): Promise<void>;
-  stop(): void;
 }
 
+/**
+ * @param onPlace called with the place to resume at, in seconds
+ * @param onKnown called when beats that waited for the stored place may go
+ */
 export function createStoredPlace(
-  { clock, connection, queue, held }: StoredPlaceParts,
-  { url, fileId, sessionId }: { url: string; fileId: string; sessionId: string },
-  listeners: StoredPlaceListeners,
+  { clock, connection, queue, held, signal, url, fileId, sessionId, emit }: PlayerParts,
+  onPlace: (resumeAt: number) => void,
+  onKnown: () => void,
 ): StoredPlace {
-  const stopEarlyRead = new AbortController();
-  let isStopped = false;
+  const waiting = new Set<() => void>();
   let isKnown = false;
-  let wasReadEarly = false;
+  let wasOnline = false;
   let cancelRead = () => {};
-  let waiting: (() => void)[] = [];
 
   let settleReady = () => {};
   const ready = new Promise<FileProgress | null>((resolve) => {
     settleReady = () => resolve(held.current);
   });
-  const cancelReady = clock.after(READY_WITHIN_MS, () => {
+  clock.after(READY_WITHIN_MS, () => {
     settleReady();
     resumeFromKept();
   });
 
   /** Where no server tells the place, the beats that the page before has left tell it. */
   function resumeFromKept(): void {
-    const kept = queue.beats.filter((beat) => beat.fileId === fileId && beat.sessionId !== sessionId).at(-1);
+    const kept = queue.beats.findLast((beat) => beat.fileId === fileId && beat.sessionId !== sessionId);
     if (isKnown || !kept || kept.state === "ended" || kept.positionMs < RESUME_FROM_MS) return;
-    listeners.onPlace((kept.positionMs - RESUME_BACK_MS) / 1000);
+    onPlace((kept.positionMs - RESUME_BACK_MS) / 1000);
   }
 
-  function know(): void {
-    const isFirst = !isKnown;
-    isKnown = true;
-    stopEarlyRead.abort();
-    queue.place(fileId, toMs(held.current?.position ?? 0));
-    if (isFirst) {
-      cancelReady();
+  /** @param progress the stored progress of a file; null where the server has none */
+  function know(file: string, progress: FileProgress | null): void {
+    queue.place(file, toMs(progress?.position ?? 0));
+    if (file === fileId && !isKnown) {
+      isKnown = true;
       settleReady();
-      if (held.current) listeners.onPlace(held.current.resumeAt);
+      if (progress) onPlace(progress.resumeAt);
     }
-    listeners.onKnown();
+    onKnown();
   }
 
   function waitUntil(isDone: () => boolean, withinMs: number): Promise<void> {
-    if (isDone()) return Promise.resolve();
     return new Promise((resolve) => {
       const finish = () => {
-        cancel();
-        waiting = waiting.filter((other) => other !== check);
+        waiting.delete(check);
         resolve();
       };
       const check = () => isDone() && finish();
-      const cancel = clock.after(withinMs, finish);
-      waiting.push(check);
+      waiting.add(check);
+      clock.after(withinMs, finish);
+      check();
     });
   }
 
-  /** Waits for the queue first, so that the answer counts in what an earlier page left behind. */
-  async function read(): Promise<void> {
-    cancelRead();
-    await waitUntil(() => queue.beats.every((beat) => beat.unplaced), RETRY_MS);
-    const question = { fileId, minVersion: held.newestVersion };
+  /** Asks for the stored progress of a file. Of another file nothing is told: only its beats wait for it. */
+  async function read(file = fileId): Promise<void> {
+    const isOwn = file === fileId;
+    if (isOwn) {
+      cancelRead();
+      // The answer has to count in what an earlier page left behind.
+      await waitUntil(() => queue.beats.every((beat) => beat.unplaced), RETRY_MS);
+    }
+    const question = { fileId: file, minVersion: isOwn ? held.newestVersion : undefined };
     const answer = await connection.call<{ progress: FileProgress }>("progress:get", question);
-    if (isStopped) return;
+    if (signal.aborted) return;
     if (answer?.ok) {
       held.take(answer.progress, "read");
-      return know();
+      return know(file, answer.progress);
     }
-    if (answer) listeners.onError(answer.error);
-    if (answer && !isWorthRetrying(answer.error)) know();
-    else if (connection.state === "online")
+    if (answer && isOwn) emit("error", answer.error, null);
+    if (answer && !isWorthRetrying(answer.error)) know(file, null);
+    else if (isOwn && connection.state === "online")
       cancelRead = clock.after(answer?.error.retryAfterMs ?? RETRY_MS, () => void read());
-  }
-
-  async function readOther(other: string): Promise<void> {
-    const answer = await connection.call<{ progress: FileProgress }>("progress:get", { fileId: other });
-    if (!answer || (!answer.ok && isWorthRetrying(answer.error))) return;
-    queue.place(other, answer.ok ? toMs(answer.progress.position) : 0);
-    listeners.onKnown();
   }
 
   return {
@@ -138,39 +115,30 @@ export function createStoredPlace(
     async readEarly(token) {
       if (isKnown || queue.beats.some((beat) => beat.sessionId !== sessionId)) return;
       try {
-        const response = await fetch(`${url}/v1/progress/files/${encodeURIComponent(fileId)}`, {
-          headers: { authorization: `Bearer ${token}` },
-          signal: stopEarlyRead.signal,
-        });
-        if (!response.ok) return;
+        const headers = { authorization: `Bearer ${token}` };
+        const response = await fetch(`${url}/v1/progress/files/${encodeURIComponent(fileId)}`, { headers, signal });
+        if (!response.ok || isKnown) return;
         const progress = (await response.json()) as FileProgress;
         held.take(progress, "read");
-        wasReadEarly = connection.state !== "online";
-        know();
+        know(fileId, progress);
       } catch {
         // The connection reads it too, and says what is wrong.
       }
     },
     read,
     readOthers() {
-      const others = queue.beats.filter((beat) => beat.unplaced && beat.fileId !== fileId);
-      for (const other of new Set(others.map((beat) => beat.fileId))) void readOther(other);
+      for (const { fileId: file } of queue.beats.filter((beat) => beat.unplaced && beat.fileId !== fileId))
+        void read(file);
     },
     onState(state) {
       if (state === "offline") resumeFromKept();
       if (state !== "online") return;
-      if (!wasReadEarly) void read();
-      wasReadEarly = false;
+      if (wasOnline || !isKnown) void read();
+      wasOnline = true;
     },
     onQueueChanged() {
-      for (const check of [...waiting]) check();
+      for (const check of waiting) check();
     },
     waitUntil,
-    stop() {
-      isStopped = true;
-      stopEarlyRead.abort();
-      cancelReady();
-      cancelRead();
-    },
   };
 }

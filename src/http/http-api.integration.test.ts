@@ -11,7 +11,7 @@ import { createBuiltinTokens } from "../auth/builtin-tokens.ts";
 import type { Catalogue } from "../catalogue/catalogue.ts";
 import { createMetrics } from "../metrics/metrics.ts";
 import type { Profiles } from "../people/profiles.ts";
-import type { ProgressService } from "../progress/progress-service.ts";
+import type { SharedProgressService } from "../progress/progress-service.ts";
 import { ROLES } from "../protocol/roles.ts";
 import { serveFetch } from "../uws/serve-fetch.ts";
 import { App, type TemplatedApp, us_socket_local_port } from "../uws/uws.ts";
@@ -54,7 +54,7 @@ beforeAll(async () => {
     verifyToken: tokens.verify,
     mintToken: tokens.mint,
     accounts,
-    progress: {} as ProgressService,
+    progress: {} as SharedProgressService,
     catalogue: { list: async () => [] } as unknown as Catalogue,
     profiles: {} as Profiles,
     streams: fakeStreams(),

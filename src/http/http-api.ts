@@ -11,7 +11,7 @@ import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { RefusalLog } from "../metrics/refusal-log.ts";
 import type { Profiles } from "../people/profiles.ts";
-import type { ProgressService } from "../progress/progress-service.ts";
+import type { SharedProgressService } from "../progress/progress-service.ts";
 import type { PublishGate } from "../streams/publish-gate.ts";
 import type { StreamService } from "../streams/stream-service.ts";
 import type { WebhookStore } from "../webhooks/webhook-store.ts";
@@ -58,7 +58,7 @@ export interface HttpParts {
   mintToken: MintToken;
   /** Null if built-in accounts are switched off. */
   accounts: Accounts | null;
-  progress: ProgressService;
+  progress: SharedProgressService;
   catalogue: Catalogue;
   profiles: Profiles;
   streams: StreamService;

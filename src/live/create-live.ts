@@ -5,6 +5,7 @@ import type { Carrier } from "./bus/carrier.ts";
 import { splitPresenceChannel } from "./bus/channels.ts";
 import { createMemoryBus } from "./bus/memory-bus.ts";
 import { SharedBus } from "./bus/shared-bus.ts";
+import { type Figures, sumOverProcesses } from "./bus/sum-over-processes.ts";
 import { DeviceFollowers } from "./devices/device-follower.ts";
 import { LiveHub } from "./hub/live-hub.ts";
 import type { Outlet } from "./hub/outlet.ts";
@@ -37,6 +38,8 @@ export interface Live {
   /** Whether changes may be missed now. */
   readonly isBehind: boolean;
   start(): void;
+  /** Adds up figures that every process counts by itself: see sum-over-processes.ts. At most one kind of figures. */
+  sumOverProcesses<F extends Figures>(own: (id: string) => F): (id: string) => Promise<F & { processes: number }>;
   /** Another database answers from now on: listens there, and reads everything again. */
   reconnect(): void;
   /** Shows nothing more, and lays down the relay for another process to take up. */
@@ -72,6 +75,7 @@ export function createLive(parts: LiveParts, options: { frameIntervalMs: number 
       hub.start();
       relay.start();
     },
+    sumOverProcesses: (own) => sumOverProcesses(bus, own, carrier === null ? 0 : undefined),
     reconnect: () => relay.reconnect(),
     async stop() {
       pulse.stop();

@@ -52,6 +52,11 @@ function createHeartbeatMetrics(registry: Registry) {
       "playhead_budget_cut_ms_total",
       "Milliseconds of claimed watching that were cut because they passed the user's budget.",
     ),
+    cutBeats: counter(
+      "playhead_beats_cut_total",
+      "Heartbeats that were acked with `cut`, by reason: budget, fragments, duration.",
+      ["reason"],
+    ),
     pending: gauge("playhead_heartbeats_pending", "Heartbeats that wait for the database."),
     batchSize: histogram("playhead_batch_size", "Rows in one flush.", [], BATCH_SIZES),
     flushSeconds: histogram("playhead_flush_seconds", "How long a flush takes, locks and COMMIT included, in seconds."),

@@ -106,6 +106,8 @@ const LEASE_BEATS = 3;
 /** Tells the player of a file that has left its course when to send its beat again. */
 const CHANGED_RETRY_MS = 1000;
 
+const NOTHING_CUT: readonly Cut[] = [];
+
 /** How many reads of one user's progress, or of one course's learners, use the database at once. */
 const READS_AT_ONCE = 2;
 
@@ -149,6 +151,7 @@ export function createProgressService(
       parts.onWritten(observation.userId);
       if (result.type === "written") {
         const cut = cutOf(result, { isOverBudget: charge.cutMs > 0, isPastTheEnd });
+        for (const reason of cut ?? NOTHING_CUT) metrics.cutBeats.inc({ reason });
         done(null, new Durable(result, { sent, cut }, nextBeatMs(buffer)));
       } else if (result.type === "failed") done(result.error, null);
       else {

@@ -114,3 +114,9 @@ export interface ProgressService extends ProgressOperations {
   report(source: BeatSource, report: LegacyReport): Promise<LegacyFileProgress>;
   readLegacy(userId: string, fileId: string): Promise<LegacyFileProgress>;
 }
+
+/** The service where it knows what all processes have cut. */
+export type SharedProgressService = Omit<ProgressService, "cutsOf"> & {
+  /** `processes`: how many of them told it. */
+  cutsOf(userId: string): Promise<BudgetCuts & { processes: number }>;
+};

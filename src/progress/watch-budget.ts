@@ -51,10 +51,10 @@ export interface Charge {
 }
 
 /** How much was cut from a user's beats, and from how many of them. */
-export interface BudgetCuts {
+export type BudgetCuts = {
   cutMs: number;
   beats: number;
-}
+};
 
 export interface WatchBudgetParts {
   loadLastContacts: LoadLastContacts;

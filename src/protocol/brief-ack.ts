@@ -1,6 +1,6 @@
 import type { Cut, Heartbeat } from "./heartbeat.ts";
 import type { FileProgress } from "./progress.ts";
-import { fromSeconds, joinWatched, lengthOf, percentageOf, toMs, toSeconds, unionOf } from "./ranges.ts";
+import { closeGaps, fromSeconds, lengthOf, percentageOf, toMs, toSeconds, unionOf } from "./ranges.ts";
 
 /*
  * The brief ack of a heartbeat. It leaves out everything that its receiver derives from the progress that it holds and
@@ -42,13 +42,14 @@ export function applyBriefAck(held: FileProgress, beat: Heartbeat, ack: BriefAck
   if (base === undefined) return { ...held, ...place };
   const played = fromSeconds(beat.played ?? []);
   const heldMs = toMs(held.watchedSeconds);
-  const { watched, watchedMs } = joinWatched(fromSeconds(held.watched), unionOf(played)) ?? { watchedMs: heldMs };
+  const watched = closeGaps(unionOf([...fromSeconds(held.watched), ...played]));
+  const watchedMs = lengthOf(watched);
   // Time spent grows by all that a numbered beat played, and by what is new of a beat without a number.
   const spentMs = beat.seq === undefined ? watchedMs - heldMs : lengthOf(played);
   return {
     ...held,
     ...place,
-    watched: watched ? toSeconds(watched) : held.watched,
+    watched: toSeconds(watched),
     watchedSeconds: watchedMs / 1000,
     watchTimeSeconds: (toMs(held.watchTimeSeconds) + spentMs) / 1000,
     percentage: percentageOf(watchedMs, held.duration === null ? null : toMs(held.duration)),

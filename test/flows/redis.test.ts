@@ -82,6 +82,26 @@ describe("two nodes and a Redis", () => {
   const shows = (userId: string, version: number) => (update: Update) =>
     (update.progress ?? []).some((row) => row.userId === userId && row.version >= version);
 
+  it("add up what each of them cut from a user", async () => {
+    await putCourse(a.url, "c2", {
+      title: "Two",
+      instructorId: "ines",
+      lessons: [{ id: "l2", title: "Two", files: [{ id: "f2", title: "Two", durationSeconds: 6000 }] }],
+    });
+    const players = await Promise.all([open(a.url, "/player", "cutter"), open(b.url, "/player", "cutter")]);
+    for (const player of players) {
+      const answer = await player.call("heartbeat", { fileId: "f2", position: 5000, played: [[0, 5000]] });
+      expect(answer).toMatchObject({ ok: true, cut: ["budget"] });
+    }
+    const headers = { authorization: `Bearer ${await mintToken("root", "admin")}` };
+    for (const { url } of [a, b]) {
+      const cuts = await (await fetch(`${url}/v1/users/cutter/cuts`, { headers })).json();
+      expect(cuts).toMatchObject({ userId: "cutter", beats: 2, processes: 2 });
+      expect(cuts.cutSeconds).toBeGreaterThan(9000);
+    }
+    expect(await readMetric(a.url, "playhead_beats_cut_total", 'reason="budget"')).toBe(1);
+  });
+
   it("show each other's progress and viewers, and count each viewer once", async () => {
     const [atA, atB] = [await watch(a.url), await watch(b.url)];
     const { version } = await play(await open(a.url, "/player", "alice"), 5);

@@ -8,7 +8,7 @@ import { createHttpApi, type HttpParts } from "../../src/http/http-api.ts";
 import { createHealth } from "../../src/http/operations/health.ts";
 import { createMetrics } from "../../src/metrics/metrics.ts";
 import type { Profiles } from "../../src/people/profiles.ts";
-import type { ProgressService } from "../../src/progress/progress-service.ts";
+import type { SharedProgressService } from "../../src/progress/progress-service.ts";
 import type { CourseTree } from "../../src/protocol/course.ts";
 import type { FileProgress } from "../../src/protocol/progress.ts";
 import { ROLES, type Role } from "../../src/protocol/roles.ts";
@@ -129,23 +129,26 @@ function fakeProgress() {
     contact: vi.fn(),
     takeHeartbeat: vi.fn(),
     heartbeat: vi.fn(),
-    heartbeats: vi.fn<ProgressService["heartbeats"]>(async (_, beats) =>
+    heartbeats: vi.fn<SharedProgressService["heartbeats"]>(async (_, beats) =>
       beats.map(() => ({ ok: true as const, progress: FILE, nextBeatMs: 10_000 })),
     ),
-    readFile: vi.fn<ProgressService["readFile"]>(async () => FILE),
-    readCourse: vi.fn<ProgressService["readCourse"]>(async () => ({ ...ROW, lessons: [], files: [FILE] })),
-    readCourseRow: vi.fn<ProgressService["readCourseRow"]>(async () => ROW),
-    cutsOf: vi.fn(() => ({ cutMs: 1500, beats: 2 })),
-    learners: vi.fn<ProgressService["learners"]>(async () => ({ learners: [{ ...ROW, name: null }], next: "alice" })),
-    lessonLearners: vi.fn<ProgressService["lessonLearners"]>(async () => ({ learners: [] })),
-    fileLearners: vi.fn<ProgressService["fileLearners"]>(async () => ({ learners: [] })),
-    ownFiles: vi.fn<ProgressService["ownFiles"]>(async () => ({ files: [] })),
-    reset: vi.fn<ProgressService["reset"]>(async () => undefined),
-    complete: vi.fn<ProgressService["complete"]>(async () => undefined),
-    uncomplete: vi.fn<ProgressService["uncomplete"]>(async () => undefined),
-    report: vi.fn<ProgressService["report"]>(async () => LEGACY),
-    readLegacy: vi.fn<ProgressService["readLegacy"]>(async () => LEGACY),
-  } satisfies ProgressService;
+    readFile: vi.fn<SharedProgressService["readFile"]>(async () => FILE),
+    readCourse: vi.fn<SharedProgressService["readCourse"]>(async () => ({ ...ROW, lessons: [], files: [FILE] })),
+    readCourseRow: vi.fn<SharedProgressService["readCourseRow"]>(async () => ROW),
+    cutsOf: vi.fn(async () => ({ cutMs: 1500, beats: 2, processes: 1 })),
+    learners: vi.fn<SharedProgressService["learners"]>(async () => ({
+      learners: [{ ...ROW, name: null }],
+      next: "alice",
+    })),
+    lessonLearners: vi.fn<SharedProgressService["lessonLearners"]>(async () => ({ learners: [] })),
+    fileLearners: vi.fn<SharedProgressService["fileLearners"]>(async () => ({ learners: [] })),
+    ownFiles: vi.fn<SharedProgressService["ownFiles"]>(async () => ({ files: [] })),
+    reset: vi.fn<SharedProgressService["reset"]>(async () => undefined),
+    complete: vi.fn<SharedProgressService["complete"]>(async () => undefined),
+    uncomplete: vi.fn<SharedProgressService["uncomplete"]>(async () => undefined),
+    report: vi.fn<SharedProgressService["report"]>(async () => LEGACY),
+    readLegacy: vi.fn<SharedProgressService["readLegacy"]>(async () => LEGACY),
+  } satisfies SharedProgressService;
 }
 
 type Changes = Partial<Omit<HttpParts, "config">> & {

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { AppError } from "../../errors.ts";
-import type { ProgressService } from "../../progress/progress-service.ts";
+import type { SharedProgressService } from "../../progress/progress-service.ts";
 import { parseWire } from "../../protocol/ack.ts";
 import { Cut, countBeats, Heartbeat, Heartbeats, MAX_BEATS } from "../../protocol/heartbeat.ts";
 import { type Bearer, readBearer } from "../bearer.ts";
@@ -59,7 +59,7 @@ const send = createRoute({
 });
 
 export interface HeartbeatParts {
-  progress: ProgressService;
+  progress: SharedProgressService;
   bearer: Bearer;
 }
 

@@ -1,6 +1,6 @@
 import type { Catalogue } from "../../catalogue/catalogue.ts";
 import { AppError } from "../../errors.ts";
-import type { ProgressService } from "../../progress/progress-service.ts";
+import type { SharedProgressService } from "../../progress/progress-service.ts";
 import { Id } from "../../protocol/ids.ts";
 import {
   FileLearnersPage,
@@ -24,7 +24,7 @@ const FileLearnersSchema = FileLearnersPage.meta({ id: "FileLearnersPage" });
 
 export interface LearnerListParts {
   catalogue: Catalogue;
-  progress: ProgressService;
+  progress: SharedProgressService;
   bearer: Bearer;
 }
 

@@ -1,7 +1,7 @@
 import type { Caller } from "../../auth/caller.ts";
 import type { Catalogue, Editor } from "../../catalogue/catalogue.ts";
 import { AppError } from "../../errors.ts";
-import type { OperationTarget, ProgressService } from "../../progress/progress-service.ts";
+import type { OperationTarget, SharedProgressService } from "../../progress/progress-service.ts";
 import { Id } from "../../protocol/ids.ts";
 import type { Bearer } from "../bearer.ts";
 import { requireOwnCourse } from "../courses/course-rights.ts";
@@ -9,7 +9,16 @@ import { longJson } from "../long-json.ts";
 import { BEARER, createRoute, jsonContent, PROBLEMS, type Router, z } from "../router.ts";
 import { CourseProgressSchema } from "./own-progress.ts";
 
-const Cuts = z.object({ userId: z.string(), cutSeconds: z.number(), beats: z.number() }).meta({ id: "BudgetCuts" });
+const Cuts = z
+  .object({
+    userId: z.string(),
+    cutSeconds: z.number(),
+    /** How many heartbeats something was cut from. */
+    beats: z.number(),
+    /** How many server processes were asked and answered. */
+    processes: z.number(),
+  })
+  .meta({ id: "BudgetCuts" });
 
 const Change = z.object({
   /** A file of the course; without it the whole course is meant. */
@@ -23,7 +32,7 @@ const Changed = z.object({ ok: z.literal(true), progress: CourseProgressSchema }
 
 export interface LearnerParts {
   catalogue: Catalogue;
-  progress: ProgressService;
+  progress: SharedProgressService;
   bearer: Bearer;
 }
 
@@ -37,15 +46,15 @@ export function addLearners(router: Router, { catalogue, progress, bearer }: Lea
     path: "/v1/users/{userId}/cuts",
     summary: "Tell how much of a user's watching was cut",
     description:
-      "By an admin. What the server process that answers has cut since it started, because the user claimed more watching than time had passed for.",
+      "By an admin. What all server processes have cut, each since it started, because the user claimed more watching than time had passed for. A process that does not answer within a second is left out: `processes` tells how many were counted.",
     request: { params: z.object({ userId: Id }) },
     responses: { 200: jsonContent(Cuts, "The cuts."), ...PROBLEMS },
   });
   router.openapi(cuts, async (c) => {
     if (c.var.caller.role !== "admin") throw new AppError("forbidden", "Only an admin may see what was cut.");
     const { userId } = c.req.valid("param");
-    const { cutMs, beats } = progress.cutsOf(userId);
-    return c.json({ userId, cutSeconds: cutMs / 1000, beats }, 200);
+    const { cutMs, beats, processes } = await progress.cutsOf(userId);
+    return c.json({ userId, cutSeconds: cutMs / 1000, beats, processes }, 200);
   });
 
   /** Declares a change of a learner's progress, with this body. */

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import type { LegacyFileProgress, ProgressService } from "../../progress/progress-service.ts";
+import type { LegacyFileProgress, SharedProgressService } from "../../progress/progress-service.ts";
 import { Id } from "../../protocol/ids.ts";
 import { MAX_POSITION_SECONDS } from "../../protocol/numbers.ts";
 import type { Bearer } from "../bearer.ts";
@@ -46,7 +46,7 @@ const CourseRow = z
   .meta({ id: "LegacyCourseProgress" });
 
 export interface LegacyParts {
-  progress: ProgressService;
+  progress: SharedProgressService;
   bearer: Bearer;
 }
 

@@ -1,4 +1,4 @@
-import type { ProgressService } from "../../progress/progress-service.ts";
+import type { SharedProgressService } from "../../progress/progress-service.ts";
 import { Id } from "../../protocol/ids.ts";
 import { OwnFilesPage, OwnFilesQuestion } from "../../protocol/learners.ts";
 import { CourseProgress, FileProgress, MinVersion } from "../../protocol/progress.ts";
@@ -12,7 +12,7 @@ export const CourseProgressSchema = CourseProgress.meta({ id: "CourseProgress" }
 const OwnFilesSchema = OwnFilesPage.meta({ id: "OwnFilesPage" });
 
 export interface OwnProgressParts {
-  progress: ProgressService;
+  progress: SharedProgressService;
   bearer: Bearer;
 }
 

@@ -43,7 +43,10 @@ export type BusMessage =
   | { type: "again" }
   /** The relay lives: changes are told. */
   | { type: "pulse" }
-  | { type: "present"; report: PresenceReport };
+  | { type: "present"; report: PresenceReport }
+  /** Asks every process for its own figures of something. */
+  | { type: "sum?"; question: string; id: string }
+  | { type: "sum"; question: string; figures: Record<string, number> };
 
 /** `channel` is null for changes that this process relays itself: it hears them once, for all channels together. */
 export type BusListener = (message: BusMessage, channel: string | null) => void;

@@ -16,6 +16,8 @@ export const channels = {
   streams: "streams",
   /** Says that anything may have changed. */
   all: "all",
+  /** Questions for figures that every process counts by itself. */
+  sums: "sums",
   /** The relay's sign of life. */
   pulse: "pulse",
 };

@@ -87,6 +87,8 @@ export class RoomNews {
         break;
       }
       case "pulse":
+      case "sum?":
+      case "sum":
         break;
     }
   }
