@@ -42,7 +42,6 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
   const { fileId, userId, token } = options;
   const { tracker } = hooks;
   const observing = new AbortController();
-  const observed = observing.signal;
   const living = new AbortController();
   const { signal } = living;
   const clock = endWith(signal, options.clock ?? systemClock);
@@ -107,7 +106,7 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
       },
       onShown: () => keeping.setClosed(false),
     },
-    observed,
+    observing.signal,
   );
 
   function deliver(): void {
@@ -133,7 +132,7 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
     isCollecting = true;
     hooks.onBeforeBeat?.();
     isCollecting = false;
-    if (!seen || isOnHold || observed.aborted) return;
+    if (!seen || isOnHold || observing.signal.aborted) return;
     const isTold = seen.positionMs === told?.positionMs && seen.state === told.state && tracker.peek().length === 0;
     if (isLast && isTold) return;
     told = seen;
@@ -147,7 +146,7 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
   }
 
   function beat(): void {
-    if (observed.aborted) return;
+    if (observing.signal.aborted) return;
     scheduleBeat();
     collect();
   }
@@ -194,7 +193,7 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
       return toSeconds(unionOf([...fromSeconds(watched), ...queued, ...tracker.peek()]));
     },
     report({ position, state = "playing", rate = 1 }) {
-      if (observed.aborted || !Number.isFinite(position)) return;
+      if (observing.signal.aborted || !Number.isFinite(position)) return;
       const positionMs = toMs(Math.max(0, position));
       const before = seen;
       const isPlaying = state === "playing";
@@ -219,7 +218,7 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
       return answer ?? { ok: false, error: { code: "unavailable", message: "The server cannot be reached now." } };
     },
     async close() {
-      if (observed.aborted) return;
+      if (observing.signal.aborted) return;
       isOnHold = false;
       collect(true);
       observing.abort();
@@ -228,7 +227,7 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
       end();
     },
   };
-  return { player, fail, clock, signal: observed };
+  return { player, fail, clock, signal: observing.signal };
 }
 
 /** 128 random bits. Pages served over plain HTTP have no `crypto.randomUUID`. */
