@@ -58,14 +58,22 @@ export function attachPlayer(media: HTMLMediaElement, options: AttachOptions): P
 
   /** @param isReport whether to tell the player, or only to track what plays */
   function look(isReport = true): void {
-    if (!source.isOurs()) return loseMedia();
+    if (!source.isOurs()) {
+      loseMedia();
+      return;
+    }
     const atMs = clock.monotonicMs();
     const state = toState();
     const isStalled = state === "playing" && (isLive() || media.readyState < media.HAVE_FUTURE_DATA);
     const seen = { position: isLive() ? 0 : media.currentTime, rate: isStalled ? 0 : media.playbackRate };
     // The position jumps as soon as a seek begins, before the event comes.
     if (state === "seeking") tracker.cut(atMs);
-    tracker.sample({ ...seen, ...(state === "seeking" && { rate: 0 }), atMs, advancing: !media.paused && state !== "ended" });
+    tracker.sample({
+      ...seen,
+      ...(state === "seeking" && { rate: 0 }),
+      atMs,
+      advancing: !media.paused && state !== "ended",
+    });
     if (!isTouched) return;
     last = { ...seen, state };
     if (isReport) player.report(last);
@@ -87,14 +95,20 @@ export function attachPlayer(media: HTMLMediaElement, options: AttachOptions): P
 
   function resume(resumeAt: number): void {
     if (options.resume === false || hasSought || signal.aborted) return;
-    const again = () => resume(resumeAt);
-    if (media.readyState < media.HAVE_METADATA) return listen("loadedmetadata", again, true);
+    const resumeAfter = (event: string) => listen(event, () => resume(resumeAt), true);
+    if (media.readyState < media.HAVE_METADATA) {
+      resumeAfter("loadedmetadata");
+      return;
+    }
     const { currentTime, duration } = media;
-    if (!source.isOurs() || isLive() || resumeAt <= currentTime || currentTime > MAX_PLAYED_BEFORE_RESUME_SECONDS) return;
+    if (!source.isOurs() || isLive() || resumeAt <= currentTime) return;
+    if (currentTime > MAX_PLAYED_BEFORE_RESUME_SECONDS) return;
     // A seek past the end would end the media. Its header may be wrong, and the true length may come yet.
-    if (resumeAt >= duration) return listen("durationchange", again, true);
-    isResuming = true;
-    media.currentTime = resumeAt;
+    if (resumeAt >= duration) resumeAfter("durationchange");
+    else {
+      isResuming = true;
+      media.currentTime = resumeAt;
+    }
   }
 
   function stopSeekBeat(): void {

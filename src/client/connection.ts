@@ -143,7 +143,7 @@ export function createConnection({ clock }: { clock: Clock }, options: Connectio
   /** Without a time it waits for a pause that grows with every failed attempt. */
   function connectIn(ms = toBackoffMs(failures++)): void {
     cancelRetry();
-    cancelRetry = clock.after(ms, connect);
+    cancelRetry = clock.after(ms, () => void connect());
   }
 
   socket.on("connect", () => {

@@ -42,6 +42,7 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
   const { fileId, userId, token } = options;
   const { tracker } = hooks;
   const observing = new AbortController();
+  const observed = observing.signal;
   const living = new AbortController();
   const { signal } = living;
   const clock = endWith(signal, options.clock ?? systemClock);
@@ -106,7 +107,7 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
       },
       onShown: () => keeping.setClosed(false),
     },
-    observing.signal,
+    observed,
   );
 
   function deliver(): void {
@@ -132,7 +133,7 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
     isCollecting = true;
     hooks.onBeforeBeat?.();
     isCollecting = false;
-    if (!seen || isOnHold || observing.signal.aborted) return;
+    if (!seen || isOnHold || observed.aborted) return;
     const isTold = seen.positionMs === told?.positionMs && seen.state === told.state && tracker.peek().length === 0;
     if (isLast && isTold) return;
     told = seen;
@@ -146,7 +147,7 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
   }
 
   function beat(): void {
-    if (observing.signal.aborted) return;
+    if (observed.aborted) return;
     scheduleBeat();
     collect();
   }
@@ -193,7 +194,7 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
       return toSeconds(unionOf([...fromSeconds(watched), ...queued, ...tracker.peek()]));
     },
     report({ position, state = "playing", rate = 1 }) {
-      if (observing.signal.aborted || !Number.isFinite(position)) return;
+      if (observed.aborted || !Number.isFinite(position)) return;
       const positionMs = toMs(Math.max(0, position));
       const before = seen;
       const isPlaying = state === "playing";
@@ -218,7 +219,7 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
       return answer ?? { ok: false, error: { code: "unavailable", message: "The server cannot be reached now." } };
     },
     async close() {
-      if (observing.signal.aborted) return;
+      if (observed.aborted) return;
       isOnHold = false;
       collect(true);
       observing.abort();
@@ -227,7 +228,7 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
       end();
     },
   };
-  return { player, fail, clock, signal: observing.signal };
+  return { player, fail, clock, signal: observed };
 }
 
 /** 128 random bits. Pages served over plain HTTP have no `crypto.randomUUID`. */

@@ -127,7 +127,8 @@ export function createStoredPlace(
     },
     read,
     readOthers() {
-      for (const { fileId: file } of queue.beats.filter((beat) => beat.unplaced && beat.fileId !== fileId)) void read(file);
+      for (const { fileId: file } of queue.beats.filter((beat) => beat.unplaced && beat.fileId !== fileId))
+        void read(file);
     },
     onState(state) {
       if (state === "offline") resumeFromKept();
