@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
+import { readMetric } from "../helpers/server-calls.ts";
 import { serverEnv } from "../helpers/server-env.ts";
 import { type ServerProcess, startServerProcess } from "../helpers/server-process.ts";
 import { connectRaw, type RawClient } from "../helpers/socket-client.ts";
@@ -50,6 +51,7 @@ it("gets no more of them, until one has a user or ends; other networks are let i
   }
   await expect(connectFrom(NETWORK)).rejects.toThrow("403");
   await expect(connectFrom(`::ffff:${NETWORK}`)).rejects.toThrow("403");
+  expect(await readMetric(server.url, "playhead_connections_refused_total", `reason="network"`)).toBe(2);
   const other = await connectFrom("192.0.2.2");
   await join(other, `40/player,${JSON.stringify({ token: await mintToken("alice") })}`);
 
