@@ -34,6 +34,8 @@ const STREAMS_EACH = 10;
 const EVERY = { comerMs: 100, readMs: 50, learnersMs: 500, dashboardMs: 5000, streamMs: 100 };
 const RESET_SHARE = 0.2;
 const WRONG_KEY_SHARE = 0.1;
+/** Longer than the default lease of a session, 30 s. */
+const FAILED_KEY_RESTS_MS = 60_000;
 
 const counts: MixedCounts = { done: {}, failed: {} };
 let timers: NodeJS.Timeout[] = [];
@@ -115,7 +117,10 @@ async function comeAndGo({ url, shape }: MixedLoad, user: number, token: string)
   }
 }
 
-/** Opens a media server's connection. @returns a function that starts, reports and ends the next stream */
+/**
+ * Opens a media server's connection. No key is used again before the end of its stream was acked.
+ * @returns a function that starts, reports and ends the next stream
+ */
 async function openMediaServer({ url, rtmpSecret }: MixedLoad, owners: string[]): Promise<() => Promise<void>> {
   const keys: string[] = [];
   for (let i = 0; i < STREAM_OWNERS * STREAMS_EACH; i++) {
@@ -129,6 +134,7 @@ async function openMediaServer({ url, rtmpSecret }: MixedLoad, owners: string[])
     const json = await client.ask("stream:validate", { streamKey, connectionId: `c${run}` });
     return (JSON.parse(json) as [{ valid: boolean; reason?: string; sessionId?: string }])[0];
   };
+  const free = [...keys];
   let runs = 0;
   return async () => {
     const run = runs++;
@@ -137,11 +143,20 @@ async function openMediaServer({ url, rtmpSecret }: MixedLoad, owners: string[])
       if (valid) throw new Error("a wrong key was let in");
       return;
     }
-    const { valid, reason, sessionId } = await validate(keys[run % keys.length], run);
-    if (!valid) throw new Error(`a key was refused: ${reason}`);
-    await client.ask("stream:started", { sessionId });
-    await client.ask("stream:stats", { sessionId, bitrateKbps: 4000, viewers: run % 100 });
-    await client.ask("stream:ended", { sessionId });
+    const key = free.shift();
+    if (key === undefined) throw new Error("every key is in use: the server is too slow for this rate");
+    try {
+      const { valid, reason, sessionId } = await validate(key, run);
+      if (!valid) throw new Error(`a key was refused: ${reason}`);
+      await client.ask("stream:started", { sessionId });
+      await client.ask("stream:stats", { sessionId, bitrateKbps: 4000, viewers: run % 100 });
+      await client.ask("stream:ended", { sessionId });
+      free.push(key);
+    } catch (error) {
+      // Without the ack of its end the session may live until its lease is lost.
+      setTimeout(() => free.push(key), FAILED_KEY_RESTS_MS).unref();
+      throw error;
+    }
   };
 }
 

@@ -1,29 +1,15 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { type FakeProgressServer, startFakeProgressServer } from "../../test/helpers/fake-progress-server.ts";
+import { describe, expect, it, vi } from "vitest";
+import type { FakeProgressServer } from "../../test/helpers/fake-progress-server.ts";
+import { type Players, usePlayers } from "../../test/helpers/players.ts";
 import { createMemoryStorage, heardBy, progressOf, takeEverything } from "../../test/helpers/sdk-player.ts";
 import type { Heartbeat } from "../protocol/heartbeat.ts";
-import { createPlayer } from "./player.ts";
-import type { Player, PlayerOptions } from "./player-api.ts";
+import type { Player } from "./player-api.ts";
 
 let server: FakeProgressServer;
-let players: Player[];
-
-beforeEach(async () => {
-  server = await startFakeProgressServer();
-  players = [];
-  takeEverything(server);
+let open: Players["open"];
+usePlayers((started) => {
+  ({ server, open } = started);
 });
-
-afterEach(async () => {
-  await Promise.all(players.map((player) => player.close()));
-  await server.stop();
-});
-
-function open(more: Partial<PlayerOptions> = {}): Player {
-  const player = createPlayer({ url: server.url, token: "t", fileId: "f", storage: null, ...more });
-  players.push(player);
-  return player;
-}
 
 /** Plays a second, and changes the state, which makes a beat. */
 function playSecond(player: Player, second: number): void {

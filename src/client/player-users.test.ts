@@ -1,5 +1,6 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { type FakeProgressServer, startFakeProgressServer } from "../../test/helpers/fake-progress-server.ts";
+import { beforeEach, describe, expect, it, vi } from "vitest";
+import type { FakeProgressServer } from "../../test/helpers/fake-progress-server.ts";
+import { type Players, usePlayers } from "../../test/helpers/players.ts";
 import {
   createMemoryStorage,
   heardBy,
@@ -7,29 +8,21 @@ import {
   takeEverything,
   unsignedTokenOf,
 } from "../../test/helpers/sdk-player.ts";
-import { createPlayer } from "./player.ts";
 import type { Player, PlayerOptions } from "./player-api.ts";
 
 let server: FakeProgressServer;
 let storage: MemoryStorage;
-let players: Player[];
-
-beforeEach(async () => {
-  server = await startFakeProgressServer();
-  storage = createMemoryStorage();
-  players = [];
-  takeEverything(server);
+let players: Players;
+usePlayers((started) => {
+  players = started;
+  ({ server } = started);
 });
-
-afterEach(async () => {
-  await Promise.all(players.map((player) => player.close()));
-  await server.stop();
+beforeEach(() => {
+  storage = createMemoryStorage();
 });
 
 function open(more: Partial<PlayerOptions> = {}): Player {
-  const player = createPlayer({ url: server.url, token: unsignedTokenOf("alice"), fileId: "f", storage, ...more });
-  players.push(player);
-  return player;
+  return players.open({ token: unsignedTokenOf("alice"), storage, ...more });
 }
 
 function play(player: Player, from: number, to: number, state: "playing" | "paused" = "paused"): void {

@@ -40,12 +40,15 @@ export class Connections {
   readonly #onData: (this: CountedConnection, text: unknown) => void;
   readonly #onClose: (this: CountedConnection) => void;
 
-  constructor() {
+  /** `onAskedTooOften` hears of each connection that is closed because it asked for too many namespaces. */
+  constructor(onAskedTooOften: () => void = () => undefined) {
     const connects = new Allowances(CONNECTS);
     const close = (connection: CountedConnection) => this.#close(connection);
     this.#onData = function (text) {
       // It runs before Socket.IO reads the packet. Socket.IO reads nothing of a closed connection.
-      if (isConnect(text) && connects.take(this.id) > 0) this.close(true);
+      if (!isConnect(text) || connects.take(this.id) === 0) return;
+      onAskedTooOften();
+      this.close(true);
     };
     this.#onClose = function () {
       close(this);

@@ -1,9 +1,10 @@
 import type { ExtendedError } from "socket.io";
 import { z } from "zod";
 import type { Caller, VerifyToken } from "../auth/caller.ts";
-import { AppError, toWireError } from "../errors.ts";
+import { AppError, toWireError, type WireError } from "../errors.ts";
 import { Allowances } from "../limits/allowances.ts";
 import type { Logger } from "../logger.ts";
+import type { Metrics } from "../metrics/metrics.ts";
 import { parseWire } from "../protocol/ack.ts";
 import { Acks } from "../protocol/heartbeat.ts";
 import { withinTime } from "../within-time.ts";
@@ -133,6 +134,18 @@ export function asHandshake(
       },
     );
   };
+}
+
+/** Counts refusals by the code that the client gets. */
+export function countRefusals(
+  handshake: Handshake,
+  { connectionsRefused }: Pick<Metrics, "connectionsRefused">,
+): Handshake {
+  return (socket, next) =>
+    handshake(socket, (error) => {
+      if (error !== undefined) connectionsRefused.inc({ reason: (error.data as WireError).code });
+      next(error);
+    });
 }
 
 /** One listener for all sockets: a closure for each would take memory of every idle connection. */

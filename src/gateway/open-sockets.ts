@@ -59,8 +59,9 @@ export interface Sockets {
 
 /** Attaches Socket.IO to the app. Nobody can connect before the app listens. */
 export function openSockets({ app, config, metrics, logger }: SocketParts): Sockets {
-  const connections = new Connections();
-  const io = createServer(config, connections, logger);
+  const { connectionsRefused } = metrics;
+  const connections = new Connections(() => connectionsRefused.inc({ reason: "connects" }));
+  const io = createServer(connections, { config, metrics, logger });
   const guard = createSocketGuard(logger);
   countOversizedFrames(app, metrics.oversizedFrames);
   readDirectFrames(app, guard);
@@ -93,7 +94,10 @@ export function openSockets({ app, config, metrics, logger }: SocketParts): Sock
   };
 }
 
-function createServer(config: SocketParts["config"], connections: Connections, logger: Logger): Server {
+function createServer(
+  connections: Connections,
+  { config, metrics: { connectionsRefused }, logger }: Omit<SocketParts, "app">,
+): Server {
   const logRefused = createRefusedOrigins(logger);
   return new Server({
     transports: config.SOCKET_TRANSPORTS,
@@ -114,10 +118,12 @@ function createServer(config: SocketParts["config"], connections: Connections, l
       const allowed = isAllowedOrigin(origin, asked, config.ALLOWED_ORIGINS);
       if (!allowed) {
         logRefused(origin);
+        connectionsRefused.inc({ reason: "origin" });
         decide("origin not allowed", false);
-      } else if (connections.isFull(networkOfRequest(request as never, config.TRUST_PROXY)))
+      } else if (connections.isFull(networkOfRequest(request as never, config.TRUST_PROXY))) {
+        connectionsRefused.inc({ reason: "network" });
         decide("too many connections of this network", false);
-      else decide(null, true);
+      } else decide(null, true);
     },
   });
 }

@@ -10,7 +10,7 @@ import { toServerIdentity } from "../streams/server-identity.ts";
 import type { SessionDrop } from "../streams/sessions/session-drop.ts";
 import { type CallParts, CallTable, type GatewaySocket } from "./call.ts";
 import { NamespaceFrames } from "./direct-frames.ts";
-import { asHandshake } from "./handshake.ts";
+import { asHandshake, countRefusals } from "./handshake.ts";
 import { createSocketGuard, type SocketGuard } from "./socket-guard.ts";
 
 /** A media server asks and reports for all its encoders. A thousand encoders need far fewer calls. */
@@ -67,7 +67,7 @@ export function serveMediaServers(namespace: Namespace, parts: RtmpNamespacePart
   const admit = async (socket: GatewaySocket) => {
     servers.set(socket, await identify(socket, parts.secrets, limitWrongSecrets));
   };
-  namespace.use(asHandshake(admit, parts) as never);
+  namespace.use(countRefusals(asHandshake(admit, parts), metrics) as never);
   function serve(raw: Socket, socket: GatewaySocket): void {
     metrics.sockets.inc({ namespace: "/rtmp" });
     socket.on("disconnect", (reason) =>

@@ -7,7 +7,7 @@ import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { ProgressService } from "../progress/progress-service.ts";
 import { type Dashboards, serveDashboards } from "./dashboard-namespace.ts";
-import { createHandshake } from "./handshake.ts";
+import { countRefusals, createHandshake } from "./handshake.ts";
 import type { Sockets } from "./open-sockets.ts";
 import { type DeviceFollower, servePlayers } from "./player-namespace.ts";
 import { type RtmpNamespaceParts, serveMediaServers } from "./rtmp-namespace.ts";
@@ -41,13 +41,14 @@ export function serveSockets(sockets: Sockets, parts: GatewayParts): Gateway {
   const namespaces = [sockets.players, sockets.dashboards, sockets.mediaServers];
   let draining = false;
   const isDraining = () => draining;
-  const handshake = createHandshake({
+  const tokens = createHandshake({
     verifyToken,
     connections: sockets.connections,
     maxConnectionsPerUser: config.MAX_CONNECTIONS_PER_USER,
     isDraining,
     logger,
   });
+  const handshake = countRefusals(tokens, metrics);
   const limits = createCallLimits({ burst: config.RATE_LIMIT_BURST, perSecond: config.RATE_LIMIT_PER_SECOND });
   const common = { handshake, verifyToken, limits, metrics, logger };
   servePlayers(sockets.players, { ...common, progress, devices: live.devices });

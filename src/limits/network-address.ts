@@ -13,7 +13,7 @@ export function networkOf(
   { trustProxy }: { trustProxy: boolean },
 ): string {
   const forwarded = trustProxy ? forwardedFor?.split(",").at(-1)?.trim() : undefined;
-  return toNetwork(forwarded || (remoteAddress ?? "unknown"));
+  return toNetwork(forwarded || (remoteAddress ?? UNKNOWN_NETWORK));
 }
 
 /**
@@ -23,7 +23,7 @@ export function networkOf(
 export function toNetwork(text: string): string {
   const address = toBareAddress(text.trim().toLowerCase());
   const family = isIP(address);
-  if (family === 0) return UNKNOWN;
+  if (family === 0) return UNKNOWN_NETWORK;
   if (family === 4) return address;
   const groups = toGroups(address);
   if (IPV4_PREFIXES.includes(groups.slice(0, 6).join(":"))) return toIpv4(groups[6] as string, groups[7] as string);
@@ -31,7 +31,7 @@ export function toNetwork(text: string): string {
 }
 
 /** All texts that are no address count as one network, or a client could be a new one at every call. */
-const UNKNOWN = "unknown";
+export const UNKNOWN_NETWORK = "unknown";
 /** The first six groups of IPv6 addresses that carry an IPv4 address in the other two: mapped ones, and those of NAT64. */
 const IPV4_PREFIXES = ["0:0:0:0:0:ffff", "64:ff9b:0:0:0:0"];
 

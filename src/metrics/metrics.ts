@@ -112,6 +112,11 @@ function createSocketMetrics(registry: Registry) {
       "outcome",
     ]),
     disconnects: counter("playhead_disconnects_total", "Sockets that disconnected, by reason.", ["reason"]),
+    connectionsRefused: counter(
+      "playhead_connections_refused_total",
+      "Handshakes that were refused, by reason: origin or network (403, before there is a connection), connects (the connection asked too often and was closed), or the code that the client got.",
+      ["reason"],
+    ),
     oversizedFrames: counter("playhead_oversized_frames_total", "Sockets that were closed for a frame over 64 KB."),
     tokenChecks: counter(
       "playhead_token_checks_total",

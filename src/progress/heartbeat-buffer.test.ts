@@ -1,108 +1,22 @@
-import { pino } from "pino";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { createLogger } from "../logger.ts";
-import { createMetrics } from "../metrics/metrics.ts";
-import type { FileProgress } from "../protocol/progress.ts";
-import { HeartbeatBuffer, type HeartbeatBufferOptions } from "./heartbeat-buffer.ts";
-import { type Observation, type PendingBeat, rowKeyOf, toPendingBeat } from "./pending-beat.ts";
-import type { WriteResult } from "./split-batch.ts";
+import { describe, expect, it } from "vitest";
+import { type BufferSteps, useBufferSteps } from "../../test/helpers/buffer-steps.ts";
+import { rowKeyOf } from "./pending-beat.ts";
 
 const AWAY = Object.assign(new Error("connect ECONNREFUSED"), { code: "ECONNREFUSED" });
 
-/** A database that answers when it is told to. */
-class FakeWriter {
-  readonly batches: { entries: PendingBeat[]; commit: () => void; fail: (error: unknown) => void }[] = [];
-  /** Answers by itself from now on; with an error while one is set. */
-  automatic = false;
-  error: unknown = null;
-
-  readonly write = (entries: PendingBeat[]): Promise<WriteResult[]> =>
-    new Promise((resolve, reject) => {
-      const copies = entries.map((entry) => structuredClone(entry));
-      const commit = () =>
-        resolve(
-          copies.map((entry) => ({ type: "written", dropped: false, progress: toProgress(entry) }) as WriteResult),
-        );
-      this.batches.push({ entries: copies, commit, fail: reject });
-      if (!this.automatic) return;
-      if (this.error === null) commit();
-      else reject(this.error);
-    });
-
-  get last() {
-    return this.batches.at(-1) as (typeof this.batches)[number];
-  }
-}
-
-function toProgress(entry: PendingBeat): FileProgress {
-  const { userId, fileId, position } = entry;
-  return { userId, fileId, position: position.positionMs } as FileProgress;
-}
-
 describe("HeartbeatBuffer", () => {
-  let writer: FakeWriter;
-  /** Of the beat made last: its position and what it played follow from it. */
-  let seq: number;
-  let answers: WriteResult[];
-
-  beforeEach(() => {
-    vi.useFakeTimers({
-      toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "setImmediate", "performance"],
-    });
-    writer = new FakeWriter();
-    seq = 0;
-    answers = [];
+  let writer: BufferSteps["writer"];
+  let answers: BufferSteps["answers"];
+  let createBuffer: BufferSteps["createBuffer"];
+  let beat: BufferSteps["beat"];
+  let add: BufferSteps["add"];
+  let outcomes: BufferSteps["outcomes"];
+  let occupy: BufferSteps["occupy"];
+  let pass: BufferSteps["pass"];
+  let settle: BufferSteps["settle"];
+  useBufferSteps((steps) => {
+    ({ writer, answers, createBuffer, beat, add, outcomes, occupy, pass, settle } = steps);
   });
-  afterEach(() => {
-    vi.useRealTimers();
-  });
-
-  function createBuffer(options: Partial<HeartbeatBufferOptions> = {}, logger = createLogger({ level: "silent" })) {
-    return new HeartbeatBuffer(
-      { write: writer.write, metrics: createMetrics(), logger },
-      { flushIntervalMs: 50, maxBatch: 1000, maxPending: 100, ackDeadlineMs: 8000, ...options },
-    );
-  }
-
-  function beat(given: Partial<Observation> = {}): PendingBeat {
-    seq += 1;
-    return toPendingBeat({
-      userId: "u",
-      fileId: "f",
-      courseId: "c",
-      positionMs: seq,
-      observedAtMs: seq,
-      session: "s",
-      seq,
-      played: [[seq * 10, seq * 10 + 10]],
-      ...given,
-    });
-  }
-
-  function add(buffer: HeartbeatBuffer, given: Partial<Observation> = {}): void {
-    buffer.add(beat(given), (result) => answers.push(result));
-  }
-
-  /** What came back: `ok`, or the code of the refusal. */
-  function outcomes(): string[] {
-    return answers.map((answer) =>
-      answer.type === "failed" ? answer.error.code : answer.type === "written" ? "ok" : answer.type,
-    );
-  }
-
-  /** A first beat, which goes alone and at once: what comes while it is written gathers. */
-  async function occupy(buffer: HeartbeatBuffer): Promise<() => void> {
-    buffer.add(beat({ userId: "first" }), () => undefined);
-    await settle();
-    return writer.last.commit;
-  }
-
-  async function pass(ms: number): Promise<void> {
-    await vi.advanceTimersByTimeAsync(ms);
-  }
-
-  /** Lets what is ready run; no time passes. */
-  const settle = () => pass(0);
 
   it("settles no beat before its batch is committed", async () => {
     const buffer = createBuffer();
@@ -234,135 +148,6 @@ describe("HeartbeatBuffer", () => {
       ["alice", "bob", "mallory", "mallory"],
       ["mallory", "mallory", "mallory", "mallory"],
     ]);
-  });
-
-  it("tries a batch again after a passing failure, until it is written", async () => {
-    writer.automatic = true;
-    writer.error = AWAY;
-    const buffer = createBuffer();
-    add(buffer);
-    await pass(4000);
-    expect([writer.batches.length > 3, outcomes(), buffer.load]).toEqual([true, [], 1]);
-    writer.error = null;
-    await pass(2000);
-    expect(outcomes()).toEqual(["ok"]);
-    expect(new Set(writer.batches.map(({ entries }) => JSON.stringify(entries))).size).toBe(1);
-    expect(buffer.load).toBe(0);
-  });
-
-  it("refuses a batch that fails for good, and writes the next one", async () => {
-    const buffer = createBuffer();
-    add(buffer);
-    await settle();
-    add(buffer);
-    writer.last.fail(new TypeError("broken"));
-    await pass(50);
-    expect(outcomes()).toEqual(["internal"]);
-    writer.last.commit();
-    await settle();
-    expect(outcomes()).toEqual(["internal", "ok"]);
-  });
-
-  it("refuses each heartbeat as unavailable when its own deadline has passed", async () => {
-    writer.automatic = true;
-    writer.error = AWAY;
-    const buffer = createBuffer({ ackDeadlineMs: 3000 });
-    add(buffer);
-    await pass(2000);
-    add(buffer);
-    await pass(1500);
-    expect(outcomes()).toEqual(["unavailable"]);
-    expect(answers[0]).toMatchObject({ error: { retryAfterMs: expect.any(Number) } });
-    writer.error = null;
-    await pass(1500);
-    expect(outcomes()).toEqual(["unavailable", "ok"]);
-    expect(buffer.pending).toBe(0);
-  });
-
-  it("refuses new beats at once when the database has been away for longer than the deadline", async () => {
-    writer.automatic = true;
-    writer.error = AWAY;
-    const buffer = createBuffer({ ackDeadlineMs: 3000 });
-    add(buffer);
-    await pass(2500);
-    add(buffer);
-    await pass(1000);
-    add(buffer);
-    expect(outcomes()).toEqual(["unavailable", "unavailable"]);
-  });
-
-  it("accepts heartbeats again after an outage in which every waiting beat was refused", async () => {
-    writer.automatic = true;
-    writer.error = AWAY;
-    const buffer = createBuffer({ ackDeadlineMs: 3000 });
-    add(buffer);
-    await pass(60_000);
-    expect([outcomes(), buffer.pending]).toEqual([["unavailable"], 0]);
-    writer.error = null;
-    add(buffer);
-    await pass(2000);
-    expect(outcomes()).toEqual(["unavailable", "ok"]);
-    expect(buffer.load).toBe(0);
-  });
-
-  it("finds out by itself that the database takes writes again, after every waiting beat was refused", async () => {
-    writer.automatic = true;
-    writer.error = AWAY;
-    const buffer = createBuffer({ ackDeadlineMs: 3000 });
-    for (const userId of ["a", "b", "c"]) add(buffer, { userId });
-    await pass(10_000);
-    expect([outcomes(), buffer.pending, buffer.isDown]).toEqual([
-      ["unavailable", "unavailable", "unavailable"],
-      0,
-      true,
-    ]);
-    expect(writer.last.entries).toHaveLength(1);
-    writer.error = null;
-    await pass(2000);
-    expect([outcomes().length, buffer.isDown, buffer.load]).toEqual([3, false, 0]);
-  });
-
-  it("lets one new beat at a time take over the trying, in case only the row of the beat before fails", async () => {
-    writer.automatic = true;
-    writer.error = AWAY;
-    const buffer = createBuffer({ ackDeadlineMs: 3000 });
-    add(buffer, { userId: "bad" });
-    await pass(10_000);
-    add(buffer, { userId: "a" });
-    add(buffer, { userId: "b" });
-    expect(outcomes()).toEqual(["unavailable", "unavailable"]);
-    await pass(2000);
-    expect(writer.last.entries).toMatchObject([{ userId: "a" }]);
-    writer.error = null;
-    await pass(2000);
-    expect(outcomes()).toEqual(["unavailable", "unavailable", "ok"]);
-  });
-
-  it("writes one line to the log when writing begins to fail, not one a try", async () => {
-    writer.automatic = true;
-    writer.error = AWAY;
-    const lines: string[] = [];
-    const logger = pino({ level: "info" }, { write: (line: string) => void lines.push(line) });
-    const buffer = createBuffer({}, logger);
-    add(buffer);
-    await pass(30_000);
-    expect(lines).toHaveLength(1);
-    writer.error = null;
-    await pass(2000);
-    expect(lines.map((line) => JSON.parse(line).msg)).toEqual([
-      "a batch of heartbeats waits for the database",
-      "heartbeats are written again",
-    ]);
-  });
-
-  it("settles a beat once, even if a flush writes it after its deadline", async () => {
-    const buffer = createBuffer({ ackDeadlineMs: 1000 });
-    add(buffer);
-    await pass(2000);
-    expect(outcomes()).toEqual(["unavailable"]);
-    writer.last.commit();
-    await settle();
-    expect([outcomes(), buffer.pending]).toEqual([["unavailable"], 0]);
   });
 
   it("flushes all waiting beats when it stops, and accepts no more", async () => {

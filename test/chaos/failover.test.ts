@@ -1,9 +1,10 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type DatabaseAddress, openDatabaseAddress } from "../helpers/database-address.ts";
-import { COURSE_ID, FILE_IDS, putLoadCourse, startFlowServer, users } from "../helpers/flow-server.ts";
-import { type Load, startLoad } from "../helpers/load-players.ts";
+import { describe, expect, it } from "vitest";
+import type { DatabaseAddress } from "../helpers/database-address.ts";
+import { COURSE_ID } from "../helpers/flow-server.ts";
+import type { Load } from "../helpers/load-players.ts";
 import { findBrokenPromises } from "../helpers/oracle.ts";
-import { type PostgresPair, startPostgresPair } from "../helpers/postgres-pair.ts";
+import { usePairUnderLoad } from "../helpers/pair-under-load.ts";
+import type { PostgresPair } from "../helpers/postgres-pair.ts";
 import { type Query, queryOf } from "../helpers/query.ts";
 import type { ServerProcess } from "../helpers/server-process.ts";
 import { mintToken } from "../helpers/tokens.ts";
@@ -14,8 +15,6 @@ import { watchTopics } from "../helpers/watching-dashboard.ts";
  * The database's address leads to another server: to a standby for a while, or to a standby that has taken over.
  */
 
-const PLAYERS = 10;
-const ENVIRONMENT = { ACK_DEADLINE_MS: "1500", QUERY_TIMEOUT_MS: "1500" };
 const COURSE_TOPIC = `course:${COURSE_ID}`;
 
 describe("a failover of the database", () => {
@@ -24,19 +23,8 @@ describe("a failover of the database", () => {
   let server: ServerProcess;
   let load: Load;
 
-  beforeEach(async () => {
-    pair = await startPostgresPair();
-    address = await openDatabaseAddress(pair.primaryPort);
-    server = await startFlowServer({ ...ENVIRONMENT, DATABASE_URL: address.urlOf(pair.primary.url) });
-    await putLoadCourse(server.url);
-    load = await startLoad({ url: server.url, users: users(PLAYERS), fileIds: FILE_IDS, mintToken });
-    await load.ackedMore(2 * load.streams.length);
-  });
-  afterEach(async () => {
-    load?.stop();
-    await server?.kill();
-    await address?.stop();
-    await pair?.stop();
+  usePairUnderLoad({ env: { ACK_DEADLINE_MS: "1500", QUERY_TIMEOUT_MS: "1500" } }, (started) => {
+    ({ pair, address, server, load } = started);
   });
 
   async function expectReady(status: 200 | 503): Promise<void> {

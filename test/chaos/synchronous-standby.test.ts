@@ -1,21 +1,20 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type DatabaseAddress, openDatabaseAddress } from "../helpers/database-address.ts";
-import { COURSE_ID, FILE_IDS, putLoadCourse, startFlowServer, users } from "../helpers/flow-server.ts";
-import { type Load, startLoad } from "../helpers/load-players.ts";
+import { describe, expect, it } from "vitest";
+import type { DatabaseAddress } from "../helpers/database-address.ts";
+import { COURSE_ID } from "../helpers/flow-server.ts";
+import type { Load } from "../helpers/load-players.ts";
 import { findBrokenPromises } from "../helpers/oracle.ts";
-import { type PostgresPair, STANDBY_NAME, startPostgresPair } from "../helpers/postgres-pair.ts";
+import { usePairUnderLoad } from "../helpers/pair-under-load.ts";
+import { type PostgresPair, STANDBY_NAME } from "../helpers/postgres-pair.ts";
 import { type Query, queryOf } from "../helpers/query.ts";
 import { runPlayhead } from "../helpers/run-playhead.ts";
 import { readMetric } from "../helpers/server-calls.ts";
 import type { ServerProcess } from "../helpers/server-process.ts";
-import { mintToken } from "../helpers/tokens.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
 /*
  * Every commit waits for a synchronous standby. The standby goes away, and comes back or takes over.
  */
 
-const PLAYERS = 10;
 const WRITERS = 2;
 const ENVIRONMENT = { ACK_DEADLINE_MS: "1500", QUERY_TIMEOUT_MS: "1000", WRITERS: String(WRITERS) };
 
@@ -26,20 +25,9 @@ describe("a synchronous standby", () => {
   let load: Load;
   let query: Query;
 
-  beforeEach(async () => {
-    pair = await startPostgresPair({ synchronous_standby_names: STANDBY_NAME });
-    address = await openDatabaseAddress(pair.primaryPort);
-    server = await startFlowServer({ ...ENVIRONMENT, DATABASE_URL: address.urlOf(pair.primary.url) });
-    await putLoadCourse(server.url);
+  usePairUnderLoad({ env: ENVIRONMENT, settings: { synchronous_standby_names: STANDBY_NAME } }, (started) => {
+    ({ pair, address, server, load } = started);
     query = queryOf(pair.primary.url);
-    load = await startLoad({ url: server.url, users: users(PLAYERS), fileIds: FILE_IDS, mintToken });
-    await load.ackedMore(2 * load.streams.length);
-  });
-  afterEach(async () => {
-    load?.stop();
-    await server?.kill();
-    await address?.stop();
-    await pair?.stop();
   });
 
   async function findWaiting(): Promise<number[]> {

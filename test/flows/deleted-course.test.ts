@@ -1,12 +1,11 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createTopicState, type TopicView } from "../../src/client/topic-state.ts";
 import type { WireError } from "../../src/errors.ts";
 import type { Update } from "../../src/protocol/dashboard.ts";
 import type { Role } from "../../src/protocol/roles.ts";
-import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
+import { type ConnectedServer, useConnectedServer } from "../helpers/connected-server.ts";
+import type { TestDatabase } from "../helpers/database.ts";
 import { putCourse } from "../helpers/server-calls.ts";
-import { type Client, connect } from "../helpers/socket-client.ts";
-import { startTestServer, type TestServer } from "../helpers/test-server.ts";
 import { mintToken } from "../helpers/tokens.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
@@ -19,12 +18,13 @@ const FILES = 1500;
 const OF_THE_COURSE = ["course:c1", "course:c1/user:alice", "lesson:c1-l", "file:c1-0"];
 
 let database: TestDatabase;
-let server: TestServer;
-const open: Client[] = [];
+let server: ConnectedServer;
+useConnectedServer((started) => {
+  server = started;
+  ({ database } = started);
+});
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  server = await startTestServer(database);
   await database.query("INSERT INTO users (id) VALUES ('alice'), ('bob')");
 });
 beforeEach(async () => {
@@ -44,18 +44,12 @@ beforeEach(async () => {
   );
 });
 afterEach(async () => {
-  for (const client of open.splice(0)) client.close();
   await database.query("DELETE FROM courses");
-});
-afterAll(async () => {
-  await server.stop();
-  await database.drop();
 });
 
 /** Watches topics, and builds their state as the SDK does. */
 async function watch(userId: string, role: Role, topics: string[]) {
-  const client = await connect(server.url, "/dashboard", await mintToken(userId, role));
-  open.push(client);
+  const client = await server.join("/dashboard", userId, role);
   const states = new Map(topics.map((topic) => [topic, createTopicState(topic, { monotonicMs: () => 0 })]));
   client.socket.on("update", (update: Update) => states.get(update.topic)?.apply(update));
   for (const topic of topics) {

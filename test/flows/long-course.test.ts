@@ -1,8 +1,6 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import type { CourseProgress } from "../../src/protocol/progress.ts";
-import { createTestDatabase, type TestDatabase } from "../helpers/database.ts";
-import { type Client, connect } from "../helpers/socket-client.ts";
-import { startTestServer, type TestServer } from "../helpers/test-server.ts";
+import { type ConnectedServer, useConnectedServer } from "../helpers/connected-server.ts";
 import { mintToken } from "../helpers/tokens.ts";
 
 /*
@@ -11,13 +9,13 @@ import { mintToken } from "../helpers/tokens.ts";
 
 const FILES = 10_000;
 
-let database: TestDatabase;
-let server: TestServer;
-const open: Client[] = [];
+let server: ConnectedServer;
+useConnectedServer((started) => {
+  server = started;
+});
 
 beforeAll(async () => {
-  database = await createTestDatabase();
-  server = await startTestServer(database);
+  const { database } = server;
   await database.query("INSERT INTO courses (id, title) VALUES ('long', 'Long'), ('short', 'Short')");
   await database.query(
     `INSERT INTO lessons (id, course_id, title) VALUES ('long-l', 'long', 'One'), ('short-l', 'short', 'One')`,
@@ -35,19 +33,7 @@ beforeAll(async () => {
      WHERE f.course_id = 'long'`,
   );
 });
-afterEach(() => {
-  for (const client of open.splice(0)) client.close();
-});
-afterAll(async () => {
-  await server.stop();
-  await database.drop();
-});
-
-async function play(userId: string): Promise<Client> {
-  const client = await connect(server.url, "/player", await mintToken(userId));
-  open.push(client);
-  return client;
-}
+const play = (userId: string) => server.join("/player", userId);
 
 async function read(userId: string): Promise<CourseProgress> {
   const headers = { authorization: `Bearer ${await mintToken(userId)}` };

@@ -1,6 +1,7 @@
 import { SignJWT } from "jose";
 import { describe, expect, it } from "vitest";
 import { type BadInputServer, GOOD, newUser, useBadInputServer } from "../helpers/bad-input-server.ts";
+import { readMetric } from "../helpers/server-calls.ts";
 import type { RawClient } from "../helpers/socket-client.ts";
 import { mintToken } from "../helpers/tokens.ts";
 import { waitFor } from "../helpers/wait-for.ts";
@@ -31,6 +32,7 @@ describe("a connection without a user", () => {
     await client.closed;
     expect(client.frames.filter((frame) => frame.startsWith("44")).length).toBeLessThanOrEqual(MAX_CONNECTS);
     expect(await other.call("heartbeat", GOOD)).toMatchObject({ ok: true });
+    expect(await readMetric(server.url, "playhead_connections_refused_total", `reason="connects"`)).toBe(1);
   });
 
   it.each(["40/nonsense,{}", "40{}", '40/dashboard,{"token":5}', "40/rtmp,{}"])(

@@ -6,6 +6,8 @@ import type { CreateStream, OwnStream } from "../../src/protocol/stream.ts";
 
 export interface StreamsApi {
   create(settings?: Partial<CreateStream>): Promise<{ stream: OwnStream; streamKey: string }>;
+  /** Makes a new key, without grace for the old one. */
+  rotate(streamId: string): Promise<{ stream: OwnStream; streamKey: string }>;
   revoke(streamId: string): Promise<OwnStream>;
   disable(streamId: string): Promise<OwnStream>;
   enable(streamId: string): Promise<OwnStream>;
@@ -26,6 +28,7 @@ export function createStreamsApi({ url, token }: { url: string; token: string })
     (await post<{ stream: OwnStream }>(`/v1/streams/${streamId}/${what}`)).stream;
   return {
     create: (settings) => post("/v1/streams", { title: "A talk", ...settings }),
+    rotate: (streamId) => post(`/v1/streams/${streamId}/rotate`),
     revoke: change("revoke"),
     disable: change("disable"),
     enable: change("enable"),

@@ -184,6 +184,13 @@ describe("a stream", () => {
       { kind: "oust", reason: "already_live" },
     ],
     [
+      "stays where it is when the earlier of two that were admitted apart is gone by now",
+      FREE,
+      LIVE,
+      { ...OTHER, admittedAt: EARLIER, mayOust: "nobody" },
+      LIVE_ALREADY,
+    ],
+    [
       "is refused to the later of two that were admitted apart",
       FREE,
       LIVE,

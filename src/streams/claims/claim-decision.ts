@@ -33,8 +33,8 @@ export interface Claimant {
   /** The media server cannot tell its boots apart: boots are numbers, derived from the connection ids that it uses again. */
   isBootDerived: boolean;
   connection: string;
-  /** Whose session the claimant may end under the policy `takeover`. */
-  mayOust: "any" | "other servers";
+  /** Whose session the claimant may end under the policy `takeover`; `nobody`, not even as the earlier one, once it is gone itself. */
+  mayOust: "any" | "other servers" | "nobody";
   /** When it was admitted while the database was away; null where the database was there. */
   admittedAt: Date | null;
 }
@@ -57,6 +57,7 @@ export function decideClaim(stream: ClaimedStream, active: ActiveSession | null,
   const waits = active.state === "reconnecting" && !active.isReserved;
   if (isSameConnection(active, claimant)) return { kind: waits ? "resume" : "same" };
   if (isGone(active, claimant) || (active.state !== "live" && !active.isReserved)) return { kind: "resume" };
+  if (claimant.mayOust === "nobody") return { kind: "refuse", reason: "already_live" };
   // Both were admitted without knowing of each other: the earlier one stays.
   if (claimant.admittedAt !== null && active.claimedAt !== null && claimant.admittedAt < active.claimedAt) {
     return { kind: "oust", reason: "already_live" };

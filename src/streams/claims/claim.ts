@@ -27,8 +27,11 @@ export interface Claim {
    * the database's clock at the write, so waiting for a database connection does not make the claim look younger.
    */
   admittedAt?: number;
-  /** Whose session this claim may end under the policy `takeover`. `other servers` where the media server cannot drop a publisher. */
-  mayOust: "any" | "other servers";
+  /**
+   * Whose session this claim may end under the policy `takeover`. `other servers` where the media server cannot drop a
+   * publisher, `nobody` where the claiming connection is gone already.
+   */
+  mayOust: "any" | "other servers" | "nobody";
   /** Aborted when nobody waits for the answer any more. Then nothing is claimed. */
   signal?: AbortSignal;
 }

@@ -4,7 +4,7 @@ import { AppError } from "../../errors.ts";
 import type { Logger } from "../../logger.ts";
 import type { Metrics, Tally } from "../../metrics/metrics.ts";
 import { REFUSALS, type Refusal, type Verdict } from "../../protocol/stream.ts";
-import { isAway } from "../answer-deadline.ts";
+import { answered, isAway } from "../answer-deadline.ts";
 import type { KeyCache } from "../keys/key-cache.ts";
 import { hashStreamKeyToHex } from "../keys/stream-key.ts";
 import type { WrongKeys } from "../keys/wrong-keys.ts";
@@ -71,7 +71,9 @@ export class KeyAdmission {
     // Where the database is back, but the session that was admitted meanwhile is not written yet.
     const again = known === undefined ? null : outage.again(known.stream.id, claim);
     if (again !== null) return Promise.resolve(this.#counted(again));
-    return claims.ask(hash, claim).then(
+    const settling = known === undefined ? null : outage.settle(known.stream.id, hash);
+    const asked = settling === null ? claims.ask(hash, claim) : answered(settling).then(() => claims.ask(hash, claim));
+    return asked.then(
       (result) => (result.valid ? this.#admitted(claim, result) : this.#refused(claim, result)),
       (error: unknown) => this.#counted(this.#judgeByCache(hash, claim, error)),
     );

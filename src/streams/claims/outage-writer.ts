@@ -39,8 +39,9 @@ export class OutageWriter {
   /** Writes the session as of its admission. Returns and throws as `writeEnd`. */
   writeSession(session: ProvisionalSession): Promise<boolean> {
     return this.#attempt(async () => {
-      const { claim, admittedAt, hasStarted } = session;
-      const result = await this.#parts.claim({ ...claim, starts: hasStarted, admittedAt, mayOust: "any" });
+      const { claim, admittedAt, hasStarted, endReason } = session;
+      const mayOust = endReason === null ? "any" : "nobody";
+      const result = await this.#parts.claim({ ...claim, starts: hasStarted, admittedAt, mayOust });
       if (result.valid) return this.#writeRest(session, hasStarted);
       const { streamId } = claim;
       this.#parts.logger.warn({ streamId, reason: result.reason }, "a session of the outage lost its stream");

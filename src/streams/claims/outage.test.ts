@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createLogger } from "../../logger.ts";
 import type { Stream, Verdict } from "../../protocol/stream.ts";
+import { isAway } from "../answer-deadline.ts";
 import type { KnownKey } from "../keys/key-cache.ts";
 import type { SessionDrop } from "../sessions/session-drop.ts";
 import type { Claim, ClaimResult } from "./claim.ts";
@@ -355,6 +356,39 @@ describe("once the database is back, an outage", () => {
     finish();
     await vi.advanceTimersByTimeAsync(RETRY_MS);
     expect(asked).toEqual([`claim ${first}`, `claim ${second}`]);
+  });
+});
+
+describe("what waits of a stream", () => {
+  const HASH = Buffer.alloc(32).toString("hex");
+
+  it("is written before the next claim, and not what waits of others; two claims share the writing", async () => {
+    const first = idOf(admit("c1", { starts: true }));
+    outage.end(first, "over");
+    admit("c2", { streamId: "s2" }, key({ id: "s2" }));
+    outage.keepEnd({ server: "edge", connection: "c0", keyHash: Buffer.alloc(32) }, "gone");
+    outage.keepEnd({ server: "edge", connection: "c3", keyHash: Buffer.alloc(32, 1) }, "gone");
+    await Promise.all([outage.settle("s1", HASH), outage.settle("s1", HASH)]);
+    expect(asked).toEqual(["end c0 gone", `claim ${first}, started`, "end c1 over"]);
+    expect(outage.settle("s1", HASH)).toBeNull();
+  });
+
+  it.each([away, tooLong])("fails the claim while it cannot be written", async (error) => {
+    answers.set("claim", () => {
+      throw error();
+    });
+    const sessionId = idOf(admit("c1", { starts: true }));
+    outage.end(sessionId, "over");
+    await expect(outage.settle("s1", HASH)).rejects.toSatisfy(isAway);
+    answers.clear();
+    await outage.settle("s1", HASH);
+    expect(asked.slice(1)).toEqual([`claim ${sessionId}, started`, "end c1 over"]);
+  });
+
+  it("is also the end of a session that never started, since the database may hold its reservation", async () => {
+    outage.end(idOf(admit("c1")), "over");
+    await outage.settle("s1", HASH);
+    expect(asked).toEqual(["end c1 over"]);
   });
 });
 

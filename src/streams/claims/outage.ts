@@ -1,6 +1,7 @@
 import { AppError } from "../../errors.ts";
 import type { Logger } from "../../logger.ts";
 import type { DropReason, Stream, Verdict } from "../../protocol/stream.ts";
+import { DatabaseLate } from "../answer-deadline.ts";
 import type { KnownKey } from "../keys/key-cache.ts";
 import { refusalOf } from "../keys/key-refusal.ts";
 import { mergeFigures, type ReportedFigures } from "../sessions/reported-figures.ts";
@@ -36,6 +37,8 @@ export class Outage {
   #ends: WaitingEnd[] = [];
   #timer: NodeJS.Timeout | null = null;
   #reconciling: Promise<void> | null = null;
+  /** Writes under way; they tell whether what was written is dealt with. */
+  readonly #writing = new Map<WaitingEnd | ProvisionalSession, Promise<boolean>>();
   #isStopped = false;
 
   constructor(parts: OutageParts) {
@@ -140,7 +143,12 @@ export class Outage {
     const session = this.#take(sessionId);
     session.endReason = reason;
     this.letGo({ sessionId });
-    if (!session.hasStarted) this.#sessions.delete(session);
+    if (!session.hasStarted) {
+      this.#sessions.delete(session);
+      // The database may have been only late, and hold a reservation of this connection.
+      const { server, connection, keyHash } = session.claim;
+      this.keepEnd({ server, connection, keyHash }, reason);
+    }
     return { ...session.stream, status: session.hasStarted ? "reconnecting" : session.stream.status };
   }
 
@@ -151,11 +159,26 @@ export class Outage {
     this.#scheduleReconcile();
   }
 
+  /**
+   * Writes at once what waits of this stream, so that the next claim meets no session whose end was acked. Null where
+   * nothing waits. @throws the database's error; DatabaseLate where it cannot be written now
+   */
+  settle(streamId: string, keyHash: string): Promise<void> | null {
+    if (this.#ends.length === 0 && this.#sessions.size === 0) return null;
+    // An end without a key may be of any stream.
+    const ends = this.#ends.filter(({ at }) => at.keyHash === null || at.keyHash.toString("hex") === keyHash);
+    const sessions = this.#sessions.inOrderOfAdmission().filter(({ claim }) => claim.streamId === streamId);
+    if (ends.length === 0 && sessions.length === 0) return null;
+    return this.#writeAll([...ends, ...sessions]).then((isDone) => {
+      if (!isDone) throw new DatabaseLate();
+    });
+  }
+
   /** Resolves when nothing is being written any more. */
   async stop(): Promise<void> {
     this.#isStopped = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
-    await this.#reconciling;
+    await Promise.allSettled([this.#reconciling, ...this.#writing.values()]);
   }
 
   /** Writes everything that waits, ends first, so that an encoder that came back finds its stream free. Never rejects. */
@@ -170,17 +193,40 @@ export class Outage {
 
   async #reconcile(): Promise<void> {
     try {
-      for (const end of [...this.#ends]) {
-        if (this.#isStopped) return;
-        if (await this.#writer.writeEnd(end)) this.#ends = this.#ends.filter((other) => other !== end);
-      }
-      for (const session of this.#sessions.inOrderOfAdmission()) {
-        if (this.#isStopped) return;
-        if (await this.#writer.writeSession(session)) this.#sessions.delete(session);
-      }
+      await this.#writeAll(this.#ends);
+      await this.#writeAll(this.#sessions.inOrderOfAdmission());
     } catch (error) {
       this.#parts.logger.debug({ err: error }, "sessions admitted while the database was away still wait");
     }
+  }
+
+  /** Writes one after the other what still waits. @returns whether all of it is dealt with. @throws as `OutageWriter.writeEnd` */
+  async #writeAll(waiting: readonly (WaitingEnd | ProvisionalSession)[]): Promise<boolean> {
+    let isDone = true;
+    for (const one of waiting) {
+      if (this.#isStopped) return false;
+      if (this.#waits(one) && !(await this.#write(one))) isDone = false;
+    }
+    return isDone;
+  }
+
+  #waits(one: WaitingEnd | ProvisionalSession): boolean {
+    return "at" in one ? this.#ends.includes(one) : this.#sessions.get(one.claim.sessionId) === one;
+  }
+
+  /** Whoever asks for a write that is under way shares it. */
+  #write(one: WaitingEnd | ProvisionalSession): Promise<boolean> {
+    const writing = this.#writing.get(one) ?? this.#writeNow(one).finally(() => this.#writing.delete(one));
+    this.#writing.set(one, writing);
+    return writing;
+  }
+
+  async #writeNow(one: WaitingEnd | ProvisionalSession): Promise<boolean> {
+    const isDone = await ("at" in one ? this.#writer.writeEnd(one) : this.#writer.writeSession(one));
+    if (!isDone) return false;
+    if ("at" in one) this.#ends = this.#ends.filter((other) => other !== one);
+    else this.#sessions.delete(one);
+    return true;
   }
 
   #lose({ claim, endReason }: ProvisionalSession, reason: DropReason): void {

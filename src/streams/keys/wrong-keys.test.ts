@@ -21,6 +21,16 @@ it("refuses an address after 20 wrong keys, says for how long, and accepts the n
   expect(count()).not.toBeNull();
 });
 
+it.each([
+  ["2001:db8:1:2::1", "2001:DB8:1:2:ffff::7"],
+  ["192.0.2.1", "::ffff:192.0.2.1"],
+  ["192.0.2.1:1935", "192.0.2.1:50123"],
+])("counts %s and %s as one encoder", (one, other) => {
+  const wrongKeys = createWrongKeys();
+  for (let i = 0; i < 10; i++) for (const address of [one, other]) expect(wrongKeys.count("edge", address)).toBeNull();
+  for (const address of [one, other]) expect(wrongKeys.count("edge", address)).not.toBeNull();
+});
+
 it("refuses a media server after 600 wrong keys over all addresses, with the same error object each time", () => {
   const wrongKeys = createWrongKeys();
   for (let i = 0; i < 600; i++) expect(wrongKeys.count("edge", `address-${i}`)).toBeNull();
