@@ -6,6 +6,7 @@ import { BodyStream } from "./body-stream.ts";
 import { HttpExchange } from "./http-exchange.ts";
 import { mayHaveBody, type RequestHead, readHead, toRequest } from "./request-head.ts";
 import { TurnQueue } from "./turn-queue.ts";
+import { UnreadBudget } from "./unread-budget.ts";
 import type { HttpRequest, HttpResponse, TemplatedApp } from "./uws.ts";
 
 /*
@@ -41,12 +42,23 @@ export interface HttpServing {
   settle(timeoutMs: number): Promise<void>;
 }
 
-/** The rest of a body up to this length is read when its request is answered, so that the connection can serve the next. */
-const MAX_READ_REST_BYTES = 64 * 1024;
+/**
+ * A body of an unknown length counts as long. What is left of a short body when its request is answered is read, so that the
+ * connection can serve the next request.
+ */
+const MAX_SHORT_BYTES = 64 * 1024;
+/** The memory of all long bodies together that wait to be read. */
+const UNREAD_BYTES = 8 * 1024 * 1024;
 
 /** Passes every request for which `app` has no more specific route, such as Socket.IO's, to `fetch`. */
 export function serveFetch(app: TemplatedApp, fetch: Fetch, options: ServeOptions): HttpServing {
-  const serving: Serving = { ...options, fetch, turns: new TurnQueue(), unanswered: new Set() };
+  const serving: Serving = {
+    ...options,
+    fetch,
+    turns: new TurnQueue(),
+    unread: new UnreadBudget(UNREAD_BYTES),
+    unanswered: new Set(),
+  };
   app.any("/*", (res, req) => handle(res, req, serving));
   return {
     async settle(timeoutMs) {
@@ -58,6 +70,7 @@ export function serveFetch(app: TemplatedApp, fetch: Fetch, options: ServeOption
 interface Serving extends ServeOptions {
   fetch: Fetch;
   turns: TurnQueue;
+  unread: UnreadBudget;
   unanswered: Set<Promise<void>>;
 }
 
@@ -70,16 +83,19 @@ interface Call {
 }
 
 function handle(res: HttpResponse, req: HttpRequest, serving: Serving): void {
-  const exchange = new HttpExchange(res, () =>
-    body.fail(new AppError("bad_request", "The client left.", { status: 499 })),
-  );
-  const body = new BodyStream(exchange);
+  let onGone: () => void = () => undefined;
+  const exchange = new HttpExchange(res, () => onGone());
   try {
     const head = readHead(req);
     if ((head.length ?? 0) > serving.maxBodyBytes) throw tooLarge(serving);
     const env = { remoteAddress: Buffer.from(res.getRemoteAddressAsText()).toString() };
+    const body = new BodyStream(exchange, isShort(head) ? null : serving.unread);
+    onGone = () => body.fail(new AppError("bad_request", "The client left.", { status: 499 }));
     if (mayHaveBody(head)) readBody(exchange, body, serving);
-    const answered = answer({ exchange, head, body, env }, serving).finally(() => serving.unanswered.delete(answered));
+    const answered = answer({ exchange, head, body, env }, serving).finally(() => {
+      body.drop();
+      serving.unanswered.delete(answered);
+    });
     serving.unanswered.add(answered);
   } catch (error) {
     refuse(exchange, error, serving, { atOnce: true });
@@ -98,7 +114,7 @@ async function answer({ exchange, head, body, env }: Call, serving: Serving): Pr
     const response = await serving.fetch(request, env);
     if (request.body !== null && !body.isComplete) {
       body.drop();
-      if (head.length === null || head.length > MAX_READ_REST_BYTES) exchange.closeAfterResponse();
+      if (!isShort(head)) exchange.closeAfterResponse();
     }
     const outcome = await exchange.send(response, { head: request.method === "HEAD" });
     if (outcome === "sent") return;
@@ -107,6 +123,10 @@ async function answer({ exchange, head, body, env }: Call, serving: Serving): Pr
   } catch (error) {
     refuse(exchange, error, serving);
   }
+}
+
+function isShort({ length }: RequestHead): boolean {
+  return length !== null && length <= MAX_SHORT_BYTES;
 }
 
 /** Copies the chunks of the body, because uWebSockets.js takes each back when its callback returns. */
