@@ -40,6 +40,26 @@ describe("a body that is too long", () => {
   });
 });
 
+describe("a body in chunks", () => {
+  const head = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+  it("is refused where thousands of them are tiny", async () => {
+    server.handler = async (request) => new Response(String((await request.text()).length));
+    const socket = await server.open();
+    const heard = hear(socket);
+    socket.write(head + "1\r\nx\r\n".repeat(5000));
+    expect(await heard).toMatch(/^HTTP\/1\.1 400 [\s\S]*send larger ones/);
+  });
+
+  it("is taken where many of them are short", async () => {
+    server.handler = async (request) => new Response(String((await request.text()).length));
+    const socket = await server.open();
+    const heard = hear(socket, /\d{5}$/);
+    socket.write(`${head}${`42\r\n${"x".repeat(66)}\r\n`.repeat(1500)}0\r\n\r\n`);
+    expect(await heard).toMatch(/^HTTP\/1\.1 200 [\s\S]*99000$/);
+  });
+});
+
 describe("the body of a request that is answered before it is read", () => {
   const head = (length: number) => `POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${length}\r\n\r\n`;
 

@@ -47,6 +47,9 @@ export interface HttpServing {
  * connection can serve the next request.
  */
 const MAX_SHORT_BYTES = 64 * 1024;
+/** Each chunk of a chunked body costs a call, and tens of thousands of tiny ones may come in one read of the socket. */
+const TINY_BYTES = 64;
+const MAX_TINY_CHUNKS = 1000;
 /** The memory of all long bodies together that wait to be read. */
 const UNREAD_BYTES = 8 * 1024 * 1024;
 
@@ -132,15 +135,18 @@ function isShort({ length }: RequestHead): boolean {
 /** Copies the chunks of the body, because uWebSockets.js takes each back when its callback returns. */
 function readBody(exchange: HttpExchange, body: BodyStream, serving: Serving): void {
   let received = 0;
+  let chunks = 0;
+  const end = (error: AppError) => {
+    refuse(exchange, error, serving);
+    body.fail(error);
+  };
   exchange.onData((chunk, isLast) => {
+    if (exchange.closed) return;
     received += chunk.byteLength;
-    if (received > serving.maxBodyBytes) {
-      const error = tooLarge(serving);
-      refuse(exchange, error, serving);
-      body.fail(error);
-      return;
-    }
-    body.push(chunk, isLast);
+    chunks += 1;
+    if (received > serving.maxBodyBytes) end(tooLarge(serving));
+    else if (chunks > MAX_TINY_CHUNKS && received < chunks * TINY_BYTES) end(tooManyChunks());
+    else body.push(chunk, isLast);
   });
 }
 
@@ -159,6 +165,11 @@ function refuse(exchange: HttpExchange, error: unknown, serving: Serving, { atOn
 
 function count({ metrics }: Serving, status: string): void {
   metrics?.httpRequests.inc({ method: "", route: "(connection)", status });
+}
+
+function tooManyChunks(): AppError {
+  const message = `The body comes in more than ${MAX_TINY_CHUNKS} chunks of less than ${TINY_BYTES} bytes: send larger ones.`;
+  return new AppError("bad_request", message);
 }
 
 function tooLarge({ maxBodyBytes }: Serving): AppError {
