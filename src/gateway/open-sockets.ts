@@ -7,6 +7,7 @@ import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { FileProgress } from "../protocol/progress.ts";
 import type { SessionDrop } from "../streams/sessions/session-drop.ts";
+import { answerLater } from "../uws/later-answers.ts";
 import { countOversizedFrames } from "../uws/oversized-frames.ts";
 import type { TemplatedApp } from "../uws/uws.ts";
 import { Connections, type CountedConnection } from "./connections.ts";
@@ -66,10 +67,12 @@ export function openSockets({ app, config, metrics, logger }: SocketParts): Sock
   countOversizedFrames(app, metrics.oversizedFrames);
   readDirectFrames(app, guard);
   const limits = { maxBackpressure: config.MAX_BACKPRESSURE_BYTES };
-  io.attachApp(app, { ...limits } as never);
-  // A proxy may take the public path away or pass it on.
-  if (config.PUBLIC_PATH !== "")
-    io.engine.attach(app as never, { ...limits, path: `${config.PUBLIC_PATH}${io.path()}` } as never);
+  answerLater(app, () => {
+    io.attachApp(app, { ...limits } as never);
+    // A proxy may take the public path away or pass it on.
+    if (config.PUBLIC_PATH !== "")
+      io.engine.attach(app as never, { ...limits, path: `${config.PUBLIC_PATH}${io.path()}` } as never);
+  });
   io.engine.on("connection", (connection: EngineConnection) => {
     guard({ disconnect: () => connection.close(true) }, () => {
       forgetRequest(connection, config.TRUST_PROXY);

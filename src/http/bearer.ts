@@ -14,6 +14,11 @@ export interface Bearer {
    * @throws AppError `unauthenticated`, `rate_limited`
    */
   authenticate(c: Context<RouterTypes>, token: string | undefined, cost?: number): Promise<Caller>;
+  /**
+   * Counts so many calls more for a caller whose call is counted as one; together at most a burst.
+   * @throws AppError `rate_limited`
+   */
+  charge(caller: Caller, calls: number): Promise<void>;
 }
 
 interface BearerParts {
@@ -21,10 +26,13 @@ interface BearerParts {
   limitUser: RateLimit;
   limitAddress: RateLimit;
   clientAddress: ClientAddress;
+  /** How many calls `limitUser` takes at once. */
+  burst: number;
 }
 
 /** Counts calls with a valid token for the token's user, and all others for the address from which they come. */
-export function createBearer({ verifyToken, limitUser, limitAddress, clientAddress }: BearerParts): Bearer {
+export function createBearer(parts: BearerParts): Bearer {
+  const { verifyToken, limitUser, limitAddress, clientAddress, burst } = parts;
   async function authenticate(c: Context<RouterTypes>, token: string | undefined, cost?: number): Promise<Caller> {
     try {
       if (token === undefined) {
@@ -41,6 +49,7 @@ export function createBearer({ verifyToken, limitUser, limitAddress, clientAddre
 
   return {
     authenticate,
+    charge: (caller, calls) => limitUser(caller.userId, Math.min(calls, burst - 1)),
     required: async (c, next) => {
       c.set("caller", await authenticate(c, readBearer(c)));
       await next();

@@ -97,7 +97,8 @@ export function createHttpApi(parts: HttpParts): Router {
   const rates = { burst: config.RATE_LIMIT_BURST, perSecond: config.RATE_LIMIT_PER_SECOND };
   const clientAddress = createClientAddress({ trustProxy: config.TRUST_PROXY });
   const limitAddress = createRateLimit(rates);
-  const bearer = createBearer({ verifyToken, limitUser: createRateLimit(rates), limitAddress, clientAddress });
+  const limitUser = createRateLimit(rates);
+  const bearer = createBearer({ verifyToken, limitUser, limitAddress, clientAddress, burst: rates.burst });
 
   const router = createRouter(config.PUBLIC_PATH);
   const refusals = new RefusalLog(logger);

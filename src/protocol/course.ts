@@ -31,7 +31,10 @@ export const CourseFile = z
   });
 export type CourseFile = z.infer<typeof CourseFile>;
 
-export const CourseLesson = z.object({ id: NewId, title: Title, files: z.array(CourseFile).max(2000) });
+const lessonFields = { id: NewId, title: Title };
+const MAX_FILES = 2000;
+
+export const CourseLesson = z.object({ ...lessonFields, files: z.array(CourseFile).max(MAX_FILES) });
 export type CourseLesson = z.infer<typeof CourseLesson>;
 
 function hasDistinctIds(tree: { lessons: CourseLesson[] }): boolean {
@@ -40,15 +43,27 @@ function hasDistinctIds(tree: { lessons: CourseLesson[] }): boolean {
   return new Set(lessons).size === lessons.length && new Set(files).size === files.length;
 }
 
+const courseFields = {
+  title: Title,
+  instructorId: Id.nullish(),
+  completionThreshold: Share.nullish(),
+  /** Whether a legacy client is believed what it reports about its own progress. */
+  acceptReported: z.boolean().optional(),
+};
+const MAX_LESSONS = 500;
+const DISTINCT = { error: "expected every lesson id and every file id once", path: ["lessons"] };
+
 /** A course with its lessons and files. To put the same tree twice changes nothing. */
 export const CourseTree = z
-  .object({
-    title: Title,
-    instructorId: Id.nullish(),
-    completionThreshold: Share.nullish(),
-    /** Whether a legacy client is believed what it reports about its own progress. */
-    acceptReported: z.boolean().optional(),
-    lessons: z.array(CourseLesson).max(500),
-  })
-  .refine(hasDistinctIds, { error: "expected every lesson id and every file id once", path: ["lessons"] });
+  .object({ ...courseFields, lessons: z.array(CourseLesson).max(MAX_LESSONS) })
+  .refine(hasDistinctIds, DISTINCT);
 export type CourseTree = z.infer<typeof CourseTree>;
+
+/** A course whose files are not checked yet: there may be many thousands. */
+export const CourseOutline = z.object({
+  ...courseFields,
+  lessons: z.array(z.object({ ...lessonFields, files: z.array(z.unknown()).max(MAX_FILES) })).max(MAX_LESSONS),
+});
+
+/** The rule about a whole course, once all its parts are checked. */
+export const DistinctCourse = z.custom<CourseTree>().refine(hasDistinctIds, DISTINCT);

@@ -15,6 +15,8 @@ import type { HttpResponse } from "./uws.ts";
 const BODILESS = new Set([101, 204, 205, 304]);
 /** Headers that uWebSockets.js writes by itself. */
 const OWN_HEADERS = new Set(["content-length", "transfer-encoding", "connection", "keep-alive", "date"]);
+/** What uWebSockets.js collects of the writes of a handler before it sends them. */
+const WRITE_BUFFER_BYTES = 16 * 1024;
 
 type Chunk = Uint8Array;
 
@@ -70,12 +72,16 @@ export class HttpExchange {
     this.#closesAfter = true;
   }
 
-  /** Answers with a text. `thenClose` also closes the connection, so that the rest of the request is not read. */
-  endWith(status: number, headers: Record<string, string>, body: string, thenClose = false): void {
+  /**
+   * Answers with a text, and closes the connection, so that the rest of the request is not read. With `atOnce`, inside the
+   * route's handler, the connection is closed when this returns: uWebSockets.js does so unless the answer still fits into
+   * its buffer. Else it would go on with what it has read of the connection, as if that were the next request.
+   */
+  endAndClose(status: number, headers: Record<string, string>, body: string, { atOnce }: { atOnce: boolean }): void {
     this.#write((res) => {
       this.#writeHead(status, Object.entries(headers));
       this.#close();
-      res.end(body, thenClose);
+      res.end(atOnce ? body.padEnd(WRITE_BUFFER_BYTES) : body, true);
     });
   }
 

@@ -2,19 +2,26 @@ import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { endsWithin } from "../within-time.ts";
+import { BodyStream } from "./body-stream.ts";
 import { HttpExchange } from "./http-exchange.ts";
+import { mayHaveBody, type RequestHead, readHead, toRequest } from "./request-head.ts";
+import { TurnQueue } from "./turn-queue.ts";
+import { UnreadBudget } from "./unread-budget.ts";
 import type { HttpRequest, HttpResponse, TemplatedApp } from "./uws.ts";
 
 /*
- * Serves a fetch function, such as Hono's, on uWebSockets.js. The request is copied before the route's handler returns,
- * because uWebSockets.js keeps it on the stack. Its body is streamed and bounded, and read
- * from the socket no faster than the fetch function reads it. What is left of a body when its request is answered is
- * dropped, and the connection is closed if the body is long. Responses are throttled (http-exchange.ts).
+ * Serves a fetch function, such as Hono's, on uWebSockets.js, which hands over all requests of a read of the socket in one
+ * turn. So none is answered in the turn in which it came, and few are begun in a turn (turn-queue.ts). A connection has one
+ * request at a time: uWebSockets.js closes it where the next one comes before the answer.
+ *
+ * The body is streamed and bounded, and read from the socket no faster than the fetch function reads it. What is left of a
+ * body when its request is answered is dropped, and the connection is closed if the body is long. Responses are throttled
+ * (http-exchange.ts).
  */
 
 /** Facts about the request that the fetch function gets besides it. */
 export interface HttpEnv {
-  /** The address at the other end of the connection: the client's, or that of a proxy. */
+  /** The address at the other end of the connection, in any spelling: the client's, or that of a proxy. */
   remoteAddress: string;
 }
 
@@ -30,23 +37,31 @@ export interface ServeOptions {
   metrics?: Pick<Metrics, "httpRequests">;
 }
 
-/** How much of a body waits here for the fetch function. The next chunk of the socket, at most 512 KB, may come on top. */
-const UNREAD_BYTES = 64 * 1024;
+export interface HttpServing {
+  /** Resolves when every request that has come is answered, or after `timeoutMs`. */
+  settle(timeoutMs: number): Promise<void>;
+}
+
 /**
- * Headers that say where a request ends and for whom it is. With two of them, a proxy and this server may read two different
- * requests: RFC 9112, 6.3.
+ * A body of an unknown length counts as long. What is left of a short body when its request is answered is read, so that the
+ * connection can serve the next request.
  */
-const ONCE = new Set(["content-length", "transfer-encoding", "host"]);
-/** Methods that the constructor of Request refuses. */
-const UNSUPPORTED_METHODS = new Set(["CONNECT", "TRACE", "TRACK"]);
-/** A name or an address, perhaps with a port: a Host header with more characters could change the path of the URL. */
-const HOST = /^(\[[0-9a-fA-F:.]+\]|[\w.-]+)(:\d{1,5})?$/;
-/** Bodies of these methods are ignored, because the fetch standard allows them none. */
-const BODYLESS_METHODS = new Set(["GET", "HEAD"]);
+const MAX_SHORT_BYTES = 64 * 1024;
+/** Each chunk of a chunked body costs a call, and tens of thousands of tiny ones may come in one read of the socket. */
+const TINY_BYTES = 64;
+const MAX_TINY_CHUNKS = 1000;
+/** The memory of all long bodies together that wait to be read. */
+const UNREAD_BYTES = 8 * 1024 * 1024;
 
 /** Passes every request for which `app` has no more specific route, such as Socket.IO's, to `fetch`. */
 export function serveFetch(app: TemplatedApp, fetch: Fetch, options: ServeOptions): HttpServing {
-  const serving: Serving = { ...options, fetch, unanswered: new Set(), ambiguous: null };
+  const serving: Serving = {
+    ...options,
+    fetch,
+    turns: new TurnQueue(),
+    unread: new UnreadBudget(UNREAD_BYTES),
+    unanswered: new Set(),
+  };
   app.any("/*", (res, req) => handle(res, req, serving));
   return {
     async settle(timeoutMs) {
@@ -55,206 +70,108 @@ export function serveFetch(app: TemplatedApp, fetch: Fetch, options: ServeOption
   };
 }
 
-export interface HttpServing {
-  /** Resolves when every request that has come is answered, or after `timeoutMs`. */
-  settle(timeoutMs: number): Promise<void>;
-}
-
 interface Serving extends ServeOptions {
   fetch: Fetch;
+  turns: TurnQueue;
+  unread: UnreadBudget;
   unanswered: Set<Promise<void>>;
-  /** The address that sent an ambiguous request in this turn; null if none did. */
-  ambiguous: string | null;
+}
+
+/** A request under way. */
+interface Call {
+  exchange: HttpExchange;
+  head: RequestHead;
+  body: BodyStream;
+  env: HttpEnv;
 }
 
 function handle(res: HttpResponse, req: HttpRequest, serving: Serving): void {
-  const remoteAddress = toAddress(res.getRemoteAddressAsText());
-  // uWebSockets.js goes on with the bytes behind a refused request in the same turn: they may be part of its body.
-  if (serving.ambiguous === remoteAddress) {
-    res.close();
-    return;
-  }
-  const exchange = new HttpExchange(res, () =>
-    body.fail(new AppError("bad_request", "The client left.", { status: 499 })),
-  );
-  const body = new BodyStream(exchange);
+  let onGone: () => void = () => undefined;
+  const exchange = new HttpExchange(res, () => onGone());
   try {
-    const method = req.getCaseSensitiveMethod();
-    if (Number(req.getHeader("content-length") || 0) > serving.maxBodyBytes) throw tooLarge(serving);
-    const env = { remoteAddress };
-    if (isAmbiguous(req)) {
-      serving.ambiguous = remoteAddress;
-      setImmediate(() => {
-        serving.ambiguous = null;
-      });
-      throw new AppError("bad_request", "The request's length, encoding or host is given twice, or is none.");
-    }
-    const request = toRequest(req, method, BODYLESS_METHODS.has(method) ? null : body.stream);
-    if (request.body !== null) readBody(exchange, body, serving);
-    const answered = answer(exchange, { request, env, body }, serving).finally(() =>
-      serving.unanswered.delete(answered),
-    );
+    const head = readHead(req);
+    if ((head.length ?? 0) > serving.maxBodyBytes) throw tooLarge(serving);
+    const env = { remoteAddress: Buffer.from(res.getRemoteAddressAsText()).toString() };
+    const body = new BodyStream(exchange, isShort(head) ? null : serving.unread);
+    onGone = () => body.fail(new AppError("bad_request", "The client left.", { status: 499 }));
+    if (mayHaveBody(head)) readBody(exchange, body, serving);
+    const answered = answer({ exchange, head, body, env }, serving).finally(() => {
+      body.drop();
+      serving.unanswered.delete(answered);
+    });
     serving.unanswered.add(answered);
   } catch (error) {
-    refuse(exchange, error, serving);
+    refuse(exchange, error, serving, { atOnce: true });
   }
 }
 
-/** Answers the request, with a problem if the fetch function fails. Never rejects. */
-async function answer(
-  exchange: HttpExchange,
-  call: { request: Request; env: HttpEnv; body: BodyStream },
-  serving: Serving,
-): Promise<void> {
-  const { request, env, body } = call;
+/** Answers the request in a later turn, with a problem if the fetch function fails. Never rejects. */
+async function answer({ exchange, head, body, env }: Call, serving: Serving): Promise<void> {
+  await serving.turns.next();
+  if (exchange.closed) {
+    count(serving, "gone");
+    return;
+  }
   try {
+    const request = toRequest(head, mayHaveBody(head) ? body.stream : null);
     const response = await serving.fetch(request, env);
     if (request.body !== null && !body.isComplete) {
       body.drop();
-      // A short rest is read and dropped, so that the connection can serve the next request.
-      const length = request.headers.get("content-length");
-      if (length === null || Number(length) > UNREAD_BYTES) exchange.closeAfterResponse();
+      if (!isShort(head)) exchange.closeAfterResponse();
     }
     const outcome = await exchange.send(response, { head: request.method === "HEAD" });
     if (outcome === "sent") return;
     count(serving, outcome);
-    if (outcome === "broken")
-      serving.logger.error({ path: new URL(request.url).pathname }, "the body of a response failed half-way");
+    if (outcome === "broken") serving.logger.error({ path: head.path }, "the body of a response failed half-way");
   } catch (error) {
     refuse(exchange, error, serving);
   }
 }
 
-function isAmbiguous(req: HttpRequest): boolean {
-  const seen = new Set<string>();
-  let isAmbiguous = false;
-  req.forEach((name, value) => {
-    if (!ONCE.has(name)) return;
-    isAmbiguous ||=
-      seen.has(name) || value === "" || (name === "transfer-encoding" && value.toLowerCase() !== "chunked");
-    seen.add(name);
-  });
-  return isAmbiguous || (seen.has("content-length") && seen.has("transfer-encoding"));
+function isShort({ length }: RequestHead): boolean {
+  return length !== null && length <= MAX_SHORT_BYTES;
 }
 
 /** Copies the chunks of the body, because uWebSockets.js takes each back when its callback returns. */
 function readBody(exchange: HttpExchange, body: BodyStream, serving: Serving): void {
   let received = 0;
+  let chunks = 0;
+  const end = (error: AppError) => {
+    refuse(exchange, error, serving);
+    body.fail(error);
+  };
   exchange.onData((chunk, isLast) => {
+    if (exchange.closed) return;
     received += chunk.byteLength;
-    if (received > serving.maxBodyBytes) {
-      const error = tooLarge(serving);
-      refuse(exchange, error, serving);
-      body.fail(error);
-      return;
-    }
-    body.push(chunk, isLast);
+    chunks += 1;
+    if (received > serving.maxBodyBytes) end(tooLarge(serving));
+    else if (chunks > MAX_TINY_CHUNKS && received < chunks * TINY_BYTES) end(tooManyChunks());
+    else body.push(chunk, isLast);
   });
 }
 
-/** Answers with a problem document, and closes the connection without reading the rest of the request. */
-function refuse(exchange: HttpExchange, error: unknown, serving: Serving): void {
+/**
+ * Answers with a problem document, and closes the connection without reading the rest of the request. `atOnce` is for
+ * route's handlers: what comes behind the request is not looked at, for it may be a part of it.
+ */
+function refuse(exchange: HttpExchange, error: unknown, serving: Serving, { atOnce = false } = {}): void {
   if (exchange.closed) return;
   if (!(error instanceof AppError)) serving.logger.error({ err: error }, "a request failed outside its handler");
   const problem = serving.toProblem(error);
   count(serving, String(problem.status));
-  exchange.endWith(problem.status, { "content-type": "application/problem+json" }, JSON.stringify(problem), true);
+  const headers = { "content-type": "application/problem+json" };
+  exchange.endAndClose(problem.status, headers, JSON.stringify(problem), { atOnce });
 }
 
 function count({ metrics }: Serving, status: string): void {
   metrics?.httpRequests.inc({ method: "", route: "(connection)", status });
 }
 
+function tooManyChunks(): AppError {
+  const message = `The body comes in more than ${MAX_TINY_CHUNKS} chunks of less than ${TINY_BYTES} bytes: send larger ones.`;
+  return new AppError("bad_request", message);
+}
+
 function tooLarge({ maxBodyBytes }: Serving): AppError {
   return new AppError("bad_request", `The body is longer than ${maxBodyBytes} bytes.`, { status: 413 });
-}
-
-/** @throws AppError `bad_request` for a header, a host or a target that no URL can have */
-function toRequest(req: HttpRequest, method: string, body: ReadableStream<Uint8Array> | null): Request {
-  if (UNSUPPORTED_METHODS.has(method)) {
-    throw new AppError("bad_request", `The method ${method} is not supported.`, { status: 501 });
-  }
-  const query = req.getQuery();
-  const target = query ? `${req.getUrl()}?${query}` : req.getUrl();
-  try {
-    const headers = new Headers();
-    req.forEach((name, value) => {
-      headers.append(name, value);
-    });
-    const host = headers.get("host") || "localhost";
-    if (!HOST.test(host) || !target.startsWith("/")) throw new TypeError("neither a host nor a path");
-    const url = new URL(`http://${host}${target}`);
-    // A proxy in front decides by the path that came. Where the URL standard makes another of it, two would be meant.
-    if (url.pathname !== req.getUrl()) throw new TypeError("a path that the URL standard changes");
-    return new Request(url, { method, headers, body, duplex: "half" } as RequestInit);
-  } catch (cause) {
-    throw new AppError("bad_request", "The request's method, target or headers are malformed.", { cause });
-  }
-}
-
-/** Writes an address as usual: uWebSockets.js writes an IPv4 address as a full IPv6 address. */
-function toAddress(text: ArrayBuffer): string {
-  const address = Buffer.from(text).toString();
-  const mapped = /^0000:0000:0000:0000:0000:ffff:([0-9a-f]{2})([0-9a-f]{2}):([0-9a-f]{2})([0-9a-f]{2})$/.exec(address);
-  if (mapped === null) return address;
-  return mapped
-    .slice(1)
-    .map((byte) => Number.parseInt(byte, 16))
-    .join(".");
-}
-
-/** The body of a request as a stream. It can be fed, and made to fail, in any state. */
-class BodyStream {
-  readonly #source: { pause(): void; resume(): void };
-  #controller: ReadableStreamDefaultController<Uint8Array> | null = null;
-  #isPaused = false;
-  /** Whether the last chunk has come. */
-  isComplete = false;
-  readonly stream = new ReadableStream<Uint8Array>(
-    {
-      start: (controller) => {
-        this.#controller = controller;
-      },
-      pull: () => this.#resume(),
-      // The rest of the body comes to nobody, and is not kept.
-      cancel: () => {
-        this.#controller = null;
-        this.#resume();
-      },
-    },
-    new ByteLengthQueuingStrategy({ highWaterMark: UNREAD_BYTES }),
-  );
-
-  constructor(source: { pause(): void; resume(): void }) {
-    this.#source = source;
-  }
-
-  push(chunk: ArrayBuffer, isLast: boolean): void {
-    if (isLast) this.isComplete = true;
-    if (this.#controller === null) return;
-    if (chunk.byteLength > 0) this.#controller.enqueue(new Uint8Array(chunk.slice(0)));
-    if (isLast) {
-      this.#controller.close();
-      this.#controller = null;
-    } else if ((this.#controller.desiredSize ?? 0) <= 0) {
-      this.#isPaused = true;
-      this.#source.pause();
-    }
-  }
-
-  fail(error: Error): void {
-    this.#controller?.error(error);
-    this.#controller = null;
-  }
-
-  /** Lets go of everything that nobody has read. */
-  drop(): void {
-    this.fail(new AppError("bad_request", "The request was answered before its body was read."));
-  }
-
-  #resume(): void {
-    if (!this.#isPaused) return;
-    this.#isPaused = false;
-    this.#source.resume();
-  }
 }
