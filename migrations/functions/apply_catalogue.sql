@@ -1,4 +1,9 @@
-CREATE OR REPLACE FUNCTION apply_catalogue(course text) RETURNS void LANGUAGE plpgsql AS $$
+-- The plans may be made while the tables are almost empty, and a course of 16,000 files comes next. So every row is found by one
+-- look-up: a join that is planned for one row would be a nested loop, which takes minutes for thousands.
+CREATE OR REPLACE FUNCTION apply_catalogue(course text) RETURNS void LANGUAGE plpgsql SET enable_seqscan = off AS $$
+DECLARE
+  mean_ms integer;
+  threshold numeric;
 BEGIN
   PERFORM pg_notify('catalogue', course), pg_notify('progress', json_build_object('again', course)::text);
   -- While a course is deleted, its lessons and files go one after another, perhaps after its sums.
@@ -6,20 +11,18 @@ BEGIN
     RETURN;
   END IF;
   PERFORM set_config('playhead.catalogue', 'applying', true);
+  SELECT completion_threshold INTO threshold FROM courses WHERE id = course;
+  SELECT coalesce(floor(avg(duration_ms)), 0) INTO mean_ms FROM files AS f
+  WHERE course_id = course AND required AND retired_at IS NULL AND (SELECT retired_at IS NULL FROM lessons WHERE id = f.lesson_id);
   UPDATE files AS f SET counted = facts.counted, complete_at_ms = facts.complete_at_ms, assumed_ms = facts.assumed_ms
   FROM (
-    SELECT f.id, f.required AND f.retired_at IS NULL AND l.retired_at IS NULL AS counted,
+    SELECT f.id, f.required AND f.retired_at IS NULL AND (SELECT retired_at IS NULL FROM lessons WHERE id = f.lesson_id) AS counted,
       CASE WHEN f.duration_ms IS NOT NULL THEN
-        ceil(coalesce(f.completion_threshold, c.completion_threshold, 0.90)
+        ceil(coalesce(f.completion_threshold, threshold, 0.90)
           * greatest(coalesce(f.credits_at_ms, f.duration_ms) - coalesce(f.start_ms, 0), 1))::integer
       END AS complete_at_ms,
-      CASE WHEN f.duration_ms IS NULL THEN mean.ms END AS assumed_ms
-    FROM files AS f JOIN lessons AS l ON l.id = f.lesson_id JOIN courses AS c ON c.id = f.course_id
-    CROSS JOIN (
-      SELECT coalesce(floor(avg(k.duration_ms)), 0)::integer AS ms FROM files AS k JOIN lessons AS l ON l.id = k.lesson_id
-      WHERE k.course_id = course AND k.required AND k.retired_at IS NULL AND l.retired_at IS NULL
-    ) AS mean
-    WHERE f.course_id = course
+      CASE WHEN f.duration_ms IS NULL THEN mean_ms END AS assumed_ms
+    FROM files AS f WHERE f.course_id = course OFFSET 0
   ) AS facts
   WHERE f.id = facts.id
     AND (f.counted, f.complete_at_ms, f.assumed_ms) IS DISTINCT FROM (facts.counted, facts.complete_at_ms, facts.assumed_ms);
@@ -43,7 +46,7 @@ BEGIN
   -- The trigger complete_row copies the facts of the catalogue, and completes rows that have reached their threshold.
   PERFORM set_config('playhead.writer', 'operation', true);
   UPDATE user_progress AS p SET duration_ms = f.duration_ms
-  FROM files AS f JOIN lessons AS l ON l.id = f.lesson_id
+  FROM files AS f
   WHERE f.course_id = course AND p.file_id = f.id
     AND ((p.lesson_id, p.duration_ms, p.assumed_ms, p.counted) IS DISTINCT FROM (f.lesson_id, f.duration_ms, f.assumed_ms, f.counted)
       OR (NOT p.completed AND p.watched_ms >= f.complete_at_ms
