@@ -15,7 +15,7 @@ import { endUnread } from "./end-unread.ts";
 import { SocketOutlet } from "./outlet.ts";
 import { skipOwnRooms } from "./own-rooms.ts";
 import { tellMediaServer } from "./rtmp-namespace.ts";
-import { createSocketGuard } from "./socket-guard.ts";
+import { createSocketGuard, type SocketGuard } from "./socket-guard.ts";
 import { textParser } from "./text-parser.ts";
 
 /*
@@ -72,7 +72,7 @@ export function openSockets({ app, config, metrics, logger }: SocketParts): Sock
     io.engine.attach(app as never, { ...limits, path: `${config.PUBLIC_PATH}${io.path()}` } as never);
   io.engine.on("connection", (connection: EngineConnection) => {
     guard({ disconnect: () => connection.close(true) }, () => {
-      forgetRequest(connection, config.TRUST_PROXY);
+      forgetRequest(connection, config.TRUST_PROXY, guard);
       endUnread(connection);
       connections.opened(connection);
     });
@@ -158,10 +158,12 @@ function networkOfRequest({ headers, connection }: EngineRequest, trustProxy: bo
 }
 
 /** Lets go of the upgrade's request, which Engine.IO would keep as long as the connection. Only the address is needed later. */
-function forgetRequest(connection: EngineConnection, trustProxy: boolean): void {
+function forgetRequest(connection: EngineConnection, trustProxy: boolean, guard: SocketGuard): void {
   if (connection.request !== null) connection.remoteAddress = networkOfRequest(connection.request, trustProxy);
-  setImmediate(() => {
-    connection.request = null;
-    connection.transport.removeAllListeners("headers");
-  });
+  setImmediate(() =>
+    guard({ disconnect: () => connection.close(true) }, () => {
+      connection.request = null;
+      connection.transport.removeAllListeners("headers");
+    }),
+  );
 }

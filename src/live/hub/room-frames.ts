@@ -1,8 +1,10 @@
+import { createGuard, type Guard } from "../../guard.ts";
 import type { Logger } from "../../logger.ts";
 import type { Metrics } from "../../metrics/metrics.ts";
 import { toFrame } from "./frame.ts";
 import { inGroupsOf } from "./groups.ts";
 import type { LevelMembers } from "./level-members.ts";
+import { ReadFailures } from "./read-failures.ts";
 import type { Room } from "./room.ts";
 import type { RoomReader } from "./room-reader.ts";
 import type { RoomRefresher } from "./room-refresher.ts";
@@ -28,9 +30,13 @@ export interface RoomFramesParts {
 /** A turn of the frame clock: reads the changed rows of the rooms that are due, and sends each room its frame. */
 export class RoomFrames {
   readonly #parts: RoomFramesParts;
+  readonly #guard: Guard;
+  readonly #failures: ReadFailures;
 
   constructor(parts: RoomFramesParts) {
     this.#parts = parts;
+    this.#guard = createGuard(parts.logger);
+    this.#failures = new ReadFailures(parts.logger, "changed rows");
   }
 
   /** Also serves the members of `active` rooms that are served alone. Never rejects. */
@@ -50,7 +56,8 @@ export class RoomFrames {
       for (const room of rooms) if (this.#sendFrame(room)) frames += 1;
     }
     metrics.frames.inc(frames);
-    for (const room of active) if (room.alone.size > 0) slow.serveAll(room);
+    for (const room of active)
+      if (room.alone.size > 0) this.#guard("a frame of slow readers", () => slow.serveAll(room));
     level.endTurn();
   }
 
@@ -59,24 +66,33 @@ export class RoomFrames {
   }
 
   async #readChanges(rooms: readonly Room[]): Promise<void> {
-    const { reader, logger } = this.#parts;
     try {
-      await reader.readChanges(rooms);
+      await this.#parts.reader.readChanges(rooms);
+      this.#failures.worked(rooms);
     } catch (error) {
-      logger.warn({ err: error }, "changed rows could not be read; they will be tried again");
+      this.#failures.failed(rooms, error);
       // Presence goes out all the same.
       for (const room of rooms) room.readableAt = performance.now() + READ_RETRY_MS;
     }
   }
 
-  /** @returns whether there was anything to send */
+  /** Never throws. @returns whether there was anything to send */
   #sendFrame(room: Room): boolean {
     if (!room.isOwed) return false;
     const { viewers, level } = this.#parts;
-    const batch = room.backlog.take();
-    const frame = toFrame(room, room, batch.entries, room.viewersChanged ? viewers.count(room) : null);
-    room.lastFrameAt = performance.now();
-    level.broadcast(room, batch, frame);
+    // A room whose frame fails must not keep back the frames of the others. What was lost is read again.
+    this.#guard("a frame", () => {
+      try {
+        const batch = room.backlog.take();
+        const frame = toFrame(room, room, batch.entries, room.viewersChanged ? viewers.count(room) : null);
+        room.lastFrameAt = performance.now();
+        level.broadcast(room, batch, frame);
+      } catch (error) {
+        room.isStale = true;
+        room.readableAt = performance.now() + READ_RETRY_MS;
+        throw error;
+      }
+    });
     return true;
   }
 }
