@@ -44,6 +44,7 @@ export class DeviceFollowers {
   readonly #leaveBus: () => void;
   readonly #guard: Guard;
   #timer: NodeJS.Timeout | null = null;
+  #isAway = false;
 
   constructor(parts: DeviceFollowerParts, { frameIntervalMs }: { frameIntervalMs: number }) {
     this.#parts = parts;
@@ -121,9 +122,24 @@ export class DeviceFollowers {
     if (due.length === 0) return;
     const byRow = new Map(due.map((heard) => [rowKey(heard), heard]));
     const keys = [...byRow.values()].map(({ userId, fileId }): Pair => [userId, fileId]);
-    for (const row of await this.#parts.source.files(keys)) {
+    for (const row of await this.#readFiles(keys)) {
       const heard = byRow.get(rowKey(row))?.version ?? row.version;
       this.#tell(row, Math.min(heard, row.version));
+    }
+  }
+
+  /** Nothing where the database is away: the listener has everything read again once it is back. */
+  async #readFiles(keys: Pair[]): Promise<FileProgress[]> {
+    try {
+      const rows = await this.#parts.source.files(keys);
+      this.#isAway = false;
+      return rows;
+    } catch (error) {
+      // One line a state.
+      const level = this.#isAway ? "debug" : "warn";
+      this.#parts.logger[level]({ err: error }, "progress of other devices could not be read");
+      this.#isAway = true;
+      return [];
     }
   }
 

@@ -1,8 +1,8 @@
 import type { Logger } from "../../logger.ts";
 import { toEntry } from "./frame.ts";
 import { LimitedQueue } from "./limited-queue.ts";
-import { ReadFailures } from "./read-failures.ts";
 import type { Room } from "./room.ts";
+import { RoomFailures } from "./room-failures.ts";
 import type { RoomReader } from "./room-reader.ts";
 import type { RoomViewers } from "./room-viewers.ts";
 
@@ -24,12 +24,12 @@ export interface RoomRefresherParts {
 
 export class RoomRefresher {
   readonly #parts: RoomRefresherParts;
-  readonly #failures: ReadFailures;
+  readonly #failures: RoomFailures;
   readonly #queue = new LimitedQueue<Room>(AT_ONCE, (room) => this.#refresh(room));
 
   constructor(parts: RoomRefresherParts) {
     this.#parts = parts;
-    this.#failures = new ReadFailures(parts.logger, "topics");
+    this.#failures = new RoomFailures(parts.logger, { what: ["topics", "read"] });
   }
 
   /** Begins to read those of the rooms that are stale. A snapshot that was read is sent before the next one is read. */

@@ -2,8 +2,8 @@ import type { Logger } from "../../logger.ts";
 import type { Metrics } from "../../metrics/metrics.ts";
 import { toEntry, toFrame } from "./frame.ts";
 import type { Member } from "./member.ts";
-import { ReadFailures } from "./read-failures.ts";
 import type { Room } from "./room.ts";
+import { RoomFailures } from "./room-failures.ts";
 import type { RoomReader } from "./room-reader.ts";
 import type { RoomViewers } from "./room-viewers.ts";
 
@@ -31,12 +31,12 @@ export interface SlowMembersParts {
 
 export class SlowMembers {
   readonly #parts: SlowMembersParts;
-  readonly #failures: ReadFailures;
+  readonly #failures: RoomFailures;
   readonly #frameIntervalMs: number;
 
   constructor(parts: SlowMembersParts, { frameIntervalMs }: { frameIntervalMs: number }) {
     this.#parts = parts;
-    this.#failures = new ReadFailures(parts.logger, "snapshots for slow readers");
+    this.#failures = new RoomFailures(parts.logger, { what: ["snapshots for slow readers", "read"] });
     this.#frameIntervalMs = frameIntervalMs;
   }
 

@@ -2,8 +2,8 @@ import type { Logger } from "../../logger.ts";
 import type { TopicTotals } from "../../protocol/dashboard.ts";
 import { inGroupsOf } from "./groups.ts";
 import { LimitedQueue } from "./limited-queue.ts";
-import { ReadFailures } from "./read-failures.ts";
 import type { Room } from "./room.ts";
+import { RoomFailures } from "./room-failures.ts";
 import type { TopicSource } from "./topic-source.ts";
 import { hasTotals, KINDS_WITH_TOTALS, readTotals } from "./topic-view.ts";
 
@@ -32,12 +32,12 @@ export interface TotalsReaderParts {
 
 export class TotalsReader {
   readonly #parts: TotalsReaderParts;
-  readonly #failures: ReadFailures;
+  readonly #failures: RoomFailures;
   readonly #queue = new LimitedQueue<readonly Room[]>(AT_ONCE, (rooms) => this.#read(rooms));
 
   constructor(parts: TotalsReaderParts) {
     this.#parts = parts;
-    this.#failures = new ReadFailures(parts.logger, "sums over learners");
+    this.#failures = new RoomFailures(parts.logger, { what: ["sums over learners", "read"] });
   }
 
   /** Reads the sums of those rooms whose sums changed and are due. Resolves without slow ones; never rejects. */

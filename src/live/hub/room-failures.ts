@@ -2,30 +2,37 @@ import type { Logger } from "../../logger.ts";
 import type { Room } from "./room.ts";
 
 /*
- * Logs that rooms cannot be read: one line when the first one fails, and one when none is left that fails. What cannot be
- * read is tried several times a second, and in an outage every room fails.
+ * Logs that something cannot be done for rooms: one line when the first one fails, and one when none is left that fails.
+ * It is tried several times a second, and in an outage every room fails.
  */
 
-export class ReadFailures {
+export interface RoomFailuresOptions {
+  /** What is done to what, for the log: ["changed rows", "read"]. */
+  what: readonly [things: string, done: string];
+  /** `error` where only a defect makes it fail. */
+  level?: "warn" | "error";
+}
+
+export class RoomFailures {
   readonly #logger: Logger;
-  readonly #what: string;
+  readonly #options: RoomFailuresOptions;
   readonly #failing = new Set<Room>();
   #since = 0;
 
-  /** `what` is read, for the log: "changed rows". */
-  constructor(logger: Logger, what: string) {
+  constructor(logger: Logger, options: RoomFailuresOptions) {
     this.#logger = logger;
-    this.#what = what;
+    this.#options = options;
   }
 
   failed(rooms: readonly Room[], error: unknown): void {
+    const { what, level = "warn" } = this.#options;
     this.#forgetClosed();
     const isFirst = this.#failing.size === 0;
     if (isFirst) this.#since = performance.now();
     for (const room of rooms) this.#failing.add(room);
-    this.#logger[isFirst ? "warn" : "debug"](
+    this.#logger[isFirst ? level : "debug"](
       { err: error, topic: rooms[0]?.name },
-      `${this.#what} could not be read; they will be tried again`,
+      `${what[0]} could not be ${what[1]}; they will be tried again`,
     );
   }
 
@@ -34,8 +41,9 @@ export class ReadFailures {
     for (const room of rooms) this.#failing.delete(room);
     this.#forgetClosed();
     if (this.#failing.size > 0) return;
+    const { what } = this.#options;
     const seconds = Math.round((performance.now() - this.#since) / 1000);
-    this.#logger.info({ seconds }, `${this.#what} are read again`);
+    this.#logger.info({ seconds }, `${what[0]} are ${what[1]} again`);
   }
 
   /** A room that nobody watches any more is not tried again. */
