@@ -152,7 +152,7 @@ export async function withTransaction<T>(
 export function write<Row extends pg.QueryResultRow>(
   pool: Pool,
   sql: string,
-  values: unknown[],
+  values: unknown[] = [],
 ): Promise<pg.QueryResult<Row>> {
   return withTransaction(pool, (client) => client.query<Row>(sql, values));
 }
