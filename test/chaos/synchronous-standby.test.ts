@@ -9,6 +9,7 @@ import { type Query, queryOf } from "../helpers/query.ts";
 import { runPlayhead } from "../helpers/run-playhead.ts";
 import { readMetric } from "../helpers/server-calls.ts";
 import type { ServerProcess } from "../helpers/server-process.ts";
+import { mintToken } from "../helpers/tokens.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
 /*
