@@ -17,7 +17,8 @@ const SERVER_ROWS = [
   ["db", "redis", "uws", "limits"], // the ground that subjects stand on
   ["metrics", "config.ts"], // imported everywhere above, mostly for types
   ["protocol"], // the wire
-  ["errors.ts", "logger.ts", "version.ts", "within-time.ts"],
+  ["errors.ts", "guard.ts"],
+  ["logger.ts", "version.ts", "within-time.ts"],
   ["hide-stream-keys.ts"],
 ];
 /** The parts that run outside the server: in browsers, and inside media servers. */

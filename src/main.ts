@@ -60,17 +60,28 @@ async function serve({ worker }: { worker?: number }): Promise<void> {
   const { config, logger } = parts.readSetting();
   const starting = start({ config, logger }, worker);
   let isStopping = false;
-  const onSignal = (signal: NodeJS.Signals) => {
-    if (isStopping) process.exit(1);
+  let hasFailed = false;
+  const stop = () => {
     isStopping = true;
-    logger.info({ signal }, "stopping");
     // The process exits by itself before its supervisor would kill it.
     setTimeout(() => {
       logger.error({ timeoutMs: config.SHUTDOWN_TIMEOUT_MS }, "the stop took too long");
       process.exit(1);
     }, config.SHUTDOWN_TIMEOUT_MS).unref();
-    starting.then((running) => running.stop()).then((code) => process.exit(code), exitWith);
+    starting.then((running) => running.stop()).then((code) => process.exit(hasFailed ? 1 : code), exitWith);
   };
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (isStopping) process.exit(1);
+    logger.info({ signal }, "stopping");
+    stop();
+  };
+  // What was under way may have been left half-way, so the process does not go on for long. What waits is still written,
+  // and clients are told to come back one by one. Rejections that nobody handles come here too.
+  process.on("uncaughtException", (error, origin) => {
+    logger[hasFailed ? "debug" : "fatal"]({ err: error, origin }, "nothing caught this error; the server stops");
+    hasFailed = true;
+    if (!isStopping) stop();
+  });
   process.on("SIGTERM", onSignal);
   // A terminal sends SIGINT to the workers too; they wait for the SIGTERM of their supervisor.
   process.on("SIGINT", isWorker ? () => undefined : onSignal);

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import type pg from "pg";
+import { type Pool, write } from "../db/pool.ts";
 import { AppError } from "../errors.ts";
 import { createRateLimit } from "../limits/rate-limit.ts";
 import type { Login, Register, SignedIn, User } from "../protocol/account.ts";
@@ -42,7 +42,7 @@ interface UserRow {
 }
 
 export function createAccounts(
-  { pool, mintToken }: { pool: pg.Pool; mintToken: MintToken },
+  { pool, mintToken }: { pool: Pool; mintToken: MintToken },
   options: { bcryptCost?: number } = {},
 ): Accounts {
   const passwords = createPasswordHasher(options.bcryptCost === undefined ? {} : { cost: options.bcryptCost });
@@ -69,7 +69,8 @@ export function createAccounts(
       await limitRegistrations(address);
       const hash = await passwords.hash(password, address);
       try {
-        const { rows } = await pool.query<UserRow>(
+        const { rows } = await write<UserRow>(
+          pool,
           `insert into users (id, username, email, password, first_name, last_name, role)
            values ($1, $2, $3, $4, $5, $6, 'learner') returning ${COLUMNS}`,
           [randomUUID(), username, email, hash, firstName ?? null, lastName ?? null],

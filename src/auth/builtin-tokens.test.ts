@@ -26,6 +26,11 @@ describe("built-in tokens", () => {
     expect(await tokens.verify(token)).toEqual({ userId: "alice", role: "instructor", expiresAt });
   });
 
+  it.each([".", "..", "a/user:b", ""])("mints no token that it would not take, for the user %j", async (userId) => {
+    const minting = tokens.mint({ userId, role: "learner" });
+    await expect(minting).rejects.toMatchObject({ code: "forbidden" });
+  });
+
   it("mints a token with the lifetime that the caller chooses", async () => {
     const before = Math.floor(Date.now() / 1000);
     const { expiresAt } = await tokens.mint({ userId: "alice", role: "learner" }, 5);
@@ -76,6 +81,7 @@ describe("built-in tokens", () => {
     ["with a subject that contains U+0000", () => signed({ ...claims(), sub: "a\u0000b" }), /subject/],
     ["with a subject that is a number", () => signed({ ...claims(), sub: 7 }), /subject|malformed/],
     ["with the subject `..`, which no URL can name", () => signed({ ...claims(), sub: ".." }), /subject/],
+    ["with a subject that a topic cannot name", () => signed({ ...claims(), sub: "a/user:b" }), /subject.*\/user:/],
     ["without exp", () => signed({ ...claims(), exp: undefined }), /`exp`/],
     ["whose exp is in milliseconds", () => signed({ ...claims(), exp: 9_999_999_999_999 }), /`exp`/],
     ["whose exp no number holds exactly", () => signed({ ...claims(), exp: 1e300 }), /`exp`/],

@@ -28,6 +28,11 @@ export function createBuiltinTokens({ secret, ttlSeconds }: { secret: string; tt
 
   return {
     async mint({ userId, role, name }, lifetimeSeconds = ttlSeconds) {
+      const isUsable = Claims.shape.sub.safeParse(userId);
+      if (!isUsable.success) {
+        const [issue] = isUsable.error.issues;
+        throw new AppError("forbidden", `No token can be made for the user's id: ${issue?.message}.`);
+      }
       const issuedAt = Math.floor(Date.now() / 1000);
       const expiresAt = issuedAt + lifetimeSeconds;
       const token = await new SignJWT({ role, name })

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { AppError } from "../errors.ts";
-import { NewId } from "../protocol/ids.ts";
+import { NewUserId } from "../protocol/ids.ts";
 import { PersonName } from "../protocol/profile.ts";
 
 /*
@@ -14,7 +14,7 @@ const LAST_SECOND = 253_402_300_799;
 export const TokenInstant = z.number().min(0).max(LAST_SECOND, { error: "expected seconds since 1970" });
 
 /** The claims of every token. A name that cannot be shown is left out: it is no reason to refuse the token. */
-export const Claims = z.object({ sub: NewId, exp: TokenInstant, name: PersonName.optional().catch(undefined) });
+export const Claims = z.object({ sub: NewUserId, exp: TokenInstant, name: PersonName.optional().catch(undefined) });
 
 /**
  * Reads the claims of a token whose signature was checked. `getAnother` tells the caller what to do about a bad token.

@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import pg from "pg";
 import { CAN_WRITE } from "../db/can-write.ts";
 import { assertServerVersion } from "../db/migrate.ts";
-import { createPool, type Pool } from "../db/pool.ts";
+import { createPool, type Pool, write } from "../db/pool.ts";
 import { readSchemaFiles } from "../db/schema-files.ts";
 import { findPending } from "../db/schema-state.ts";
 import { isRowLocked } from "../db/sqlstate.ts";
@@ -189,7 +189,7 @@ async function checkAggregates(pool: Pool, repair: boolean): Promise<Finding> {
     courses += 1;
     const found = await recount(pool, courseId);
     if (found.length > 0 && repair) {
-      const { rows } = await pool.query<{ rows: number }>("select playhead_repair_course($1) as rows", [courseId]);
+      const { rows } = await write<{ rows: number }>(pool, "select playhead_repair_course($1) as rows", [courseId]);
       repaired += rows[0]?.rows ?? 0;
     }
     const left = found.length > 0 && repair ? await recount(pool, courseId) : found;

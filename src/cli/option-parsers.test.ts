@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from "commander";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { parseExpiry, parseId, parseTitle, secondsUpTo } from "./option-parsers.ts";
+import { parseExpiry, parseId, parseTitle, parseUserId, secondsUpTo } from "./option-parsers.ts";
 
 afterEach(() => {
   vi.useRealTimers();
@@ -50,5 +50,7 @@ it("takes ids and titles that the tables can hold, and refuses all others", () =
   expect(parseId("a")).toBe("a");
   expect(parseTitle(" A talk ")).toBe("A talk");
   for (const text of ["", "x".repeat(129)]) expect(() => parseId(text)).toThrow("1 to 128 characters");
+  for (const text of [".", "..", "a/user:b"]) expect(() => parseUserId(text)).toThrow("A user's id: expected an id");
+  expect(parseUserId("a/user")).toBe("a/user");
   for (const text of ["", "  ", "x".repeat(501)]) expect(() => parseTitle(text)).toThrow("1 to 500 characters");
 });

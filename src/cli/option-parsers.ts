@@ -1,5 +1,5 @@
 import { InvalidArgumentError } from "commander";
-import { Id, Title } from "../protocol/ids.ts";
+import { Id, NewUserId, Title } from "../protocol/ids.ts";
 
 /*
  * Parsers for the values of options and arguments. They throw InvalidArgumentError, which commander shows together with
@@ -16,6 +16,14 @@ export function parseId(text: string): string {
   const result = Id.safeParse(text);
   if (result.success) return result.data;
   throw new InvalidArgumentError("An id has 1 to 128 characters.");
+}
+
+/** Parses the id of a user who gets a token or a stream. */
+export function parseUserId(text: string): string {
+  const id = parseId(text);
+  const result = NewUserId.safeParse(id);
+  if (result.success) return id;
+  throw new InvalidArgumentError(`A user's id: ${result.error.issues[0]?.message}.`);
 }
 
 export function parseTitle(text: string): string {

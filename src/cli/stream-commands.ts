@@ -10,7 +10,7 @@ import {
 import { createStreamService, type NewKey, type StreamService } from "../streams/stream-service.ts";
 import { withMigratedPool } from "./command-database.ts";
 import type { CommandParts } from "./command-parts.ts";
-import { parseExpiry, parseId, parseTitle, secondsUpTo } from "./option-parsers.ts";
+import { parseExpiry, parseId, parseTitle, parseUserId, secondsUpTo } from "./option-parsers.ts";
 import { toPlainText, toTable } from "./text-table.ts";
 
 /*
@@ -68,7 +68,7 @@ function addCreate(command: Command, parts: CommandParts, withStreams: WithStrea
   command
     .command("create")
     .description("make a stream, and print its id and its key; the key is shown only this once")
-    .requiredOption("--user <id>", "the stream's owner", parseId)
+    .requiredOption("--user <id>", "the stream's owner", parseUserId)
     .requiredOption("--title <text>", "the stream's title", parseTitle)
     .option("--expires <when>", "when the key ends: 2027-01-31T18:00:00Z, or 24h, 7d (default: never)", parseExpiry)
     .addOption(

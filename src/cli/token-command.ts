@@ -7,7 +7,7 @@ import { PersonName } from "../protocol/profile.ts";
 import { ROLES, type Role } from "../protocol/roles.ts";
 import { assertMigrated } from "./command-database.ts";
 import type { CommandParts, Setting } from "./command-parts.ts";
-import { parseId } from "./option-parsers.ts";
+import { parseUserId } from "./option-parsers.ts";
 
 interface TokenOptions {
   user: string;
@@ -21,7 +21,7 @@ export function addTokenCommand(program: Command, { readSetting, print }: Comman
   program
     .command("token")
     .description("print a built-in token, for scripts and tests")
-    .requiredOption("--user <id>", "the token's user", parseId)
+    .requiredOption("--user <id>", "the token's user", parseUserId)
     .addOption(new Option("--role <role>", "the user's role").choices(ROLES).makeOptionMandatory())
     .option("--name <name>", "the name that people know the user by", parseName)
     .option("--ttl <seconds>", "how long the token is valid (default: TOKEN_TTL_SECONDS)", parseTtl)

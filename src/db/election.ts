@@ -1,4 +1,5 @@
 import pg from "pg";
+import { createGuard, type Guard } from "../guard.ts";
 import type { Logger } from "../logger.ts";
 import { withinTime } from "../within-time.ts";
 
@@ -38,6 +39,7 @@ export interface ElectionParts {
 
 export class Election {
   readonly #parts: ElectionParts;
+  readonly #guard: Guard;
   #client: pg.Client | null = null;
   #isHolder = false;
   #isStopped = false;
@@ -46,6 +48,7 @@ export class Election {
 
   constructor(parts: ElectionParts) {
     this.#parts = parts;
+    this.#guard = createGuard(parts.logger);
   }
 
   get isHolder(): boolean {
@@ -121,7 +124,7 @@ export class Election {
     this.#client = null;
     if (this.#isHolder) {
       this.#isHolder = false;
-      this.#parts.onDismissed();
+      this.#guard("laying down a duty", () => this.#parts.onDismissed());
     }
     if (client === null) return;
     await withinTime(client.end(), LOOK_MS, () => new Error("the connection does not close")).catch(() => undefined);

@@ -63,6 +63,14 @@ function parseInt8(text: string): number {
   return value;
 }
 
+const BEGIN = "begin";
+/**
+ * The transaction has an id and a message in the WAL, so its COMMIT waits for the synchronous standby also where it finds
+ * nothing to do: what it finds done may be of an earlier try whose commit the standby does not have yet. The id is asked
+ * for first, because a standby refuses that as 25006.
+ */
+const BEGIN_TO_WRITE = "begin; select pg_current_xact_id(); select pg_logical_emit_message(true, 'playhead', ''::text)";
+
 const ABANDONED = new WeakMap<Pool, AbandonedCommits>();
 
 /**
@@ -133,11 +141,20 @@ export async function withTransaction<T>(
   };
   try {
     if (writes) await ABANDONED.get(pool)?.assertNone(client);
-    return await inTransaction(client, () => work(client), onBroken);
+    return await inTransaction(client, () => work(client), onBroken, writes ? BEGIN_TO_WRITE : BEGIN);
   } finally {
     // A connection in an unknown state is closed rather than handed to the next caller.
     client.release(broken);
   }
+}
+
+/** Runs one statement that writes, in a transaction by itself. @throws what `withTransaction` throws */
+export function write<Row extends pg.QueryResultRow>(
+  pool: Pool,
+  sql: string,
+  values: unknown[] = [],
+): Promise<pg.QueryResult<Row>> {
+  return withTransaction(pool, (client) => client.query<Row>(sql, values));
 }
 
 /**
@@ -148,9 +165,10 @@ export async function inTransaction<T>(
   client: pg.ClientBase,
   work: () => Promise<T>,
   onBroken: (error: Error) => void = () => undefined,
+  begin = BEGIN,
 ): Promise<T> {
   try {
-    await client.query("begin");
+    await client.query(begin);
     const result = await work();
     const { command } = await confirmCommit(client, () => client.query("commit"));
     if (command === "ROLLBACK") {

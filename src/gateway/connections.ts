@@ -1,5 +1,6 @@
 import { AppError } from "../errors.ts";
 import { Allowances } from "../limits/allowances.ts";
+import type { SocketGuard } from "./socket-guard.ts";
 
 /*
  * Counts connections, whatever happens to the namespaces on them: by user from the first accepted handshake until the
@@ -93,12 +94,14 @@ export class Connections {
 }
 
 /** Ends the connection of a socket that has left its namespace, unless the connection gets another soon. */
-export function endUnused({ conn, client }: UsedSocket): void {
+export function endUnused(socket: UsedSocket, guard: SocketGuard): void {
+  const { conn, client } = socket;
   const connection = conn as CountedConnection;
   if (connection.readyState !== "open") return;
   const { nsps } = client as { nsps: ReadonlyMap<string, unknown> };
   setTimeout(() => {
-    if (nsps.size === 0 && connection.readyState === "open") connection.close(true);
+    if (nsps.size > 0 || connection.readyState !== "open") return;
+    guard({ disconnect: () => connection.close(true) }, () => connection.close(true));
   }, UNUSED_MS).unref();
 }
 

@@ -71,10 +71,10 @@ export function readDirectFrames(app: TemplatedApp, guard: SocketGuard): void {
 
 export interface NamespaceFramesOptions {
   /**
-   * Whether to send all acks of one turn to a socket in one write: worth it where a socket has many calls under way that
-   * are answered together. False by default.
+   * Sends all acks of one turn to a socket in one write, under this guard: worth it where a socket has many calls under
+   * way that are answered together. Null, the default: each ack is sent at once.
    */
-  gathersAcks?: boolean;
+  gathersAcks?: SocketGuard | null;
 }
 
 /** Serves the frames of one frequent event of one namespace. */
@@ -84,14 +84,9 @@ export class NamespaceFrames {
   readonly #ackPrefix: string;
   readonly #event: string;
   readonly #head: string;
-  readonly #gathersAcks: boolean;
+  readonly #gathersAcks: SocketGuard | null;
 
-  constructor(
-    namespace: string,
-    event: string,
-    table: CallTable,
-    { gathersAcks = false }: NamespaceFramesOptions = {},
-  ) {
+  constructor(namespace: string, event: string, table: CallTable, { gathersAcks = null }: NamespaceFramesOptions = {}) {
     this.#table = table;
     this.#gathersAcks = gathersAcks;
     this.#eventPrefix = `42${namespace},`;
@@ -136,26 +131,27 @@ export class NamespaceFrames {
       // Like Socket.IO, it drops the ack of a socket that has left.
       if (!socket.connected || conn.readyState !== "open") return;
       const ack = `${this.#ackPrefix}${id}[${JSON.stringify(answer)}]`;
-      if (this.#gathersAcks) gather(direct, ack);
+      if (this.#gathersAcks !== null) gather(direct, ack, this.#gathersAcks);
       else conn.transport.socket?.send(ack, false, false);
     });
     return true;
   }
 }
 
-function gather(direct: DirectConnection, ack: string): void {
+function gather(direct: DirectConnection, ack: string, guard: SocketGuard): void {
   const { conn, socket } = direct;
   direct.acks ??= [];
   const { acks } = direct;
   acks.push(ack);
   if (acks.length > 1) return;
   setImmediate(() => {
-    const native = conn.transport.socket;
-    if (socket.connected && conn.readyState === "open") {
+    const gathered = acks.splice(0);
+    guard(socket, () => {
+      const native = conn.transport.socket;
+      if (!socket.connected || conn.readyState !== "open") return;
       native?.cork(() => {
-        for (const waiting of acks) native.send(waiting, false, false);
+        for (const waiting of gathered) native.send(waiting, false, false);
       });
-    }
-    acks.length = 0;
+    });
   });
 }

@@ -116,6 +116,12 @@ export function asHandshake(
   admit: (socket: GatewaySocket) => Promise<void>,
   { isDraining, logger }: Pick<HandshakeParts, "isDraining" | "logger">,
 ): Handshake {
+  const guard = createSocketGuard(logger);
+  /** One listener for all sockets: a closure for each would take memory of every idle connection. */
+  function onLeft(this: GatewaySocket): void {
+    endUnused(this, guard);
+  }
+
   async function admitUnlessDraining(socket: GatewaySocket): Promise<void> {
     if (isDraining())
       throw new AppError("unavailable", "The server is stopping; connect again.", { retryAfterMs: 1000 });
@@ -146,11 +152,6 @@ export function countRefusals(
       if (error !== undefined) connectionsRefused.inc({ reason: (error.data as WireError).code });
       next(error);
     });
-}
-
-/** One listener for all sockets: a closure for each would take memory of every idle connection. */
-function onLeft(this: GatewaySocket): void {
-  endUnused(this);
 }
 
 /** The error as Socket.IO sends it to the client. */

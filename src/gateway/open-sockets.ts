@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from "node:http";
 import { type Namespace, Server } from "socket.io";
 import { createRefusedOrigins, isAllowedOrigin } from "../auth/origins.ts";
 import type { Config } from "../config.ts";
@@ -16,7 +17,7 @@ import { endUnread } from "./end-unread.ts";
 import { SocketOutlet } from "./outlet.ts";
 import { skipOwnRooms } from "./own-rooms.ts";
 import { tellMediaServer } from "./rtmp-namespace.ts";
-import { createSocketGuard } from "./socket-guard.ts";
+import { createSocketGuard, type SocketGuard } from "./socket-guard.ts";
 import { textParser } from "./text-parser.ts";
 
 /*
@@ -62,8 +63,8 @@ export interface Sockets {
 export function openSockets({ app, config, metrics, logger }: SocketParts): Sockets {
   const { connectionsRefused } = metrics;
   const connections = new Connections(() => connectionsRefused.inc({ reason: "connects" }));
-  const io = createServer(connections, { config, metrics, logger });
   const guard = createSocketGuard(logger);
+  const io = createServer({ connections, guard, config, metrics, logger });
   countOversizedFrames(app, metrics.oversizedFrames);
   readDirectFrames(app, guard);
   const limits = { maxBackpressure: config.MAX_BACKPRESSURE_BYTES };
@@ -75,7 +76,7 @@ export function openSockets({ app, config, metrics, logger }: SocketParts): Sock
   });
   io.engine.on("connection", (connection: EngineConnection) => {
     guard({ disconnect: () => connection.close(true) }, () => {
-      forgetRequest(connection, config.TRUST_PROXY);
+      forgetRequest(connection, config.TRUST_PROXY, guard);
       endUnread(connection);
       connections.opened(connection);
     });
@@ -97,11 +98,28 @@ export function openSockets({ app, config, metrics, logger }: SocketParts): Sock
   };
 }
 
-function createServer(
-  connections: Connections,
-  { config, metrics: { connectionsRefused }, logger }: Omit<SocketParts, "app">,
-): Server {
+interface ServerParts extends Omit<SocketParts, "app"> {
+  connections: Connections;
+  guard: SocketGuard;
+}
+
+function createServer({ connections, guard, config, metrics, logger }: ServerParts): Server {
+  const { connectionsRefused } = metrics;
   const logRefused = createRefusedOrigins(logger);
+
+  function refusalOf(request: EngineRequest): string | null {
+    const { origin, host, "x-forwarded-host": forwarded } = request.headers as IncomingHttpHeaders;
+    const asked = config.TRUST_PROXY && typeof forwarded === "string" ? forwarded : host;
+    if (!isAllowedOrigin(origin, asked, config.ALLOWED_ORIGINS)) {
+      logRefused(origin);
+      connectionsRefused.inc({ reason: "origin" });
+      return "origin not allowed";
+    }
+    if (!connections.isFull(networkOfRequest(request, config.TRUST_PROXY))) return null;
+    connectionsRefused.inc({ reason: "network" });
+    return "too many connections of this network";
+  }
+
   return new Server({
     transports: config.SOCKET_TRANSPORTS,
     parser: textParser,
@@ -116,17 +134,11 @@ function createServer(
       cors: { origin: config.ALLOWED_ORIGINS.includes("*") ? "*" : [...config.ALLOWED_ORIGINS] },
     }),
     allowRequest: (request, decide) => {
-      const { origin, host, "x-forwarded-host": forwarded } = request.headers;
-      const asked = config.TRUST_PROXY && typeof forwarded === "string" ? forwarded : host;
-      const allowed = isAllowedOrigin(origin, asked, config.ALLOWED_ORIGINS);
-      if (!allowed) {
-        logRefused(origin);
-        connectionsRefused.inc({ reason: "origin" });
-        decide("origin not allowed", false);
-      } else if (connections.isFull(networkOfRequest(request as never, config.TRUST_PROXY))) {
-        connectionsRefused.inc({ reason: "network" });
-        decide("too many connections of this network", false);
-      } else decide(null, true);
+      const judged: { refusal: string | null } = { refusal: "the request could not be read" };
+      guard({ disconnect: () => undefined }, () => {
+        judged.refusal = refusalOf(request as never);
+      });
+      decide(judged.refusal, judged.refusal === null);
     },
   });
 }
@@ -161,10 +173,12 @@ function networkOfRequest({ headers, connection }: EngineRequest, trustProxy: bo
 }
 
 /** Lets go of the upgrade's request, which Engine.IO would keep as long as the connection. Only the address is needed later. */
-function forgetRequest(connection: EngineConnection, trustProxy: boolean): void {
+function forgetRequest(connection: EngineConnection, trustProxy: boolean, guard: SocketGuard): void {
   if (connection.request !== null) connection.remoteAddress = networkOfRequest(connection.request, trustProxy);
-  setImmediate(() => {
-    connection.request = null;
-    connection.transport.removeAllListeners("headers");
-  });
+  setImmediate(() =>
+    guard({ disconnect: () => connection.close(true) }, () => {
+      connection.request = null;
+      connection.transport.removeAllListeners("headers");
+    }),
+  );
 }

@@ -62,7 +62,7 @@ export function serveMediaServers(namespace: Namespace, parts: RtmpNamespacePart
     stream: await gate.ended(serverOf(socket), sessionId, reason),
   }));
 
-  const validations = new NamespaceFrames("/rtmp", "stream:validate", calls, { gathersAcks: true });
+  const validations = new NamespaceFrames("/rtmp", "stream:validate", calls, { gathersAcks: guard });
   const limitWrongSecrets = createRateLimit(WRONG_SECRETS);
   const admit = async (socket: GatewaySocket) => {
     servers.set(socket, await identify(socket, parts.secrets, limitWrongSecrets));

@@ -12,6 +12,8 @@ describe("a topic", () => {
     ["course:c1", { kind: "course", courseId: "c1" }],
     ["course:c1/user:alice", { kind: "learner", courseId: "c1", userId: "alice" }],
     ["course:a/user:b/user:c", { kind: "learner", courseId: "a/user:b", userId: "c" }],
+    ["course:A/user/user::x", { kind: "learner", courseId: "A/user", userId: ":x" }],
+    ["course:A/user:/user", { kind: "learner", courseId: "A", userId: "/user" }],
     ["lesson:l:1", { kind: "lesson", lessonId: "l:1" }],
     ["file:a/user:b", { kind: "file", fileId: "a/user:b" }],
     ["stream:s", { kind: "stream", streamId: "s" }],

@@ -1,3 +1,4 @@
+import { createGuard } from "../guard.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { FileProgress } from "../protocol/progress.ts";
@@ -55,7 +56,9 @@ export function createLive(parts: LiveParts, options: { frameIntervalMs: number 
   const bus = shared ?? createMemoryBus();
   const hub = new LiveHub({ bus, presence, source, outlet, metrics, logger }, options);
   const devices = new DeviceFollowers({ bus, source, tell: parts.tellDevice, logger }, options);
-  const pulse = new Pulse({ bus, onBehind: () => hub.setBehind(true), onLevel: () => hub.setBehind(false) });
+  const guard = createGuard(logger);
+  const setBehind = (isBehind: boolean) => guard("telling dashboards of delays", () => hub.setBehind(isBehind));
+  const pulse = new Pulse({ bus, onBehind: () => setBehind(true), onLevel: () => setBehind(false) });
   const relay = new RelayDuty({
     connectionString,
     admit: parts.admit,

@@ -1,4 +1,4 @@
-import type { Pool } from "../db/pool.ts";
+import { type Pool, write } from "../db/pool.ts";
 import type { Logger } from "../logger.ts";
 
 /*
@@ -67,7 +67,8 @@ export async function warnIfUnattended(pool: Pool, logger: Logger): Promise<void
 
 /** Switches the mirror off. The pass that is done when it is on again also finds rows that were deleted meanwhile. */
 export async function switchOff(pool: Pool): Promise<void> {
-  await pool.query(
+  await write(
+    pool,
     `WITH gone AS (DELETE FROM progress_journal)
      UPDATE mirror SET enabled = false, held = false, pass = 'check', pass_user = '', pass_file = '', delete_unknown = true`,
   );
@@ -77,7 +78,7 @@ export async function switchOff(pool: Pool): Promise<void> {
  * Stops mirroring until an operator has decided which progress is right, that of the database or that of the mirror.
  */
 export async function hold(pool: Pool): Promise<void> {
-  await pool.query("UPDATE mirror SET held = true");
+  await write(pool, "UPDATE mirror SET held = true");
 }
 
 /**
@@ -88,7 +89,8 @@ export async function adopt(
   pool: Pool,
   { project, pass, deleteUnknown }: { project: string; pass: "check" | "write"; deleteUnknown: boolean },
 ): Promise<void> {
-  await pool.query(
+  await write(
+    pool,
     `WITH stamped AS (UPDATE progress_journal SET xid = pg_current_xact_id())
      UPDATE mirror SET (system_identifier, timeline, database_oid, table_oid) = (SELECT ${IDENTITY}), project = $1, held = false, cursor = '0',
        pass = $2, pass_user = '', pass_file = '', delete_unknown = $3`,
@@ -102,7 +104,8 @@ export async function advancePass(
   from: MirrorState,
   to: Pick<MirrorState, "pass" | "passUser" | "passFile">,
 ): Promise<void> {
-  await pool.query(
+  await write(
+    pool,
     `UPDATE mirror SET pass = $1, pass_user = $2, pass_file = $3, delete_unknown = delete_unknown AND $1::text IS NOT NULL
      WHERE (pass, pass_user, pass_file) = ($4, $5, $6)`,
     [to.pass, to.passUser, to.passFile, from.pass, from.passUser, from.passFile],

@@ -1,4 +1,4 @@
-import type { Pool } from "../db/pool.ts";
+import { type Pool, write } from "../db/pool.ts";
 import type { Logger } from "../logger.ts";
 import type { Profile } from "../protocol/profile.ts";
 
@@ -29,7 +29,7 @@ export function createProfiles({ pool, logger }: { pool: Pool; logger: Logger })
   let waiting = new Map<string, string>();
   let timer: NodeJS.Timeout | null = null;
 
-  async function write(): Promise<void> {
+  async function writeNames(): Promise<void> {
     timer = null;
     const names = [...waiting];
     waiting = new Map();
@@ -64,10 +64,11 @@ export function createProfiles({ pool, logger }: { pool: Pool; logger: Logger })
     read,
     async put(userId, name) {
       if (name === null) {
-        await pool.query("DELETE FROM user_profiles WHERE user_id = $1", [userId]);
+        await write(pool, "DELETE FROM user_profiles WHERE user_id = $1", [userId]);
         remembered.delete(userId);
       } else
-        await pool.query(
+        await write(
+          pool,
           `INSERT INTO user_profiles (user_id, name, name_source) VALUES ($1, $2, 'profile')
            ON CONFLICT (user_id) DO UPDATE SET name = excluded.name, name_source = 'profile', updated_at = now()`,
           [userId, name],
@@ -79,11 +80,11 @@ export function createProfiles({ pool, logger }: { pool: Pool; logger: Logger })
       if (remembered.size >= MAX_REMEMBERED) remembered.clear();
       remembered.set(userId, name);
       waiting.set(userId, name);
-      timer ??= setTimeout(() => void write(), GATHER_MS);
+      timer ??= setTimeout(() => void writeNames(), GATHER_MS);
     },
     async stop() {
       if (timer !== null) clearTimeout(timer);
-      await write();
+      await writeNames();
     },
   };
 }

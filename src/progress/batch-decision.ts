@@ -112,7 +112,7 @@ async function findRows(
   return rows;
 }
 
-function decide({ clock, now }: DecisionParts, { entries, keys, files, rows }: Found): DecidedBatch {
+function decide({ memory, clock, now }: DecisionParts, { entries, keys, files, rows }: Found): DecidedBatch {
   const users = new Set<string>();
   const batch: DecidedBatch = {
     entries,
@@ -140,6 +140,7 @@ function decide({ clock, now }: DecisionParts, { entries, keys, files, rows }: F
       atUs: clock.toUs(Math.min(now, entry.position.observedAtMs)),
       oldestUs: clock.toUs(Math.min(now, entry.oldestAtMs)),
       nowUs,
+      otherSeqs: row === null ? undefined : memory.otherSeqs(keys[i] as string, row, entry),
     };
     const merged = mergeBeat(row, file, entry, observed, mark);
     if (merged.type === "changed") {

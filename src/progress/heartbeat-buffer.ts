@@ -216,13 +216,15 @@ export class HeartbeatBuffer {
 
   #settle(entry: Entry, result: WriteResult): void {
     this.#changePending(entry.beat.userId, -entry.waiters.length);
-    for (const waiter of entry.waiters.splice(0)) {
-      try {
-        waiter.settle(result);
-      } catch (error) {
-        // Its beat is durable or refused all the same, and the other beats of the batch must be answered.
-        this.#parts.logger.error({ err: error }, "a heartbeat could not be answered");
-      }
+    for (const waiter of entry.waiters.splice(0)) this.#answer(waiter, result);
+  }
+
+  #answer(waiter: Waiter, result: WriteResult): void {
+    try {
+      waiter.settle(result);
+    } catch (error) {
+      // Its beat is durable or refused all the same, and the other beats must be answered.
+      this.#parts.logger.error({ err: error }, "a heartbeat could not be answered");
     }
   }
 
@@ -243,7 +245,7 @@ export class HeartbeatBuffer {
     this.#changePending(entry.beat.userId, -late.length);
     if (this.#stopping) this.#refusedAtStop += late.length;
     const error = databaseAway();
-    for (const waiter of late) waiter.settle({ type: "failed", error });
+    for (const waiter of late) this.#answer(waiter, { type: "failed", error });
   }
 
   #changePending(userId: string, change: number): void {

@@ -8,7 +8,8 @@ import {
   lengthWithin,
   type Range,
 } from "../protocol/ranges.ts";
-import { compareBytes, type PendingBeat } from "./pending-beat.ts";
+import type { PendingBeat } from "./pending-beat.ts";
+import { isSamePlace, type Place, placeIn, placeOf, type Times } from "./row-place.ts";
 
 /*
  * Every rule of progress that needs the stored row: a row and a beat in, the next row out. Pure. The row may be outdated;
@@ -22,10 +23,9 @@ export const MAX_FRAGMENTS = 128;
 const RESUMED_AFTER_US = 5 * 60 * 1_000_000;
 
 /** A row of user_progress. `mergeBeat` never changes it, but makes the next one. */
-export interface StoredRow {
+export interface StoredRow extends Place {
   version: number;
   lessonId: string;
-  positionMs: number;
   watched: readonly Range[];
   watchedMs: number;
   watchTimeMs: number;
@@ -34,9 +34,6 @@ export interface StoredRow {
   completionSource: string | null;
   epoch: number;
   resetAtUs: number | null;
-  lastWatchedUs: number | null;
-  positionSession: string | null;
-  positionSeq: number | null;
   writerSession: string | null;
   writerSeq: number | null;
   beatAtUs: number | null;
@@ -81,12 +78,9 @@ export type Merged =
   /** Some of the merged beats were observed before a reset and some after it: the caller writes them one by one. */
   | { type: "straddles" };
 
-/** When the newest and the oldest of the merged beats were observed. */
-export interface Observed {
-  atUs: number;
+/** When the newest (`atUs`) and the oldest of the merged beats were observed. */
+export interface Observed extends Times {
   oldestUs: number;
-  /** The present time. */
-  nowUs: number;
 }
 
 /** @param mark where the row begins if there is none; a row that is there goes on whatever the mark says */
@@ -103,8 +97,7 @@ export function mergeBeat(
   }
   if (beat.epoch === null && resetAtUs !== null && observed.oldestUs <= resetAtUs) return { type: "straddles" };
 
-  const { position } = beat;
-  const place = placeOf(old, position, observed.atUs);
+  const place = placeOf(old, beat, observed);
   const hasMoved = old === null || (place !== null && !isSamePlace(place, old));
   const joined = joinPlayed(old, beat.played, file.durationMs);
   const { watched, watchedMs } = joined;
@@ -194,41 +187,6 @@ function rowOfMark(mark: ResetMark, { lessonId, durationMs, assumedMs, counted }
     writerSeq: null,
     beatAtUs: null,
   };
-}
-
-type Place = Pick<StoredRow, "positionMs" | "lastWatchedUs" | "positionSession" | "positionSeq">;
-
-function placeIn({ positionMs, lastWatchedUs, positionSession, positionSeq }: StoredRow): Place {
-  return { positionMs, lastWatchedUs, positionSession, positionSeq };
-}
-
-/** Whether at most the number of the beat differs. */
-function isSamePlace(a: Place, b: Place): boolean {
-  return (
-    a.positionMs === b.positionMs && a.lastWatchedUs === b.lastWatchedUs && a.positionSession === b.positionSession
-  );
-}
-
-/**
- * The place of the row after the beat, by the order of `laterOf`; null where it stays as it is. A row without a position
- * (made by a reset) accepts any position.
- */
-function placeOf(
-  row: StoredRow | null,
-  { positionMs, session, seq }: PendingBeat["position"],
-  atUs: number,
-): Place | null {
-  const seen = { positionMs, lastWatchedUs: atUs, positionSession: session, positionSeq: seq };
-  if (row === null || row.lastWatchedUs === null) return seen;
-  const { lastWatchedUs, positionSession, positionSeq } = row;
-  if (session === positionSession && seq >= 0 && positionSeq !== null && positionSeq >= 0 && seq !== positionSeq) {
-    if (seq > positionSeq) return { ...seen, lastWatchedUs: Math.max(atUs, lastWatchedUs) };
-    return atUs > lastWatchedUs ? { ...placeIn(row), lastWatchedUs: atUs } : null;
-  }
-  if (atUs !== lastWatchedUs) return atUs > lastWatchedUs ? seen : null;
-  if (positionSession === null) return null;
-  if (session !== positionSession) return compareBytes(session, positionSession) > 0 ? seen : null;
-  return positionSeq !== null && seq > positionSeq ? seen : null;
 }
 
 interface RowRanges {

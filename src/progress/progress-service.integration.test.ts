@@ -4,6 +4,8 @@ import { newUser, useProgressSteps } from "../../test/helpers/progress-steps.ts"
 import type { CatalogueCache } from "../catalogue/catalogue-cache.ts";
 import type { ProgressService } from "./progress-service.ts";
 
+type HeartbeatOf = Parameters<ProgressService["heartbeat"]>[1];
+
 describe("the progress service", () => {
   let database: TestDatabase;
   let service: ProgressService;
@@ -144,6 +146,55 @@ describe("the progress service", () => {
     const seek = await service.heartbeat(user, { ...beat, position: 40, seq: 2, ageMs: 500 });
     expect(seek.progress.position).toBe(40);
     expect((await service.heartbeat(user, { ...beat, position: 10, seq: 1 })).progress.position).toBe(40);
+  });
+
+  it.each([
+    ["a beat each", (beats: HeartbeatOf[]) => beats.map((beat) => [beat])],
+    ["several beats at once", ([first, second, ...rest]: HeartbeatOf[]) => [[first, second], rest]],
+  ])(
+    "does not give the place back to a session for its earlier beat that comes late, sent as %s",
+    async (_, inCalls) => {
+      const user = newUser();
+      const beat = (sessionId: string, seq: number, position: number, ageMs: number) => ({
+        ...{ fileId: "short", sessionId, seq, position, ageMs },
+      });
+      const sent = [
+        ...[beat("a", 5, 50, 4000), beat("b", 1, 10, 3000)],
+        // By the network it looks later than both.
+        beat("a", 4, 40, 1000),
+      ];
+      for (const call of inCalls(sent)) await service.heartbeats(user, call as HeartbeatOf[]);
+      const position = async () => (await service.readFile(user.userId, "short")).position;
+      expect(await position()).toBe(10);
+      await service.heartbeat(user, beat("b", 2, 11, 500));
+      expect(await position()).toBe(11);
+      // It is not shut out: what it sees later counts.
+      await service.heartbeat(user, beat("a", 6, 51, 0));
+      expect(await position()).toBe(51);
+      await service.heartbeat(user, beat("b", 1, 10, 0));
+      expect(await position()).toBe(51);
+    },
+  );
+
+  it("gives the place to a player that is there, after the database's clock was set back", async () => {
+    const user = newUser();
+    const beat = { fileId: "short", seq: 1 };
+    await service.heartbeat(user, { ...beat, sessionId: "before", position: 10 });
+    const ahead = "UPDATE user_progress SET last_watched = now() + interval '1 hour' WHERE user_id = $1";
+    await database.query(ahead, [user.userId]);
+    const late = { ...beat, sessionId: "offline", position: 5, ageMs: 600_000 };
+    expect((await service.heartbeat(user, late)).progress.position).toBe(10);
+    const live = await service.heartbeat(user, { ...beat, sessionId: "after", position: 20 });
+    expect(live.progress.position).toBe(20);
+    expect(Date.parse(live.progress.lastWatched as string)).toBeLessThan(Date.now() + 60_000);
+    expect((await service.heartbeat(user, { ...late, seq: 2 })).progress.position).toBe(20);
+    await database.query(ahead, [user.userId]);
+    expect(
+      (await service.heartbeat(user, { ...beat, seq: 2, sessionId: "after", position: 21 })).progress,
+    ).toMatchObject({
+      position: 21,
+      lastWatched: expect.not.stringContaining(new Date(Date.now() + 3_600_000).toISOString().slice(0, 13)),
+    });
   });
 
   it("closes gaps of 250 ms after the start and before the end of a file", async () => {

@@ -168,7 +168,11 @@ export class ProgressWriter {
       if (change !== null && written !== null) row.version = written.version;
       // A beat may be dropped by a mark: then there is no row.
       if (dropped) this.#parts.metrics.droppedBeats.inc();
-      else this.#memory.setRow(entry.userId, batch.keys[i] as string, row);
+      else {
+        const key = batch.keys[i] as string;
+        this.#memory.setRow(entry.userId, key, row);
+        this.#memory.noteSessions(key, entry, change === null ? row : change.old, row);
+      }
       return new WrittenBeat(entry, decision);
     });
   }

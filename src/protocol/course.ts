@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { Id, NewId, Title } from "./ids.ts";
+import { NewId, NewUserId, Title } from "./ids.ts";
 import { MediaSeconds, Share } from "./numbers.ts";
 
 export const CourseFile = z
@@ -45,7 +45,7 @@ function hasDistinctIds(tree: { lessons: CourseLesson[] }): boolean {
 
 const courseFields = {
   title: Title,
-  instructorId: Id.nullish(),
+  instructorId: NewUserId.nullish(),
   completionThreshold: Share.nullish(),
   /** Whether a legacy client is believed what it reports about its own progress. */
   acceptReported: z.boolean().optional(),

@@ -37,10 +37,14 @@ export const NewId = Id.refine((text) => text !== "." && text !== "..", {
   error: 'expected an id other than "." and "..", which have no address over HTTP',
 });
 
-/** The id of a new course. With `/user:` in it, the name of its topic would be that of a learner's topic. */
+/**
+ * The id of a new course, or of a user. With `/user:` in it, a learner's topic, `course:<id>/user:<id>`, would have a name
+ * that can be read in two ways.
+ */
 export const NewCourseId = NewId.refine((text) => !text.includes("/user:"), {
   error: "expected an id without `/user:`, which separates the course from the learner in the name of a topic",
 });
+export const NewUserId = NewCourseId;
 
 /** A title for people to read: up to 500 characters. */
 export const Title = StorableText.trim().min(1).max(500);

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { Id, Text, Title } from "./ids.ts";
+import { Id, NewUserId, Text, Title } from "./ids.ts";
 import { Instant } from "./numbers.ts";
 
 /*
@@ -54,7 +54,7 @@ const StreamSettings = z.object({
 });
 
 /** An admin may name another owner by `userId`. */
-export const CreateStream = StreamSettings.extend({ userId: Id.optional() });
+export const CreateStream = StreamSettings.extend({ userId: NewUserId.optional() });
 export type CreateStream = z.infer<typeof CreateStream>;
 
 export const ChangeStream = StreamSettings.partial();

@@ -65,6 +65,24 @@ describe("one Redis", () => {
     expect(b.heard).toHaveLength(1);
   });
 
+  it("carries messages on, and is reached again, where a listener fails", async () => {
+    const broken = await open([redis.url]);
+    const fail = () => {
+      throw new Error("planned");
+    };
+    // `open` listens before this listener, so that `heard` shows what came.
+    for (const event of ["message", "near", "away"] as const) broken.link.on(event, fail);
+    await broken.link.subscribe("course:c1");
+    for (const text of ["one", "two"]) {
+      broken.link.publish([["course:c1", text]]);
+      await untilHeard(broken, `course:c1 ${text}`);
+    }
+    await redis.kill();
+    await waitFor(() => broken.said.includes("away"), { what: "the loss" });
+    await redis.start();
+    await waitFor(() => broken.said.at(-1) === "near" && broken.link.isNear, { what: "the return" });
+  });
+
   it("that is restarted is noticed, and the wanted channels are subscribed to again", async () => {
     const [a, b] = [await open([redis.url]), await open([redis.url])];
     await b.link.subscribe("course:c1");

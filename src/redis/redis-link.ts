@@ -1,5 +1,6 @@
 import { EventEmitter } from "node:events";
 import type { Cluster, Redis } from "ioredis";
+import { createGuard, type Guard } from "../guard.ts";
 import type { Logger } from "../logger.ts";
 import { withinTime } from "../within-time.ts";
 import { connectRedis, type Outgoing, type RedisConnections } from "./redis-connections.ts";
@@ -39,6 +40,7 @@ export interface RedisLinkOptions {
 export class RedisLink extends EventEmitter<LinkEvents> {
   readonly #options: RedisLinkOptions;
   readonly #logger: Logger;
+  readonly #guard: Guard;
   #connections: RedisConnections | null = null;
   /** Channels that are wanted, whether they are subscribed to now or not. */
   readonly #wanted = new Set<string>();
@@ -53,6 +55,7 @@ export class RedisLink extends EventEmitter<LinkEvents> {
     super();
     this.#options = options;
     this.#logger = logger;
+    this.#guard = createGuard(logger);
   }
 
   get isNear(): boolean {
@@ -121,16 +124,19 @@ export class RedisLink extends EventEmitter<LinkEvents> {
       return;
     }
     this.#connections = connections;
-    connections.onMessage((channel, text) => this.#hear(channel, text));
-    connections.onEnd(() => this.#restart(connections, "a connection ended"));
+    connections.onMessage((channel, text) => this.#guard("a message of Redis", () => this.#hear(channel, text)));
+    connections.onEnd(() => this.#guard("the end of Redis", () => this.#restart(connections, "a connection ended")));
     this.#heardAt.clear();
     for (let i = 0; i < connections.proofs; i += 1)
       this.#heardAt.set(this.#full(`proof:${node}:${i}`), performance.now());
     await this.#subscribeAll(connections);
-    this.#proof = setInterval(() => this.#prove(connections), PROOF_INTERVAL_MS).unref();
+    this.#proof = setInterval(
+      () => this.#guard("proving the link to Redis", () => this.#prove(connections)),
+      PROOF_INTERVAL_MS,
+    ).unref();
     this.#isNear = true;
     this.#logger.info({ node }, "Redis is reached");
-    this.emit("near");
+    this.#guard("the return of Redis", () => this.emit("near"));
   }
 
   /** Subscribes to all wanted channels, also to those that become wanted meanwhile. */
@@ -178,7 +184,7 @@ export class RedisLink extends EventEmitter<LinkEvents> {
     this.#proof = null;
     if (!this.#isNear) return;
     this.#isNear = false;
-    this.emit("away");
+    this.#guard("the loss of Redis", () => this.emit("away"));
   }
 
   #scheduleStart(): void {

@@ -1,3 +1,4 @@
+import { createGuard, type Guard } from "../guard.ts";
 import type { Logger } from "../logger.ts";
 
 /*
@@ -26,6 +27,7 @@ export interface DueTimerParts {
 
 export class DueTimer {
   readonly #parts: DueTimerParts;
+  readonly #guard: Guard;
   #timer: NodeJS.Timeout | null = null;
   #isBusy = false;
   #isFailing = false;
@@ -37,6 +39,7 @@ export class DueTimer {
 
   constructor(parts: DueTimerParts) {
     this.#parts = parts;
+    this.#guard = createGuard(parts.logger);
   }
 
   /** Work may be due in `dueInMs`. Costs nothing where the timer wakes before that anyway. */
@@ -55,7 +58,10 @@ export class DueTimer {
   #sleep(ms: number): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#wakesAt = performance.now() + ms;
-    this.#timer = setTimeout(() => void this.#wake(), Math.min(ms, MAX_DELAY_MS)).unref(); // never rejects
+    this.#timer = setTimeout(
+      () => this.#guard(this.#parts.what, () => this.#wake()),
+      Math.min(ms, MAX_DELAY_MS),
+    ).unref();
   }
 
   async #wake(): Promise<void> {

@@ -1,4 +1,4 @@
-import { type Pool, withTransaction } from "../db/pool.ts";
+import { type Pool, withTransaction, write } from "../db/pool.ts";
 import { toUnavailable } from "../db/unavailable.ts";
 import { AppError } from "../errors.ts";
 import type { ChangeStream, CreateStream, OwnStream, StreamSession } from "../protocol/stream.ts";
@@ -47,9 +47,10 @@ export interface StreamServiceOptions {
 export function createStreamService({ pool }: { pool: Pool }, options: StreamServiceOptions): StreamService {
   const toOwn = (row: OwnStreamRow) => toOwnStream(row, options.defaultReconnectSeconds);
 
-  async function query<Row extends object>(sql: string, values: unknown[]): Promise<Row[]> {
+  async function query<Row extends object>(sql: string, values: unknown[], { writes = false } = {}): Promise<Row[]> {
+    type Result = Row & Record<string, unknown>;
     try {
-      return (await pool.query<Row & Record<string, unknown>>(sql, values)).rows;
+      return (await (writes ? write<Result>(pool, sql, values) : pool.query<Result>(sql, values))).rows;
     } catch (error) {
       throw toUnavailable(error);
     }
@@ -68,6 +69,7 @@ export function createStreamService({ pool }: { pool: Pool }, options: StreamSer
     const [row] = await query<OwnStreamRow>(
       `UPDATE streams AS s SET ${changes} WHERE s.id = $1 AND ${allowed} RETURNING ${OWN_STREAM_COLUMNS}`,
       [streamId, ...values],
+      { writes: true },
     );
     return row === undefined ? null : toOwn(row);
   }
@@ -172,6 +174,7 @@ export function createStreamService({ pool }: { pool: Pool }, options: StreamSer
       const deleted = await query<{ id: string }>(
         "DELETE FROM streams WHERE id = $1 AND status NOT IN ('live', 'reconnecting') RETURNING id",
         [streamId],
+        { writes: true },
       );
       if (deleted.length > 0) return;
       await get(streamId);

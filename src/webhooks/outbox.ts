@@ -1,4 +1,4 @@
-import type { Pool } from "../db/pool.ts";
+import { type Pool, write } from "../db/pool.ts";
 
 /*
  * The deliveries that are due, and what became of them. An attempt takes its delivery for LEASE_SECONDS: if the process dies
@@ -65,28 +65,32 @@ export function createOutbox({ pool }: { pool: Pool }): Outbox {
       const key = [webhookId, eventId];
       switch (outcome.type) {
         case "delivered":
-          await pool.query(
+          await write(
+            pool,
             `UPDATE webhook_deliveries SET state = 'delivered', last_error = NULL, settled_at = now()
              WHERE webhook_id = $1 AND event_id = $2`,
             key,
           );
           return;
         case "failed":
-          await pool.query(
+          await write(
+            pool,
             `UPDATE webhook_deliveries SET last_error = $3, next_at = now() + make_interval(secs => $4)
              WHERE webhook_id = $1 AND event_id = $2`,
             [...key, outcome.error, outcome.retryInMs / 1000],
           );
           return;
         case "dead":
-          await pool.query(
+          await write(
+            pool,
             `UPDATE webhook_deliveries SET state = 'dead', last_error = $3, settled_at = now()
              WHERE webhook_id = $1 AND event_id = $2`,
             [...key, outcome.error],
           );
           return;
         case "gone":
-          await pool.query(
+          await write(
+            pool,
             `WITH gone AS (UPDATE webhooks SET disabled_at = now() WHERE id = $1)
              UPDATE webhook_deliveries SET state = 'dead', last_error = 'the receiver answered 410 Gone', settled_at = now()
              WHERE webhook_id = $1 AND state = 'waiting'`,

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { type Pool, withTransaction } from "../db/pool.ts";
+import { type Pool, write } from "../db/pool.ts";
 import { AppError } from "../errors.ts";
 import type { CreateWebhook, DeliveriesQuestion, Webhook, WebhookDelivery } from "../protocol/webhook.ts";
 
@@ -48,7 +48,8 @@ export function createWebhookStore({ pool }: { pool: Pool }): WebhookStore {
   return {
     async create({ url, events, description = "" }) {
       const secret = makeSecret();
-      const { rows } = await pool.query<{ id: string }>(
+      const { rows } = await write<{ id: string }>(
+        pool,
         "INSERT INTO webhooks (url, events, description, secret) VALUES ($1, $2, $3, $4) RETURNING id",
         [url, [...new Set(events)], description, secret],
       );
@@ -62,15 +63,13 @@ export function createWebhookStore({ pool }: { pool: Pool }): WebhookStore {
 
     async rotate(id) {
       const secret = makeSecret();
-      await pool.query("UPDATE webhooks SET secret = $2, disabled_at = NULL WHERE id = $1", [id, secret]);
+      await write(pool, "UPDATE webhooks SET secret = $2, disabled_at = NULL WHERE id = $1", [id, secret]);
       return { webhook: await find(id), secret };
     },
 
     async delete(id) {
       await find(id);
-      await withTransaction(pool, async (client) => {
-        await client.query("DELETE FROM webhooks WHERE id = $1", [id]);
-      });
+      await write(pool, "DELETE FROM webhooks WHERE id = $1", [id]);
     },
 
     async deliveries(id, { state, before, limit }) {
@@ -95,7 +94,8 @@ export function createWebhookStore({ pool }: { pool: Pool }): WebhookStore {
 
     async retry(id, eventId) {
       await find(id);
-      const { rowCount } = await pool.query(
+      const { rowCount } = await write(
+        pool,
         `UPDATE webhook_deliveries SET state = 'waiting', attempts = 0, next_at = now(), settled_at = NULL
          WHERE webhook_id = $1 AND state = 'dead' AND ($2::text IS NULL OR event_id = $2)`,
         [id, eventId ?? null],

@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { AggregatorRegistry, type MetricObject } from "prom-client";
+import { createGuard, type Guard } from "../guard.ts";
 import type { Logger } from "../logger.ts";
 import { endsWithin } from "../within-time.ts";
 import type { FromSupervisor, FromWorker } from "./worker-messages.ts";
@@ -38,6 +39,7 @@ interface Slot {
 
 export class Supervisor {
   readonly #options: SupervisorOptions;
+  readonly #guard: Guard;
   readonly #slots: Slot[];
   #isStopping = false;
   /** Takes the workers' answers to a question for figures, by the question's number. */
@@ -46,6 +48,7 @@ export class Supervisor {
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
+    this.#guard = createGuard(options.logger);
     this.#slots = Array.from({ length: options.workers }, (_, index) => ({
       index,
       process: null,
@@ -116,7 +119,7 @@ export class Supervisor {
         { worker: slot.index + 1, code, signal, wasReady, againInMs: slot.backoffMs },
         "a worker ended and will be started again",
       );
-      slot.restart = setTimeout(() => this.#start(slot), slot.backoffMs);
+      slot.restart = setTimeout(() => this.#guard("starting a worker", () => this.#start(slot)), slot.backoffMs);
       slot.backoffMs = Math.min(LAST_BACKOFF_MS, slot.backoffMs * 2);
     });
     return child;
@@ -128,7 +131,9 @@ export class Supervisor {
         this.#tellOthers(slot, { type: "bus", messages: message.messages });
         break;
       case "gather":
-        void this.#gather().then((text) => this.#tell(slot, { type: "gathered", question: message.question, text }));
+        this.#guard("gathering the figures of workers", async () => {
+          this.#tell(slot, { type: "gathered", question: message.question, text: await this.#gather() });
+        });
         break;
       case "figures":
         this.#gathering.get(message.question)?.(message.figures);

@@ -71,7 +71,8 @@ export class Worker extends EventEmitter<WorkerEvents> implements Carrier {
 
   #say(message: FromWorker): boolean {
     if (!process.connected) return false;
-    process.send?.(message);
+    // The callback keeps a failed send from being thrown: the supervisor has gone, and this worker will stop.
+    process.send?.(message, undefined, undefined, () => undefined);
     return true;
   }
 

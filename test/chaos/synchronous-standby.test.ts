@@ -9,6 +9,7 @@ import { type Query, queryOf } from "../helpers/query.ts";
 import { runPlayhead } from "../helpers/run-playhead.ts";
 import { readMetric } from "../helpers/server-calls.ts";
 import type { ServerProcess } from "../helpers/server-process.ts";
+import { mintToken } from "../helpers/tokens.ts";
 import { waitFor } from "../helpers/wait-for.ts";
 
 /*
@@ -30,31 +31,47 @@ describe("a synchronous standby", () => {
     query = queryOf(pair.primary.url);
   });
 
-  async function findWaiting(): Promise<number[]> {
+  async function findWaiting(pool: string): Promise<number[]> {
     const rows = await query<{ pid: number }>(
-      "SELECT pid FROM pg_stat_activity WHERE application_name = 'playhead-writer' AND wait_event = 'SyncRep'",
+      "SELECT pid FROM pg_stat_activity WHERE application_name = $1 AND wait_event = 'SyncRep'",
+      [pool],
     );
     return rows.map(({ pid }) => pid);
   }
 
-  async function cancelWaiting(): Promise<void> {
-    await waitFor(async () => (await findWaiting()).length > 0, { what: "a commit to wait for the standby" });
+  async function cancelWaiting(pool: string): Promise<void> {
+    await waitFor(async () => (await findWaiting(pool)).length > 0, { what: "a commit to wait for the standby" });
     await query(
-      "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = 'playhead-writer' AND wait_event = 'SyncRep'",
+      "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = $1 AND wait_event = 'SyncRep'",
+      [pool],
     );
   }
 
-  it("must have a beat before it is acked, also where somebody cancels the commit that waits for it", async () => {
+  async function loseStandby(): Promise<void> {
     // The acks of commits that the standby has.
     await load.settle();
     pair.cutReplication();
     await waitFor(async () => (await query("SELECT FROM pg_stat_replication")).length === 0, {
       what: "the standby to go",
     });
+  }
+
+  async function post(path: string, body: object = {}) {
+    const response = await fetch(`${server.url}${path}`, {
+      method: "POST",
+      signal: AbortSignal.timeout(30_000),
+      headers: { authorization: `Bearer ${await mintToken("ines", "instructor")}`, "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+    return { status: response.status, body: (await response.json()) as { stream?: { id: string } } };
+  }
+
+  it("must have a beat before it is acked, also where somebody cancels the commit that waits for it", async () => {
+    await loseStandby();
     const acked = load.ackedCount;
     load.resume();
     // The second one is of a batch whose rows are all stored already: it writes nothing, and waits all the same.
-    for (let i = 0; i < 4; i++) await cancelWaiting();
+    for (let i = 0; i < 4; i++) await cancelWaiting("playhead-writer");
     await load.refused(({ code }) => code === "unavailable");
     expect(load.ackedCount).toBe(acked);
     await pair.primary.killImmediately();
@@ -63,6 +80,33 @@ describe("a synchronous standby", () => {
     await load.ackedMore(load.streams.length);
     await load.settle();
     expect(await findBrokenPromises(load, queryOf(pair.standby.url), COURSE_ID)).toEqual([]);
+  });
+
+  it("must have what a call changed before the call is answered as done, also where a call before it has changed all", async () => {
+    const { body } = await post("/v1/streams", { title: "Lecture" });
+    const id = body.stream?.id;
+    const revoke = () => post(`/v1/streams/${id}/revoke`);
+    const account = { username: "lost", email: "lost@example.org", password: "not on the standby" };
+    await loseStandby();
+
+    for (const [pool, call] of [
+      ["playhead", revoke],
+      ["playhead", revoke],
+      ["playhead-reserved", () => post("/v1/auth/register", account)],
+    ] as const) {
+      const [answer] = await Promise.all([call(), cancelWaiting(pool)]);
+      expect(answer).toMatchObject({ status: 503, body: { code: "unavailable" } });
+    }
+    // The first of these gives up a commit that waits, and the others do not leave one more behind.
+    for (let i = 0; i < 3; i++) expect((await revoke()).status).toBe(503);
+    expect(await findWaiting("playhead")).toHaveLength(1);
+
+    pair.restoreReplication();
+    await waitFor(async () => (await revoke()).status === 200, { what: "the revoke to be safe", timeoutMs: 30_000 });
+    await pair.primary.killImmediately();
+    await pair.standby.promote();
+    const [stream] = await queryOf(pair.standby.url)("SELECT status FROM streams WHERE id = $1", [id]);
+    expect(stream).toEqual({ status: "revoked" });
   });
 
   it("leaves one commit and one probing connection for each writer while it is away", async () => {

@@ -6,7 +6,7 @@ import { LiveHub } from "../../src/live/hub/live-hub.ts";
 import type { Subscriber } from "../../src/live/hub/outlet.ts";
 import type { TopicSource } from "../../src/live/hub/topic-source.ts";
 import { Presence } from "../../src/live/presence/presence.ts";
-import { createLogger } from "../../src/logger.ts";
+import { createLogger, type Logger } from "../../src/logger.ts";
 import { createMetrics } from "../../src/metrics/metrics.ts";
 import { parseTopic, type Topic, type Update } from "../../src/protocol/dashboard.ts";
 import type { FileProgress } from "../../src/protocol/progress.ts";
@@ -104,12 +104,11 @@ function createSubscribers() {
   return { outlet, toSubscriber, buffered, got, disconnected };
 }
 
-export function createWorld() {
+export function createWorld(logger: Logger = createLogger({ level: "silent" })) {
   const { rows, failing, source, snapshots } = createRows();
   const { outlet, toSubscriber, buffered, got, disconnected } = createSubscribers();
   const bus = createMemoryBus();
   const metrics = createMetrics();
-  const logger = createLogger({ level: "silent" });
   const hub = new LiveHub(
     { bus, presence: new Presence(), source, outlet, metrics, logger },
     { frameIntervalMs: FRAME_MS },

@@ -52,6 +52,9 @@ describe("the routes of courses", () => {
     const { call } = createApi();
     const put = (id: string, body: object = TREE) => call(`/v1/courses/${id}`, { as: ADMIN, method: "PUT", body });
     expect((await put("A%2Fuser:bob")).body.code).toBe("bad_request");
+    for (const instructorId of ["..", "a/user:b"]) {
+      expect((await put("new", { title: "New", instructorId, lessons: [] })).body.code).toBe("bad_request");
+    }
     const lessons = (lesson: string, file: string) => [
       { id: lesson, title: "One", files: [{ id: file, title: "File" }] },
     ];

@@ -1,6 +1,6 @@
 import { AppError } from "../../errors.ts";
 import type { Profiles } from "../../people/profiles.ts";
-import { Id, NewId } from "../../protocol/ids.ts";
+import { Id, NewUserId } from "../../protocol/ids.ts";
 import { Profile, ProfileChange } from "../../protocol/profile.ts";
 import type { Bearer } from "../bearer.ts";
 import { BEARER, createRoute, jsonBody, jsonContent, PROBLEMS, type Router, z } from "../router.ts";
@@ -40,7 +40,7 @@ export function addPeopleRoutes(router: Router, { profiles, bearer }: PeoplePart
     summary: "Set the name that people know a user by",
     description:
       "By an admin: usually a backend. The name comes before the claim `name` of the user's tokens, and before the names of its account.",
-    request: { params: z.object({ userId: NewId }), body: jsonBody(ProfileChange) },
+    request: { params: z.object({ userId: NewUserId }), body: jsonBody(ProfileChange) },
     responses: { 200: jsonContent(ProfileSchema, "The profile after the change."), ...PROBLEMS },
   });
   router.openapi(put, async (c) => {

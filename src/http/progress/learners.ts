@@ -2,7 +2,7 @@ import type { Caller } from "../../auth/caller.ts";
 import type { Catalogue, Editor } from "../../catalogue/catalogue.ts";
 import { AppError } from "../../errors.ts";
 import type { OperationTarget, SharedProgressService } from "../../progress/progress-service.ts";
-import { Id } from "../../protocol/ids.ts";
+import { Id, NewUserId } from "../../protocol/ids.ts";
 import type { Bearer } from "../bearer.ts";
 import { requireOwnCourse } from "../courses/course-rights.ts";
 import { longJson } from "../long-json.ts";
@@ -66,7 +66,7 @@ export function addLearners(router: Router, { catalogue, progress, bearer }: Lea
       summary,
       description: "By an admin or the course's instructor. A file of another course is `not_found`.",
       request: {
-        params: z.object({ courseId: Id, userId: Id }),
+        params: z.object({ courseId: Id, userId: NewUserId }),
         // The body is optional: without it the whole course is meant.
         body: { content: { "application/json": { schema: body } } },
       },

@@ -1,3 +1,4 @@
+import { createGuard } from "../../guard.ts";
 import type { Logger } from "../../logger.ts";
 import { Listeners } from "../listeners.ts";
 import type { Bus, BusListener, BusMessage, ChangedKey, PresenceReport } from "./bus.ts";
@@ -55,13 +56,14 @@ export class SharedBus implements Bus {
 
   constructor(parts: SharedBusParts) {
     this.#parts = parts;
-    const { carrier, node } = parts;
+    const { carrier, node, logger } = parts;
+    const guard = createGuard(logger);
     // Messages that cannot be sent are lost. The others learn of the gap when they hear `near`.
-    this.#outbox = new Outbox((texts) => carrier.publish(texts), node);
+    this.#outbox = new Outbox((texts) => guard("sending to other processes", () => carrier.publish(texts)), node);
     carrier.on("message", (channel, text) => this.#hear(channel, text));
-    carrier.on("near", () => this.#catchUp());
+    carrier.on("near", () => guard("catching up with other processes", () => this.#catchUp()));
     void carrier.subscribe(CONTROL); // never rejects
-    this.#renewal = setInterval(() => this.#renew(), WANTED_INTERVAL_MS).unref();
+    this.#renewal = setInterval(() => guard("asking for viewers", () => this.#renew()), WANTED_INTERVAL_MS).unref();
   }
 
   stop(): void {

@@ -1,3 +1,4 @@
+import { createGuard, type Guard } from "../../guard.ts";
 import type { Logger } from "../../logger.ts";
 import type { FileProgress } from "../../protocol/progress.ts";
 import type { Bus, BusMessage, ChangedKey } from "../bus/bus.ts";
@@ -41,10 +42,13 @@ export class DeviceFollowers {
   /** The oldest first. Each is due an interval after it was opened. */
   readonly #batches: Batch[] = [];
   readonly #leaveBus: () => void;
+  readonly #guard: Guard;
   #timer: NodeJS.Timeout | null = null;
+  #isAway = false;
 
   constructor(parts: DeviceFollowerParts, { frameIntervalMs }: { frameIntervalMs: number }) {
     this.#parts = parts;
+    this.#guard = createGuard(parts.logger);
     this.#intervalMs = frameIntervalMs;
     this.#leaveBus = parts.bus.listen((message, channel) => this.#hear(message, channel));
     for (const channel of [channels.users, channels.all]) void parts.bus.subscribe(channel); // never rejects
@@ -102,7 +106,10 @@ export class DeviceFollowers {
     const [first] = this.#batches;
     if (first === undefined) return;
     const dueAt = first.openUntil + this.#intervalMs * (1 - MOMENT_SHARE);
-    this.#timer ??= setTimeout(() => void this.#tellDue(), Math.max(0, dueAt - performance.now())); // never rejects
+    this.#timer ??= setTimeout(
+      () => this.#guard("telling devices of each other", () => this.#tellDue()),
+      Math.max(0, dueAt - performance.now()),
+    );
   }
 
   async #tellDue(): Promise<void> {
@@ -114,14 +121,25 @@ export class DeviceFollowers {
     this.#schedule();
     if (due.length === 0) return;
     const byRow = new Map(due.map((heard) => [rowKey(heard), heard]));
+    const keys = [...byRow.values()].map(({ userId, fileId }): Pair => [userId, fileId]);
+    for (const row of await this.#readFiles(keys)) {
+      const heard = byRow.get(rowKey(row))?.version ?? row.version;
+      this.#tell(row, Math.min(heard, row.version));
+    }
+  }
+
+  /** Nothing where the database is away: the listener has everything read again once it is back. */
+  async #readFiles(keys: Pair[]): Promise<FileProgress[]> {
     try {
-      const keys = [...byRow.values()].map(({ userId, fileId }): Pair => [userId, fileId]);
-      for (const row of await this.#parts.source.files(keys)) {
-        const heard = byRow.get(rowKey(row))?.version ?? row.version;
-        this.#tell(row, Math.min(heard, row.version));
-      }
+      const rows = await this.#parts.source.files(keys);
+      this.#isAway = false;
+      return rows;
     } catch (error) {
-      this.#parts.logger.warn({ err: error }, "progress of other devices could not be read");
+      // One line a state.
+      const level = this.#isAway ? "debug" : "warn";
+      this.#parts.logger[level]({ err: error }, "progress of other devices could not be read");
+      this.#isAway = true;
+      return [];
     }
   }
 

@@ -1,3 +1,4 @@
+import type { Guard } from "../../guard.ts";
 import type { Room } from "./room.ts";
 
 /*
@@ -12,12 +13,13 @@ const GATHER_SHARE = 0.1;
 /** Timers come up to a millisecond early. */
 const EARLY_MS = 1;
 
-/** `due` rooms have something to show; `active` rooms have that, or members that are served alone. Must not reject. */
+/** `due` rooms have something to show; `active` rooms have that, or members that are served alone. */
 export type Turn = (due: readonly Room[], active: Iterable<Room>) => Promise<void>;
 
 export class FrameClock {
   readonly #frameIntervalMs: number;
   readonly #gatherMs: number;
+  readonly #guard: Guard;
   /** Null until it starts. */
   #turn: Turn | null = null;
   /** Rooms with something to read or to send, and rooms with members that are served alone. */
@@ -26,8 +28,9 @@ export class FrameClock {
   #wakesAt = Number.POSITIVE_INFINITY;
   #isTurning = false;
 
-  constructor({ frameIntervalMs }: { frameIntervalMs: number }) {
+  constructor({ frameIntervalMs, guard }: { frameIntervalMs: number; guard: Guard }) {
     this.#frameIntervalMs = frameIntervalMs;
+    this.#guard = guard;
     this.#gatherMs = Math.min(GATHER_MS, GATHER_SHARE * frameIntervalMs);
   }
 
@@ -72,16 +75,19 @@ export class FrameClock {
     const delayMs = Math.max(0, at - performance.now());
     this.#timer = setTimeout(() => {
       this.#wakesAt = Number.POSITIVE_INFINITY;
-      void this.#takeTurn(); // never rejects
+      this.#guard("a turn of the frames", () => this.#takeTurn());
     }, delayMs);
   }
 
   async #takeTurn(): Promise<void> {
     if (this.#isTurning) return; // the turn that is under way looks at all rooms at its end
     this.#isTurning = true;
-    await this.#turn?.(this.#takeDue(), this.#active);
-    this.#isTurning = false;
-    this.#wakeForRest();
+    try {
+      await this.#turn?.(this.#takeDue(), this.#active);
+    } finally {
+      this.#isTurning = false;
+      this.#wakeForRest();
+    }
   }
 
   #takeDue(): Room[] {

@@ -1,3 +1,4 @@
+import { createGuard, type Guard } from "../../guard.ts";
 import type { Logger } from "../../logger.ts";
 import type { Metrics } from "../../metrics/metrics.ts";
 import type { Topic, Update } from "../../protocol/dashboard.ts";
@@ -48,6 +49,7 @@ const PRESENCE_SWEEP_MS = 1000;
 
 export class LiveHub {
   readonly #parts: LiveHubParts;
+  readonly #guard: Guard;
   readonly #rooms: RoomIndex;
   readonly #audience = new Audience();
   readonly #viewers: RoomViewers;
@@ -67,7 +69,8 @@ export class LiveHub {
     const viewers = new RoomViewers(presence);
     const reader = new RoomReader(source);
     const common = { reader, viewers, metrics, logger };
-    const clock = new FrameClock({ frameIntervalMs });
+    this.#guard = createGuard(logger);
+    const clock = new FrameClock({ frameIntervalMs, guard: this.#guard });
     const slow = new SlowMembers({ ...common, wakeAt: (room, at) => clock.wakeAt(room, at) }, { frameIntervalMs });
     this.#frames = new RoomFrames({
       ...common,
@@ -93,7 +96,9 @@ export class LiveHub {
     this.#news.start();
     this.#clock.start((due, active) => this.#frames.send(due, active));
     this.#sweep = setInterval(() => {
-      for (const viewer of this.#parts.presence.takeExpired()) this.#news.showGone(viewer);
+      this.#guard("the sweep of viewers", () => {
+        for (const viewer of this.#parts.presence.takeExpired()) this.#news.showGone(viewer);
+      });
     }, PRESENCE_SWEEP_MS).unref();
   }
 

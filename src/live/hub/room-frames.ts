@@ -4,6 +4,7 @@ import { toFrame } from "./frame.ts";
 import { inGroupsOf } from "./groups.ts";
 import type { LevelMembers } from "./level-members.ts";
 import type { Room } from "./room.ts";
+import { RoomFailures } from "./room-failures.ts";
 import type { RoomReader } from "./room-reader.ts";
 import type { RoomRefresher } from "./room-refresher.ts";
 import type { RoomViewers } from "./room-viewers.ts";
@@ -28,14 +29,20 @@ export interface RoomFramesParts {
 /** A turn of the frame clock: reads the changed rows of the rooms that are due, and sends each room its frame. */
 export class RoomFrames {
   readonly #parts: RoomFramesParts;
+  readonly #failures: RoomFailures;
+  readonly #unsent: RoomFailures;
+  readonly #unserved: RoomFailures;
 
   constructor(parts: RoomFramesParts) {
     this.#parts = parts;
+    this.#failures = new RoomFailures(parts.logger, { what: ["changed rows", "read"] });
+    this.#unsent = new RoomFailures(parts.logger, { what: ["frames", "sent"], level: "error" });
+    this.#unserved = new RoomFailures(parts.logger, { what: ["frames of slow readers", "sent"], level: "error" });
   }
 
   /** Also serves the members of `active` rooms that are served alone. Never rejects. */
   async send(due: readonly Room[], active: Iterable<Room>): Promise<void> {
-    const { refresher, level, slow, metrics } = this.#parts;
+    const { refresher, level, metrics } = this.#parts;
     refresher.refresh(due);
     const portions = inGroupsOf(
       PORTION,
@@ -50,8 +57,17 @@ export class RoomFrames {
       for (const room of rooms) if (this.#sendFrame(room)) frames += 1;
     }
     metrics.frames.inc(frames);
-    for (const room of active) if (room.alone.size > 0) slow.serveAll(room);
+    for (const room of active) if (room.alone.size > 0) this.#serveAlone(room);
     level.endTurn();
+  }
+
+  #serveAlone(room: Room): void {
+    try {
+      this.#parts.slow.serveAll(room);
+      this.#unserved.worked([room]);
+    } catch (error) {
+      this.#unserved.failed([room], error);
+    }
   }
 
   async #read(rooms: readonly Room[]): Promise<void> {
@@ -59,24 +75,32 @@ export class RoomFrames {
   }
 
   async #readChanges(rooms: readonly Room[]): Promise<void> {
-    const { reader, logger } = this.#parts;
     try {
-      await reader.readChanges(rooms);
+      await this.#parts.reader.readChanges(rooms);
+      this.#failures.worked(rooms);
     } catch (error) {
-      logger.warn({ err: error }, "changed rows could not be read; they will be tried again");
+      this.#failures.failed(rooms, error);
       // Presence goes out all the same.
       for (const room of rooms) room.readableAt = performance.now() + READ_RETRY_MS;
     }
   }
 
-  /** @returns whether there was anything to send */
+  /** Never throws. @returns whether there was anything to send */
   #sendFrame(room: Room): boolean {
     if (!room.isOwed) return false;
     const { viewers, level } = this.#parts;
-    const batch = room.backlog.take();
-    const frame = toFrame(room, room, batch.entries, room.viewersChanged ? viewers.count(room) : null);
-    room.lastFrameAt = performance.now();
-    level.broadcast(room, batch, frame);
+    // A room whose frame fails must not keep back the frames of the others. What was lost is read again.
+    try {
+      const batch = room.backlog.take();
+      const frame = toFrame(room, room, batch.entries, room.viewersChanged ? viewers.count(room) : null);
+      room.lastFrameAt = performance.now();
+      level.broadcast(room, batch, frame);
+      this.#unsent.worked([room]);
+    } catch (error) {
+      room.isStale = true;
+      room.readableAt = performance.now() + READ_RETRY_MS;
+      this.#unsent.failed([room], error);
+    }
     return true;
   }
 }

@@ -2,6 +2,7 @@ import type { Logger } from "../../logger.ts";
 import { toEntry } from "./frame.ts";
 import { LimitedQueue } from "./limited-queue.ts";
 import type { Room } from "./room.ts";
+import { RoomFailures } from "./room-failures.ts";
 import type { RoomReader } from "./room-reader.ts";
 import type { RoomViewers } from "./room-viewers.ts";
 
@@ -23,10 +24,12 @@ export interface RoomRefresherParts {
 
 export class RoomRefresher {
   readonly #parts: RoomRefresherParts;
+  readonly #failures: RoomFailures;
   readonly #queue = new LimitedQueue<Room>(AT_ONCE, (room) => this.#refresh(room));
 
   constructor(parts: RoomRefresherParts) {
     this.#parts = parts;
+    this.#failures = new RoomFailures(parts.logger, { what: ["topics", "read"] });
   }
 
   /** Begins to read those of the rooms that are stale. A snapshot that was read is sent before the next one is read. */
@@ -40,7 +43,7 @@ export class RoomRefresher {
   }
 
   async #refresh(room: Room): Promise<void> {
-    const { reader, viewers, onDone, logger } = this.#parts;
+    const { reader, viewers, onDone } = this.#parts;
     try {
       const { entries, totals } = await reader.snapshot(room);
       // What still waits was read before the snapshot: rows among it may have been deleted since.
@@ -51,8 +54,9 @@ export class RoomRefresher {
       room.viewersChanged = true;
       room.totals = totals;
       room.shownTotals = totals;
+      this.#failures.worked([room]);
     } catch (error) {
-      logger.warn({ err: error, topic: room.name }, "a topic could not be read again; it will be tried again");
+      this.#failures.failed([room], error);
       room.isStale = true;
       room.readableAt = performance.now() + RETRY_MS;
     }

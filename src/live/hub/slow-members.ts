@@ -3,6 +3,7 @@ import type { Metrics } from "../../metrics/metrics.ts";
 import { toEntry, toFrame } from "./frame.ts";
 import type { Member } from "./member.ts";
 import type { Room } from "./room.ts";
+import { RoomFailures } from "./room-failures.ts";
 import type { RoomReader } from "./room-reader.ts";
 import type { RoomViewers } from "./room-viewers.ts";
 
@@ -30,10 +31,12 @@ export interface SlowMembersParts {
 
 export class SlowMembers {
   readonly #parts: SlowMembersParts;
+  readonly #failures: RoomFailures;
   readonly #frameIntervalMs: number;
 
   constructor(parts: SlowMembersParts, { frameIntervalMs }: { frameIntervalMs: number }) {
     this.#parts = parts;
+    this.#failures = new RoomFailures(parts.logger, { what: ["snapshots for slow readers", "read"] });
     this.#frameIntervalMs = frameIntervalMs;
   }
 
@@ -95,7 +98,7 @@ export class SlowMembers {
 
   /** Gives a member whose backlog was given up a whole snapshot. */
   async #readAnew(room: Room, member: Member): Promise<void> {
-    const { reader, viewers, wakeAt, logger } = this.#parts;
+    const { reader, viewers, wakeAt } = this.#parts;
     this.hold(room, member);
     const { snapshotsBegun } = member;
     const isCurrent = () =>
@@ -103,11 +106,12 @@ export class SlowMembers {
     let failed = false;
     try {
       const { entries, totals } = await reader.snapshot(room);
+      this.#failures.worked([room]);
       if (!isCurrent()) return; // it left, or has subscribed anew
       member.beginAnew([...entries, ...viewers.of(room).map(toEntry)], totals);
       room.shownTotals = null;
     } catch (error) {
-      logger.warn({ err: error, topic: room.name }, "a snapshot could not be read; it will be tried again");
+      this.#failures.failed([room], error);
       failed = true;
     }
     if (!isCurrent()) return;

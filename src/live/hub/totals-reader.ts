@@ -3,6 +3,7 @@ import type { TopicTotals } from "../../protocol/dashboard.ts";
 import { inGroupsOf } from "./groups.ts";
 import { LimitedQueue } from "./limited-queue.ts";
 import type { Room } from "./room.ts";
+import { RoomFailures } from "./room-failures.ts";
 import type { TopicSource } from "./topic-source.ts";
 import { hasTotals, KINDS_WITH_TOTALS, readTotals } from "./topic-view.ts";
 
@@ -31,10 +32,12 @@ export interface TotalsReaderParts {
 
 export class TotalsReader {
   readonly #parts: TotalsReaderParts;
+  readonly #failures: RoomFailures;
   readonly #queue = new LimitedQueue<readonly Room[]>(AT_ONCE, (rooms) => this.#read(rooms));
 
   constructor(parts: TotalsReaderParts) {
     this.#parts = parts;
+    this.#failures = new RoomFailures(parts.logger, { what: ["sums over learners", "read"] });
   }
 
   /** Reads the sums of those rooms whose sums changed and are due. Resolves without slow ones; never rejects. */
@@ -72,8 +75,9 @@ export class TotalsReader {
         room.totalsGroup = rooms.length;
         room.totalsDueAt = now + Math.max(INTERVAL_MS, SHARE * room.totalsMs);
       }
+      this.#failures.worked(rooms);
     } catch (error) {
-      this.#parts.logger.warn({ err: error }, "sums over learners could not be read; they will be tried again");
+      this.#failures.failed(rooms, error);
       for (const room of rooms) {
         room.totalsChanged = true;
         room.totalsDueAt = performance.now() + RETRY_MS;

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { createRequire } from "node:module";
 import type { Subscriber } from "pg-listen";
 import { isRowLocked } from "../../db/sqlstate.ts";
+import { createGuard, type Guard } from "../../guard.ts";
 import type { Logger } from "../../logger.ts";
 import { endsWithin } from "../../within-time.ts";
 
@@ -42,6 +43,7 @@ export interface NotificationListenerParts {
 
 export class NotificationListener {
   readonly #parts: NotificationListenerParts;
+  readonly #guard: Guard;
   readonly #id = randomUUID();
   #subscriber: Subscriber | null = null;
   #proof: NodeJS.Timeout | null = null;
@@ -58,6 +60,7 @@ export class NotificationListener {
 
   constructor(parts: NotificationListenerParts) {
     this.#parts = parts;
+    this.#guard = createGuard(parts.logger);
   }
 
   /** Whether notifications arrive now. */
@@ -111,7 +114,9 @@ export class NotificationListener {
     for (const [channel, handler] of Object.entries(this.#parts.handlers)) {
       subscriber.notifications.on(channel, (payload: string) => this.#handle(channel, () => handler(payload)));
     }
-    subscriber.notifications.on(PROOF_CHANNEL, (payload: string) => this.#onProof(payload));
+    subscriber.notifications.on(PROOF_CHANNEL, (payload: string) =>
+      this.#guard("a proof", () => this.#onProof(payload)),
+    );
     try {
       await subscriber.connect();
       for (const channel of [PROOF_CHANNEL, ...Object.keys(this.#parts.handlers)]) await subscriber.listenTo(channel);
@@ -126,9 +131,12 @@ export class NotificationListener {
     this.#listening = true;
     this.#isLossLogged = false;
     this.#heardAt = performance.now();
-    this.#proof = setInterval(() => this.#prove(subscriber), PROOF_INTERVAL_MS).unref();
+    this.#proof = setInterval(
+      () => this.#guard("proving the listener", () => this.#prove(subscriber)),
+      PROOF_INTERVAL_MS,
+    ).unref();
     this.#parts.logger.info("listening for notifications");
-    this.#parts.onListening();
+    this.#guard("reading again what was missed", () => this.#parts.onListening());
     this.#onFirstListening();
   }
 
@@ -184,7 +192,7 @@ export class NotificationListener {
 
   async #close(): Promise<void> {
     const subscriber = this.#subscriber;
-    if (this.#listening) this.#parts.onGap?.();
+    if (this.#listening) this.#guard("noting a gap", () => this.#parts.onGap?.());
     this.#subscriber = null;
     this.#listening = false;
     if (this.#proof !== null) clearInterval(this.#proof);

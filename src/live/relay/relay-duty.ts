@@ -1,4 +1,5 @@
 import { Election, type ElectionParts } from "../../db/election.ts";
+import { createGuard } from "../../guard.ts";
 import type { Logger } from "../../logger.ts";
 import type { Metrics } from "../../metrics/metrics.ts";
 import type { Bus, ChangedKey } from "../bus/bus.ts";
@@ -65,8 +66,9 @@ export class RelayDuty {
       return;
     }
     this.#election?.start();
-    carrier.on("away", () => this.#hearAlone());
-    carrier.on("near", () => this.#hearOthers());
+    const guard = createGuard(this.#parts.logger);
+    carrier.on("away", () => guard("listening without the others", () => this.#hearAlone()));
+    carrier.on("near", () => guard("listening with the others", () => this.#hearOthers()));
     if (!carrier.isNear) this.#hearAlone();
   }
 

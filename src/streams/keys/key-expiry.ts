@@ -1,4 +1,4 @@
-import type { Pool } from "../../db/pool.ts";
+import { type Pool, write } from "../../db/pool.ts";
 import type { Logger } from "../../logger.ts";
 import { DueTimer } from "../due-timer.ts";
 
@@ -14,7 +14,8 @@ export function createKeyExpiry({ pool, logger }: { pool: Pool; logger: Logger }
       return rows[0]?.ms ?? null;
     },
     async run() {
-      await pool.query(
+      await write(
+        pool,
         // Skips streams that others have locked; the timer comes back to them. A statement that holds several locks and
         // waits for none cannot take part in a deadlock.
         `UPDATE streams SET status = 'expired' WHERE id IN (

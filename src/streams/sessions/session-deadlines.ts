@@ -1,4 +1,4 @@
-import { type Pool, withTransaction } from "../../db/pool.ts";
+import { type Pool, withTransaction, write } from "../../db/pool.ts";
 import { RESERVATION_SECONDS } from "../claims/claim-write-sql.ts";
 import { leaveSession } from "./leave-session.ts";
 import { findActive, readLocked } from "./session-read-sql.ts";
@@ -54,7 +54,8 @@ export class SessionDeadlines {
       ([column, end]) => `${column} = CASE WHEN ${column} > ${end} THEN ${end} ELSE ${column} END`,
     );
     const isTooLate = ends.map(([column, end]) => `${column} > ${end}`);
-    await this.#pool.query(
+    await write(
+      this.#pool,
       `UPDATE stream_sessions AS e SET ${changes.join(", ")} FROM streams AS s
        WHERE s.id = e.stream_id AND e.state <> 'ended' AND (${isTooLate.join(" OR ")})`,
       [this.#options.defaultReconnectSeconds],
