@@ -1,4 +1,4 @@
-import type { PlayerState } from "../protocol/heartbeat.ts";
+import type { PlayerState } from "../protocol/wire.ts";
 import { createMediaSource } from "./media-source.ts";
 import { createPlayedTracker } from "./played-tracker.ts";
 import { createPlayerWith } from "./player.ts";

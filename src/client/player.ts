@@ -1,5 +1,5 @@
-import type { FileProgress } from "../protocol/progress.ts";
 import { fromSeconds, toMs, toSeconds, unionOf } from "../protocol/ranges.ts";
+import type { FileProgress } from "../protocol/wire.ts";
 import { createBeatKeeping } from "./beat-keeping.ts";
 import { createBeatQueue, type Observation } from "./beat-queue.ts";
 import { openLocalStorage } from "./beat-storage.ts";

@@ -1,5 +1,5 @@
-import type { FileProgress } from "../protocol/progress.ts";
 import { toMs } from "../protocol/ranges.ts";
+import type { FileProgress } from "../protocol/wire.ts";
 import type { ConnectionState } from "./connection.ts";
 import { isWorthRetrying } from "./delivery.ts";
 import type { PlayerParts } from "./player-parts.ts";

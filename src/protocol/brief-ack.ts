@@ -1,6 +1,5 @@
-import type { Cut, Heartbeat } from "./heartbeat.ts";
-import type { FileProgress } from "./progress.ts";
 import { closeGaps, fromSeconds, lengthOf, percentageOf, toMs, toSeconds, unionOf } from "./ranges.ts";
+import type { Cut, FileProgress, Heartbeat } from "./wire.ts";
 
 /*
  * The brief ack of a heartbeat. It leaves out everything that its receiver derives from the progress that it holds and
