@@ -1,14 +1,16 @@
 /*
- * Builds dist/: the server and the SDK with tsc, the pages with Vite. It is plain JavaScript because npm's `prepare` also
+ * Builds dist/: the server and the SDK with tsc, the pages and the SDK as one script with Vite. Builds the package
+ * playhead-client too, which `npm pack ./packages/playhead-client` packs. It is plain JavaScript because npm's `prepare` also
  * runs it, with `--where-possible`, in installations with production dependencies only. There it leaves dist as it is.
  */
 
 import { spawnSync } from "node:child_process";
-import { existsSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const pages = "src/dashboard/vite.config.ts";
+const clientPackage = "packages/playhead-client";
 
 function run(tool, ...args) {
   const path = `${root}node_modules/.bin/${tool}`;
@@ -26,4 +28,10 @@ rmSync(`${root}dist`, { recursive: true, force: true });
 run("tsc", "-p", "tsconfig.build.json");
 if (existsSync(root + pages)) {
   run("vite", "build", "--config", pages, "--logLevel", "warn");
+  run("vite", "build", "--config", "scripts/client-script.config.ts", "--logLevel", "warn");
+}
+if (existsSync(root + clientPackage)) {
+  rmSync(`${root}${clientPackage}/dist`, { recursive: true, force: true });
+  run("tsc", "-p", "tsconfig.client.json");
+  copyFileSync(`${root}LICENSE`, `${root}${clientPackage}/LICENSE`);
 }

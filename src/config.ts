@@ -50,7 +50,7 @@ const Origin = z.string().transform((text, context) => {
  */
 const OWN_ADDRESSES = [
   ...["/v1", "/learn/api", "/socket.io", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"],
-  ...["/watch", "/index.html", "/watch.html", "/assets", "/favicon.svg", "/clip.webm"],
+  ...["/watch", "/index.html", "/watch.html", "/assets", "/client", "/favicon.svg", "/clip.webm"],
 ];
 
 /** `/progress`: with a slash in front and none at the end. Empty for `/`. */

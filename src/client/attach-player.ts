@@ -1,5 +1,5 @@
-import type { PlayerState } from "../protocol/heartbeat.ts";
-import { createMediaSource } from "./media-source.ts";
+import type { PlayerState } from "../protocol/wire.ts";
+import { createMediaSource, HAVE_FUTURE_DATA, HAVE_METADATA } from "./media-source.ts";
 import { createPlayedTracker } from "./played-tracker.ts";
 import { createPlayerWith } from "./player.ts";
 import type { Player, PlayerOptions, Report } from "./player-api.ts";
@@ -32,8 +32,10 @@ export function attachPlayer(media: HTMLMediaElement, options: AttachOptions): P
   const tracker = createPlayedTracker();
   const { player, fail, clock, signal } = createPlayerWith(options, { tracker, onBeforeBeat: look, onPlace: resume });
   const source = createMediaSource(media, () => {
-    const message = "The media element plays another source than the player's file. It does not count for the file.";
-    fail({ code: "source_changed", message });
+    fail({
+      code: "source_changed",
+      message: "The media element plays other media than the file's. It does not count.",
+    });
   });
   let isTouched = !media.paused;
   let hasSought = false;
@@ -64,16 +66,12 @@ export function attachPlayer(media: HTMLMediaElement, options: AttachOptions): P
     }
     const atMs = clock.monotonicMs();
     const state = toState();
-    const isStalled = state === "playing" && (isLive() || media.readyState < media.HAVE_FUTURE_DATA);
+    const isStalled = state === "playing" && (isLive() || media.readyState < HAVE_FUTURE_DATA);
     const seen = { position: isLive() ? 0 : media.currentTime, rate: isStalled ? 0 : media.playbackRate };
     // The position jumps as soon as a seek begins, before the event comes.
     if (state === "seeking") tracker.cut(atMs);
-    tracker.sample({
-      ...seen,
-      ...(state === "seeking" && { rate: 0 }),
-      atMs,
-      advancing: !media.paused && state !== "ended",
-    });
+    const rate = state === "seeking" ? 0 : seen.rate;
+    tracker.sample({ ...seen, rate, atMs, advancing: !media.paused && state !== "ended" });
     if (!isTouched) return;
     last = { ...seen, state };
     if (isReport) player.report(last);
@@ -96,7 +94,7 @@ export function attachPlayer(media: HTMLMediaElement, options: AttachOptions): P
   function resume(resumeAt: number): void {
     if (options.resume === false || hasSought || signal.aborted) return;
     const resumeAfter = (event: string) => listen(event, () => resume(resumeAt), true);
-    if (media.readyState < media.HAVE_METADATA) {
+    if (media.readyState < HAVE_METADATA) {
       resumeAfter("loadedmetadata");
       return;
     }

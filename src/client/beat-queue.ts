@@ -1,5 +1,5 @@
-import type { Heartbeat, PlayerState } from "../protocol/heartbeat.ts";
 import { lengthOf, type Range, toSeconds, unionOf } from "../protocol/ranges.ts";
+import type { Heartbeat, PlayerState } from "../protocol/wire.ts";
 import { type Clock, type Moment, toAgeMs } from "./clock.ts";
 
 /*

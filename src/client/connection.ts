@@ -1,5 +1,5 @@
 import { io } from "socket.io-client";
-import type { Ack } from "../protocol/ack.ts";
+import type { Ack } from "../protocol/wire.ts";
 import { type Clock, toBackoffMs } from "./clock.ts";
 import { createListeners, type Listeners } from "./listeners.ts";
 import type { TokenSource } from "./token-source.ts";

@@ -1,5 +1,5 @@
 import type { WireError } from "../errors.ts";
-import type { Update } from "../protocol/dashboard.ts";
+import type { Update } from "../protocol/wire.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { type ConnectionState, createConnection, toServerUrl } from "./connection.ts";
 import { createListeners } from "./listeners.ts";

@@ -1,8 +1,6 @@
 import type { WireError } from "../errors.ts";
-import type { Ack } from "../protocol/ack.ts";
 import type { BriefAck } from "../protocol/brief-ack.ts";
-import type { Heartbeat } from "../protocol/heartbeat.ts";
-import type { FileProgress } from "../protocol/progress.ts";
+import type { Ack, FileProgress, Heartbeat } from "../protocol/wire.ts";
 import type { SentBeat } from "./beat-queue.ts";
 import { toBackoffMs } from "./clock.ts";
 import type { CutReason } from "./player-api.ts";

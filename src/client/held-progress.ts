@@ -1,6 +1,5 @@
 import { applyBriefAck, type BriefAck } from "../protocol/brief-ack.ts";
-import type { Heartbeat } from "../protocol/heartbeat.ts";
-import type { FileProgress } from "../protocol/progress.ts";
+import type { FileProgress, Heartbeat } from "../protocol/wire.ts";
 
 /** How a player learned of a progress: it asked, its own beat was acked, or another device of the user moved on. */
 export type ProgressSource = "read" | "acked" | "remote";

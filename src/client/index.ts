@@ -1,15 +1,19 @@
 /** The public face of `playhead/client`, for browsers and Node. */
 export type { ErrorCode, WireError } from "../errors.ts";
-export type { Present, TopicTotals, Update } from "../protocol/dashboard.ts";
-export type { Heartbeat, PlayerState } from "../protocol/heartbeat.ts";
 export type {
   CourseProgress,
   CourseProgressRow,
   FileProgress,
   FileProgressRow,
+  Heartbeat,
   LessonProgress,
-} from "../protocol/progress.ts";
-export type { Stream, StreamStatus } from "../protocol/stream.ts";
+  PlayerState,
+  Present,
+  Stream,
+  StreamStatus,
+  TopicTotals,
+  Update,
+} from "../protocol/wire.ts";
 export { type AttachOptions, attachPlayer } from "./attach-player.ts";
 export type { BeatStorage } from "./beat-storage.ts";
 export type { ConnectionState } from "./connection.ts";

@@ -1,3 +1,7 @@
+/** From here on the element knows its duration and position. As `HTMLMediaElement.HAVE_METADATA`. */
+export const HAVE_METADATA = 1;
+/** From here on it can play on. As `HTMLMediaElement.HAVE_FUTURE_DATA`. */
+export const HAVE_FUTURE_DATA = 3;
 /** Two encodings of one file differ in length by less than this. */
 const SAME_LENGTH_SECONDS = 0.5;
 /** A page that changes the quality goes on this close to where it was. */
@@ -23,14 +27,14 @@ export function createMediaSource(media: HTMLMediaElement, onOther: () => void):
   return {
     isOurs() {
       // The element forgets its old media at once, long before it fires `emptied`.
-      if (media.readyState < media.HAVE_METADATA) return false;
+      if (media.readyState < HAVE_METADATA) return false;
       const { currentTime, duration } = media;
       const source = media.srcObject ?? media.currentSrc;
       if (known !== null && source !== known) {
         // Two live streams are endless: their lengths differ by NaN.
         const isAsLong = !(Math.abs(duration - length) > SAME_LENGTH_SECONDS);
         if (!isAsLong || Math.abs(currentTime - place) > SAME_PLACE_SECONDS) {
-          const isPlaying = !media.paused && !media.seeking && media.readyState >= media.HAVE_FUTURE_DATA;
+          const isPlaying = !media.paused && !media.seeking && media.readyState >= HAVE_FUTURE_DATA;
           // A media of the same length may still be on its way to the old place.
           if (source !== refused && (!isAsLong || isPlaying)) {
             refused = source;

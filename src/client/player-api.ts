@@ -1,6 +1,5 @@
 import type { WireError } from "../errors.ts";
-import type { Heartbeat, PlayerState } from "../protocol/heartbeat.ts";
-import type { FileProgress } from "../protocol/progress.ts";
+import type { FileProgress, Heartbeat, PlayerState } from "../protocol/wire.ts";
 import type { BeatStorage } from "./beat-storage.ts";
 import type { Clock } from "./clock.ts";
 import type { ConnectionState } from "./connection.ts";

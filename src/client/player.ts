@@ -1,5 +1,5 @@
-import type { FileProgress } from "../protocol/progress.ts";
 import { fromSeconds, toMs, toSeconds, unionOf } from "../protocol/ranges.ts";
+import type { FileProgress } from "../protocol/wire.ts";
 import { createBeatKeeping } from "./beat-keeping.ts";
 import { createBeatQueue, type Observation } from "./beat-queue.ts";
 import { openLocalStorage } from "./beat-storage.ts";
@@ -68,7 +68,7 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
   const storage = options.storage === undefined ? openLocalStorage() : options.storage;
   const keeping = createBeatKeeping(storage, parts, deliver);
   const place = createStoredPlace(parts, hooks.onPlace, saveAndSend);
-  const wake = createDelivery(parts, onQueueChanged, (ack, beat) => {
+  const wake = createDelivery(parts, keeping.save, (ack, beat) => {
     if (ack.nextBeatMs !== nextBeatMs) {
       nextBeatMs = ack.nextBeatMs;
       scheduleBeat();
@@ -84,7 +84,7 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
     if (subject && fresh && fresh !== subject) {
       collect(true);
       end();
-      fail({ code: "user_changed", message: "The new token belongs to another user, so this player has stopped." });
+      fail({ code: "user_changed", message: "The new token belongs to another user. The player has stopped." });
       return;
     }
     subject ??= fresh;
@@ -115,13 +115,8 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
     place.readOthers();
   }
 
-  function onQueueChanged(): void {
-    keeping.save();
-    place.onQueueChanged();
-  }
-
   function saveAndSend(): void {
-    onQueueChanged();
+    keeping.save();
     void wake();
   }
 
@@ -212,7 +207,7 @@ export function createPlayerWith(options: PlayerOptions, hooks: PlayerHooks): Pl
       if (answer?.ok) {
         tracker.take(true);
         queue.forget(fileId);
-        onQueueChanged();
+        keeping.save();
         await place.read();
       }
       isOnHold = false;

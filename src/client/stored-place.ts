@@ -1,5 +1,5 @@
-import type { FileProgress } from "../protocol/progress.ts";
 import { toMs } from "../protocol/ranges.ts";
+import type { FileProgress } from "../protocol/wire.ts";
 import type { ConnectionState } from "./connection.ts";
 import { isWorthRetrying } from "./delivery.ts";
 import type { PlayerParts } from "./player-parts.ts";
@@ -13,6 +13,8 @@ import type { PlayerParts } from "./player-parts.ts";
 /** After this an application goes on without the stored progress. It still comes. */
 const READY_WITHIN_MS = 5000;
 const RETRY_MS = 2000;
+/** How often the queue is looked at where something waits for it. */
+const LOOK_MS = 25;
 /** As the server derives it: see docs/protocol.md. */
 const RESUME_FROM_MS = 5000;
 const RESUME_BACK_MS = 2000;
@@ -27,7 +29,6 @@ export interface StoredPlace {
   /** Reads the places of other files whose beats wait for them. */
   readOthers(): void;
   onState(state: ConnectionState): void;
-  onQueueChanged(): void;
   /** Resolves when the queue is as asked, or after `withinMs`. */
   waitUntil(isDone: () => boolean, withinMs: number): Promise<void>;
 }
@@ -41,7 +42,6 @@ export function createStoredPlace(
   onPlace: (resumeAt: number) => void,
   onKnown: () => void,
 ): StoredPlace {
-  const waiting = new Set<() => void>();
   let isKnown = false;
   let wasOnline = false;
   let cancelRead = () => {};
@@ -73,17 +73,10 @@ export function createStoredPlace(
     onKnown();
   }
 
-  function waitUntil(isDone: () => boolean, withinMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const finish = () => {
-        waiting.delete(check);
-        resolve();
-      };
-      const check = () => isDone() && finish();
-      waiting.add(check);
-      clock.after(withinMs, finish);
-      check();
-    });
+  async function waitUntil(isDone: () => boolean, withinMs: number): Promise<void> {
+    const endMs = clock.monotonicMs() + withinMs;
+    while (!isDone() && clock.monotonicMs() < endMs)
+      await new Promise<void>((resolve) => clock.after(LOOK_MS, resolve));
   }
 
   /** Asks for the stored progress of a file. Of another file nothing is told: only its beats wait for it. */
@@ -135,9 +128,6 @@ export function createStoredPlace(
       if (state !== "online") return;
       if (wasOnline || !isKnown) void read();
       wasOnline = true;
-    },
-    onQueueChanged() {
-      for (const check of waiting) check();
     },
     waitUntil,
   };

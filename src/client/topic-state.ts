@@ -1,6 +1,14 @@
-import type { Present, Removed, TopicTotals, Update } from "../protocol/dashboard.ts";
-import type { CourseProgressRow, FileProgress, FileProgressRow, LessonProgress } from "../protocol/progress.ts";
-import type { Stream } from "../protocol/stream.ts";
+import type {
+  CourseProgressRow,
+  FileProgress,
+  FileProgressRow,
+  LessonProgress,
+  Present,
+  Removed,
+  Stream,
+  TopicTotals,
+  Update,
+} from "../protocol/wire.ts";
 
 /*
  * The state of a topic, built from its snapshot and the frames after it. Frames may come late, twice or out of order.

@@ -1,8 +1,7 @@
 import type { z } from "zod";
-import { AppError, type Issue, type WireError } from "../errors.ts";
+import { AppError, type Issue } from "../errors.ts";
 
-/** The answer to a call: `ok: true` beside the fields of the call, or the error. */
-export type Ack<T extends object = object> = ({ ok: true } & T) | { ok: false; error: WireError };
+export type { Ack } from "./wire.ts";
 
 /** A caller gets at most this many issues: 1,000 bad ranges need not be listed. */
 const MAX_ISSUES = 8;

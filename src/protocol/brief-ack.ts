@@ -1,6 +1,5 @@
-import type { Cut, Heartbeat } from "./heartbeat.ts";
-import type { FileProgress } from "./progress.ts";
 import { closeGaps, fromSeconds, lengthOf, percentageOf, toMs, toSeconds, unionOf } from "./ranges.ts";
+import type { Cut, FileProgress, Heartbeat } from "./wire.ts";
 
 /*
  * The brief ack of a heartbeat. It leaves out everything that its receiver derives from the progress that it holds and
@@ -38,17 +37,19 @@ export function applyBriefAck(held: FileProgress, beat: Heartbeat, ack: BriefAck
   const { version, base, laterMs = 0 } = ack;
   if (held.version !== (base ?? version)) return null;
   const positionMs = toMs(base === undefined ? held.position : beat.position);
-  const place = { position: positionMs / 1000, resumeAt: ack.resumeAt ?? (positionMs - RESUME_BACK_MS) / 1000 };
-  if (base === undefined) return { ...held, ...place };
+  const placed = {
+    ...held,
+    position: positionMs / 1000,
+    resumeAt: ack.resumeAt ?? (positionMs - RESUME_BACK_MS) / 1000,
+  };
+  if (base === undefined) return placed;
   const played = fromSeconds(beat.played ?? []);
-  const heldMs = toMs(held.watchedSeconds);
   const watched = closeGaps(unionOf([...fromSeconds(held.watched), ...played]));
   const watchedMs = lengthOf(watched);
   // Time spent grows by all that a numbered beat played, and by what is new of a beat without a number.
-  const spentMs = beat.seq === undefined ? watchedMs - heldMs : lengthOf(played);
+  const spentMs = beat.seq === undefined ? watchedMs - toMs(held.watchedSeconds) : lengthOf(played);
   return {
-    ...held,
-    ...place,
+    ...placed,
     watched: toSeconds(watched),
     watchedSeconds: watchedMs / 1000,
     watchTimeSeconds: (toMs(held.watchTimeSeconds) + spentMs) / 1000,

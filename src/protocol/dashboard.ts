@@ -1,8 +1,5 @@
 import { z } from "zod";
-import type { PlayerState } from "./heartbeat.ts";
 import { Id } from "./ids.ts";
-import type { CourseProgressRow, FileProgress, FileProgressRow, LessonProgress } from "./progress.ts";
-import type { Stream } from "./stream.ts";
 
 /** A topic that a dashboard can watch. */
 export type Topic =
@@ -55,54 +52,4 @@ function parseLearnerTopic(rest: string): Topic | null {
   return { kind: "learner", courseId, userId };
 }
 
-/** A player that is present, at the position that it reported last. */
-export interface Present {
-  userId: string;
-  fileId: string;
-  position: number;
-  state: PlayerState;
-  rate: number;
-  /** How long ago the position was reported, when the frame was built. */
-  ageMs: number;
-}
-
-/** A row or a viewer that is gone. A viewer that left has `version` 0, because presence has no versions. */
-export type Removed =
-  | { kind: "present"; userId: string; fileId: string; version: number }
-  | { kind: "progress"; userId: string; fileId: string; version: number }
-  | { kind: "lesson"; userId: string; lessonId: string; version: number }
-  | { kind: "course"; userId: string; courseId: string; version: number }
-  | { kind: "stream"; streamId: string; version: number };
-
-/** The sums over all learners of a course, lesson or file. */
-export interface TopicTotals {
-  learners: number;
-  completed: number;
-  /** The mean over the learners who have begun, 0 to 100. */
-  percentage: number;
-}
-
-/** A frame or a snapshot of a topic: states with versions, never deltas. Keep the highest version per key. */
-export interface Update {
-  topic: string;
-  /**
-   * Grows with every frame of a topic on a connection, not always by one. A client orders frames by it. Numbers of two
-   * connections say nothing about each other.
-   */
-  n: number;
-  /** ISO 8601, the server's clock. It is for people to read: somebody may set that clock. */
-  at: string;
-  progress?: (FileProgress | FileProgressRow)[];
-  lessons?: LessonProgress[];
-  courses?: CourseProgressRow[];
-  streams?: Stream[];
-  present?: Present[];
-  /** How many players are present. */
-  viewers?: number;
-  removed?: Removed[];
-  totals?: TopicTotals;
-  /** Set if the frame begins the state anew: forget everything that you hold of the topic. */
-  snapshot?: true;
-  /** `true`: changes may be missing from now on, and the shown state may be old. `false`: they come again; a snapshot follows. */
-  behind?: boolean;
-}
+export type { Present, Removed, TopicTotals, Update } from "./wire.ts";

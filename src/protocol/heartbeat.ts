@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { Id } from "./ids.ts";
 import { MAX_POSITION_SECONDS } from "./numbers.ts";
+import type * as Wire from "./wire.ts";
 
 /** The largest age of a position: 30 days. */
 export const MAX_AGE_MS = 30 * 24 * 3600 * 1000;
@@ -17,7 +18,7 @@ export const PlayedRange = z
   .refine(([from, to]) => from <= to, { error: "expected [from, to] with from <= to" });
 
 export const PlayerState = z.enum(["playing", "seeking", "paused", "ended"]);
-export type PlayerState = z.infer<typeof PlayerState>;
+export type PlayerState = Wire.PlayerState;
 
 /** The message of a player every few seconds: its position, and the ranges that played since the message before. */
 export const Heartbeat = z.object({
@@ -37,14 +38,14 @@ export const Heartbeat = z.object({
   /** The epoch of the progress that the player builds on. A reset raises it, and beats of a lower epoch are dropped. */
   epoch: z.int().min(0).max(2_147_483_647).optional(),
 });
-export type Heartbeat = z.infer<typeof Heartbeat>;
+export type Heartbeat = Wire.Heartbeat;
 
 /**
  * What an ack says was cut from a heartbeat, and why: `budget`, more was claimed than the user's allowance holds;
  * `fragments`, the row gave up its shortest range; `duration`, it lies past the duration that the catalogue knows.
  */
 export const Cut = z.enum(["budget", "fragments", "duration"]);
-export type Cut = z.infer<typeof Cut>;
+export type Cut = Wire.Cut;
 
 /** Each beat is validated by itself, so that one bad beat of an offline player does not hold back the others. */
 export const Heartbeats = z.object({ beats: z.array(z.unknown()).min(1).max(MAX_BEATS) });

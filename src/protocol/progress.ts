@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { Id } from "./ids.ts";
+import type * as Wire from "./wire.ts";
 
 /** Progress of one user in one file, in seconds. */
 export const FileProgress = z.object({
@@ -27,10 +28,9 @@ export const FileProgress = z.object({
   /** Grows with every change: keep the highest. 0 if there is no progress yet. */
   version: z.number(),
 });
-export type FileProgress = z.infer<typeof FileProgress>;
+export type FileProgress = Wire.FileProgress;
 
-/** Progress in a file as the topics of many learners carry it: without the ranges. */
-export type FileProgressRow = Omit<FileProgress, "watched">;
+export type FileProgressRow = Wire.FileProgressRow;
 
 export const LessonProgress = z.object({
   userId: z.string(),
@@ -42,7 +42,7 @@ export const LessonProgress = z.object({
   lastUpdated: z.string().nullable(),
   version: z.number(),
 });
-export type LessonProgress = z.infer<typeof LessonProgress>;
+export type LessonProgress = Wire.LessonProgress;
 
 /** A learner's progress in a course, without its lessons and files. */
 export const CourseProgressRow = z.object({
@@ -59,13 +59,13 @@ export const CourseProgressRow = z.object({
   lastUpdated: z.string().nullable(),
   version: z.number(),
 });
-export type CourseProgressRow = z.infer<typeof CourseProgressRow>;
+export type CourseProgressRow = Wire.CourseProgressRow;
 
 export const CourseProgress = CourseProgressRow.extend({
   lessons: z.array(LessonProgress),
   files: z.array(FileProgress),
 });
-export type CourseProgress = z.infer<typeof CourseProgress>;
+export type CourseProgress = Wire.CourseProgress;
 
 /** The payload of `progress:reset`: one file, or a whole course. */
 export const ProgressTarget = z.union([z.strictObject({ fileId: Id }), z.strictObject({ courseId: Id })], {

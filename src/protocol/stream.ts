@@ -1,38 +1,23 @@
 import { z } from "zod";
 import { Id, NewUserId, Text, Title } from "./ids.ts";
 import { Instant } from "./numbers.ts";
+import type { Stream, StreamStatus } from "./wire.ts";
 
 /*
  * Streams, and the messages of media servers about them. A stream key goes one way only: from the encoder, by the media
  * server, to Playhead. No answer carries it, except the one that makes the key.
  */
 
-/**
- * The statuses of a stream. The first four follow its sessions; in the last three its key is refused.
- *
- *   ready ──▶ live ⇄ reconnecting ──▶ ended ──▶ live …      expired, revoked, disabled: from every status
- */
-export const STREAM_STATUSES = ["ready", "live", "reconnecting", "ended", "expired", "revoked", "disabled"] as const;
-export type StreamStatus = (typeof STREAM_STATUSES)[number];
-
-/** A stream as everybody may see it. It never contains the key. */
-export interface Stream {
-  id: string;
-  userId: string;
-  title: string;
-  status: StreamStatus;
-  /** The first characters of the key, to tell keys apart. */
-  keyPrefix: string;
-  /** The media server's latest report; null while nothing is live. */
-  bitrateKbps: number | null;
-  viewers: number | null;
-  /** ISO 8601; null if the key never expires. */
-  expiresAt: string | null;
-  /** Of the current session, else of the last one. */
-  startedAt: string | null;
-  endedAt: string | null;
-  version: number;
-}
+export const STREAM_STATUSES = [
+  "ready",
+  "live",
+  "reconnecting",
+  "ended",
+  "expired",
+  "revoked",
+  "disabled",
+] as const satisfies readonly StreamStatus[];
+export type { Stream, StreamStatus };
 
 /** What happens when a second encoder comes with the key of a live stream: it is refused, or it takes the stream over. */
 export const SESSION_POLICIES = ["first_wins", "takeover"] as const;

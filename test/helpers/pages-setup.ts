@@ -1,8 +1,10 @@
 import { fileURLToPath } from "node:url";
 import { build } from "vite";
 
-/** Builds the pages into dist/dashboard, once a run: two builds at a time would remove each other's files. */
+/** Builds the pages, and the client as one script, into dist/dashboard, once a run: two builds at a time would remove each other's files. */
 export async function setup(): Promise<void> {
-  const configFile = fileURLToPath(new URL("../../src/dashboard/vite.config.ts", import.meta.url));
-  await build({ configFile, logLevel: "warn" });
+  for (const config of ["src/dashboard/vite.config.ts", "scripts/client-script.config.ts"]) {
+    const configFile = fileURLToPath(new URL(`../../${config}`, import.meta.url));
+    await build({ configFile, logLevel: "warn" });
+  }
 }
