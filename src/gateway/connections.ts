@@ -6,26 +6,37 @@ import type { SocketGuard } from "./socket-guard.ts";
  * Counts connections, whatever happens to the namespaces on them: by user from the first accepted handshake until the
  * connection closes, and by network as long as nobody is known on it. A connection may ask for a namespace so many times
  * only: each CONNECT packet costs a socket of Socket.IO and a token check, before anybody knows who asks.
+ *
+ * A connection without a namespace ends after 5 s: when it has said nothing, when it asked and was not let in, and when it
+ * left. A client that answers a ping may take longer to ask, up to `connectTimeout` of Socket.IO: a client library that
+ * opens the connection first and then asks its page for a token may have to wait for it.
  */
 
 /** A page asks for one or two namespaces. It asks again when its token was refused. */
 const CONNECTS = { burst: 10, perSecond: 0.5 };
 /** Connections of one network without a user. Each is ended after some seconds, so players that come back need no more. */
 const MAX_UNKNOWN_PER_NETWORK = 2000;
-/** How long a connection may stay that has left its last namespace. */
+/** How long a connection may stay without a namespace. */
 const UNUSED_MS = 5000;
 
-/** Engine.IO's socket. The last two fields are added here. */
+/** Engine.IO's socket. The last fields are added here. */
 export interface CountedConnection {
   readonly id: string;
   readonly readyState: string;
   /** The network that the connection is counted under. */
   readonly remoteAddress: string;
   prependListener(event: "data", listener: (this: CountedConnection, text: unknown) => void): unknown;
+  /** `heartbeat`: the client answered a ping. */
+  once(event: "heartbeat", listener: () => void): unknown;
+  sendPacket(type: "ping"): unknown;
   on(event: "close", listener: (this: CountedConnection) => void): unknown;
   close(discard: boolean): void;
   /** The users that the connection is counted for; nearly always one. */
   users?: string[];
+  /** How often the client asked for a namespace. */
+  asks?: number;
+  /** Whether it ever got one. */
+  hasJoined?: boolean;
 }
 
 /** The part of a socket that tells whether its connection is still used. */
@@ -47,9 +58,11 @@ export class Connections {
     const close = (connection: CountedConnection) => this.#close(connection);
     this.#onData = function (text) {
       // It runs before Socket.IO reads the packet. Socket.IO reads nothing of a closed connection.
-      if (!isConnect(text) || connects.take(this.id) === 0) return;
-      onAskedTooOften();
-      this.close(true);
+      if (!isConnect(text)) return;
+      if (connects.take(this.id) > 0) {
+        onAskedTooOften();
+        this.close(true);
+      } else endUnlessJoined(this);
     };
     this.#onClose = function () {
       close(this);
@@ -64,6 +77,7 @@ export class Connections {
   /** Counts a new connection, whose user is not known. */
   opened(connection: CountedConnection): void {
     add(this.#unknownPerNetwork, connection.remoteAddress, 1);
+    endUnlessHeard(connection);
     connection.prependListener("data", this.#onData);
     connection.on("close", this.#onClose);
   }
@@ -102,6 +116,31 @@ export function endUnused(socket: UsedSocket, guard: SocketGuard): void {
   setTimeout(() => {
     if (nsps.size > 0 || connection.readyState !== "open") return;
     guard({ disconnect: () => connection.close(true) }, () => connection.close(true));
+  }, UNUSED_MS).unref();
+}
+
+/** Ends a new connection that neither asks for a namespace nor answers a ping. */
+function endUnlessHeard(connection: CountedConnection): void {
+  setTimeout(() => {
+    if (connection.asks || connection.readyState !== "open") return;
+    let isHeard = false;
+    connection.once("heartbeat", () => {
+      isHeard = true;
+    });
+    connection.sendPacket("ping");
+    setTimeout(() => {
+      if (!isHeard && !connection.asks && connection.readyState === "open") connection.close(true);
+    }, UNUSED_MS / 2).unref();
+  }, UNUSED_MS / 2).unref();
+}
+
+/** Ends a connection that asks for a namespace and does not get it, unless it asks again. */
+function endUnlessJoined(connection: CountedConnection): void {
+  if (connection.hasJoined) return;
+  connection.asks = (connection.asks ?? 0) + 1;
+  const { asks } = connection;
+  setTimeout(() => {
+    if (!connection.hasJoined && connection.asks === asks && connection.readyState === "open") connection.close(true);
   }, UNUSED_MS).unref();
 }
 

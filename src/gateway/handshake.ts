@@ -9,7 +9,7 @@ import { parseWire } from "../protocol/ack.ts";
 import { Acks } from "../protocol/heartbeat.ts";
 import { withinTime } from "../within-time.ts";
 import type { GatewaySocket } from "./call.ts";
-import { type Connections, endUnused } from "./connections.ts";
+import { type Connections, type CountedConnection, endUnused } from "./connections.ts";
 import { createSocketGuard } from "./socket-guard.ts";
 
 /*
@@ -126,6 +126,7 @@ export function asHandshake(
     if (isDraining())
       throw new AppError("unavailable", "The server is stopping; connect again.", { retryAfterMs: 1000 });
     await admit(socket);
+    (socket.conn as unknown as CountedConnection).hasJoined = true;
     socket.on("disconnect", onLeft);
   }
 

@@ -31,8 +31,11 @@ const MAX_FRAME_BYTES = 64 * 1024;
 /** A page may stand still for the sum of both, 35 s, before its socket is closed. */
 const PING_INTERVAL_MS = 15_000;
 const PING_TIMEOUT_MS = 20_000;
-/** How long a client that has upgraded may take to join a namespace. */
-const CONNECT_TIMEOUT_MS = 5000;
+/**
+ * How long a client that has upgraded, and answers pings, may take to join a namespace. It is Socket.IO's default, which
+ * client libraries rely on that get their token when the connection is open. See connections.ts for those that are silent.
+ */
+const CONNECT_TIMEOUT_MS = 45_000;
 
 export interface SocketParts {
   app: TemplatedApp;

@@ -1,5 +1,8 @@
+import { once } from "node:events";
 import { SignJWT } from "jose";
+import { io } from "socket.io-client";
 import { describe, expect, it } from "vitest";
+import { WebSocket } from "ws";
 import { type BadInputServer, GOOD, newUser, useBadInputServer } from "../helpers/bad-input-server.ts";
 import { readMetric } from "../helpers/server-calls.ts";
 import type { RawClient } from "../helpers/socket-client.ts";
@@ -23,6 +26,11 @@ describe("a connection without a user", () => {
   function flood(client: RawClient, packet: string, count: number): void {
     client.ws.send(packet);
     for (let i = 1; i < count; i++) client.send(packet);
+  }
+
+  /** Opens a connection that says nothing. Resolves when the server has closed it. */
+  async function openSilent(): Promise<void> {
+    await once(new WebSocket(`${server.url.replace(/^http/, "ws")}/socket.io/?EIO=4&transport=websocket`), "close");
   }
 
   it("is closed when it has asked for namespaces ten times, and each further packet is left unread", async () => {
@@ -51,6 +59,39 @@ describe("a connection without a user", () => {
     await client.hear((frame) => frame.startsWith("44/player,"));
     client.send(`40/player,${JSON.stringify({ token: await mintToken(newUser()) })}`);
     await client.hear((frame) => frame.startsWith("40/player,"));
+  });
+
+  it("ends when it says nothing, not even an answer to a ping", async () => {
+    await openSilent();
+  });
+
+  it("ends when it was not let in and does not ask again", async () => {
+    const ask = async (packet: string) => {
+      const client = await server.socket({});
+      client.send(packet);
+      await client.closed;
+    };
+    await Promise.all(["40/nonsense,{}", "40{}", '40/player,{"token":"nonsense"}'].map(ask));
+  });
+
+  it("stays while its client waits for a token and answers pings", async () => {
+    const token = await mintToken(newUser());
+    let calls = 0;
+    const socket = io(`${server.url}/player`, {
+      transports: ["websocket"],
+      forceNew: true,
+      reconnection: false,
+      auth: (send) => {
+        calls++;
+        // After two silent connections the time of such a connection is surely over.
+        void openSilent()
+          .then(openSilent)
+          .then(() => send({ token }));
+      },
+    });
+    await once(socket as never, "connect");
+    expect(calls).toBe(1);
+    socket.close();
   });
 
   it("ends when it has left its last namespace", async () => {
