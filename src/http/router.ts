@@ -2,11 +2,12 @@ import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
 import { getPath } from "hono/utils/url";
 import type { Caller } from "../auth/caller.ts";
+import { AppError, type ErrorCode } from "../errors.ts";
 import { toBadRequest } from "../protocol/ack.ts";
 import { doc } from "../protocol/doc.ts";
 import { Id } from "../protocol/ids.ts";
 import type { HttpEnv } from "../uws/serve-fetch.ts";
-import { Problem } from "./problem.ts";
+import { Problem, toProblem } from "./problem.ts";
 import { withoutPublicPath } from "./public-path.ts";
 
 /*
@@ -43,15 +44,19 @@ export function createRouter(publicPath = ""): Router {
 
 export { createRoute, z };
 
-const problem = (description: string) => ({
+const problem = (description: string, code: ErrorCode, detail: string) => ({
   description,
-  content: { "application/problem+json": { schema: Problem } },
+  content: { "application/problem+json": { schema: Problem, example: toProblem(new AppError(code, detail)) } },
 });
 
 /** Every route may answer with a problem. */
 export const PROBLEMS = {
-  "4XX": problem("The request cannot be answered as it is; `code` says why, and docs/errors.md what to do."),
-  "5XX": problem("The server, or a part that it needs, cannot answer now."),
+  "4XX": problem(
+    "The request cannot be answered as it is; `code` says why, and docs/errors.md what to do.",
+    "rate_limited",
+    "Too many calls.",
+  ),
+  "5XX": problem("The server, or a part that it needs, cannot answer now.", "unavailable", "The database is away."),
 } as const;
 
 type Security = Record<string, string[]>[];

@@ -20,7 +20,12 @@ export type Topic =
 export const TOPIC_FORMS =
   "user:<id>, course:<id>, course:<id>/user:<id>, lesson:<id>, file:<id>, stream:<id> or streams";
 
-export const Subscribe = z.object({ topic: z.string().max(600).meta(doc(`The topic: ${TOPIC_FORMS}.`, "course:demo")) });
+export const Subscribe = z.object({
+  topic: z
+    .string()
+    .max(600)
+    .meta(doc(`The topic: ${TOPIC_FORMS}.`, "course:demo")),
+});
 
 /**
  * Reads the name of a topic. An id may itself contain `/user:`, so the last one separates the course from the learner.
@@ -105,7 +110,9 @@ export const Update = z
   .object({
     topic: z.string().meta(doc("The topic.", "course:demo")),
     n: z.number().meta(doc("Grows with every frame of a topic on a connection, not always by one.", 42)),
-    at: z.string().meta(doc("When the frame was made, by the server's clock. For people to read.", "2026-11-21T14:17:18.068Z")),
+    at: z
+      .string()
+      .meta(doc("When the frame was made, by the server's clock. For people to read.", "2026-11-21T14:17:18.068Z")),
     progress: z
       .array(z.union([FileProgressRow, FileProgress]).meta(doc("Progress in a file.")))
       .optional()

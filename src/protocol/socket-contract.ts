@@ -113,7 +113,10 @@ export const SOCKET_CONTRACT: Record<"/player" | "/dashboard" | "/rtmp", Namespa
       "token:refresh": TOKEN_REFRESH,
     },
     events: {
-      progress: { summary: "The progress of a file changed elsewhere: by another device, or a reset", payload: FileProgress },
+      progress: {
+        summary: "The progress of a file changed elsewhere: by another device, or a reset",
+        payload: FileProgress,
+      },
       "session:expiring": SESSION_EXPIRING,
       ...EVERYWHERE,
     },

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { Refused } from "../../protocol/acks.ts";
 import { doc } from "../../protocol/doc.ts";
-import { Connected, ConnectError, type NamespaceContract, SOCKET_CONTRACT } from "../../protocol/socket-contract.ts";
+import { ConnectError, Connected, type NamespaceContract, SOCKET_CONTRACT } from "../../protocol/socket-contract.ts";
 import { addSchemaExamples, exampleOf, type Resolve, resolverOf } from "./with-examples.ts";
 
 /*
@@ -19,7 +19,7 @@ const SCHEMAS = "#/components/schemas/";
 const DESCRIPTION = `Socket.IO 4 (protocol 5) over WebSocket, at the path \`/socket.io/\`. A namespace is a channel here, and its events are messages. Every call has one payload and an ack: \`{ ok: true, … }\`, or \`{ ok: false, error }\`. docs/protocol.md explains the rules, and shows the frames for clients without Socket.IO's library.`;
 
 /** Describes the sockets in AsyncAPI 3. */
-export function toAsyncApi(version: string): Json {
+export function toAsyncApi({ version, publicPath }: { version: string; publicPath: string }): Json {
   const parts = new Parts();
   for (const [namespace, contract] of Object.entries(SOCKET_CONTRACT)) parts.addNamespace(namespace, contract);
   const document = {
@@ -35,9 +35,9 @@ export function toAsyncApi(version: string): Json {
     servers: {
       playhead: {
         host: "{host}",
-        pathname: "/socket.io/",
+        pathname: `${publicPath}/socket.io/`,
         protocol: "ws",
-        description: "This server; `wss` behind TLS. Behind a path prefix, `pathname` begins with the prefix.",
+        description: "This server; `wss` behind TLS.",
         variables: { host: { default: "127.0.0.1:8080", description: "The host and port of the server." } },
       },
     },
@@ -62,7 +62,13 @@ class Parts {
     const self = { $ref: `#/channels/${channel}` };
     const add = (key: string, name: string, summary: string, schema: z.ZodType): string => {
       const payload = this.#toSchema(schema);
-      messages[key] = { name, title: name, summary, payload, ...(schema.description && { description: schema.description }) };
+      messages[key] = {
+        name,
+        title: name,
+        summary,
+        payload,
+        ...(schema.description && { description: schema.description }),
+      };
       return key;
     };
     /** Declares an operation that the server answers. */
@@ -79,8 +85,18 @@ class Parts {
     };
 
     const refused = add("refused", "ack", "The call was refused", Refused);
-    const connected = add("connected", "connect", "The handshake was accepted", Connected.meta(doc("The namespace is joined.")));
-    const failed = add("connect-error", "connect_error", "The handshake was refused", ConnectError.meta(doc("The reason.")));
+    const connected = add(
+      "connected",
+      "connect",
+      "The handshake was accepted",
+      Connected.meta(doc("The namespace is joined.")),
+    );
+    const failed = add(
+      "connect-error",
+      "connect_error",
+      "The handshake was refused",
+      ConnectError.meta(doc("The reason.")),
+    );
     add("handshake", "handshake", "The `auth` of the handshake", auth.meta(doc("Who connects.")));
     answer("handshake", "Joins the namespace", "handshake", [connected, failed]);
 
@@ -130,7 +146,9 @@ function addExamples(document: Json): void {
   const resolve: Resolve = resolverOf(document);
   const { schemas } = document.components as { schemas: Record<string, Json> };
   for (const schema of Object.values(schemas)) addSchemaExamples(schema, resolve);
-  for (const { messages } of Object.values(document.channels as Record<string, { messages: Record<string, Message> }>)) {
+  for (const { messages } of Object.values(
+    document.channels as Record<string, { messages: Record<string, Message> }>,
+  )) {
     for (const message of Object.values(messages)) {
       addSchemaExamples(message.payload, resolve);
       const choices = (message.payload.anyOf as Json[] | undefined) ?? [message.payload];
