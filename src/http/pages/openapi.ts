@@ -47,7 +47,10 @@ function addExamples(document: Json, operations: Json[]): void {
   const { schemas } = document.components as { schemas: Record<string, Json> };
   for (const schema of Object.values(schemas)) addSchemaExamples(schema, resolve);
   for (const { parameters = [], requestBody, responses } of operations as unknown as Operation[]) {
-    for (const { schema } of parameters) addSchemaExamples(schema, resolve);
+    for (const parameter of parameters) {
+      addSchemaExamples(parameter.schema, resolve);
+      parameter.example = exampleOf(parameter.schema, resolve);
+    }
     for (const body of [requestBody, ...Object.values(responses)]) addBodyExamples(body, resolve);
   }
 }
@@ -57,7 +60,7 @@ interface Body {
 }
 
 interface Operation {
-  parameters?: { schema: Json }[];
+  parameters?: { schema: Json; example?: unknown }[];
   requestBody?: Body;
   responses: Record<string, Body>;
 }

@@ -3,7 +3,7 @@ import { toTypeText } from "./type-text.ts";
 
 /*
  * `/docs/sockets`: /asyncapi.json as a page to read, made on the server and without a script. AsyncAPI's own component is
- * not used: it takes 2.5 MB beside React, evaluates code, which the content security policy forbids, and is never dark.
+ * not used: it takes 2.5 MB beside React, has code that makes functions of text, which the content security policy forbids, and is never dark.
  */
 
 type Json = Record<string, unknown>;
