@@ -60,11 +60,14 @@ it("the frames of docs/protocol.md are sent and received as they stand there", a
     else {
       expect(line).toMatch(/^← /);
       const pattern = toPattern(frame);
-      const found = await waitFor(() => received.find((each) => pattern.test(each)), {
-        what: `${frame}; received ${received.map((each) => each.slice(0, 300)).join(" | ")}`,
-        timeoutMs: PING_MS,
+      const isThere = () => received.some((each) => pattern.test(each));
+      await waitFor(isThere, { what: frame, timeoutMs: PING_MS }).catch((error: Error) => {
+        throw new Error(`${error.message}; received instead:\n${received.join("\n")}`);
       });
-      received.splice(received.indexOf(found), 1);
+      received.splice(
+        received.findIndex((each) => pattern.test(each)),
+        1,
+      );
     }
   }
   expect(ws.readyState).toBe(WebSocket.OPEN);
