@@ -54,7 +54,7 @@ export function renderSockets(given: Json) {
   const { title, version, description } = document.info;
   return html`<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Socket reference · Playhead</title><style>${raw(STYLE)}</style></head>
+<title>Socket reference · Playhead</title><link rel="icon" href="../favicon.svg" type="image/svg+xml"><style>${raw(STYLE)}</style></head>
 <body><header><h1>${title} ${version}</h1>
 <nav aria-label="References"><a href="../docs">HTTP</a> <a href="../asyncapi.json">asyncapi.json</a> <a href="../openapi.json">openapi.json</a></nav></header>
 <main><p>${withCode(description)}</p>
