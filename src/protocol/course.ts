@@ -66,7 +66,10 @@ const DISTINCT = { error: "expected every lesson id and every file id once", pat
 
 /** A course with its lessons and files. To put the same tree twice changes nothing. */
 export const CourseTree = z
-  .object({ ...courseFields, lessons: z.array(CourseLesson).max(MAX_LESSONS).meta(doc("The lessons, in their order.")) })
+  .object({
+    ...courseFields,
+    lessons: z.array(CourseLesson).max(MAX_LESSONS).meta(doc("The lessons, in their order.")),
+  })
   .refine(hasDistinctIds, DISTINCT)
   .meta({ id: "CourseTree", ...doc("A course with its lessons and files.") });
 export type CourseTree = z.infer<typeof CourseTree>;

@@ -8,7 +8,7 @@ import { createApi } from "../helpers/http-api.ts";
 import { collectProblems, openPageBrowser } from "../helpers/page-browser.ts";
 
 /*
- * The reference pages in a browser, below a path as a proxy serves them: every address on them is relative.
+ * The reference pages in a browser, below a path as a proxy serves them.
  */
 
 const PREFIX = "/below/a/path";
@@ -25,13 +25,13 @@ let requested: string[];
 
 beforeAll(async () => {
   browser = await openPageBrowser();
-  const { api } = createApi({ pages: BUILT_PAGES });
+  const { api } = createApi({ pages: BUILT_PAGES, config: { PUBLIC_PATH: PREFIX } });
   proxy = createServer(async (incoming, outgoing) => {
     if (!incoming.url?.startsWith(PREFIX)) {
       outgoing.writeHead(404).end();
       return;
     }
-    const response = await api.request(`http://${incoming.headers.host}${incoming.url.slice(PREFIX.length)}`);
+    const response = await api.request(`http://${incoming.headers.host}${incoming.url}`);
     outgoing.writeHead(response.status, Object.fromEntries(response.headers));
     outgoing.end(Buffer.from(await response.arrayBuffer()));
   });

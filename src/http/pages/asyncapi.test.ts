@@ -14,7 +14,7 @@ interface Message {
   examples: { payload: unknown }[];
 }
 
-const document = toAsyncApi("1.2.3") as {
+const document = toAsyncApi({ version: "1.2.3", publicPath: "" }) as {
   channels: Record<string, { address: string; messages: Record<string, Message> }>;
   operations: Record<string, { summary: string; description: string; reply?: { messages: unknown[] } }>;
   components: { schemas: Record<string, Json> };

@@ -10,6 +10,8 @@ const TAGS = {
   Progress: "What a user has watched. Players use sockets (`/asyncapi.json`), or these routes.",
   Learners: "For instructors: the learners of a course, and changes of their progress.",
   Courses: "The catalogue: courses with their lessons and files.",
+  People: "The names that people know users by.",
+  Webhooks: "For admins: addresses that are told of events, signed.",
   Streams: "Live streams and their keys.",
   "Hooks of media servers": "Media servers ask here whether an encoder may publish.",
   "Legacy progress": "The older interface, for clients that report how far their user is.",
