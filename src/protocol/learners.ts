@@ -8,9 +8,10 @@ import { CourseProgressRow, FileProgress, FileProgressRow, LessonProgress } from
  */
 
 /** A cursor that the page before gave as `next`. */
-const Cursor = Text(1000)
-  .optional()
-  .meta(doc("The `next` of the page before, under the same sort and filters; without it the first page."));
+const Cursor = (example: string) =>
+  Text(1000)
+    .optional()
+    .meta(doc("The `next` of the page before, under the same sort and filters; without it the first page.", example));
 
 /** The last page names no `next`. */
 const next = z.string().optional().meta(doc("The `after` of the next page; absent on the last.", "bob"));
@@ -35,7 +36,7 @@ export const LEARNER_SORTS = ["id", "name", "percentage", "lastWatched"] as cons
 
 /** What to list of a course's learners. */
 export const LearnersQuestion = z.object({
-  after: Cursor,
+  after: Cursor("eyJ2YWx1ZSI6IjUwIiwiaWQiOiJib2IifQ"),
   limit: limit({ max: 500, default: 100 }),
   sort: z.enum(LEARNER_SORTS).default("id").meta(doc("What the list is ordered by.", "percentage")),
   order: z.enum(["asc", "desc"]).default("asc").meta(doc("The direction of the order.", "desc")),
@@ -53,7 +54,13 @@ export const LearnersQuestion = z.object({
     .optional()
     .meta(doc("Only learners who watched nothing in the last so many days.", 14)),
   userId: z
-    .union([Id, z.array(Id).max(500)])
+    .union([
+      Id,
+      z
+        .array(Id)
+        .max(500)
+        .meta(doc("Several learners.", ["bob"])),
+    ])
     .transform((ids) => [ids].flat())
     .optional()
     .meta({ description: "Only these learners; may be repeated.", examples: ["bob"] as never }),
@@ -101,7 +108,7 @@ export type FileLearnersPage = z.infer<typeof FileLearnersPage>;
 
 /** Which of one's own files to list. */
 export const OwnFilesQuestion = z.object({
-  after: Cursor,
+  after: Cursor("eyJ2YWx1ZSI6IjIwMjYtMTEtMjFUMTQ6MTc6MTcuOTkzWiIsImlkIjoiZGVtby1pbnRybyJ9"),
   limit: limit({ max: 200, default: 20 }),
   state: z
     .enum(["in_progress", "completed"])

@@ -125,7 +125,8 @@ export function addCourseRoutes(router: Router, { catalogue, bearer }: CoursePar
       ...PROBLEMS,
     },
   });
-  router.openAPIRegistry.registerPath(put);
+  const { middleware: _middleware, ...described } = put;
+  router.openAPIRegistry.registerPath(described);
   const readCourse = createReadCourse(bearer);
   // The handler reads the body itself: a declared validator would check all of a long one in one turn of the event loop.
   const { body: _, ...request } = put.request;

@@ -39,7 +39,10 @@ export function exampleOf(schema: Json, resolve: Resolve): unknown {
       fields.map(([name, field]) => [name, exampleOf(field, resolve)]).filter(([, value]) => value !== undefined),
     );
   }
-  if (schema.type === "array" && schema.items !== undefined) return [exampleOf(schema.items as Json, resolve)];
+  if (schema.type === "array" && schema.items !== undefined) {
+    const item = exampleOf(schema.items as Json, resolve);
+    return item === undefined ? undefined : [item];
+  }
   if (Array.isArray(schema.enum)) return schema.enum[0];
   return schema.default;
 }
