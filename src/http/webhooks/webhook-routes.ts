@@ -111,7 +111,7 @@ export function addWebhookRoutes(router: Router, { webhooks, bearer }: WebhookPa
     method: "get",
     path: `${path}/deliveries`,
     operationId: "listDeliveries",
-    description: "By an admin. Settled deliveries are kept for some days.",
+    description: "By an admin. Settled deliveries are kept for 30 days.",
     summary: "List the deliveries of a webhook, the newest first",
     request: { params, query: DeliveriesQuestion },
     responses: { 200: jsonContent(Deliveries, "One page."), ...PROBLEMS },
