@@ -29,7 +29,7 @@ export function toOpenApi(router: Router, { version, publicPath }: { version: st
       description:
         "Progress of video players, exact and live. This is the HTTP side; `/asyncapi.json` describes the sockets. Every call that fails is answered with a `Problem`.",
     },
-    servers: [{ url: publicPath || "/", description: "This server." }],
+    servers: [{ url: publicPath || "/" }],
   }) as unknown as Json;
   const operations = operationsOf(document);
   const used = new Set(operations.flatMap(({ tags }) => tags as string[]));
