@@ -44,7 +44,7 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto
 a { color: var(--link) } h1 { font-size: 1.6rem } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line) }
 nav { display: flex; flex-wrap: wrap; gap: 1rem }
 details { border: 1px solid var(--line); border-radius: 6px; margin: .5rem 0; padding: .5rem .75rem }
-summary { cursor: pointer } code, pre { font: 14px/1.45 ui-monospace, monospace }
+h2 code { font-size: inherit } summary { cursor: pointer } code, pre { font: 14px/1.45 ui-monospace, monospace }
 pre { background: var(--soft); padding: .6rem .8rem; border-radius: 6px; white-space: pre-wrap; overflow-wrap: anywhere }
 .what { color: var(--muted); margin-left: .5rem }`;
 
@@ -85,6 +85,8 @@ function renderMessage({ payload, examples }: Message) {
 }
 
 function renderSchema(schema: Json) {
+  const named = typeof schema.$ref === "string" ? schema.$ref.split("/").at(-1) : undefined;
+  if (named !== undefined) return html`<p><a href="#${named}"><code>${named}</code></a></p>`;
   const fields = Object.entries((schema.properties ?? {}) as Record<string, Json>).filter(
     ([, { description }]) => description,
   );
