@@ -183,7 +183,7 @@ describe("the AsyncAPI document", () => {
     };
     const made = await fetch(`${server.url}/v1/streams`, { method: "POST", headers, body: '{"title":"Lecture"}' });
     const { stream, streamKey } = (await made.json()) as { stream: Stream; streamKey: string };
-    const mediaServer = await open("/rtmp", "");
+    const mediaServer = await open("/rtmp", "ingest-1");
     const [refused] = await tryCall(mediaServer, "/rtmp", "stream:validate");
     expect(refused).toMatchObject({ valid: false });
     const [admitted] = await tryCall(mediaServer, "/rtmp", "stream:validate", { streamKey });
