@@ -49,8 +49,8 @@ const Origin = z.string().transform((text, context) => {
  * with, or the other way round, an address would have two meanings.
  */
 const OWN_ADDRESSES = [
-  ...["/v1", "/learn/api", "/socket.io", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs"],
-  ...["/watch", "/index.html", "/watch.html", "/assets", "/client", "/favicon.svg", "/clip.webm"],
+  ...["/v1", "/learn/api", "/socket.io", "/healthz", "/readyz", "/metrics", "/openapi.json", "/asyncapi.json", "/docs"],
+  ...["/watch", "/index.html", "/watch.html", "/docs.html", "/assets", "/client", "/favicon.svg", "/clip.webm"],
 ];
 
 /** `/progress`: with a slash in front and none at the end. Empty for `/`. */

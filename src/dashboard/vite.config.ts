@@ -8,7 +8,7 @@ function toPath(relative: string): string {
   return fileURLToPath(new URL(relative, import.meta.url));
 }
 
-/** Builds the two pages into dist/dashboard. `npx vite src/dashboard` serves them for development, with a Playhead on port 8080. */
+/** Builds the pages into dist/dashboard. `npx vite src/dashboard` serves them for development, with a Playhead on port 8080. */
 export default defineConfig({
   root: toPath("."),
   // The pages work at any path.
@@ -20,7 +20,9 @@ export default defineConfig({
     emptyOutDir: true,
     // The server's content security policy forbids `data:` URLs.
     assetsInlineLimit: 0,
+    // Swagger UI is one file; only /docs loads it.
+    chunkSizeWarningLimit: 2000,
     modulePreload: { polyfill: false },
-    rolldownOptions: { input: { index: toPath("index.html"), watch: toPath("watch.html") } },
+    rolldownOptions: { input: { index: toPath("index.html"), watch: toPath("watch.html"), docs: toPath("docs.html") } },
   },
 });

@@ -1,5 +1,4 @@
 import type { ExtendedError } from "socket.io";
-import { z } from "zod";
 import type { Caller, VerifyToken } from "../auth/caller.ts";
 import { AppError, toWireError, type WireError } from "../errors.ts";
 import { Allowances } from "../limits/allowances.ts";
@@ -7,6 +6,7 @@ import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { parseWire } from "../protocol/ack.ts";
 import { Acks } from "../protocol/heartbeat.ts";
+import { TokenAuth } from "../protocol/token.ts";
 import { withinTime } from "../within-time.ts";
 import type { GatewaySocket } from "./call.ts";
 import { type Connections, type CountedConnection, endUnused } from "./connections.ts";
@@ -19,8 +19,6 @@ import { createSocketGuard } from "./socket-guard.ts";
 
 /** Shorter than a connection may be without a namespace, so that a client is told why it is not let in. */
 const VERIFY_WITHIN_MS = 4000;
-
-const Auth = z.object({ token: z.string().min(1).max(8192) });
 
 export interface HandshakeParts {
   verifyToken: VerifyToken;
@@ -68,7 +66,7 @@ export function createHandshake(parts: HandshakeParts): Handshake {
       });
     }
     try {
-      const given = Auth.safeParse(handshake.auth);
+      const given = TokenAuth.safeParse(handshake.auth);
       if (!given.success)
         throw new AppError("unauthenticated", "The handshake carries no token; pass `auth: { token }`.");
       return await check(network, given.data.token);

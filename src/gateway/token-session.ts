@@ -1,6 +1,6 @@
-import { z } from "zod";
 import type { Caller, VerifyToken } from "../auth/caller.ts";
 import { AppError } from "../errors.ts";
+import { TokenAuth } from "../protocol/token.ts";
 import type { CallTable, GatewaySocket } from "./call.ts";
 import type { SocketGuard } from "./socket-guard.ts";
 
@@ -15,8 +15,6 @@ const MIN_LEFT_MS = 1000;
 /** How often all sockets are checked for tokens that end soon. A timer for each socket would cost 300 bytes a socket. */
 const SWEEP_MS = 5000;
 
-export const TokenRefresh = z.object({ token: z.string().min(1).max(8192) });
-
 export interface TokenSessionParts {
   verifyToken: VerifyToken;
   guard: SocketGuard;
@@ -26,7 +24,7 @@ export interface TokenSessionParts {
 
 /** Serves `token:refresh`. @returns the function that watches over a socket's token from now on */
 export function keepTokenSessions(calls: CallTable, parts: TokenSessionParts): (socket: GatewaySocket) => void {
-  calls.on("token:refresh", TokenRefresh, async ({ token }, socket) => {
+  calls.on("token:refresh", TokenAuth, async ({ token }, socket) => {
     const before = socket.data.caller;
     const caller = await parts.verifyToken(token);
     assertSameSubject(before, caller);

@@ -1,18 +1,24 @@
 import { HTTPException } from "hono/http-exception";
 import { z } from "zod";
 import { toUnavailable } from "../db/unavailable.ts";
-import { AppError, ERRORS, type ErrorCode, toWireError } from "../errors.ts";
+import { AppError, ERRORS, toWireError } from "../errors.ts";
+import { doc } from "../protocol/doc.ts";
+import { EXAMPLE_ISSUE, issues, retryAfterMs, WireErrorCode } from "../protocol/wire-error.ts";
 
 /** An error over HTTP: a problem document (RFC 9457), with the same code as on the socket. */
-export const Problem = z.object({
-  type: z.string(),
-  title: z.string(),
-  status: z.number(),
-  detail: z.string(),
-  code: z.enum(Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]]),
-  retryAfterMs: z.number().optional(),
-  issues: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
-});
+export const Problem = z
+  .object({
+    type: z.string().meta(doc("A URN of the code.", "urn:playhead:error:bad_request")),
+    title: z.string().meta(doc("What the code means, in a few words.", ERRORS.bad_request.title)),
+    status: z.number().meta(doc("The status of the answer.", 400)),
+    detail: z
+      .string()
+      .meta(doc("What was wrong, and what was expected.", `${EXAMPLE_ISSUE.path}: ${EXAMPLE_ISSUE.message}`)),
+    code: WireErrorCode,
+    retryAfterMs,
+    issues,
+  })
+  .meta({ id: "Problem", ...doc("An error (RFC 9457), with the same code as on the socket.") });
 export type Problem = z.infer<typeof Problem>;
 
 /** Makes a problem document of a thrown value. It says no more than the error on the socket. */

@@ -17,6 +17,9 @@ function rounded(digits: number) {
 /** A place in a file or a length of it: seconds, to the millisecond. */
 export const MediaSeconds = rounded(3).min(0).max(MAX_POSITION_SECONDS);
 
+/** A length that is not nothing. */
+export const MediaLength = rounded(3).gt(0).max(MAX_POSITION_SECONDS);
+
 /** A share above 0 and up to 1, with the five digits that the tables keep. */
 export const Share = rounded(5).gt(0).max(1);
 

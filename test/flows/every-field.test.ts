@@ -120,7 +120,8 @@ async function replaceFields(method: string, path: string, operation: Operation,
   const [type, content] = Object.entries(operation.requestBody?.content ?? {})[0] ?? [];
   const body = content === undefined ? undefined : exampleOf(content.schema, known, schemas);
   if (path in LEFT_OUT) delete (body as Json)[LEFT_OUT[path] as string];
-  const whole: Parts = { path: example("path"), query: example("query"), ...(content === undefined ? {} : { body }) };
+  const query = path.startsWith("/v1/hooks/") ? { ...example("query"), secret: SECRET } : example("query");
+  const whole: Parts = { path: example("path"), query, ...(content === undefined ? {} : { body }) };
   const { status } = await send(method, path, type, whole);
   const internal: string[] = [];
   await forEach(withEachField(whole), async ({ field, payload }) => {
@@ -187,7 +188,7 @@ describe("over HTTP", () => {
     for (const { method, path, operation } of operations) {
       const found = await replaceFields(method, path, operation, known);
       internal.push(...found.internal);
-      // The fields of hooks are known to their media servers, and not to /openapi.json; their own tests break them.
+      // A hook is refused by the status that its media server understands, whatever the reason.
       if (BLIND.has(found.status) && !path.startsWith("/v1/hooks/"))
         unseen.push(`${found.status} to ${method} ${path}`);
     }
@@ -239,7 +240,8 @@ describe("over sockets", () => {
       const internal: string[] = [];
       for (const [event, schemas] of Object.entries(EVENTS[namespace])) {
         for (const schema of schemas) {
-          const example = exampleOf(z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }) as Json, known);
+          const described = z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }) as Json;
+          const example = exampleOf(described, known, described.$defs as Json);
           await forEach(withEachField(example), async ({ payload }) => {
             const text = toJsonText([event, payload]);
             const answer = await raw.callRaw(namespace, text);

@@ -241,7 +241,7 @@ describe("operators", () => {
         "/v1/courses/{courseId}/learners",
       ]),
     );
-    expect(await call(null, "GET", "/docs")).toMatchObject({ status: 200 });
+    expect(await call(null, "GET", "/docs/sockets")).toMatchObject({ status: 200 });
     expect(await call(null, "GET", "/nowhere")).toMatchObject({
       status: 404,
       type: "application/problem+json",

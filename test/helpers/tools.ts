@@ -43,6 +43,12 @@ export const TOOLS = {
     binaries: ["redis-server"],
     neededFor: "the tests of several processes",
   },
+  python: {
+    name: "Python 3",
+    aptPackages: ["python3"],
+    binaries: ["python3"],
+    neededFor: "the test of the example in Python",
+  },
 } as const satisfies Record<string, Tool>;
 
 /** Programs that are used where they are installed, but not installed for the tests. */

@@ -3,19 +3,19 @@ import type { MintToken } from "../../auth/caller.ts";
 import type { RateLimit } from "../../limits/rate-limit.ts";
 import { DemoSignIn, SignedIn } from "../../protocol/account.ts";
 import type { ClientAddress } from "../client-address.ts";
-import { createRoute, jsonBody, jsonContent, PROBLEMS, type Router } from "../router.ts";
-
-export const SignedInSchema = SignedIn.meta({ id: "SignedIn" });
+import { createRoute, jsonBody, jsonContent, PROBLEMS, PUBLIC, type Router } from "../router.ts";
 
 const signIn = createRoute({
   method: "post",
   path: "/v1/demo/sign-in",
+  operationId: "signInToDemo",
+  security: PUBLIC,
   tags: ["Demo"],
   summary: "Sign in to the demo with one click",
   description:
     "Only while the demo runs. With `name` or `new` it makes a new learner; otherwise the learner or instructor that is always there signs in.",
-  request: { body: jsonBody(DemoSignIn.meta({ id: "DemoSignIn" })) },
-  responses: { 200: jsonContent(SignedInSchema, "As login answers."), ...PROBLEMS },
+  request: { body: jsonBody(DemoSignIn) },
+  responses: { 200: jsonContent(SignedIn, "As login answers."), ...PROBLEMS },
 });
 
 export interface DemoParts {

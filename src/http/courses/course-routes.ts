@@ -2,6 +2,7 @@ import type { Caller } from "../../auth/caller.ts";
 import type { Catalogue, ChangeOptions, StoredCourse } from "../../catalogue/catalogue.ts";
 import { assertMayEdit } from "../../catalogue/own-course.ts";
 import { CourseTree } from "../../protocol/course.ts";
+import { doc } from "../../protocol/doc.ts";
 import { Id, NewCourseId } from "../../protocol/ids.ts";
 import type { Bearer } from "../bearer.ts";
 import {
@@ -10,6 +11,8 @@ import {
   jsonBody,
   jsonContent,
   type Middleware,
+  mine,
+  nextPage,
   PROBLEMS,
   pageQuery,
   type Router,
@@ -17,28 +20,37 @@ import {
 } from "../router.ts";
 import { createReadCourse } from "./course-body.ts";
 
-const CourseTreeSchema = CourseTree.meta({ id: "CourseTree" });
-const Course = z.intersection(z.object({ id: z.string() }), CourseTreeSchema).meta({ id: "Course" });
+const courseId = doc("The id of the course.", "algebra");
+const Course = z
+  .intersection(z.object({ id: z.string().meta(courseId) }), CourseTree)
+  .meta({ id: "Course", ...doc("A course as it is stored.") });
 
 const CourseList = z
   .object({
-    courses: z.array(
-      z.object({
-        id: z.string(),
-        title: z.string(),
-        instructorId: z.string().nullable(),
-        lessons: z.number(),
-        files: z.number(),
-        durationSeconds: z.number(),
-      }),
-    ),
-    /** The `after` of the next page; absent on the last. */
-    next: z.string().optional(),
+    courses: z
+      .array(
+        z.object({
+          id: z.string().meta(courseId),
+          title: z.string().meta(doc("The title, for people.", "Algebra")),
+          instructorId: z.string().nullable().meta(doc("Whose course it is; null if it is nobody's.", "ines")),
+          lessons: z.number().meta(doc("How many lessons it has.", 1)),
+          files: z.number().meta(doc("How many files it has.", 2)),
+          durationSeconds: z.number().meta(doc("The sum of the known durations.", 600)),
+        }),
+      )
+      .meta(doc("The courses of this page, by id.")),
+    next: nextPage("algebra"),
   })
-  .meta({ id: "CourseList" });
+  .meta({ id: "CourseList", ...doc("A page of courses.") });
 
-const Conditional = z.object({ "if-match": z.string().max(1000).optional() });
-const params = z.object({ courseId: Id });
+const Conditional = z.object({
+  "if-match": z
+    .string()
+    .max(1000)
+    .optional()
+    .meta(doc("The ETag of the course that you read: if it has changed since, the answer is 412.", '"3f2a"')),
+});
+const params = z.object({ courseId: Id.meta(courseId) });
 
 export interface CourseParts {
   catalogue: Catalogue;
@@ -54,10 +66,14 @@ export function addCourseRoutes(router: Router, { catalogue, bearer }: CoursePar
     ...shared,
     method: "get",
     path: "/v1/courses",
+    operationId: "listCourses",
     summary: "List the courses, by id",
     description: "With `mine=true` only the courses whose instructor is the caller.",
     request: {
-      query: z.object({ ...pageQuery({ max: 200, default: 50 }), mine: z.enum(["true", "false"]).optional() }),
+      query: z.object({
+        ...pageQuery({ max: 200, default: 50 }),
+        mine: mine("Only the courses whose instructor is the caller."),
+      }),
     },
     responses: { 200: jsonContent(CourseList, "One page."), ...PROBLEMS },
   });
@@ -77,6 +93,8 @@ export function addCourseRoutes(router: Router, { catalogue, bearer }: CoursePar
     ...shared,
     method: "get",
     path,
+    operationId: "getCourse",
+    description: "Lessons and files are in their order; retired ones are left out.",
     summary: "Read a course with its lessons and files",
     request: { params },
     responses: { 200: jsonContent(Course, "The course; its ETag is the value for If-Match."), ...PROBLEMS },
@@ -92,17 +110,23 @@ export function addCourseRoutes(router: Router, { catalogue, bearer }: CoursePar
     middleware: [bearer.required, editorsOnly],
     method: "put",
     path,
+    operationId: "putCourse",
     summary: "Make a course, or change it to the tree in the body",
     description:
       "By an admin or the course's instructor. Idempotent; lessons and files that the tree no longer names are retired. A course that an instructor makes belongs to that instructor, who may hand it over by naming another `instructorId`. Without `instructorId` the owner stays.",
-    request: { params: z.object({ courseId: NewCourseId }), headers: Conditional, body: jsonBody(CourseTreeSchema) },
+    request: {
+      params: z.object({ courseId: NewCourseId.meta(courseId) }),
+      headers: Conditional,
+      body: jsonBody(CourseTree),
+    },
     responses: {
       200: jsonContent(Course, "The course after the change."),
       201: jsonContent(Course, "The course was made."),
       ...PROBLEMS,
     },
   });
-  router.openAPIRegistry.registerPath(put);
+  const { middleware: _middleware, ...described } = put;
+  router.openAPIRegistry.registerPath(described);
   const readCourse = createReadCourse(bearer);
   // The handler reads the body itself: a declared validator would check all of a long one in one turn of the event loop.
   const { body: _, ...request } = put.request;
@@ -117,6 +141,7 @@ export function addCourseRoutes(router: Router, { catalogue, bearer }: CoursePar
     ...shared,
     method: "delete",
     path,
+    operationId: "deleteCourse",
     summary: "Delete a course and all progress in it",
     description: "By an admin or the course's instructor.",
     request: { params, headers: Conditional },

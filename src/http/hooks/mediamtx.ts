@@ -2,6 +2,8 @@ import { createHash } from "node:crypto";
 import type { Context } from "hono";
 import { AppError } from "../../errors.ts";
 import { parseWire } from "../../protocol/ack.ts";
+import { doc } from "../../protocol/doc.ts";
+import { EXAMPLE_STREAM_KEY } from "../../protocol/stream.ts";
 import type { MediaServer, PublishedConnection, PublishGate, PublishRequest } from "../../streams/publish-gate.ts";
 import { type Router, type RouterTypes, z } from "../router.ts";
 import { addHook, type HookParts, UNPUBLISHED } from "./add-hook.ts";
@@ -16,12 +18,23 @@ import { toForbidden } from "./hook-refusal.ts";
  */
 
 const ASKED_ELSEWHERE = ["read", "playback", "api", "metrics", "pprof"] as const;
-const Action = z.object({ action: z.enum(["publish", "update", "unpublish", ...ASKED_ELSEWHERE]) });
+const Action = z.object({
+  action: z.enum(["publish", "update", "unpublish", ...ASKED_ELSEWHERE]).meta(doc("What is asked.", "publish")),
+});
 
 /** Longer than any key, so that too long a key is refused with a message of its own. */
 const Text = z.string().max(4096).nullish();
-const Connection = z.object({ id: Label.nullable(), ip: ClientIp.nullable(), path: Text });
-const Publish = Connection.extend({ password: Text, token: Text, query: Text, protocol: Protocol.nullable() });
+const Connection = z.object({
+  id: Label.nullable().meta(doc("MediaMTX's id of the connection.", "b3f0c1d2")),
+  ip: ClientIp.nullable().meta(doc("The address of the encoder.", "192.0.2.7")),
+  path: Text.meta(doc("The path, whose last part may be the key.", "live/lecture")),
+});
+const Publish = Connection.extend({
+  password: Text.meta(doc("The password of the encoder: the key.", EXAMPLE_STREAM_KEY)),
+  token: Text.meta(doc("The bearer token of the encoder: the key, where there is no password.", EXAMPLE_STREAM_KEY)),
+  query: Text.meta(doc("The query, in which `key` may be the key.", `key=${EXAMPLE_STREAM_KEY}`)),
+  protocol: Protocol.nullable().meta(doc("How the encoder publishes.", "rtmp")),
+});
 type Connection = z.infer<typeof Connection>;
 type Publish = z.infer<typeof Publish>;
 
@@ -29,6 +42,12 @@ type Publish = z.infer<typeof Publish>;
 export function addMediamtxHooks(router: Router, { gate, guard }: HookParts): void {
   const route = {
     path: "/v1/hooks/mediamtx",
+    operationId: "mediamtxHook",
+    security: "hookSecret" as const,
+    body: Publish.extend(Action.shape).meta({
+      id: "MediamtxCall",
+      ...doc("What MediaMTX, or one of its hooks, posts."),
+    }),
     contentType: "application/json",
     summary: "MediaMTX: HTTP authentication of publishers",
     description:

@@ -1,9 +1,10 @@
 import { AppError } from "../../errors.ts";
 import { parseWire } from "../../protocol/ack.ts";
+import { doc } from "../../protocol/doc.ts";
 import { Id } from "../../protocol/ids.ts";
-import { StreamKey } from "../../protocol/stream.ts";
+import { EXAMPLE_STREAM_KEY, StreamKey } from "../../protocol/stream.ts";
 import type { MediaServer } from "../../streams/publish-gate.ts";
-import { type Router, z } from "../router.ts";
+import { jsonContent, type Router, z } from "../router.ts";
 import { addHook, type HookParts, UNPUBLISHED } from "./add-hook.ts";
 import { readForm } from "./hook-body.ts";
 import { ClientIp, Label, readServer } from "./hook-fields.ts";
@@ -15,14 +16,31 @@ import { toForbidden } from "./hook-refusal.ts";
  * its key beside nginx's own fields. So the event is taken from the path, and a field that comes twice is refused.
  */
 
-const Published = z.object({ name: StreamKey, clientid: Id, app: Label, addr: ClientIp });
-/** `timestamp` is the media's time in ms. An unreadable one is ignored: it must not end the publisher. */
+const Published = z.object({
+  name: StreamKey.meta(doc("The stream key.", EXAMPLE_STREAM_KEY)),
+  clientid: Id.meta(doc("nginx's id of the connection.", "7")),
+  app: Label.meta(doc("The application.", "live")),
+  addr: ClientIp.meta(doc("The address of the encoder.", "192.0.2.7")),
+});
+/** An unreadable time is ignored: it must not end the publisher. */
 const Updated = Published.extend({
-  timestamp: z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional().catch(undefined),
+  timestamp: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(Number.MAX_SAFE_INTEGER)
+    .optional()
+    .catch(undefined)
+    .meta({ type: "integer", ...doc("The time of the media, in ms.", 60_000) }),
 });
 
-const OK = { 200: { description: "Accepted." } };
-const shared = { contentType: "application/x-www-form-urlencoded" };
+const Accepted = z.object({ ok: z.literal(true).meta(doc("Accepted.", true)) });
+const OK = { 200: jsonContent(Accepted, "Accepted.") };
+const shared = {
+  contentType: "application/x-www-form-urlencoded",
+  security: "hookSecret" as const,
+  body: Published.meta({ id: "NginxRtmpForm", ...doc("The form that nginx-rtmp posts.") }),
+};
 const path = (event: string) => `/v1/hooks/nginx-rtmp/${event}`;
 
 /** nginx does not tell one of its runs from another, so it has no boot. */
@@ -33,6 +51,7 @@ export function addNginxRtmpHooks(router: Router, { gate, guard }: HookParts): v
   const publish = {
     ...shared,
     path: path("on_publish"),
+    operationId: "nginxRtmpOnPublish",
     summary: "nginx-rtmp: ask whether an encoder may publish",
     description:
       "The stream's name is the key. An accepted stream counts as started; every status other than 2xx refuses.",
@@ -57,6 +76,8 @@ export function addNginxRtmpHooks(router: Router, { gate, guard }: HookParts): v
   const update = {
     ...shared,
     path: path("on_update"),
+    operationId: "nginxRtmpOnUpdate",
+    body: Updated.meta({ id: "NginxRtmpUpdateForm", ...doc("The form that nginx-rtmp posts with on_update.") }),
     summary: "nginx-rtmp: report that a publisher is still there",
     description: "200 also while the database is away, because every other status ends the publisher.",
     answers: OK,
@@ -72,6 +93,7 @@ export function addNginxRtmpHooks(router: Router, { gate, guard }: HookParts): v
   const done = {
     ...shared,
     path: path("on_publish_done"),
+    operationId: "nginxRtmpOnPublishDone",
     summary: "nginx-rtmp: report that a publisher is gone",
     description: "Ignored if the stream is not live.",
     answers: OK,

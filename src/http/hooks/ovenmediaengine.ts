@@ -1,8 +1,10 @@
 import type { Context } from "hono";
 import { AppError } from "../../errors.ts";
 import { parseWire } from "../../protocol/ack.ts";
+import { doc } from "../../protocol/doc.ts";
+import { EXAMPLE_STREAM_KEY } from "../../protocol/stream.ts";
 import type { PublishGate, PublishRequest } from "../../streams/publish-gate.ts";
-import { type Router, type RouterTypes, z } from "../router.ts";
+import { jsonContent, type Router, type RouterTypes, z } from "../router.ts";
 import { addHook, type HookParts, UNPUBLISHED } from "./add-hook.ts";
 import { readJson } from "./hook-body.ts";
 import { ClientIp, Protocol, readServer, toStreamKey } from "./hook-fields.ts";
@@ -16,17 +18,34 @@ import { REFUSAL_TEXTS } from "./hook-refusal.ts";
 export const SIGNATURE_HEADER = "X-OME-Signature";
 
 const Admission = z.object({
-  client: z.object({
-    address: z.string().min(1).max(64),
-    port: z.number().int().min(0).max(65_535),
-    real_ip: ClientIp,
-  }),
-  request: z.object({
-    direction: z.enum(["incoming", "outgoing"]),
-    status: z.enum(["opening", "closing"]),
-    protocol: Protocol,
-    url: z.string().max(8192),
-  }),
+  client: z
+    .object({
+      address: z.string().min(1).max(64).meta(doc("The address of the connection.", "192.0.2.7")),
+      port: z.number().int().min(0).max(65_535).meta(doc("The port of the connection.", 40_312)),
+      real_ip: ClientIp.meta(doc("The address of the encoder, where a proxy is between.", "192.0.2.7")),
+    })
+    .meta(doc("Who connects.")),
+  request: z
+    .object({
+      direction: z.enum(["incoming", "outgoing"]).meta(doc("Publishing is `incoming`.", "incoming")),
+      status: z.enum(["opening", "closing"]).meta(doc("Whether the connection begins or ends.", "opening")),
+      protocol: Protocol.meta(doc("How the encoder publishes.", "rtmp")),
+      url: z
+        .string()
+        .max(8192)
+        .meta(
+          doc(
+            "The address; the key is its last part, or `key` in its query.",
+            `rtmp://media.example.org/live/${EXAMPLE_STREAM_KEY}`,
+          ),
+        ),
+    })
+    .meta(doc("What is asked.")),
+});
+const Decision = z.object({
+  allowed: z.boolean().optional().meta(doc("Whether the encoder may publish; absent in answers to a closing.", true)),
+  lifetime: z.number().optional().meta(doc("For how long, in ms; 0 means for ever.", 0)),
+  reason: z.string().optional().meta(doc("Why the encoder may not publish.", "The stream key was revoked.")),
 });
 type Admission = z.infer<typeof Admission>;
 
@@ -34,10 +53,18 @@ type Admission = z.infer<typeof Admission>;
 export function addOvenMediaEngineHooks(router: Router, { gate, guard }: HookParts): void {
   const route = {
     path: "/v1/hooks/ovenmediaengine",
+    operationId: "ovenMediaEngineHook",
+    security: "hookSignature" as const,
+    body: Admission.meta({ id: "OvenMediaEngineCall", ...doc("An admission webhook of OvenMediaEngine.") }),
     contentType: "application/json",
     summary: "OvenMediaEngine: admission webhooks",
     description: `Signed by \`${SIGNATURE_HEADER}\`, with the SecretKey of AdmissionWebhooks; without \`?secret=\`. The key is the last part of the address, or \`key\` in its query. Enable it for providers only.`,
-    answers: { 200: { description: "`{ allowed, lifetime?, reason? }` to an opening, `{}` to a closing." } },
+    answers: {
+      200: jsonContent(
+        Decision.meta(doc("The decision.", { allowed: true, lifetime: 0 })),
+        "`{ allowed, lifetime?, reason? }` to an opening, `{}` to a closing.",
+      ),
+    },
   };
   addHook(router, route, guard, async (c) => {
     const asked = parseWire(Admission, await readJson(c));

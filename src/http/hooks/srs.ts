@@ -1,8 +1,10 @@
 import type { Context } from "hono";
 import { parseWire } from "../../protocol/ack.ts";
+import { doc } from "../../protocol/doc.ts";
 import { Id } from "../../protocol/ids.ts";
+import { EXAMPLE_STREAM_KEY } from "../../protocol/stream.ts";
 import type { MediaServer, PublishedConnection } from "../../streams/publish-gate.ts";
-import { type Router, type RouterTypes, z } from "../router.ts";
+import { jsonContent, type Router, type RouterTypes, z } from "../router.ts";
 import { addHook, type HookParts, UNPUBLISHED } from "./add-hook.ts";
 import { readJson } from "./hook-body.ts";
 import { ClientIp, Label, readServer, toStreamKey } from "./hook-fields.ts";
@@ -14,33 +16,50 @@ import { REFUSAL_TEXTS } from "./hook-refusal.ts";
  */
 
 const IGNORED = ["on_connect", "on_close", "on_stop", "on_dvr"] as const;
-const Action = z.object({ action: z.enum(["on_publish", "on_unpublish", "on_hls", "on_play", ...IGNORED]) });
+const Action = z.object({
+  action: z
+    .enum(["on_publish", "on_unpublish", "on_hls", "on_play", ...IGNORED])
+    .meta(doc("What happened.", "on_publish")),
+});
 
 /** Older versions of SRS send a number. */
 const ClientId = z.preprocess((id) => (Number.isSafeInteger(id) ? String(id) : id), Id);
 
 const Event = z.object({
-  client_id: ClientId,
-  ip: ClientIp,
-  app: Label,
-  stream: z.string().max(1024),
-  param: z.string().max(4096).optional(),
-  server_id: Label,
-  service_id: Label,
-  /** The length of the segment that on_hls reports, in seconds. */
-  duration: z.number().min(0).max(3600).optional().catch(undefined),
+  client_id: ClientId.meta(doc("SRS's id of the connection.", "9y7x2k4p")),
+  ip: ClientIp.meta(doc("The address of the encoder.", "192.0.2.7")),
+  app: Label.meta(doc("The application.", "live")),
+  stream: z.string().max(1024).meta(doc("The name of the stream: the key, unless `param` has one.", "lecture")),
+  param: z
+    .string()
+    .max(4096)
+    .optional()
+    .meta(doc("The query behind the name of the stream; `key` is the key.", `?key=${EXAMPLE_STREAM_KEY}`)),
+  server_id: Label.meta(doc("The id of the SRS server.", "vid-8u3k1")),
+  service_id: Label.meta(doc("The id of this run of the SRS server.", "r9x2k")),
+  duration: z
+    .number()
+    .min(0)
+    .max(3600)
+    .optional()
+    .catch(undefined)
+    .meta({ type: "number", ...doc("The length of the segment that on_hls reports, in seconds.", 10) }),
 });
+const Accepted = z.object({ code: z.literal(0).meta(doc("0 accepts.", 0)) });
 type Event = z.infer<typeof Event>;
 
 /** Adds the hook of SRS. */
 export function addSrsHooks(router: Router, { gate, guard }: HookParts): void {
   const route = {
     path: "/v1/hooks/srs",
+    operationId: "srsHook",
+    security: "hookSecret" as const,
+    body: Event.extend(Action.shape).meta({ id: "SrsEvent", ...doc("The event that SRS posts.") }),
     contentType: "application/json",
     summary: "SRS: on_publish, on_unpublish, on_hls",
     description:
       "The key is the stream's name, or `key` in the query behind it. on_hls renews the lease and is optional; on_play is refused.",
-    answers: { 200: { description: 'Accepted: `{"code":0}`.' } },
+    answers: { 200: jsonContent(Accepted, 'Accepted: `{"code":0}`.') },
   };
   addHook(router, route, guard, async (c) => {
     const body = await readJson(c);

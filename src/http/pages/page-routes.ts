@@ -8,7 +8,7 @@ import { contentSecurityPolicy } from "./content-security-policy.ts";
 import { loadStaticFiles, type StaticFile, serveStaticFile } from "./static-files.ts";
 
 /** The addresses of pages that are not their file names. */
-const ADDRESSES: Record<string, string> = { "/": "index.html", "/watch": "watch.html" };
+const ADDRESSES: Record<string, string> = { "/": "index.html", "/watch": "watch.html", "/docs": "docs.html" };
 
 /** Vite puts a hash of the content into these names, so the content under a name never changes. */
 const HASHED = /^assets\//;
@@ -26,7 +26,7 @@ export interface PageParts {
   version: string;
 }
 
-/** Adds the description of the API, and the built pages: `/`, `/watch`, and every other file under its own path. */
+/** Adds the descriptions of the API, and the built pages: `/`, `/watch`, `/docs`, and every other file under its own path. */
 export function addPageRoutes(router: Router, { config, pages, version }: PageParts): void {
   const publicPath = config.PUBLIC_PATH;
   addApiDocs(router, { version, publicPath });

@@ -1,11 +1,12 @@
 import { AppError } from "../../errors.ts";
 import type { Profiles } from "../../people/profiles.ts";
+import { doc } from "../../protocol/doc.ts";
 import { Id, NewUserId } from "../../protocol/ids.ts";
 import { Profile, ProfileChange } from "../../protocol/profile.ts";
 import type { Bearer } from "../bearer.ts";
 import { BEARER, createRoute, jsonBody, jsonContent, PROBLEMS, type Router, z } from "../router.ts";
 
-const ProfileSchema = Profile.meta({ id: "Profile" });
+const userId = doc("The user.", "bob");
 
 export interface PeopleParts {
   profiles: Profiles;
@@ -20,10 +21,11 @@ export function addPeopleRoutes(router: Router, { profiles, bearer }: PeoplePart
     ...shared,
     method: "get",
     path: "/v1/users/{userId}/profile",
+    operationId: "getProfile",
     summary: "Read the name that people know a user by",
     description: "By the user itself or an admin.",
-    request: { params: z.object({ userId: Id }) },
-    responses: { 200: jsonContent(ProfileSchema, "The profile; `name: null` where nobody has told one."), ...PROBLEMS },
+    request: { params: z.object({ userId: Id.meta(userId) }) },
+    responses: { 200: jsonContent(Profile, "The profile; `name: null` where nobody has told one."), ...PROBLEMS },
   });
   router.openapi(read, async (c) => {
     const { userId } = c.req.valid("param");
@@ -37,11 +39,12 @@ export function addPeopleRoutes(router: Router, { profiles, bearer }: PeoplePart
     ...shared,
     method: "put",
     path: "/v1/users/{userId}/profile",
+    operationId: "putProfile",
     summary: "Set the name that people know a user by",
     description:
       "By an admin: usually a backend. The name comes before the claim `name` of the user's tokens, and before the names of its account.",
-    request: { params: z.object({ userId: NewUserId }), body: jsonBody(ProfileChange) },
-    responses: { 200: jsonContent(ProfileSchema, "The profile after the change."), ...PROBLEMS },
+    request: { params: z.object({ userId: NewUserId.meta(userId) }), body: jsonBody(ProfileChange) },
+    responses: { 200: jsonContent(Profile, "The profile after the change."), ...PROBLEMS },
   });
   router.openapi(put, async (c) => {
     if (c.var.caller.role !== "admin") throw new AppError("forbidden", "Only an admin may set a profile.");

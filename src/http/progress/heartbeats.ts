@@ -2,49 +2,39 @@ import { randomUUID } from "node:crypto";
 import { AppError } from "../../errors.ts";
 import type { SharedProgressService } from "../../progress/progress-service.ts";
 import { parseWire } from "../../protocol/ack.ts";
-import { Cut, countBeats, Heartbeat, Heartbeats, MAX_BEATS } from "../../protocol/heartbeat.ts";
+import { HeartbeatAck, Refused } from "../../protocol/acks.ts";
+import { doc } from "../../protocol/doc.ts";
+import { countBeats, DescribedHeartbeats, EXAMPLE_BEAT, Heartbeats } from "../../protocol/heartbeat.ts";
+import { EXAMPLE_TOKEN } from "../../protocol/token.ts";
 import { type Bearer, readBearer } from "../bearer.ts";
 import { BEARER, createRoute, jsonContent, PROBLEMS, type Router, z } from "../router.ts";
-import { FileProgressSchema } from "./own-progress.ts";
 
 /** The token in the body, because a beacon cannot set headers. */
-const token = z.string().optional();
+const token = z.string().optional().meta(doc("The token, where the header cannot carry it.", EXAMPLE_TOKEN));
 const Beacon = Heartbeats.extend({ token });
 /** The body as /openapi.json describes it. The route itself validates each beat apart, so that a bad one is refused alone. */
-const DescribedBeacon = z
-  .object({
-    beats: z
-      .array(Heartbeat.meta({ id: "Heartbeat" }))
-      .min(1)
-      .max(MAX_BEATS),
-    token,
-  })
-  .meta({ id: "Beacon" });
+const DescribedBeacon = DescribedHeartbeats.extend({ token }).meta({
+  id: "Beacon",
+  ...doc("The beats that a player has kept.", { beats: [EXAMPLE_BEAT] }),
+});
 
 const Results = z
   .object({
-    ok: z.literal(true),
-    results: z.array(
-      z.union([
-        z.object({
-          ok: z.literal(true),
-          progress: FileProgressSchema,
-          nextBeatMs: z.number(),
-          cut: z.array(Cut).optional(),
-        }),
-        z.object({ ok: z.literal(false), error: z.object({ code: z.string(), message: z.string() }).loose() }),
-      ]),
-    ),
+    ok: z.literal(true).meta(doc("Every beat has a result.", true)),
+    results: z
+      .array(z.union([HeartbeatAck, Refused]).meta(doc("The ack of one beat.")))
+      .meta(doc("The results, in the order of the beats.")),
   })
-  .meta({ id: "HeartbeatResults" });
+  .meta({ id: "HeartbeatResults", ...doc("What became of each beat.") });
 
 const send = createRoute({
   method: "post",
   path: "/v1/heartbeats",
+  operationId: "sendHeartbeats",
   tags: ["Progress"],
-  summary: "Send the heartbeats of a page that is closing",
+  summary: "Send heartbeats without a socket",
   description:
-    "The same as the socket's `heartbeats`, with one result for each beat. `navigator.sendBeacon` cannot set headers, so the token may come in the body, and the body as text/plain.",
+    "The same as the socket's `heartbeats`, with one result for each beat: for a page that is closing, and for clients without sockets. `navigator.sendBeacon` cannot set headers, so the token may come in the body, and the body as text/plain.",
   security: BEARER,
   request: {
     body: {

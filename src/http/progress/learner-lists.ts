@@ -1,26 +1,23 @@
 import type { Catalogue } from "../../catalogue/catalogue.ts";
 import { AppError } from "../../errors.ts";
 import type { SharedProgressService } from "../../progress/progress-service.ts";
+import { doc } from "../../protocol/doc.ts";
 import { Id } from "../../protocol/ids.ts";
 import {
   FileLearnersPage,
-  Learner,
   LearnersPage,
   LearnersQuestion,
   LessonLearnersPage,
   PageQuestion,
 } from "../../protocol/learners.ts";
+import { CourseProgress } from "../../protocol/progress.ts";
 import type { Bearer } from "../bearer.ts";
 import { requireOwnCourse } from "../courses/course-rights.ts";
 import { longJson } from "../long-json.ts";
 import { BEARER, createRoute, jsonContent, PROBLEMS, type Router, z } from "../router.ts";
-import { CourseProgressSchema } from "./own-progress.ts";
 
-const LearnersPageSchema = LearnersPage.extend({ learners: z.array(Learner.meta({ id: "Learner" })) }).meta({
-  id: "LearnersPage",
-});
-const LessonLearnersSchema = LessonLearnersPage.meta({ id: "LessonLearnersPage" });
-const FileLearnersSchema = FileLearnersPage.meta({ id: "FileLearnersPage" });
+const courseId = Id.meta(doc("The course.", "demo"));
+const userId = Id.meta(doc("The learner.", "bob"));
 
 export interface LearnerListParts {
   catalogue: Catalogue;
@@ -35,10 +32,11 @@ export function addLearnerLists(router: Router, { catalogue, progress, bearer }:
   const ofCourse = createRoute({
     ...shared,
     path: "/v1/courses/{courseId}/learners",
+    operationId: "listLearners",
     summary: "List the learners of a course",
     description: "Searched, filtered and sorted over all of them; by id unless `sort` says otherwise.",
-    request: { params: z.object({ courseId: Id }), query: LearnersQuestion },
-    responses: { 200: jsonContent(LearnersPageSchema, "One page."), ...PROBLEMS },
+    request: { params: z.object({ courseId }), query: LearnersQuestion },
+    responses: { 200: jsonContent(LearnersPage, "One page."), ...PROBLEMS },
   });
   router.openapi(ofCourse, async (c) => {
     const { courseId } = c.req.valid("param");
@@ -49,9 +47,11 @@ export function addLearnerLists(router: Router, { catalogue, progress, bearer }:
   const one = createRoute({
     ...shared,
     path: "/v1/courses/{courseId}/learners/{userId}",
+    operationId: "getLearner",
+    description: "By an admin or the course's instructor.",
     summary: "Read one learner's progress in a course, its lessons and its files",
-    request: { params: z.object({ courseId: Id, userId: Id }) },
-    responses: { 200: jsonContent(CourseProgressSchema, "Zeros if the learner has not begun."), ...PROBLEMS },
+    request: { params: z.object({ courseId, userId }) },
+    responses: { 200: jsonContent(CourseProgress, "Zeros if the learner has not begun."), ...PROBLEMS },
   });
   router.openapi(one, async (c) => {
     const { courseId, userId } = c.req.valid("param");
@@ -62,9 +62,11 @@ export function addLearnerLists(router: Router, { catalogue, progress, bearer }:
   const ofLesson = createRoute({
     ...shared,
     path: "/v1/lessons/{lessonId}/learners",
+    operationId: "listLessonLearners",
+    description: "By an admin or the course's instructor.",
     summary: "List the learners of a lesson, by id",
-    request: { params: z.object({ lessonId: Id }), query: PageQuestion },
-    responses: { 200: jsonContent(LessonLearnersSchema, "One page."), ...PROBLEMS },
+    request: { params: z.object({ lessonId: Id.meta(doc("The lesson.", "demo-start")) }), query: PageQuestion },
+    responses: { 200: jsonContent(LessonLearnersPage, "One page."), ...PROBLEMS },
   });
   router.openapi(ofLesson, async (c) => {
     const { lessonId } = c.req.valid("param");
@@ -77,9 +79,11 @@ export function addLearnerLists(router: Router, { catalogue, progress, bearer }:
   const ofFile = createRoute({
     ...shared,
     path: "/v1/files/{fileId}/learners",
+    operationId: "listFileLearners",
+    description: "By an admin or the course's instructor.",
     summary: "List the learners of a file, by id",
-    request: { params: z.object({ fileId: Id }), query: PageQuestion },
-    responses: { 200: jsonContent(FileLearnersSchema, "One page; without the watched ranges."), ...PROBLEMS },
+    request: { params: z.object({ fileId: Id.meta(doc("The file.", "demo-intro")) }), query: PageQuestion },
+    responses: { 200: jsonContent(FileLearnersPage, "One page; without the watched ranges."), ...PROBLEMS },
   });
   router.openapi(ofFile, async (c) => {
     const { fileId } = c.req.valid("param");

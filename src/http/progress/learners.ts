@@ -2,33 +2,40 @@ import type { Caller } from "../../auth/caller.ts";
 import type { Catalogue, Editor } from "../../catalogue/catalogue.ts";
 import { AppError } from "../../errors.ts";
 import type { OperationTarget, SharedProgressService } from "../../progress/progress-service.ts";
+import { doc } from "../../protocol/doc.ts";
 import { Id, NewUserId } from "../../protocol/ids.ts";
+import { CourseProgress } from "../../protocol/progress.ts";
 import type { Bearer } from "../bearer.ts";
 import { requireOwnCourse } from "../courses/course-rights.ts";
 import { longJson } from "../long-json.ts";
 import { BEARER, createRoute, jsonContent, PROBLEMS, type Router, z } from "../router.ts";
-import { CourseProgressSchema } from "./own-progress.ts";
 
 const Cuts = z
   .object({
-    userId: z.string(),
-    cutSeconds: z.number(),
-    /** How many heartbeats something was cut from. */
-    beats: z.number(),
-    /** How many server processes were asked and answered. */
-    processes: z.number(),
+    userId: z.string().meta(doc("The user.", "bob")),
+    cutSeconds: z.number().meta(doc("The seconds that were claimed and not credited.", 42.5)),
+    beats: z.number().meta(doc("How many heartbeats something was cut from.", 3)),
+    processes: z.number().meta(doc("How many server processes were asked and answered.", 2)),
   })
-  .meta({ id: "BudgetCuts" });
+  .meta({ id: "BudgetCuts", ...doc("What was cut from a user's watching.") });
 
 const Change = z.object({
-  /** A file of the course; without it the whole course is meant. */
-  fileId: Id.optional(),
+  fileId: Id.optional().meta(doc("A file of the course; without it the whole course is meant.", "demo-intro")),
 });
 const Completion = Change.extend({
-  /** `manual` if the learner completed it elsewhere, `waived` if the learner need not complete it. */
-  source: z.enum(["manual", "waived"]).default("manual"),
+  source: z
+    .enum(["manual", "waived"])
+    .default("manual")
+    .meta(
+      doc("`manual` if the learner completed it elsewhere, `waived` if the learner need not complete it.", "manual"),
+    ),
 });
-const Changed = z.object({ ok: z.literal(true), progress: CourseProgressSchema }).meta({ id: "LearnerChanged" });
+const Changed = z
+  .object({ ok: z.literal(true).meta(doc("The change is durable.", true)), progress: CourseProgress })
+  .meta({ id: "LearnerChanged", ...doc("The learner's progress in the course after the change.") });
+
+const courseId = Id.meta(doc("The course.", "demo"));
+const userId = Id.meta(doc("The learner.", "bob"));
 
 export interface LearnerParts {
   catalogue: Catalogue;
@@ -44,10 +51,11 @@ export function addLearners(router: Router, { catalogue, progress, bearer }: Lea
     ...shared,
     method: "get",
     path: "/v1/users/{userId}/cuts",
+    operationId: "getCuts",
     summary: "Tell how much of a user's watching was cut",
     description:
       "By an admin. What all server processes have cut, each since it started, because the user claimed more watching than time had passed for. A process that does not answer within a second is left out: `processes` tells how many were counted.",
-    request: { params: z.object({ userId: Id }) },
+    request: { params: z.object({ userId }) },
     responses: { 200: jsonContent(Cuts, "The cuts."), ...PROBLEMS },
   });
   router.openapi(cuts, async (c) => {
@@ -58,15 +66,16 @@ export function addLearners(router: Router, { catalogue, progress, bearer }: Lea
   });
 
   /** Declares a change of a learner's progress, with this body. */
-  const declare = <S extends z.ZodType>(verb: string, summary: string, body: S) =>
+  const declare = <S extends z.ZodType>(verb: "reset" | "complete" | "uncomplete", summary: string, body: S) =>
     createRoute({
       ...shared,
       method: "post",
       path: `/v1/courses/{courseId}/learners/{userId}/${verb}`,
+      operationId: `${verb}Learner`,
       summary,
       description: "By an admin or the course's instructor. A file of another course is `not_found`.",
       request: {
-        params: z.object({ courseId: Id, userId: NewUserId }),
+        params: z.object({ courseId, userId: NewUserId.meta(doc("The learner.", "bob")) }),
         // The body is optional: without it the whole course is meant.
         body: { content: { "application/json": { schema: body } } },
       },

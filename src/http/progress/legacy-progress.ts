@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { LegacyFileProgress, SharedProgressService } from "../../progress/progress-service.ts";
+import { doc } from "../../protocol/doc.ts";
 import { Id } from "../../protocol/ids.ts";
 import { MAX_POSITION_SECONDS } from "../../protocol/numbers.ts";
 import type { Bearer } from "../bearer.ts";
@@ -13,37 +14,52 @@ import { BEARER, createRoute, jsonBody, jsonContent, PROBLEMS, type Router, z } 
 /** Less than this is taken as 100. A client that reports more is wrong. */
 const PERCENTAGE_LIMIT = 101;
 
+const userId = doc("The user of the token.", "bob");
+const fileId = doc("The file.", "demo-live");
+const courseId = doc("The course.", "demo");
+
 const Report = z
   .object({
-    file_id: Id,
-    progress_seconds: z.number().min(0).max(MAX_POSITION_SECONDS),
+    file_id: Id.meta(fileId),
+    progress_seconds: z.number().min(0).max(MAX_POSITION_SECONDS).meta(doc("Where the player is.", 12)),
     /** Encoders disagree about the length of a file, so a client may report 100.03; that is 100. */
-    progress_percentage: z.number().min(0).lt(PERCENTAGE_LIMIT).optional(),
-    completed: z.boolean().optional(),
+    progress_percentage: z
+      .number()
+      .min(0)
+      .lt(PERCENTAGE_LIMIT)
+      .optional()
+      .meta(doc("How far the user is; if absent, the position counts. Only a higher one changes anything.", 50)),
+    completed: z.boolean().optional().meta(doc("`true` completes the file.", false)),
   })
-  .meta({ id: "LegacyReport" });
+  .meta({ id: "LegacyReport", ...doc("What a client of the older interface reports of its own user.") });
 
 const FileRow = z
   .object({
-    user_id: z.string(),
-    file_id: z.string(),
-    progress_seconds: z.number(),
-    progress_percentage: z.number(),
-    completed: z.boolean(),
-    last_watched: z.string().nullable(),
+    user_id: z.string().meta(userId),
+    file_id: z.string().meta(fileId),
+    progress_seconds: z.number().meta(doc("Where the player was last seen.", 12)),
+    progress_percentage: z.number().meta(doc("The larger of watched and reported.", 50)),
+    completed: z.boolean().meta(doc("Whether the file is completed.", false)),
+    last_watched: z
+      .string()
+      .nullable()
+      .meta(doc("When the position was seen, ISO 8601; null if never.", "2026-11-21T14:17:22.381Z")),
   })
-  .meta({ id: "LegacyFileProgress" });
+  .meta({ id: "LegacyFileProgress", ...doc("Progress in a file, in the older interface's names.") });
 
 const CourseRow = z
   .object({
-    user_id: z.string(),
-    course_id: z.string(),
-    total_files: z.number(),
-    completed_files: z.number(),
-    progress_percentage: z.number(),
-    last_updated: z.string().nullable(),
+    user_id: z.string().meta(userId),
+    course_id: z.string().meta(courseId),
+    total_files: z.number().meta(doc("How many files count.", 3)),
+    completed_files: z.number().meta(doc("How many of them are completed.", 0)),
+    progress_percentage: z.number().meta(doc("Weighed by duration, rounded down to hundredths.", 16.66)),
+    last_updated: z
+      .string()
+      .nullable()
+      .meta(doc("When the row last changed, ISO 8601; null if never.", "2026-11-21T14:17:22.383Z")),
   })
-  .meta({ id: "LegacyCourseProgress" });
+  .meta({ id: "LegacyCourseProgress", ...doc("Progress in a course, in the older interface's names.") });
 
 export interface LegacyParts {
   progress: SharedProgressService;
@@ -58,6 +74,8 @@ export function addLegacyProgress(router: Router, { progress, bearer }: LegacyPa
     ...shared,
     method: "post",
     path: "/learn/api/progress",
+    operationId: "reportProgress",
+    description: "Believed if the course has `acceptReported`; the position is written in any case.",
     summary: "Report one's own progress in a file",
     request: { body: jsonBody(Report) },
     responses: { 200: jsonContent(FileRow, "The row after the report, already durable."), ...PROBLEMS },
@@ -82,8 +100,10 @@ export function addLegacyProgress(router: Router, { progress, bearer }: LegacyPa
     ...shared,
     method: "get",
     path: "/learn/api/progress/file/{fileId}",
+    operationId: "getReportedFileProgress",
+    description: "For clients of the older interface; `/v1/progress/files/{fileId}` tells more.",
     summary: "Read one's own progress in a file",
-    request: { params: z.object({ fileId: Id }) },
+    request: { params: z.object({ fileId: Id.meta(fileId) }) },
     responses: { 200: jsonContent(FileRow, "Zeros if nothing was watched yet."), ...PROBLEMS },
   });
   router.openapi(readFile, async (c) => {
@@ -95,8 +115,10 @@ export function addLegacyProgress(router: Router, { progress, bearer }: LegacyPa
     ...shared,
     method: "get",
     path: "/learn/api/progress/course/{courseId}",
+    operationId: "getReportedCourseProgress",
+    description: "For clients of the older interface; `/v1/progress/courses/{courseId}` tells more.",
     summary: "Read one's own progress in a course",
-    request: { params: z.object({ courseId: Id }) },
+    request: { params: z.object({ courseId: Id.meta(courseId) }) },
     responses: { 200: jsonContent(CourseRow, "Zeros if nothing was watched yet."), ...PROBLEMS },
   });
   router.openapi(readCourse, async (c) => {

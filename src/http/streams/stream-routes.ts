@@ -1,14 +1,15 @@
+import { doc } from "../../protocol/doc.ts";
 import { Id } from "../../protocol/ids.ts";
 import type { Role } from "../../protocol/roles.ts";
-import { ChangeStream, CreateStream, RotateStream } from "../../protocol/stream.ts";
+import { ChangeStream, CreateStream, EXAMPLE_STREAM_ID, RotateStream } from "../../protocol/stream.ts";
 import type { StreamService } from "../../streams/stream-service.ts";
 import type { Bearer } from "../bearer.ts";
-import { BEARER, createRoute, jsonBody, jsonContent, PROBLEMS, pageQuery, type Router, z } from "../router.ts";
+import { BEARER, createRoute, jsonBody, jsonContent, mine, PROBLEMS, pageQuery, type Router, z } from "../router.ts";
 import { requireOwnStream, toOwner } from "./stream-rights.ts";
 import { KeyAnswer, SessionList, StreamAnswer, StreamList, toAnswer } from "./stream-schemas.ts";
 
 const path = "/v1/streams/{streamId}";
-const params = z.object({ streamId: Id });
+const params = z.object({ streamId: Id.meta(doc("The stream.", EXAMPLE_STREAM_ID)) });
 /** For answers with a key: no cache on the way may keep them. */
 const NO_STORE = { "cache-control": "no-store" };
 const OWN = "By its owner or an admin; for everybody else the stream does not exist.";
@@ -48,10 +49,11 @@ function addCollection(router: Router, { streams, config, bearer }: StreamParts)
     ...shared,
     method: "post",
     path: "/v1/streams",
+    operationId: "createStream",
     summary: "Make a stream, and its key",
     description:
       "The key is in this answer and in no other. An admin may name the owner by `userId`. STREAM_ROLES names the roles that may have streams.",
-    request: { body: jsonBody(CreateStream.meta({ id: "CreateStream" })) },
+    request: { body: jsonBody(CreateStream) },
     responses: { 201: jsonContent(KeyAnswer, "The stream was made."), ...PROBLEMS },
   });
   router.openapi(create, async (c) => {
@@ -65,10 +67,14 @@ function addCollection(router: Router, { streams, config, bearer }: StreamParts)
     ...shared,
     method: "get",
     path: "/v1/streams",
+    operationId: "listStreams",
     summary: "List the caller's streams, by id",
     description: "An admin sees all streams; with `mine=true` only its own.",
     request: {
-      query: z.object({ ...pageQuery({ max: 200, default: 50 }), mine: z.enum(["true", "false"]).optional() }),
+      query: z.object({
+        ...pageQuery({ max: 200, default: 50 }),
+        mine: mine("For an admin: only the admin's own streams."),
+      }),
     },
     responses: { 200: jsonContent(StreamList, "One page."), ...PROBLEMS },
   });
@@ -93,6 +99,7 @@ function addStream(router: Router, { streams, bearer }: StreamParts): void {
     ...shared,
     method: "get",
     path,
+    operationId: "getStream",
     summary: "Read a stream",
     description: OWN,
     request: { params },
@@ -107,9 +114,10 @@ function addStream(router: Router, { streams, bearer }: StreamParts): void {
     ...shared,
     method: "patch",
     path,
+    operationId: "updateStream",
     summary: "Change the settings of a stream",
     description: `${OWN} Settings that the body does not name stay.`,
-    request: { params, body: jsonBody(ChangeStream.meta({ id: "ChangeStream" })) },
+    request: { params, body: jsonBody(ChangeStream) },
     responses: { 200: jsonContent(StreamAnswer, "The stream as it is now."), ...PROBLEMS },
   });
   router.openapi(change, async (c) => {
@@ -121,6 +129,7 @@ function addStream(router: Router, { streams, bearer }: StreamParts): void {
     ...shared,
     method: "delete",
     path,
+    operationId: "deleteStream",
     summary: "Delete a stream and its history",
     description: `${OWN} A \`conflict\` while the stream is live or reconnecting.`,
     request: { params },
@@ -140,12 +149,13 @@ function addKeySwitches(router: Router, { streams, bearer }: StreamParts): void 
     ...shared,
     method: "post",
     path: `${path}/rotate`,
+    operationId: "rotateStreamKey",
     summary: "Give the stream a new key",
     description: `${OWN} The key is in this answer and in no other. The old key stays valid for \`graceSeconds\`, by default 0. A live session goes on; a revoked stream is ready again.`,
     // The body is optional: without it the old key ends at once.
     request: {
       params,
-      body: { content: { "application/json": { schema: RotateStream.meta({ id: "RotateStream" }) } } },
+      body: { content: { "application/json": { schema: RotateStream } } },
     },
     responses: { 200: jsonContent(KeyAnswer, "The stream and its new key."), ...PROBLEMS },
   });
@@ -162,6 +172,7 @@ function addKeySwitches(router: Router, { streams, bearer }: StreamParts): void 
       ...shared,
       method: "post",
       path: `${path}/${verb}`,
+      operationId: `${verb}Stream`,
       summary,
       description: `${OWN} ${effect}`,
       request: { params },
@@ -181,12 +192,19 @@ function addSessions(router: Router, { streams, bearer }: StreamParts): void {
     ...shared,
     method: "get",
     path: `${path}/sessions`,
+    operationId: "listStreamSessions",
     summary: "List the sessions of a stream, the newest first",
     description: `${OWN} A session is one publication, with its reconnects.`,
     request: {
       params,
       query: z.object({
-        before: z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER).optional(),
+        before: z.coerce
+          .number()
+          .int()
+          .min(1)
+          .max(Number.MAX_SAFE_INTEGER)
+          .optional()
+          .meta(doc("The `next` of the page before; without it the newest page.", 7)),
         limit: pageQuery({ max: 200, default: 50 }).limit,
       }),
     },

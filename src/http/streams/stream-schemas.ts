@@ -1,67 +1,34 @@
-import { type OwnStream, SESSION_POLICIES, STREAM_STATUSES, type StreamSession } from "../../protocol/stream.ts";
-import { z } from "../router.ts";
+import { doc } from "../../protocol/doc.ts";
+import { EXAMPLE_STREAM_ID, EXAMPLE_STREAM_KEY, OwnStream, StreamSession } from "../../protocol/stream.ts";
+import { nextPage, z } from "../router.ts";
 
 /*
  * The answers about streams. Only the answer that makes a key contains it.
  */
 
-export const StreamSchema = z
+export const StreamAnswer = z
+  .object({ stream: OwnStream })
+  .meta({ id: "StreamAnswer", ...doc("The stream as it is now.") });
+export const KeyAnswer = z
   .object({
-    id: z.string(),
-    userId: z.string(),
-    title: z.string(),
-    status: z.enum(STREAM_STATUSES),
-    keyPrefix: z.string(),
-    bitrateKbps: z.number().nullable(),
-    viewers: z.number().nullable(),
-    expiresAt: z.string().nullable(),
-    startedAt: z.string().nullable(),
-    endedAt: z.string().nullable(),
-    version: z.number(),
-    policy: z.enum(SESSION_POLICIES),
-    reconnectWindowSeconds: z.number(),
-    previousKeyUntil: z.string().nullable(),
-    createdAt: z.string(),
+    stream: OwnStream,
+    streamKey: z.string().meta(doc("The key. It is shown here and never again.", EXAMPLE_STREAM_KEY)),
   })
-  .meta({ id: "OwnStream" }) satisfies z.ZodType<OwnStream>;
-
-const SessionSchema = z
-  .object({
-    id: z.number(),
-    state: z.enum(["reserved", "live", "reconnecting", "ended"]),
-    server: z.string(),
-    app: z.string().nullable(),
-    clientIp: z.string().nullable(),
-    protocol: z.string().nullable(),
-    startedAt: z.string().nullable(),
-    endedAt: z.string().nullable(),
-    endReason: z.string().nullable(),
-    durationSeconds: z.number().nullable(),
-    connections: z.number(),
-    peakViewers: z.number().nullable(),
-    meanBitrateKbps: z.number().nullable(),
-    provisional: z.boolean(),
-  })
-  .meta({ id: "StreamSession" }) satisfies z.ZodType<StreamSession>;
-
-export const StreamAnswer = z.object({ stream: StreamSchema }).meta({ id: "StreamAnswer" });
-export const KeyAnswer = z.object({ stream: StreamSchema, streamKey: z.string() }).meta({ id: "StreamWithKey" });
+  .meta({ id: "StreamWithKey", ...doc("The stream, and its new key.") });
 export const StreamList = z
   .object({
-    streams: z.array(StreamSchema),
-    /** The `after` of the next page; absent on the last. */
-    next: z.string().optional(),
+    streams: z.array(OwnStream).meta(doc("The streams of this page, by id.")),
+    next: nextPage(EXAMPLE_STREAM_ID),
   })
-  .meta({ id: "StreamList" });
+  .meta({ id: "StreamList", ...doc("A page of streams.") });
 export const SessionList = z
   .object({
-    sessions: z.array(SessionSchema),
-    /** The `before` of the next page; absent on the last. */
-    next: z.number().optional(),
+    sessions: z.array(StreamSession).meta(doc("The sessions of this page, the newest first.")),
+    next: z.number().optional().meta(doc("The `before` of the next page; absent on the last.", 7)),
   })
-  .meta({ id: "StreamSessionList" });
+  .meta({ id: "StreamSessionList", ...doc("A page of the history of a stream.") });
 
 /** Drops every field that the schema does not declare, so that no answer contains more than it should. */
 export function toAnswer(stream: OwnStream): OwnStream {
-  return StreamSchema.parse(stream);
+  return OwnStream.parse(stream);
 }
