@@ -7,7 +7,8 @@ import { promisify } from "node:util";
 import { gunzipSync, gzipSync } from "node:zlib";
 
 /*
- * The states that `migrations/` has had: those of every commit that changed it. A fixture keeps them, because a tarball or
+ * The states that `migrations/` has had on the main line: those of every commit that changed it there. A branch may have had
+ * numbers that came later on the main line; nobody's database is made by it. A fixture keeps the states, because a tarball or
  * a shallow clone has no history; where there is one, its commits are added.
  */
 
@@ -62,7 +63,7 @@ async function readFixture(): Promise<Kept> {
 async function addHistory(kept: Kept): Promise<Kept> {
   const git = async (...args: string[]) => (await promisify(execFile)("git", args, { cwd: ROOT })).stdout;
   // Without git, or outside of a repository, there is only the fixture.
-  const listing = await git("rev-list", "--reverse", "--full-history", "HEAD", "--", FOLDER).catch(() => "");
+  const listing = await git("rev-list", "--reverse", "--first-parent", "HEAD", "--", FOLDER).catch(() => "");
   const added: Kept = { states: [...kept.states], texts: { ...kept.texts } };
   for (const commit of listing.split("\n").filter(Boolean)) {
     const tree = await git("ls-tree", "-r", commit, `${FOLDER}/`);
