@@ -6,6 +6,7 @@ import { BATCH_SIZE, type FirestoreMirror } from "./firestore-mirror.ts";
 import { stepPass } from "./full-pass.ts";
 import { readBacklog, readRows, settleBacklog } from "./journal.ts";
 import { adopt, hold, loadState, type MirrorState, switchOn } from "./mirror-state.ts";
+import { mirrorDeletions } from "./mirrored-deletions.ts";
 import { codeOf, writeChanges } from "./write-changes.ts";
 
 /*
@@ -101,6 +102,7 @@ export class MirrorFollower {
     const state = await this.#prepare();
     if (state === null) return true;
     const isDrained = await this.#follow(signal, state.cursor);
+    await mirrorDeletions(parts);
     if (state.pass !== null) await stepPass(parts, state);
     return isDrained && (await loadState(pool)).pass === null;
   }

@@ -61,5 +61,5 @@ const deletedAlready: Middleware = async (c, next) => {
   await next();
   const error: unknown = c.error;
   if (!(error instanceof UserDeleted) || error.userId !== c.req.param("userId")) return;
-  c.res = c.body(null, 204);
+  c.res = new Response(null, { status: 204 });
 };
