@@ -258,6 +258,7 @@ describe("a deletion", () => {
     await userData.remove("carol");
     await profiles.stop();
     expect(await tablesWith("Carol")).toEqual([]);
+    await expect(profiles.put("carol", "Carol Lee")).rejects.toMatchObject({ code: "not_found" });
     profiles.note("dave", "Dave");
     profiles.forgetUsers((userId) => userId === "dave");
     await profiles.stop();

@@ -282,6 +282,25 @@ describe("a user who is deleted", () => {
     expect(error).toMatchObject({ data: { code: "unauthenticated" } });
   });
 
+  it("is exported and deleted from the command line too, while servers run", async () => {
+    const player = await open(a.url, "/player", await mintToken("walter"));
+    expect(await player.call("heartbeat", beat(5))).toMatchObject({ ok: true });
+    const run = (...args: string[]) =>
+      runPlayhead(["users", ...args], { cwd: folder, env: { ...env, LOG_LEVEL: "error" } });
+    const exported = await run("export", "walter");
+    expect(exported).toMatchObject({ code: 0, stderr: "" });
+    expect(JSON.parse(exported.stdout)).toMatchObject({ userId: "walter", files: [{ fileId: FILE, position: 5 }] });
+    expect(await run("delete", "walter")).toMatchObject({ code: 0, stdout: "user walter is deleted\n" });
+    await player.gone;
+    await waitFor(
+      async () => {
+        expect(await search("walter")).toEqual([]);
+        return true;
+      },
+      { what: "nothing to be found", timeoutMs: FORGOTTEN_MS },
+    );
+  });
+
   it("is named in no log by name or address", async () => {
     expect(await Promise.all([a.stop(), b.stop()])).toEqual([0, 0]);
     for (const text of [...logs, a.process.stderr(), b.process.stderr()])
