@@ -66,7 +66,7 @@ export class DeletedUsers {
          d.returned_at IS NOT NULL AS "hasReturned"
        FROM deleted_users AS d CROSS JOIN settings AS s WHERE s.name = 'deletion_salts'`,
     );
-    this.#salts = rows[0]?.salts.split(",") ?? [];
+    if (rows[0] !== undefined) this.#salts = rows[0].salts.split(",");
     const missed = new Set<string>();
     for (const { hash, deletedAtMs, hasReturned } of rows) {
       const known = this.#deletions.get(hash);
@@ -127,8 +127,8 @@ export class DeletedUsers {
       .catch((error: unknown) => {
         throw toUnavailable(error);
       });
-    // Another deletion, which this process has not heard of yet.
-    if (!rows[0]?.admitted) throw new UserDeleted(userId);
+    // Perhaps there was another deletion, which this process has heard of meanwhile, or not yet.
+    if (!rows[0]?.admitted || issuedAtMs <= deletion.deletedAtMs) throw new UserDeleted(userId);
     deletion.hasReturned = true;
   }
 
