@@ -41,6 +41,8 @@ BEGIN
   DELETE FROM user_profiles WHERE user_id = $1;
   DELETE FROM user_activity_log WHERE user_id = $1;
   UPDATE user_activity_log SET actor_id = NULL WHERE actor_id = $1;
+  -- Its deliveries go with it: what is not sent yet is not sent.
+  DELETE FROM webhook_events WHERE data ->> 'userId' = $1;
   -- A full pass of the mirror begins anew, rather than keep the place by this user.
   UPDATE mirror SET pass_user = '', pass_file = '' WHERE pass_user = $1;
   -- The last notification of the transaction: who hears it has heard of the rows before.

@@ -64,6 +64,9 @@ const SESSIONS = `SELECT a.stream_id AS "streamId", a.state, a.server, a.app, a.
   FROM streams AS s JOIN stream_sessions AS a ON a.stream_id = s.id
   WHERE s.user_id = $1 AND (${PLACE} a.id > $2::bigint) ORDER BY a.id LIMIT ${PAGE_ROWS}`;
 
+const EVENTS = `SELECT id AS "eventId", ${time("created_at", "at")}, type, data FROM webhook_events
+  WHERE data ->> 'userId' = $1 AND (${PLACE} id > $2) ORDER BY id LIMIT ${PAGE_ROWS}`;
+
 const ACCOUNT = `SELECT username, email, first_name AS "firstName", last_name AS "lastName", role, password IS NOT NULL AS "hasPassword",
   ${time("created_at", "createdAt")} FROM users WHERE id = $1`;
 const PROFILE = `SELECT name, name_source AS source, ${time("updated_at", "updatedAt")} FROM user_profiles WHERE user_id = $1`;
@@ -115,6 +118,7 @@ async function read(client: PoolClient, userId: string): Promise<UserExport> {
     actions: await all<UserExport["actions"][number]>(ACTIONS),
     teaches: await all<UserExport["teaches"][number]>(TEACHES, "courseId"),
     streams: await all<UserExport["streams"][number]>(STREAMS, "streamId"),
+    webhookEvents: await all<UserExport["webhookEvents"][number]>(EVENTS, "eventId"),
     streamSessions: await all<UserExport["streamSessions"][number]>(SESSIONS),
   };
 }

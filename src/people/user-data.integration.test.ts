@@ -62,6 +62,7 @@ async function fill(userId: string): Promise<void> {
     "INSERT INTO user_progress (user_id, file_id, watched, epoch) VALUES ($1, 'c1-f1', '{[0,30000),[40000,45500)}', 2), ($1, 'c2-f1', '{}', 0), ('dave', 'c1-f1', '{[0,60000)}', 0) ON CONFLICT DO NOTHING",
     "INSERT INTO reset_marks (user_id, course_id, epoch, reset_at) VALUES ($1, 'c2', 4, now())",
     "INSERT INTO user_activity_log (user_id, activity_type, course_id, actor_id) VALUES ($1, 'reset', 'c1', 'dave'), ($1, 'started', 'c1', NULL), ('dave', 'waived', 'c1', $1)",
+    "INSERT INTO webhook_events (type, data) VALUES ('completed', jsonb_build_object('userId', $1::text, 'fileId', 'c1-f1')), ('completed', '{\"userId\": \"dave\"}')",
     "INSERT INTO streams (id, user_id, title, key_hash, key_prefix) VALUES ($1 || '-s', $1, 'Live', sha256('key'), 'pk_1')",
     "INSERT INTO stream_sessions (stream_id, claim, server, boot, connection, client_ip, state, lease_until, started_at) VALUES ($1 || '-s', 'x', 's', 'b', 'c', '192.0.2.7', 'live', now(), now())",
   ];
@@ -122,6 +123,7 @@ describe("an export", () => {
       actions: [{ type: "waived", courseId: "c1" }],
       teaches: [{ courseId: "c1" }, { courseId: "c2" }],
       streams: [{ streamId: "carol-s", title: "Live", keyPrefix: "pk_1" }],
+      webhookEvents: [{ type: "completed", data: { userId: "carol", fileId: "c1-f1" } }],
       streamSessions: [{ streamId: "carol-s", clientIp: "192.0.2.7" }],
     });
     expect(JSON.stringify(data)).not.toMatch(/dave|hash"/);

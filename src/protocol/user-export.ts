@@ -109,6 +109,15 @@ export const UserExport = z.object({
       updatedAt: Instant,
     }),
   ),
+  /** What webhooks were told of the user, or are about to be told. */
+  webhookEvents: z.array(
+    z.object({
+      eventId: z.string(),
+      at: Instant,
+      type: z.string(),
+      data: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()])),
+    }),
+  ),
   streamSessions: z.array(
     z.object({
       streamId: z.string(),
