@@ -3,24 +3,22 @@ import { type Pool, type PoolClient, withTransaction } from "../db/pool.ts";
 import type { UserExport } from "../protocol/user-export.ts";
 
 /*
- * Reads everything that is stored of a user, in one snapshot. Long lists are read in pages, so that no page holds up the
- * process for long. A table that gets a column of a user needs a line here and in delete_user.sql.
+ * Reads everything that is stored of a user, in one snapshot. Lists are read by cursors, page by page: so a long one holds up
+ * the process for no longer than a short one. A table that gets a column of a user needs a line here and in delete_user.sql.
  */
 
 const PAGE_ROWS = 500;
 
 const time = (column: string, name: string) => `to_json(${column} AT TIME ZONE 'UTC') #>> '{}' || 'Z' AS "${name}"`;
 const seconds = (column: string, name: string) => `(${column} / 1000.0)::float8 AS "${name}"`;
-/** A text by which a page's last row is found again. */
-const PLACE = "$2::text IS NULL OR";
 
 const SUMS = `t.title, s.progress_percentage::float8 AS percentage, s.total_files AS "totalFiles", s.started_files AS "startedFiles",
   s.completed_files AS "completedFiles", ${seconds("s.total_ms", "totalSeconds")}, ${seconds("s.watched_ms", "watchedSeconds")},
   ${time("s.created_at", "firstAt")}, ${time("s.last_updated", "lastUpdated")}, s.version`;
 const COURSES = `SELECT s.course_id AS "courseId", ${SUMS} FROM course_progress AS s JOIN courses AS t ON t.id = s.course_id
-  WHERE s.user_id = $1 AND (${PLACE} s.course_id > $2) ORDER BY s.course_id LIMIT ${PAGE_ROWS}`;
+  WHERE s.user_id = $1 ORDER BY s.course_id`;
 const LESSONS = `SELECT s.course_id AS "courseId", s.lesson_id AS "lessonId", ${SUMS} FROM lesson_progress AS s JOIN lessons AS t ON t.id = s.lesson_id
-  WHERE s.user_id = $1 AND (${PLACE} s.lesson_id > $2) ORDER BY s.lesson_id LIMIT ${PAGE_ROWS}`;
+  WHERE s.user_id = $1 ORDER BY s.lesson_id`;
 
 const FILES = `SELECT p.course_id AS "courseId", p.lesson_id AS "lessonId", p.file_id AS "fileId", f.title,
   ${seconds("p.position_ms", "position")}, ${seconds("p.duration_ms", "duration")},
@@ -32,21 +30,18 @@ const FILES = `SELECT p.course_id AS "courseId", p.lesson_id AS "lessonId", p.fi
   p.position_session AS "positionSession", p.position_seq AS "positionSeq", p.writer_session AS "writerSession",
   p.writer_seq AS "writerSeq", p.version
   FROM user_progress AS p JOIN files AS f ON f.id = p.file_id
-  WHERE p.user_id = $1 AND (${PLACE} p.file_id > $2) ORDER BY p.file_id LIMIT ${PAGE_ROWS}`;
+  WHERE p.user_id = $1 ORDER BY p.file_id`;
 
-const RESETS = `SELECT nullif(course_id, '') AS "courseId", nullif(file_id, '') AS "fileId", epoch, ${time("reset_at", "resetAt")},
-  json_build_array(course_id, file_id)::text AS place
-  FROM reset_marks WHERE user_id = $1 AND (${PLACE} (course_id, file_id) > ($2::json ->> 0, $2::json ->> 1))
-  ORDER BY course_id, file_id LIMIT ${PAGE_ROWS}`;
+const RESETS = `SELECT nullif(course_id, '') AS "courseId", nullif(file_id, '') AS "fileId", epoch, ${time("reset_at", "resetAt")}
+  FROM reset_marks WHERE user_id = $1 ORDER BY course_id, file_id`;
 
 const activity = (
   columns: string,
   isTheirs: string,
 ) => `SELECT ${time('"timestamp"', "at")}, activity_type AS type, course_id AS "courseId",
-  lesson_id AS "lessonId", file_id AS "fileId"${columns}, json_build_array("timestamp", id)::text AS place
+  lesson_id AS "lessonId", file_id AS "fileId"${columns}
   FROM user_activity_log
-  WHERE ${isTheirs} AND (${PLACE} ("timestamp", id) > (($2::json ->> 0)::timestamptz, ($2::json ->> 1)::bigint))
-  ORDER BY "timestamp", id LIMIT ${PAGE_ROWS}`;
+  WHERE ${isTheirs} ORDER BY "timestamp", id`;
 const ACTIVITY = activity(
   `, duration_seconds AS "secondsSpent", coalesce(actor_id <> user_id, false) AS "byAnother"`,
   "user_id = $1",
@@ -56,23 +51,22 @@ const ACTIONS = activity("", "actor_id = $1 AND user_id <> $1");
 const STREAMS = `SELECT id AS "streamId", title, status, key_prefix AS "keyPrefix", policy, reconnect_seconds AS "reconnectSeconds",
   ${time("expires_at", "expiresAt")}, ${time("started_at", "startedAt")}, ${time("ended_at", "endedAt")},
   ${time("created_at", "createdAt")}, ${time("updated_at", "updatedAt")}
-  FROM streams WHERE user_id = $1 AND (${PLACE} id > $2) ORDER BY id LIMIT ${PAGE_ROWS}`;
+  FROM streams WHERE user_id = $1 ORDER BY id`;
 const SESSIONS = `SELECT a.stream_id AS "streamId", a.state, a.server, a.app, a.client_ip AS "clientIp", a.protocol,
   ${time("a.claimed_at", "claimedAt")}, ${time("a.started_at", "startedAt")}, ${time("a.ended_at", "endedAt")},
-  a.end_reason AS "endReason", a.connections, a.peak_viewers AS "peakViewers", a.mean_bitrate_kbps AS "meanBitrateKbps",
-  a.id::text AS place
+  a.end_reason AS "endReason", a.connections, a.peak_viewers AS "peakViewers", a.mean_bitrate_kbps AS "meanBitrateKbps"
   FROM streams AS s JOIN stream_sessions AS a ON a.stream_id = s.id
-  WHERE s.user_id = $1 AND (${PLACE} a.id > $2::bigint) ORDER BY a.id LIMIT ${PAGE_ROWS}`;
+  WHERE s.user_id = $1 ORDER BY a.id`;
 
 const EVENTS = `SELECT id AS "eventId", ${time("created_at", "at")}, type, data FROM webhook_events
-  WHERE data ->> 'userId' = $1 AND (${PLACE} id > $2) ORDER BY id LIMIT ${PAGE_ROWS}`;
+  WHERE data ->> 'userId' = $1 ORDER BY id`;
 
 const ACCOUNT = `SELECT username, email, first_name AS "firstName", last_name AS "lastName", role, password IS NOT NULL AS "hasPassword",
   ${time("created_at", "createdAt")} FROM users WHERE id = $1`;
 const PROFILE = `SELECT name, name_source AS source, ${time("updated_at", "updatedAt")} FROM user_profiles WHERE user_id = $1`;
 const DELETION = `SELECT ${time("deleted_at", "deletedAt")}, ${time("returned_at", "returnedAt")} FROM deleted_users
   WHERE user_hash IN (SELECT deleted_user_hashes($1)) ORDER BY deleted_at DESC LIMIT 1`;
-const TEACHES = `SELECT id AS "courseId", title FROM courses WHERE instructor_id = $1 AND (${PLACE} id > $2) ORDER BY id LIMIT ${PAGE_ROWS}`;
+const TEACHES = `SELECT id AS "courseId", title FROM courses WHERE instructor_id = $1 ORDER BY id`;
 
 /** Everything that is stored of the user; nulls and empty lists where that is nothing. @throws the database's error */
 export function exportUser(pool: Pool, userId: string): Promise<UserExport> {
@@ -90,18 +84,16 @@ async function read(client: PoolClient, userId: string): Promise<UserExport> {
   const one = async <Row extends QueryResultRow>(sql: string): Promise<Row | null> =>
     (await client.query<Row>(sql, [userId])).rows[0] ?? null;
 
-  /** Reads a list. `key`: the column by which it is ordered, if it selects no `place`. */
-  async function all<Row extends object>(sql: string, key?: keyof Row & string): Promise<Row[]> {
+  async function all<Row extends QueryResultRow>(sql: string): Promise<Row[]> {
+    await client.query(`DECLARE list NO SCROLL CURSOR FOR ${sql}`, [userId]);
     const found: Row[] = [];
-    let after: string | null = null;
     for (;;) {
-      const { rows }: { rows: (Row & { place?: string })[] } = await client.query(sql, [userId, after]);
-      const last = rows.at(-1);
-      after = key === undefined ? (last?.place ?? null) : ((last?.[key] as string | undefined) ?? null);
-      for (const row of rows) delete row.place;
+      const { rows } = await client.query<Row>(`FETCH ${PAGE_ROWS} FROM list`);
       found.push(...rows);
-      if (rows.length < PAGE_ROWS) return found;
+      if (rows.length < PAGE_ROWS) break;
     }
+    await client.query("CLOSE list");
+    return found;
   }
 
   return {
@@ -110,15 +102,15 @@ async function read(client: PoolClient, userId: string): Promise<UserExport> {
     account: await one<NonNullable<UserExport["account"]>>(ACCOUNT),
     profile: await one<NonNullable<UserExport["profile"]>>(PROFILE),
     deletion: await one<NonNullable<UserExport["deletion"]>>(DELETION),
-    courses: await all<UserExport["courses"][number]>(COURSES, "courseId"),
-    lessons: await all<UserExport["lessons"][number]>(LESSONS, "lessonId"),
-    files: await all<UserExport["files"][number]>(FILES, "fileId"),
+    courses: await all<UserExport["courses"][number]>(COURSES),
+    lessons: await all<UserExport["lessons"][number]>(LESSONS),
+    files: await all<UserExport["files"][number]>(FILES),
     resets: await all<UserExport["resets"][number]>(RESETS),
     activity: await all<UserExport["activity"][number]>(ACTIVITY),
     actions: await all<UserExport["actions"][number]>(ACTIONS),
-    teaches: await all<UserExport["teaches"][number]>(TEACHES, "courseId"),
-    streams: await all<UserExport["streams"][number]>(STREAMS, "streamId"),
-    webhookEvents: await all<UserExport["webhookEvents"][number]>(EVENTS, "eventId"),
+    teaches: await all<UserExport["teaches"][number]>(TEACHES),
+    streams: await all<UserExport["streams"][number]>(STREAMS),
+    webhookEvents: await all<UserExport["webhookEvents"][number]>(EVENTS),
     streamSessions: await all<UserExport["streamSessions"][number]>(SESSIONS),
   };
 }
