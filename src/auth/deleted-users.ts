@@ -91,10 +91,14 @@ export class DeletedUsers {
     this.#loading = loading;
   }
 
-  /** A notification of the channel `deleted_users`. @throws SyntaxError for a payload that delete_user never sends */
+  /**
+   * A notification of the channel `deleted_users`: of one user, or without `userId` that all are to be read again.
+   * @throws SyntaxError for a payload that nobody sends
+   */
   onNotified(payload: string): void {
-    const { userId, deletedAt } = JSON.parse(payload) as { userId: string; deletedAt: number };
-    this.note(userId, deletedAt);
+    const { userId, deletedAt } = JSON.parse(payload) as { userId?: string; deletedAt: number };
+    if (userId === undefined) this.reload();
+    else this.note(userId, deletedAt);
   }
 
   /** The user was deleted at this time. */

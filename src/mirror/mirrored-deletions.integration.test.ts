@@ -2,11 +2,13 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { createTestDatabase, type TestDatabase } from "../../test/helpers/database.ts";
 import { startTestFirestore, type TestFirestore } from "../../test/helpers/firestore.ts";
 import { createMirroredCourse, putCourses } from "../../test/helpers/mirrored-course.ts";
+import { waitFor } from "../../test/helpers/wait-for.ts";
 import { createLogger } from "../logger.ts";
 import { createMetrics } from "../metrics/metrics.ts";
 import { openFirestore } from "./firestore.ts";
 import { FirestoreMirror } from "./firestore-mirror.ts";
 import { readRowsAfter } from "./journal.ts";
+import { MirrorFollower } from "./mirror-follower.ts";
 import { mirrorDeletions } from "./mirrored-deletions.ts";
 import { restoreFromMirror } from "./restore-from-mirror.ts";
 import { writeChanges } from "./write-changes.ts";
@@ -81,6 +83,29 @@ describe("deletions of users in the mirror", () => {
     expect(await other.query("SELECT deleted_at FROM deleted_users ORDER BY 1")).toEqual(
       await original.query("SELECT deleted_at FROM deleted_users ORDER BY 1"),
     );
+  });
+
+  it("are brought to a database that was restored or took over, and that has lost them", async () => {
+    await course.beat({ userId: "ann" }, { userId: "bob" });
+    await mirrorRows();
+    await restore(false); // as from a dump that was made now
+    await original.query("SELECT delete_user('ann')");
+    await mirrorDeletions({ pool: original.pool, mirror });
+    await other.query("UPDATE mirror SET enabled = true, timeline = 'of another database'");
+    const logger = createLogger({ level: "silent" });
+    const parts = { pool: other.pool, mirror, metrics: createMetrics(), logger };
+    const follower = new MirrorFollower(parts, { intervalMs: 50, takeoverMs: 0 });
+    follower.start();
+    try {
+      await waitFor(async () => (await usersOf(other)).join() === "bob", { what: "the user to be deleted again" });
+      await waitFor(
+        () => !Object.keys(firestore.documents(`deletions-${tests}`)).some((path) => path.includes("ann")),
+        { what: "the documents to be deleted" },
+      );
+    } finally {
+      await follower.stop();
+    }
+    await expect(mayBegin(other, "ann")).rejects.toMatchObject({ code: "PH003" });
   });
 
   it("hold beside those of a database that has deleted users of its own", async () => {

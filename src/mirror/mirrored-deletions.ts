@@ -1,4 +1,5 @@
-import { type Pool, withTransaction } from "../db/pool.ts";
+import { deleteUser } from "../db/delete-user.ts";
+import { type Pool, type PoolClient, withTransaction } from "../db/pool.ts";
 import { BATCH_SIZE, type FirestoreMirror, type MirroredDeletion } from "./firestore-mirror.ts";
 import { inUtc, type MirroredRow } from "./mirrored-row.ts";
 
@@ -6,6 +7,9 @@ import { inUtc, type MirroredRow } from "./mirrored-row.ts";
  * Deletions of users in the mirror, so that a restore brings back neither a user who was deleted nor the right of tokens that
  * were issued before. A document holds a hash of the user's id, and with it the salts that hashes are made with.
  */
+
+/** Users whose hashes are computed in one statement. */
+const USERS_A_PAGE = 5000;
 
 /** Brings deletions to the mirror that it does not hold yet. */
 export async function mirrorDeletions({ pool, mirror }: { pool: Pool; mirror: FirestoreMirror }): Promise<void> {
@@ -51,7 +55,10 @@ export async function restoreDeletions({ pool, mirror }: { pool: Pool; mirror: F
      WHERE d.deleted_at < excluded.deleted_at`,
     [JSON.stringify(deletions)],
   );
-  return deleteAgain(pool);
+  const deleted = await deleteAgain(pool);
+  // Every process reads all deletions again.
+  await pool.query("SELECT pg_notify('deleted_users', '{}')");
+  return deleted;
 }
 
 /**
@@ -59,27 +66,38 @@ export async function restoreDeletions({ pool, mirror }: { pool: Pool; mirror: F
  * came back counts.
  */
 async function deleteAgain(pool: Pool): Promise<number> {
-  const { rows } = await pool.query<{ id: string }>(
-    `SELECT u.id FROM users AS u, deleted_user_hashes(u.id) AS h, deleted_users AS d
-     WHERE d.user_hash = h AND u.created_at <= d.deleted_at ORDER BY u.id`,
-  );
-  for (const { id } of rows) {
-    await withTransaction(pool, async (client) => {
-      const times = await client.query<{ hash: Buffer; deletedAt: string; returnedAt: string | null }>(
-        `SELECT user_hash AS hash, deleted_at::text AS "deletedAt", returned_at::text AS "returnedAt"
-         FROM deleted_users WHERE user_hash IN (SELECT deleted_user_hashes($1))`,
-        [id],
-      );
-      await client.query("SELECT delete_user($1)", [id]);
-      for (const { hash, deletedAt, returnedAt } of times.rows)
-        await client.query("UPDATE deleted_users SET deleted_at = $2, returned_at = $3 WHERE user_hash = $1", [
-          hash,
-          deletedAt,
-          returnedAt,
-        ]);
-    });
+  let deleted = 0;
+  let last: string | null = null;
+  for (;;) {
+    const { rows }: { rows: { id: string; isBack: boolean }[] } = await pool.query<{ id: string; isBack: boolean }>(
+      `SELECT u.id, EXISTS (
+         SELECT FROM deleted_users AS d WHERE d.user_hash IN (SELECT deleted_user_hashes(u.id)) AND u.created_at <= d.deleted_at) AS "isBack"
+       FROM users AS u WHERE $1::text IS NULL OR u.id > $1 ORDER BY u.id LIMIT ${USERS_A_PAGE}`,
+      [last],
+    );
+    for (const { id } of rows.filter(({ isBack }) => isBack)) {
+      await withTransaction(pool, (client) => deleteOneAgain(client, id));
+      deleted += 1;
+    }
+    last = rows.at(-1)?.id ?? null;
+    if (rows.length < USERS_A_PAGE) return deleted;
   }
-  return rows.length;
+}
+
+async function deleteOneAgain(client: PoolClient, id: string): Promise<void> {
+  const { rows } = await client.query<{ hash: Buffer; deletedAt: string; returnedAt: string | null }>(
+    `SELECT user_hash AS hash, deleted_at::text AS "deletedAt", returned_at::text AS "returnedAt"
+     FROM deleted_users WHERE user_hash IN (SELECT deleted_user_hashes($1))`,
+    [id],
+  );
+  await deleteUser(client, id);
+  for (const { hash, deletedAt, returnedAt } of rows) {
+    await client.query("UPDATE deleted_users SET deleted_at = $2, returned_at = $3 WHERE user_hash = $1", [
+      hash,
+      deletedAt,
+      returnedAt,
+    ]);
+  }
 }
 
 /** Leaves out the rows of users from before their deletion, and deletes them from the mirror, which had not come so far. */

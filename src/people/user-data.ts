@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type pg from "pg";
+import { deleteUser } from "../db/delete-user.ts";
 import { type Pool, withTransaction } from "../db/pool.ts";
 import { isTransient } from "../db/sqlstate.ts";
 import { toUnavailable } from "../db/unavailable.ts";
@@ -15,9 +15,6 @@ import { exportUser } from "./export-user.ts";
 const AT_ONCE = 2;
 /** A deletion is tried again so long where others hold its locks, or the database is away. */
 const DEADLINE_MS = 15_000;
-const LOCK_TIMEOUT_MS = 5000;
-/** Of the statement that deletes: users may have watched a lot, and instructors have done much. */
-const DELETE_TIMEOUT_MS = 300_000;
 const RETRY_MS = 100;
 
 export interface UserData {
@@ -40,7 +37,7 @@ export function createUserData({ pool, onDeleted }: UserDataParts): UserData {
     const deadlineAt = performance.now() + DEADLINE_MS;
     for (;;) {
       try {
-        onDeleted(userId, await deleteUser(pool, userId));
+        onDeleted(userId, await withTransaction(pool, (client) => deleteUser(client, userId)));
         return;
       } catch (error) {
         if (!isTransient(error) || performance.now() > deadlineAt) throw toUnavailable(error);
@@ -58,20 +55,4 @@ export function createUserData({ pool, onDeleted }: UserDataParts): UserData {
       ),
     remove: (userId) => bulkhead.run(userId, "remove", () => remove(userId)),
   };
-}
-
-/** Returns when the user was deleted, by the database's clock, in ms. */
-function deleteUser(pool: Pool, userId: string): Promise<number> {
-  return withTransaction(pool, async (client) => {
-    await client.query("SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true)", [
-      `${DELETE_TIMEOUT_MS}ms`,
-      `${LOCK_TIMEOUT_MS}ms`,
-    ]);
-    const { rows } = await client.query<{ deletedAtMs: number }>({
-      text: `SELECT (extract(epoch FROM delete_user($1)) * 1000)::float8 AS "deletedAtMs"`,
-      values: [userId],
-      query_timeout: DELETE_TIMEOUT_MS,
-    } as pg.QueryConfig);
-    return (rows[0] as { deletedAtMs: number }).deletedAtMs;
-  });
 }

@@ -21,8 +21,8 @@ const PROJECT = "deleted-user";
 const SECRET = "a-secret-of-media-servers";
 const NAMES = { username: "zelda1986", email: "zelda@quite-unheard.of", firstName: "Zeldina", lastName: "Quatermain" };
 const FILE = FILE_IDS[0] as string;
-/** As long as Redis keeps names of a deleted user, and some time for it to notice. */
-const FORGOTTEN_MS = 40_000;
+/** Longer than a follower of the mirror waits before it begins, and than Redis keeps names of a deleted user. */
+const FORGOTTEN_MS = 60_000;
 
 let folder: string;
 let database: TestDatabase;
@@ -149,10 +149,11 @@ describe("a user who is deleted", () => {
         await call(`/v1/progress/files/${FILE}`, { as: token, url: b.url });
         return (await search(userId)).some((place) => place.includes("in Redis"));
       },
-      { what: "the progress to be in the cache" },
+      { what: "the progress to be in the cache", timeoutMs: FORGOTTEN_MS },
     );
     await waitFor(async () => (await search(userId)).some((place) => place.includes("in Firestore")), {
       what: "the progress to be mirrored",
+      timeoutMs: FORGOTTEN_MS,
     });
 
     const { status, body } = await call(`/v1/users/${userId}/export`, { as: token });
@@ -230,6 +231,7 @@ describe("a user who is deleted", () => {
     expect(await database.query("SELECT FROM deleted_users")).toHaveLength(1);
     await waitFor(() => Object.keys(firestore.documents(PROJECT)).some((path) => path.startsWith("playhead_deleted")), {
       what: "the deletion to be mirrored",
+      timeoutMs: FORGOTTEN_MS,
     });
   });
 

@@ -122,9 +122,9 @@ export class RelayDuty {
           if (cache !== null) told = Promise.all([told, keys === null ? cache.outdateAll() : cache.outdate(keys)]);
         },
         deleted_users(payload) {
-          const { userId } = JSON.parse(payload) as { userId: string };
+          const { userId } = JSON.parse(payload) as { userId?: string };
           // The notifications of the user's rows came before: what they left in the cache is removed too.
-          if (cache !== null) void told.then(() => cache.forgetUser(userId)); // never rejects
+          if (cache !== null && userId !== undefined) void told.then(() => cache.forgetUser(userId)); // never rejects
         },
         streams: (payload) => relayStreams(bus, payload),
       },
