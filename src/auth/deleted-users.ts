@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { Pool } from "../db/pool.ts";
+import { type Pool, write } from "../db/pool.ts";
 import { toUnavailable } from "../db/unavailable.ts";
 import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
@@ -123,14 +123,12 @@ export class DeletedUsers {
   };
 
   async #readmit(userId: string, issuedAtMs: number, deletion: Deletion): Promise<void> {
-    const { rows } = await this.#parts.pool
-      .query<{ admitted: boolean }>("SELECT readmit_user($1, to_timestamp($2::float8 / 1000)) AS admitted", [
-        userId,
-        issuedAtMs,
-      ])
-      .catch((error: unknown) => {
+    const sql = "SELECT readmit_user($1, to_timestamp($2::float8 / 1000)) AS admitted";
+    const { rows } = await write<{ admitted: boolean }>(this.#parts.pool, sql, [userId, issuedAtMs]).catch(
+      (error: unknown) => {
         throw toUnavailable(error);
-      });
+      },
+    );
     // Perhaps there was another deletion, which this process has heard of meanwhile, or not yet.
     if (!rows[0]?.admitted || issuedAtMs <= deletion.deletedAtMs) throw new UserDeleted(userId);
     deletion.hasReturned = true;

@@ -1,5 +1,5 @@
 import { deleteUser } from "../db/delete-user.ts";
-import { type Pool, type PoolClient, withTransaction } from "../db/pool.ts";
+import { type Pool, type PoolClient, withTransaction, write } from "../db/pool.ts";
 import { BATCH_SIZE, type FirestoreMirror, type MirroredDeletion } from "./firestore-mirror.ts";
 import { inUtc, type MirroredRow } from "./mirrored-row.ts";
 
@@ -22,7 +22,8 @@ export async function mirrorDeletions({ pool, mirror }: { pool: Pool; mirror: Fi
     if (rows.length === 0) return;
     await mirror.commitDeletions(rows);
     // Not one that has changed meanwhile: it is written again.
-    await pool.query(
+    await write(
+      pool,
       `UPDATE deleted_users AS d SET mirrored = true
        FROM jsonb_to_recordset($1::jsonb) AS m (hash text, "deletedAt" timestamptz, "returnedAt" timestamptz)
        WHERE d.user_hash = decode(m.hash, 'hex') AND d.deleted_at = m."deletedAt" AND d.returned_at IS NOT DISTINCT FROM m."returnedAt"`,
@@ -39,14 +40,16 @@ export async function restoreDeletions({ pool, mirror }: { pool: Pool; mirror: F
   const deletions = await mirror.readDeletions();
   if (deletions.length === 0) return 0;
   const salts = [...new Set(deletions.flatMap((deletion) => deletion.salts.split(",")))];
-  await pool.query(
+  await write(
+    pool,
     `INSERT INTO settings AS s (name, value) VALUES ('deletion_salts', $1)
      ON CONFLICT (name) DO UPDATE SET value = s.value || coalesce((
        SELECT string_agg(',' || salt, '') FROM string_to_table(excluded.value, ',') AS salt
        WHERE salt <> ALL (string_to_array(s.value, ','))), '')`,
     [salts.join(",")],
   );
-  await pool.query(
+  await write(
+    pool,
     `INSERT INTO deleted_users AS d (user_hash, deleted_at, epoch, returned_at)
      SELECT decode(m.hash, 'hex'), m."deletedAt", m.epoch, m."returnedAt"
      FROM jsonb_to_recordset($1::jsonb) AS m (hash text, "deletedAt" timestamptz, epoch integer, "returnedAt" timestamptz)
