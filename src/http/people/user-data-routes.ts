@@ -1,14 +1,14 @@
 import { UserDeleted } from "../../auth/deleted-users.ts";
 import { AppError } from "../../errors.ts";
 import type { UserData } from "../../people/user-data.ts";
+import { doc } from "../../protocol/doc.ts";
 import { Id } from "../../protocol/ids.ts";
 import { UserExport } from "../../protocol/user-export.ts";
 import type { Bearer } from "../bearer.ts";
 import { longJson } from "../long-json.ts";
 import { BEARER, createRoute, jsonContent, type Middleware, PROBLEMS, type Router, z } from "../router.ts";
 
-const UserExportSchema = UserExport.meta({ id: "UserExport" });
-const params = z.object({ userId: Id });
+const params = z.object({ userId: Id.meta(doc("The user.", "bob")) });
 
 export interface UserDataParts {
   userData: UserData;
@@ -24,11 +24,12 @@ export function addUserDataRoutes(router: Router, { userData, bearer }: UserData
     middleware: [bearer.required, ownOnly] as const,
     method: "get",
     path: "/v1/users/{userId}/export",
+    operationId: "exportUser",
     summary: "Export everything that is stored of a user",
     description:
       "By the user itself or an admin. Stream keys and passwords are stored as hashes only, and are not in it.",
     request: { params },
-    responses: { 200: jsonContent(UserExportSchema, "The data, as it was at one moment."), ...PROBLEMS },
+    responses: { 200: jsonContent(UserExport, "The data, as it was at one moment."), ...PROBLEMS },
   });
   router.openapi(read, async (c) => longJson(c, await userData.export(c.req.valid("param").userId)));
 
@@ -37,6 +38,7 @@ export function addUserDataRoutes(router: Router, { userData, bearer }: UserData
     middleware: [deletedAlready, bearer.required, ownOnly] as const,
     method: "delete",
     path: "/v1/users/{userId}",
+    operationId: "deleteUser",
     summary: "Delete everything that is stored of a user",
     description:
       "By the user itself or an admin. Account, progress, activity and streams are deleted, what is live is ended, and the user's sockets are closed. Tokens that were issued before are refused from then on, and nothing that a player has kept comes back. Idempotent.",
