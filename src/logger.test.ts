@@ -31,3 +31,10 @@ it("logs only the prefix of a stream key, in messages, fields, names of fields a
   expect(lines).toContain(`Failing row contains (${prefix}…)`);
   expect(lines).not.toContain(streamKey.slice(prefix.length, prefix.length + 6));
 });
+
+it("logs no row that PostgreSQL quotes where a value or a constraint refuses it, and the details of all other errors", () => {
+  const lines = logged(`
+    for (const code of ["23505", "22001", "40P01"])
+      logger.warn({ err: Object.assign(new Error("failed"), { code, detail: "Key (username)=(zelda) in " + code }) }, "failed");`);
+  expect(lines.match(/\(zelda\) in \w+/g)).toEqual(["(zelda) in 40P01"]);
+});

@@ -23,5 +23,17 @@ function toLoggedError(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
   const { name, message, stack, cause } = error;
   const { code, detail } = error as { code?: unknown; detail?: unknown };
-  return { name, message, code, detail, stack, ...(cause === undefined ? {} : { cause: toLoggedError(cause) }) };
+  return {
+    name,
+    message,
+    code,
+    ...(quotesRow(code) ? {} : { detail }),
+    stack,
+    ...(cause === undefined ? {} : { cause: toLoggedError(cause) }),
+  };
+}
+
+/** PostgreSQL quotes rows, and so the names of users, in the details of what a value or a constraint refuses (classes 22 and 23). */
+function quotesRow(sqlState: unknown): boolean {
+  return typeof sqlState === "string" && /^2[23]...$/.test(sqlState);
 }

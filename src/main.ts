@@ -8,6 +8,7 @@ import { explainFailure } from "./cli/explain-failure.ts";
 import { addMigrateCommand } from "./cli/migrate-command.ts";
 import { addStreamCommands } from "./cli/stream-commands.ts";
 import { addTokenCommand } from "./cli/token-command.ts";
+import { addUserCommands } from "./cli/user-commands.ts";
 import { addWebhookCommands } from "./cli/webhook-commands.ts";
 import { loadConfig } from "./config.ts";
 import { createLogger } from "./logger.ts";
@@ -118,6 +119,7 @@ function createProgram(): Command {
   addTokenCommand(program, parts);
   addDoctorCommand(program, parts);
   addStreamCommands(program, parts);
+  addUserCommands(program, parts);
   addWebhookCommands(program, parts);
   addBackupCommands(program, parts);
   addDatabaseCommands(program, parts);

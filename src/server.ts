@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { VerifyToken } from "./auth/caller.ts";
 import { createIdentity, type GoogleAccess } from "./auth/create-identity.ts";
+import { DeletedUsers } from "./auth/deleted-users.ts";
 import { CatalogueCache } from "./catalogue/catalogue-cache.ts";
 import { createCatalogue } from "./catalogue/create-catalogue.ts";
 import { seedDemoCourse } from "./catalogue/demo-course.ts";
@@ -24,6 +25,7 @@ import type { Logger } from "./logger.ts";
 import { createMetrics } from "./metrics/metrics.ts";
 import { openMirror } from "./mirror/open-mirror.ts";
 import { createProfiles } from "./people/profiles.ts";
+import { createUserData } from "./people/user-data.ts";
 import { makePartitionsDaily } from "./progress/activity-partitions.ts";
 import { createProgress } from "./progress/create-progress.ts";
 import { createRedisProgressCache } from "./progress/redis-progress-cache.ts";
@@ -96,7 +98,9 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
   cleanups.push(() => database.close());
   collectDatabaseMetrics(metrics, database);
   const { pool, reservedPool, writerPool, watch, directUrl } = database;
-  const identity = await createIdentity({ ...common, pool: reservedPool, google });
+  const deletedUsers = new DeletedUsers({ pool: reservedPool, onDeleted: forgetUsers, logger });
+  await deletedUsers.load();
+  const identity = await createIdentity({ ...common, pool: reservedPool, google, admit: deletedUsers.admit });
   cleanups.push(() => identity.stop());
   const profiles = createProfiles({ pool, logger });
   cleanups.push(() => profiles.stop());
@@ -164,6 +168,7 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
     connectionString: directUrl,
     handlers: {
       stream_keys: (payload) => streams.onKeyChanged(payload),
+      deleted_users: (payload) => deletedUsers.onNotified(payload),
       catalogue(courseId) {
         catalogueCache.forgetCourse(courseId);
         gateway.recheck(courseId);
@@ -171,6 +176,7 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
     },
     onListening() {
       catalogueCache.forgetAll();
+      deletedUsers.reload();
       streams.onListening();
       live.hub.resync();
     },
@@ -209,6 +215,7 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
     verifyToken,
     profiles,
     progress: { ...progress.service, cutsOf },
+    userData: createUserData({ pool, onDeleted: (...deletion) => deletedUsers.note(...deletion) }),
     version: readVersion(),
     streams: streams.service,
     publishGate: streams.gate,
@@ -227,6 +234,11 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
   const hookPort = servesHooks ? await openHookPort({ ...common, fetch: api.fetch }).catch(closing(port)) : null;
   const partitions = makePartitionsDaily({ pool, logger });
   worker?.ready(port.url);
+
+  function forgetUsers(isDeleted: (userId: string) => boolean): void {
+    gateway.endUsers(isDeleted);
+    for (const part of [live.hub, progress, profiles]) part.forgetUsers(isDeleted);
+  }
 
   async function stop(): Promise<number> {
     port.close();

@@ -14,7 +14,6 @@ import { createPasswordHasher } from "./password-hasher.ts";
  * wrong, neither by its message nor by the time that it takes.
  */
 
-const UNIQUE_VIOLATION = "23505";
 /** Accounts that one network may ask for: a class that registers together, and then one every nine seconds. */
 const REGISTRATIONS = { burst: 100, perSecond: 100 / (15 * 60) };
 const COLUMNS = "id, username, email, password, first_name, last_name, role";
@@ -59,6 +58,12 @@ export function createAccounts(
     return decoyHash;
   }
 
+  async function findConflict(username: string): Promise<AppError> {
+    const { rowCount } = await pool.query("select from users where username = $1", [username]);
+    const taken = rowCount === 0 ? "e-mail address" : "username";
+    return new AppError("conflict", `There is an account of this ${taken} already; sign in, or choose another.`);
+  }
+
   async function signIn(row: UserRow): Promise<SignedIn> {
     const { token, expiresAt } = await mintToken({ userId: row.id, role: row.role });
     return { token, expiresAt: expiresAt.toISOString(), user: toUser(row) };
@@ -68,17 +73,16 @@ export function createAccounts(
     async register({ username, email, password, firstName, lastName }, address) {
       await limitRegistrations(address);
       const hash = await passwords.hash(password, address);
-      try {
-        const { rows } = await write<UserRow>(
-          pool,
-          `insert into users (id, username, email, password, first_name, last_name, role)
-           values ($1, $2, $3, $4, $5, $6, 'learner') returning ${COLUMNS}`,
-          [randomUUID(), username, email, hash, firstName ?? null, lastName ?? null],
-        );
-        return await signIn(rows[0] as UserRow);
-      } catch (error) {
-        throw toConflict(error);
-      }
+      // A violation of uniqueness would be an error, and PostgreSQL's log would quote the name.
+      const { rows } = await write<UserRow>(
+        pool,
+        `insert into users (id, username, email, password, first_name, last_name, role)
+         values ($1, $2, $3, $4, $5, $6, 'learner') on conflict do nothing returning ${COLUMNS}`,
+        [randomUUID(), username, email, hash, firstName ?? null, lastName ?? null],
+      );
+      const [row] = rows;
+      if (row === undefined) throw await findConflict(username);
+      return signIn(row);
     },
 
     async login({ username, email, password }, address) {
@@ -109,13 +113,4 @@ function toUser(row: UserRow): User {
     lastName: row.last_name,
     role: row.role,
   };
-}
-
-function toConflict(error: unknown): unknown {
-  const { code, constraint } = error as { code?: string; constraint?: string };
-  if (code !== UNIQUE_VIOLATION) return error;
-  const taken = constraint === "users_email_key" ? "e-mail address" : "username";
-  return new AppError("conflict", `There is an account of this ${taken} already; sign in, or choose another.`, {
-    cause: error,
-  });
 }

@@ -1,5 +1,6 @@
 import { generateKeyPair, SignJWT, UnsecuredJWT } from "jose";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { AppError } from "../errors.ts";
 import { createBuiltinTokens } from "./builtin-tokens.ts";
 
 const SECRET = "a secret of at least thirty-two characters";
@@ -29,6 +30,22 @@ describe("built-in tokens", () => {
   it.each([".", "..", "a/user:b", ""])("mints no token that it would not take, for the user %j", async (userId) => {
     const minting = tokens.mint({ userId, role: "learner" });
     await expect(minting).rejects.toMatchObject({ code: "forbidden" });
+  });
+
+  it("asks whether the user was deleted after the token was issued; a token that does not say counts as old", async () => {
+    const admit = vi.fn(async () => undefined);
+    const asking = createBuiltinTokens({ secret: SECRET, ttlSeconds: 60, admit });
+    const issuedAt = inAMinute() - 90;
+    await asking.verify(await signed({ ...claims(), iat: issuedAt }));
+    await asking.verify(await signed(claims()));
+    await asking.verify(await signed({ ...claims(), iat: -1 }));
+    expect(admit.mock.calls).toEqual([
+      ["alice", issuedAt * 1000],
+      ["alice", 0],
+      ["alice", 0],
+    ]);
+    admit.mockRejectedValue(new AppError("unauthenticated", "deleted"));
+    await expect(asking.verify(await signed(claims()))).rejects.toThrow("deleted");
   });
 
   it("mints a token with the lifetime that the caller chooses", async () => {

@@ -3,7 +3,8 @@ import { z } from "zod";
 import { AppError } from "../errors.ts";
 import { ROLES } from "../protocol/roles.ts";
 import type { MintToken, VerifyToken } from "./caller.ts";
-import { Claims, readClaims } from "./claims.ts";
+import { Claims, readClaims, TokenInstant } from "./claims.ts";
+import type { AdmitUser } from "./deleted-users.ts";
 
 /*
  * Built-in tokens: JWTs signed with one secret that all nodes share. HS256 is the only algorithm accepted, whatever a
@@ -15,15 +16,27 @@ const ALGORITHM = "HS256";
 export const BUILTIN_ISSUER = "playhead";
 const GET_ANOTHER = "sign in again, or mint one with `playhead token`";
 
-const BuiltinClaims = Claims.extend({ role: z.enum(ROLES) });
+const BuiltinClaims = Claims.extend({
+  role: z.enum(ROLES),
+  /** Without it the token counts as older than everything. */
+  iat: TokenInstant.catch(0),
+});
 
 export interface BuiltinTokens {
   mint: MintToken;
   verify: VerifyToken;
 }
 
-/** Mints and checks built-in tokens. `ttlSeconds` is the lifetime of a token unless the caller of `mint` gives another. */
-export function createBuiltinTokens({ secret, ttlSeconds }: { secret: string; ttlSeconds: number }): BuiltinTokens {
+export interface BuiltinTokensOptions {
+  secret: string;
+  /** The lifetime of a token unless the caller of `mint` gives another. */
+  ttlSeconds: number;
+  /** Knows the users who were deleted; without it, nobody was. */
+  admit?: AdmitUser;
+}
+
+/** Mints and checks built-in tokens. */
+export function createBuiltinTokens({ secret, ttlSeconds, admit }: BuiltinTokensOptions): BuiltinTokens {
   const key = new TextEncoder().encode(secret);
 
   return {
@@ -54,7 +67,8 @@ export function createBuiltinTokens({ secret, ttlSeconds }: { secret: string; tt
       }).catch((error: unknown) => {
         throw toAppError(error);
       });
-      const { sub, role, exp, name } = readClaims(BuiltinClaims, payload, GET_ANOTHER);
+      const { sub, role, exp, iat, name } = readClaims(BuiltinClaims, payload, GET_ANOTHER);
+      await admit?.(sub, iat * 1000);
       return { userId: sub, role, ...(name === undefined ? {} : { name }), expiresAt: new Date(exp * 1000) };
     },
   };

@@ -6,6 +6,7 @@ import { type Accounts, createAccounts } from "./accounts.ts";
 import { loadAuthSecret } from "./auth-secret.ts";
 import { createBuiltinTokens } from "./builtin-tokens.ts";
 import type { MintToken, VerifyToken } from "./caller.ts";
+import type { AdmitUser } from "./deleted-users.ts";
 import type { FirebaseTokens, FirebaseTokensOptions } from "./firebase-tokens.ts";
 import { createTokenVerifier } from "./token-kinds.ts";
 
@@ -16,6 +17,7 @@ export interface IdentityParts {
   config: Config;
   pool: pg.Pool;
   google: GoogleAccess | undefined;
+  admit: AdmitUser;
   metrics: Metrics;
   logger: Logger;
 }
@@ -31,9 +33,9 @@ export interface Identity {
 
 /** Opens all that tells who is calling: built-in tokens and accounts, and Firebase's tokens if a project is configured. */
 export async function createIdentity(parts: IdentityParts): Promise<Identity> {
-  const { config, pool, metrics } = parts;
+  const { config, pool, admit, metrics } = parts;
   const secret = await loadAuthSecret({ config, pool });
-  const builtin = createBuiltinTokens({ secret, ttlSeconds: config.TOKEN_TTL_SECONDS });
+  const builtin = createBuiltinTokens({ secret, ttlSeconds: config.TOKEN_TTL_SECONDS, admit });
   const firebase = await openFirebase(parts);
   const accounts = config.BUILTIN_ACCOUNTS ? createAccounts({ pool, mintToken: builtin.mint }) : null;
   return {
@@ -46,7 +48,13 @@ export async function createIdentity(parts: IdentityParts): Promise<Identity> {
   };
 }
 
-async function openFirebase({ config, google = {}, metrics, logger }: IdentityParts): Promise<FirebaseTokens | null> {
+async function openFirebase({
+  config,
+  google = {},
+  admit,
+  metrics,
+  logger,
+}: IdentityParts): Promise<FirebaseTokens | null> {
   const { FIREBASE_PROJECT_ID: projectId, GOOGLE_APPLICATION_CREDENTIALS: file } = config;
   if (projectId === undefined) return null;
   // Imported here, because firebase-admin loads slowly and most installations do without.
@@ -56,5 +64,5 @@ async function openFirebase({ config, google = {}, metrics, logger }: IdentityPa
   // Not awaited: if this machine has no Google credentials, Google's library takes seconds to say so.
   const findOne = () => google.credential ?? findCredential({ file, logger });
   const credential = config.FIREBASE_CHECK_REVOKED ? findOne() : Promise.resolve(null);
-  return createFirebaseTokens({ ...google, projectId, credential, metrics, logger });
+  return createFirebaseTokens({ ...google, projectId, credential, admit, metrics, logger });
 }

@@ -36,6 +36,14 @@ describe("ID tokens of Firebase", () => {
     });
   });
 
+  it("asks whether the user was deleted after the sign-in: a page that stays open renews its token by itself", async () => {
+    const admit = vi.fn(async () => undefined);
+    const asking = fixture.open({ admit });
+    const signedInAt = now() - 600;
+    await asking.verify(await google.sign({ auth_time: signedInAt, iat: now() - 1 }));
+    expect(admit.mock.calls).toEqual([["alice", signedInAt * 1000]]);
+  });
+
   it.each([
     ["instructor", "instructor"],
     ["admin", "admin"],

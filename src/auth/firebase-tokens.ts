@@ -10,6 +10,7 @@ import type { Metrics } from "../metrics/metrics.ts";
 import { ROLES, type Role } from "../protocol/roles.ts";
 import type { VerifyToken } from "./caller.ts";
 import { Claims, readClaims, TokenInstant } from "./claims.ts";
+import type { AdmitUser } from "./deleted-users.ts";
 import { GoogleKeys } from "./google-keys.ts";
 import { UserStandings } from "./user-standings.ts";
 
@@ -34,6 +35,8 @@ export interface FirebaseTokensOptions {
   keysUrl?: URL | undefined;
   /** How firebase-admin reaches Google, if not directly. */
   httpAgent?: Agent | undefined;
+  /** Knows the users who were deleted; without it, nobody was. */
+  admit?: AdmitUser;
   metrics: Pick<Metrics, "googleRequests">;
   logger: Logger;
 }
@@ -45,7 +48,7 @@ export interface FirebaseTokens {
 
 /** Starts to fetch Google's public keys. Throws nothing: a failure shows when a token is verified. */
 export function createFirebaseTokens(options: FirebaseTokensOptions): FirebaseTokens {
-  const { projectId, keysUrl, metrics, logger } = options;
+  const { projectId, keysUrl, admit, metrics, logger } = options;
   const keys = new GoogleKeys({ url: keysUrl, metrics, logger });
   const revocation = options.credential.then((credential) =>
     credential === null ? null : openRevocation(options, credential),
@@ -67,6 +70,8 @@ export function createFirebaseTokens(options: FirebaseTokensOptions): FirebaseTo
       });
       const { sub, exp, auth_time, role, name } = readClaims(FirebaseClaims, payload, GET_ANOTHER);
       await (await revocation)?.standings.assertGood(sub, auth_time * 1000);
+      // By the sign-in: an open page renews its token without one.
+      await admit?.(sub, auth_time * 1000);
       // A token within the tolerance lives to the tolerance's end; otherwise its socket would close as it opens.
       const endsAt = exp <= nowSeconds() ? exp + CLOCK_SKEW_SECONDS : exp;
       return {

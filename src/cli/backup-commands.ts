@@ -146,11 +146,16 @@ async function restore(
   if (report.refused.length > 0) process.exitCode = 1;
 }
 
-function describeRestore({ read, restored, kept, unknownFiles, refused, foreign }: RestoreReport): string[] {
+function describeRestore(report: RestoreReport): string[] {
+  const { read, restored, kept, unknownFiles, refused, foreign, deleted, usersDeletedAgain } = report;
   const skipped = [...unknownFiles.values()].reduce((sum, rows) => sum + rows, 0);
   return [
     `restored ${restored} of ${read} rows; ${kept} were there already`,
     ...(foreign > 0 ? [`left alone ${foreign} documents that Playhead did not write`] : []),
+    ...(deleted > 0 ? [`deleted ${deleted} rows of users who were deleted after them`] : []),
+    ...(usersDeletedAgain > 0
+      ? [`deleted ${usersDeletedAgain} users again, who are here from before they were deleted`]
+      : []),
     ...(skipped > 0
       ? [
           `skipped ${skipped} rows of files that the catalogue does not know; put their courses, then restore with --force:`,

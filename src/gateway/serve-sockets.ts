@@ -6,11 +6,13 @@ import type { LiveHub } from "../live/hub/live-hub.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { ProgressService } from "../progress/progress-service.ts";
+import type { GatewaySocket } from "./call.ts";
 import { type Dashboards, serveDashboards } from "./dashboard-namespace.ts";
 import { countRefusals, createHandshake } from "./handshake.ts";
 import type { Sockets } from "./open-sockets.ts";
 import { type DeviceFollower, servePlayers } from "./player-namespace.ts";
 import { type RtmpNamespaceParts, serveMediaServers } from "./rtmp-namespace.ts";
+import { createSocketGuard } from "./socket-guard.ts";
 
 /** The parts that answer the calls of sockets. */
 export interface GatewayParts {
@@ -29,6 +31,8 @@ export interface GatewayParts {
 
 export interface Gateway extends Dashboards {
   readonly isDraining: boolean;
+  /** Ends the sockets of these users, who were deleted. */
+  endUsers(isEnded: (userId: string) => boolean): void;
   /** Open sockets. */
   connections(): number;
   /** Admits nobody from now on, and tells every client to come back, each after its own share of `DRAIN_MS`. */
@@ -49,6 +53,7 @@ export function serveSockets(sockets: Sockets, parts: GatewayParts): Gateway {
     logger,
   });
   const handshake = countRefusals(tokens, metrics);
+  const guard = createSocketGuard(logger);
   const limits = createCallLimits({ burst: config.RATE_LIMIT_BURST, perSecond: config.RATE_LIMIT_PER_SECOND });
   const common = { handshake, verifyToken, limits, metrics, logger };
   servePlayers(sockets.players, { ...common, progress, devices: live.devices });
@@ -65,6 +70,16 @@ export function serveSockets(sockets: Sockets, parts: GatewayParts): Gateway {
     recheck: dashboards.recheck,
     get isDraining() {
       return draining;
+    },
+    endUsers(isEnded) {
+      for (const { sockets: all } of [sockets.players, sockets.dashboards]) {
+        // A copy, because every end changes the map.
+        for (const socket of [...all.values()] as unknown as GatewaySocket[]) {
+          if (!isEnded(socket.data.caller.userId)) continue;
+          socket.emit("server:disconnect", { code: "unauthenticated" } as never);
+          guard(socket, () => socket.disconnect(true));
+        }
+      }
     },
     connections: () => namespaces.reduce((sum, namespace) => sum + namespace.sockets.size, 0),
     drain() {

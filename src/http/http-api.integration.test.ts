@@ -11,6 +11,7 @@ import { createBuiltinTokens } from "../auth/builtin-tokens.ts";
 import type { Catalogue } from "../catalogue/catalogue.ts";
 import { createMetrics } from "../metrics/metrics.ts";
 import type { Profiles } from "../people/profiles.ts";
+import type { UserData } from "../people/user-data.ts";
 import type { SharedProgressService } from "../progress/progress-service.ts";
 import { ROLES } from "../protocol/roles.ts";
 import { serveFetch } from "../uws/serve-fetch.ts";
@@ -57,6 +58,7 @@ beforeAll(async () => {
     progress: {} as SharedProgressService,
     catalogue: { list: async () => [] } as unknown as Catalogue,
     profiles: {} as Profiles,
+    userData: {} as UserData,
     streams: fakeStreams(),
     publishGate: gate,
     webhooks: {} as WebhookStore,

@@ -11,6 +11,7 @@ import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import { RefusalLog } from "../metrics/refusal-log.ts";
 import type { Profiles } from "../people/profiles.ts";
+import type { UserData } from "../people/user-data.ts";
 import type { SharedProgressService } from "../progress/progress-service.ts";
 import type { PublishGate } from "../streams/publish-gate.ts";
 import type { StreamService } from "../streams/stream-service.ts";
@@ -25,6 +26,7 @@ import type { Health } from "./operations/health.ts";
 import { addOperationRoutes } from "./operations/operation-routes.ts";
 import { addPageRoutes } from "./pages/page-routes.ts";
 import { addPeopleRoutes } from "./people/people-routes.ts";
+import { addUserDataRoutes } from "./people/user-data-routes.ts";
 import { toAppError, toProblemResponse } from "./problem.ts";
 import { addProgressRoutes } from "./progress/progress-routes.ts";
 import { createRouter, type Middleware, type Router } from "./router.ts";
@@ -61,6 +63,7 @@ export interface HttpParts {
   progress: SharedProgressService;
   catalogue: Catalogue;
   profiles: Profiles;
+  userData: UserData;
   streams: StreamService;
   publishGate: PublishGate;
   webhooks: WebhookStore;
@@ -84,6 +87,7 @@ const SUBJECTS: readonly ((router: Router, parts: RouteParts) => void)[] = [
   addProgressRoutes,
   addCourseRoutes,
   addPeopleRoutes,
+  addUserDataRoutes,
   addStreamRoutes,
   addWebhookRoutes,
   addHookRoutes,

@@ -4,8 +4,11 @@ import type { FirestoreConnection } from "./firestore.ts";
 import { type MirroredRow, toDocument, toMirroredRow } from "./mirrored-row.ts";
 
 /*
- * Reads and writes the documents of the mirror: `users/{userId}/progress/{fileId}`, one for each row of user_progress.
+ * Reads and writes the documents of the mirror: `users/{userId}/progress/{fileId}`, one for each row of user_progress, and
+ * `playhead_deleted_users/{hash}`, one for each row of deleted_users.
  */
+
+const DELETIONS = "playhead_deleted_users";
 
 /** The most writes that Firestore takes in one commit. */
 export const BATCH_SIZE = 500;
@@ -18,6 +21,17 @@ export interface MirrorKey {
 /** A row as it is now; null where it was deleted. */
 export interface MirrorChange extends MirrorKey {
   row: MirroredRow | null;
+}
+
+/** A row of deleted_users. */
+export interface MirroredDeletion {
+  /** Of the user's id, in hex. */
+  hash: string;
+  /** The salts of the database, separated by commas. */
+  salts: string;
+  deletedAt: string;
+  epoch: number;
+  returnedAt: string | null;
 }
 
 export interface MirrorPage {
@@ -52,6 +66,23 @@ export class FirestoreMirror {
       },
       { maxAttempts: 1 },
     );
+  }
+
+  /** Writes deletions of users; at most BATCH_SIZE. */
+  async commitDeletions(deletions: readonly MirroredDeletion[]): Promise<void> {
+    const { db } = this.#connection;
+    await db.runTransaction(
+      async (batch) => {
+        for (const deletion of deletions) batch.set(db.collection(DELETIONS).doc(deletion.hash), { ...deletion });
+      },
+      { maxAttempts: 1 },
+    );
+  }
+
+  /** All deletions of users. */
+  async readDeletions(): Promise<MirroredDeletion[]> {
+    const { docs } = await this.#connection.db.collection(DELETIONS).get();
+    return docs.map((document) => document.data() as MirroredDeletion);
   }
 
   /** The version that the mirror has of each key; null where it has no document. */

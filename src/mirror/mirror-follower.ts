@@ -6,6 +6,7 @@ import { BATCH_SIZE, type FirestoreMirror } from "./firestore-mirror.ts";
 import { stepPass } from "./full-pass.ts";
 import { readBacklog, readRows, settleBacklog } from "./journal.ts";
 import { adopt, hold, loadState, type MirrorState, switchOn } from "./mirror-state.ts";
+import { mirrorDeletions, restoreDeletions } from "./mirrored-deletions.ts";
 import { codeOf, writeChanges } from "./write-changes.ts";
 
 /*
@@ -101,6 +102,7 @@ export class MirrorFollower {
     const state = await this.#prepare();
     if (state === null) return true;
     const isDrained = await this.#follow(signal, state.cursor);
+    await mirrorDeletions(parts);
     if (state.pass !== null) await stepPass(parts, state);
     return isDrained && (await loadState(pool)).pass === null;
   }
@@ -126,6 +128,10 @@ export class MirrorFollower {
       logger.warn(
         "the mirror followed another database before (this one was restored, or took over): comparing all rows",
       );
+      // Deletions that this database has lost.
+      const users = await restoreDeletions({ pool, mirror });
+      if (users > 0)
+        logger.warn({ users }, "users were deleted again, whom this database had from before their deletion");
       await adopt(pool, { project, pass: "check", deleteUnknown: false });
     } else return state;
     return loadState(pool);

@@ -91,7 +91,8 @@ export async function adopt(
 ): Promise<void> {
   await write(
     pool,
-    `WITH stamped AS (UPDATE progress_journal SET xid = pg_current_xact_id())
+    `WITH stamped AS (UPDATE progress_journal SET xid = pg_current_xact_id()),
+       again AS (UPDATE deleted_users SET mirrored = false WHERE mirrored)
      UPDATE mirror SET (system_identifier, timeline, database_oid, table_oid) = (SELECT ${IDENTITY}), project = $1, held = false, cursor = '0',
        pass = $2, pass_user = '', pass_file = '', delete_unknown = $3`,
     [project, pass, deleteUnknown],

@@ -94,6 +94,11 @@ export function toMirroredRow(document: Record<string, unknown>): MirroredRow | 
   return { ...fields, ...times, watched: fromNumbers(fields.watched) };
 }
 
+/** Adds the zone to a time of the mirror, which is in UTC; `infinity` takes none. */
+export function inUtc(text: string): string {
+  return /^\d/.test(text) ? `${text}Z` : text;
+}
+
 function toTimestamp(
   text: string | null,
   makeTimestamp: (seconds: number, nanos: number) => Timestamp,

@@ -3,7 +3,8 @@ import { isTransient } from "../db/sqlstate.ts";
 import { AppError } from "../errors.ts";
 import type { FirestoreMirror } from "./firestore-mirror.ts";
 import { adopt } from "./mirror-state.ts";
-import { type MirroredRow, TIMES } from "./mirrored-row.ts";
+import { restoreDeletions, withoutDeleted } from "./mirrored-deletions.ts";
+import { inUtc, type MirroredRow, TIMES } from "./mirrored-row.ts";
 
 /*
  * Rebuilds user_progress from the mirror, page by page. A page is written under the locks of a batch, with every column
@@ -29,6 +30,10 @@ export interface RestoreReport {
   refused: { userId: string; fileId: string; reason: string }[];
   /** Documents that Playhead did not write. */
   foreign: number;
+  /** Rows of users from before they were deleted. */
+  deleted: number;
+  /** Users whom the database had from before they were deleted. They are deleted again. */
+  usersDeletedAgain: number;
 }
 
 export interface RestoreParts {
@@ -46,7 +51,17 @@ export async function restoreFromMirror(
   { force, onPage = () => undefined }: { force: boolean; onPage?: (report: RestoreReport) => void },
 ): Promise<RestoreReport> {
   if (!force) await assertNoProgress(pool);
-  const report: RestoreReport = { read: 0, restored: 0, kept: 0, unknownFiles: new Map(), refused: [], foreign: 0 };
+  const report: RestoreReport = {
+    read: 0,
+    restored: 0,
+    kept: 0,
+    unknownFiles: new Map(),
+    refused: [],
+    foreign: 0,
+    deleted: 0,
+    usersDeletedAgain: 0,
+  };
+  report.usersDeletedAgain = await restoreDeletions({ pool, mirror });
   await lift(pool, 0);
   let liftedAgain = false;
   for await (const { rows, foreign } of mirror.pages()) {
@@ -57,7 +72,9 @@ export async function restoreFromMirror(
       await lift(pool, highest);
       liftedAgain = report.restored > 0;
     }
-    await restorePage(pool, await withoutUnknown(pool, rows, report), report);
+    const wanted = await withoutDeleted({ pool, mirror }, rows);
+    report.deleted += rows.length - wanted.length;
+    await restorePage(pool, await withoutUnknown(pool, wanted, report), report);
     onPage(report);
   }
   await restoreMarks(pool);
@@ -163,6 +180,12 @@ async function insert(client: PoolClient, rows: MirroredRow[]): Promise<number> 
     [rows.map((row) => row.fileId)],
   );
   await client.query("SELECT lock_writers('batch', $1::text[], $2::text[])", [users, courses.map(({ id }) => id)]);
+  // Their rows are from after their deletion.
+  await client.query(
+    `UPDATE deleted_users SET returned_at = clock_timestamp(), mirrored = false
+     WHERE returned_at IS NULL AND user_hash IN (SELECT h FROM unnest($1::text[]) AS id, deleted_user_hashes(id) AS h)`,
+    [users],
+  );
   await client.query("INSERT INTO users (id) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING", [users.sort()]);
   const given = rows.map((row) => ({
     ...row,
@@ -170,11 +193,6 @@ async function insert(client: PoolClient, rows: MirroredRow[]): Promise<number> 
   }));
   const { rowCount } = await client.query(INSERT, [JSON.stringify(given)]);
   return rowCount ?? 0;
-}
-
-/** Adds the zone to a time of the mirror, which is in UTC; `infinity` takes none. */
-function inUtc(text: string): string {
-  return /^\d/.test(text) ? `${text}Z` : text;
 }
 
 /** No row of a user in a course is below the mark of the course, so the lowest of them stands for it. */

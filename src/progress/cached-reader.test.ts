@@ -27,6 +27,7 @@ function createWorld() {
     },
     outdate: async () => undefined,
     outdateAll: async () => undefined,
+    forgetUser: async () => undefined,
   };
   const source = {
     readFile: vi.fn(async () => file(1)),

@@ -40,6 +40,8 @@ export interface Progress {
   readonly isDown: boolean;
   /** Another database answers from now on: nothing that is remembered of rows holds. */
   forgetAll(): void;
+  /** These users were deleted. */
+  forgetUsers(isForgotten: (userId: string) => boolean): void;
   /** Flushes waiting heartbeats; resolves with the number of refused ones. */
   stop(timeoutMs: number): Promise<number>;
 }
@@ -74,10 +76,11 @@ export function createProgress({
   const source = createProgressReader({ pool });
   const cached = cache === null ? null : createCachedReader({ reader: source, cache, isBehind });
   const reader = cached ?? source;
+  const budget = new WatchBudget({ loadLastContacts: createLastContacts({ pool }) });
   const service = createProgressService(
     {
       buffers,
-      budget: new WatchBudget({ loadLastContacts: createLastContacts({ pool }) }),
+      budget,
       catalogue,
       // The copy comes last and is never cached: its versions are those of a lost database.
       reader: readCopy === null ? reader : createFallbackReader({ reader, pool, readCopy, logger }),
@@ -96,6 +99,10 @@ export function createProgress({
       return buffers.some((buffer) => buffer.isDown);
     },
     forgetAll: () => writer.forgetAll(),
+    forgetUsers(isForgotten) {
+      writer.forgetUsers(isForgotten);
+      budget.forgetUsers(isForgotten);
+    },
     async stop(timeoutMs) {
       const refused = await Promise.all(buffers.map((buffer) => buffer.stop(timeoutMs)));
       return refused.reduce((sum, count) => sum + count, 0);

@@ -66,6 +66,14 @@ describe("a reader with a copy of progress", () => {
     });
   });
 
+  it("asks the copy for no user who was deleted: the copy may not have come so far", async () => {
+    await database.query("SELECT delete_user('erased')");
+    readCopy.mockResolvedValue([{ ...COPY, userId: "erased" }]);
+    expect(await reader.readFile("erased", "f1")).toMatchObject({ position: 0, version: 0 });
+    expect((await reader.readCourse("erased", "c1")).watchedDuration).toBe(0);
+    expect(readCopy).not.toHaveBeenCalled();
+  });
+
   it("computes the sums of a course from the copy", async () => {
     readCopy.mockResolvedValue([COPY, { ...COPY, fileId: "f3", lessonId: "l2", completed: true, watchedMs: 60_000 }]);
     const course = await reader.readCourse("lost", "c1");

@@ -27,9 +27,13 @@ export interface FallbackReaderParts {
 const ALMOST = 0.999;
 
 export function createFallbackReader({ reader, pool, readCopy, logger }: FallbackReaderParts): ProgressReader {
-  /** Empty if the database knows the user, or if the copy does not know it or cannot be reached. */
+  /** Empty if the database knows the user or has deleted it, or if the copy does not know it or cannot be reached. */
   async function copyOf(userId: string, fileId?: string): Promise<CopiedRow[]> {
-    const { rowCount } = await pool.query("SELECT FROM users WHERE id = $1", [userId]);
+    const { rowCount } = await pool.query(
+      `SELECT FROM users WHERE id = $1
+       UNION ALL SELECT FROM deleted_users WHERE user_hash IN (SELECT deleted_user_hashes($1))`,
+      [userId],
+    );
     if (rowCount !== 0) return [];
     try {
       return await readCopy(userId, fileId);

@@ -93,6 +93,11 @@ export function rowKeyOf(beat: { userId: string; fileId: string }): string {
   return `${beat.userId}\u0000${beat.fileId}`;
 }
 
+/** The user of a row that `rowKeyOf` named. */
+export function userOfRow(key: string): string {
+  return key.slice(0, key.indexOf("\u0000"));
+}
+
 /** The position that stays of two. */
 export function laterOf(a: ObservedPosition, b: ObservedPosition): ObservedPosition {
   if (a.session === b.session && a.seq >= 0 && b.seq >= 0 && a.seq !== b.seq) {

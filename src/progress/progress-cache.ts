@@ -32,6 +32,11 @@ export interface ProgressCache {
   get<T extends object>(key: CacheKey, wanted: { minVersion: number; isCurrent: boolean }): Promise<CacheAnswer<T>>;
   /** These rows have these versions now: older entries are never returned again. Never throws. */
   outdate(changes: readonly CacheChange[]): Promise<void>;
+  /**
+   * The user was deleted: removes the names of its entries too, of some only after a moment, until when nothing that was read
+   * before can come back. Never throws.
+   */
+  forgetUser(userId: string): Promise<void>;
   /** Changes may have been missed: no present entry is returned again. Never throws. */
   outdateAll(): Promise<void>;
 }

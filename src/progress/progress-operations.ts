@@ -97,7 +97,7 @@ async function reset(client: PoolClient, scope: Scope): Promise<void> {
 async function nextEpoch(client: PoolClient, { userId, courseId }: Scope): Promise<number> {
   const { rows } = await client.query<{ epoch: number }>(
     `SELECT 1 + coalesce(max(m.epoch), 0) AS epoch FROM reset_marks AS m
-     WHERE m.user_id = $1 AND (m.course_id = $2 OR m.course_id IN (
+     WHERE m.user_id = $1 AND (m.course_id IN ('', $2) OR m.course_id IN (
        SELECT g.course_id FROM files AS f JOIN former_files AS g ON g.file_id = f.id WHERE f.course_id = $2))`,
     [userId, courseId],
   );

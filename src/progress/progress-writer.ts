@@ -82,6 +82,11 @@ export class ProgressWriter {
     this.#clock = new DatabaseClock();
   }
 
+  /** These users were deleted. Their rows are gone, so nothing depends on this; it frees what is known of them. */
+  forgetUsers(isForgotten: (userId: string) => boolean): void {
+    this.#memory.forgetUsers(isForgotten);
+  }
+
   /** @throws errors that may pass */
   async #attempt(write: () => Promise<EntryOutcome[]>): Promise<BatchOutcome | { type: "changed" }> {
     try {

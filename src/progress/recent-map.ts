@@ -24,6 +24,13 @@ export class RecentMap<K, V> {
     this.#young.set(key, value);
   }
 
+  /** Deletes every entry that is picked. */
+  deleteWhere(isPicked: (key: K) => boolean): void {
+    for (const map of [this.#young, this.#old]) {
+      for (const key of map.keys()) if (isPicked(key)) map.delete(key);
+    }
+  }
+
   delete(key: K): void {
     this.#young.delete(key);
     this.#old.delete(key);

@@ -148,6 +148,27 @@ describe("the cache in one Redis", () => {
     expect(await get(cache, { kind: "file", userId: "a:b", id: "c" }, 0)).toEqual({ is: "first" });
   });
 
+  it("forgets a user, whatever its id, and takes nothing back that was read before", async () => {
+    const names = () => redis.ask((client) => client.keys("*"));
+    const before = await names();
+    const own: CacheKey = { kind: "file", userId: "a*[b]?\\^-c", id: "f1" };
+    const alike: CacheKey[] = [
+      { ...own, userId: "axb?\\^-c" },
+      { ...own, userId: `x:${own.userId}` },
+      { ...own, userId: `${own.userId}d` },
+    ];
+    const slow = await cache.get(own, { minVersion: 0, isCurrent });
+    for (const key of [own, { ...own, kind: "course" as const }, ...alike]) await put(cache, key, 1, { is: "kept" });
+    await cache.forgetUser(own.userId);
+    await slow.fill(2, { is: "read before" });
+    expect(await get(cache, own, 0)).toBeNull();
+    for (const key of alike) expect(await get(cache, key, 0)).toEqual({ is: "kept" });
+    await waitFor(async () => (await names()).length === before.length + alike.length, {
+      what: "the names to go",
+      timeoutMs: 40_000,
+    });
+  });
+
   it("misses while Redis cannot be reached, and throws nothing", async () => {
     await put(cache, KEY, 1, { position: 1 });
     await redis.kill();
@@ -155,6 +176,7 @@ describe("the cache in one Redis", () => {
     await put(cache, KEY, 2, { position: 2 });
     await cache.outdate([change(3)]);
     await cache.outdateAll();
+    await cache.forgetUser("alice");
     await redis.start();
     await waitFor(() => link.isNear, { what: "Redis to be back" });
     expect(await get(cache, KEY, 0)).toBeNull();
@@ -175,5 +197,13 @@ describe("the cache in a Redis cluster", () => {
     for (const userId of users) expect(await get(cache, { ...KEY, userId }, 1)).toEqual({ userId });
     await cache.outdate(users.map((userId) => ({ ...change(2), userId })));
     for (const userId of users) expect(await get(cache, { ...KEY, userId }, 0)).toBeNull();
+  });
+
+  it("forgets a user on every node", async () => {
+    const cache = await open(cluster.nodes.map(({ url }) => url));
+    const keys = Array.from({ length: 30 }, (_, i): CacheKey => ({ ...KEY, id: `file-${i}` }));
+    for (const key of keys) await put(cache, key, 1, { is: "kept" });
+    await cache.forgetUser(KEY.userId);
+    for (const key of keys) expect(await get(cache, key, 0)).toBeNull();
   });
 });

@@ -13,6 +13,10 @@ import type { CacheAnswer, CacheKey, ProgressCache } from "./progress-cache.ts";
 
 const TTL_SECONDS = 3600;
 const GENERATION = "generation";
+/** By then every read has ended that began before a user was deleted. */
+const FORGET_SECONDS = 10;
+/** How many names Redis looks at in one call. */
+const SCAN_COUNT = 1000;
 
 /** Entries in one call of the script. Redis serves nobody else while a script runs. */
 const CHUNK = 500;
@@ -34,6 +38,8 @@ for i, key in ipairs(KEYS) do
   if not isKept then redis.call('SET', key, ARGV[1] .. '|' .. version .. '|' .. value, 'EX', ARGV[2]) end
 end`;
 
+const KINDS: readonly CacheKey["kind"][] = ["file", "course"];
+
 type Entry = readonly [name: string, version: number, value: string];
 
 export interface RedisProgressCacheParts {
@@ -53,7 +59,12 @@ export function createRedisProgressCache(parts: RedisProgressCacheParts): Progre
     return `${parts.prefix}:cache:${kind}:${userId}\u0000${id}`;
   }
 
-  async function write(redis: Redis | Cluster, generation: string, entries: readonly Entry[]): Promise<void> {
+  async function write(
+    redis: Redis | Cluster,
+    generation: string,
+    entries: readonly Entry[],
+    ttlSeconds = TTL_SECONDS,
+  ): Promise<void> {
     // In a cluster all keys of one call must be in one slot.
     const size = redis.isCluster ? 1 : CHUNK;
     const calls = [];
@@ -61,7 +72,7 @@ export function createRedisProgressCache(parts: RedisProgressCacheParts): Progre
       const chunk = entries.slice(from, from + size);
       const names = chunk.map(([name]) => name);
       const values = chunk.flatMap(([, version, value]) => [version, value]);
-      calls.push(redis.eval(PUT, names.length, ...names, generation, TTL_SECONDS, ...values));
+      calls.push(redis.eval(PUT, names.length, ...names, generation, ttlSeconds, ...values));
     }
     await Promise.all(calls);
   }
@@ -118,10 +129,40 @@ export function createRedisProgressCache(parts: RedisProgressCacheParts): Progre
         );
     },
 
+    async forgetUser(userId) {
+      await attempt("forget a user", async (redis) => {
+        const generation = (await redis.get(generationKey)) ?? "0";
+        const starts = KINDS.map((kind) => nameOf({ kind, userId, id: "" }));
+        const nodes = redis.isCluster ? (redis as Cluster).nodes("master") : [redis as Redis];
+        for (const node of nodes) {
+          for await (const names of scan(node, `${toPattern(parts.prefix)}:cache:*:${toPattern(userId)}\u0000*`)) {
+            const own = names.filter((name) => starts.some((start) => name.startsWith(start)));
+            // The highest version: nothing takes its place until it is gone.
+            const last = own.map((name) => [name, Number.MAX_SAFE_INTEGER, ""] as const);
+            await write(redis, generation, last, FORGET_SECONDS);
+          }
+        }
+      });
+    },
+
     async outdateAll() {
       await attempt("be outdated", (redis) => redis.incr(generationKey));
     },
   };
+}
+
+async function* scan(redis: Redis, pattern: string): AsyncGenerator<string[]> {
+  let cursor = "0";
+  do {
+    const [next, names] = await redis.scan(cursor, "MATCH", pattern, "COUNT", SCAN_COUNT);
+    cursor = next;
+    yield names;
+  } while (cursor !== "0");
+}
+
+/** A text as Redis's patterns take it. */
+function toPattern(text: string): string {
+  return text.replace(/[*?[\]\\^-]/g, "\\$&");
 }
 
 type Outcome = "hit" | "miss" | "bypassed";

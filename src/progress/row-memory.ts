@@ -1,5 +1,5 @@
 import type { StoredRow } from "./merge-beat.ts";
-import type { PendingBeat } from "./pending-beat.ts";
+import { type PendingBeat, userOfRow } from "./pending-beat.ts";
 import { RecentMap } from "./recent-map.ts";
 import { isOfOthers, type OtherSeqs, seqsAfter } from "./row-place.ts";
 
@@ -50,6 +50,12 @@ export class RowMemory {
 
   forgetRow(key: string): void {
     this.#rows.delete(key);
+  }
+
+  /** Forgets all rows of these users. */
+  forgetUsers(isForgotten: (userId: string) => boolean): void {
+    for (const rows of [this.#rows, this.#otherSeqs]) rows.deleteWhere((key) => isForgotten(userOfRow(key)));
+    this.#sharedUntil.deleteWhere(isForgotten);
   }
 
   /** Another writer changed a row of the user: another process with the user's other device, or an operation. */

@@ -1,5 +1,5 @@
 import { isRowLocked, isTransient, sqlStateOf } from "../db/sqlstate.ts";
-import { toUnavailable } from "../db/unavailable.ts";
+import { toUnavailable, USER_DELETED } from "../db/unavailable.ts";
 import { AppError } from "../errors.ts";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
@@ -118,6 +118,10 @@ async function writeOneByOne(parts: SplitParts, beats: PendingBeat[]): Promise<W
 
 function toFailure({ logger }: SplitParts, error: unknown, { userId, fileId }: PendingBeat): WriteResult {
   if (sqlStateOf(error) === FOREIGN_KEY_VIOLATION) return { type: "unknown_file" };
+  if (sqlStateOf(error) === USER_DELETED) {
+    const message = "The user was deleted; with a new token the user begins anew.";
+    return { type: "failed", error: new AppError("unauthenticated", message, { cause: error }) };
+  }
   if (isRowLocked(error)) {
     const message = "The progress of this file is locked in the database; send it again later.";
     return {

@@ -141,6 +141,13 @@ export class WatchBudget {
     return this.#cuts.get(userId) ?? { cutMs: 0, beats: 0 };
   }
 
+  /** These users were deleted. */
+  forgetUsers(isForgotten: (userId: string) => boolean): void {
+    for (const userId of this.#allowances.keys()) if (isForgotten(userId)) this.#allowances.delete(userId);
+    this.#waitingSince.deleteWhere(isForgotten);
+    this.#cuts.deleteWhere(isForgotten);
+  }
+
   #affordable(played: readonly Range[], leftMs: number): Range[] {
     const kept: Range[] = [];
     let left = leftMs;

@@ -58,6 +58,12 @@ const SESSION_EXPIRING: EventContract = {
   payload: z.object({ expiresAt }),
 };
 
+/** The reasons for which the server ends a connection with a word. */
+const disconnect = (summary: string, ...codes: [string, ...string[]]): EventContract => ({
+  summary,
+  payload: z.object({ code: z.enum(codes).meta(doc("Why the connection ends.", codes[0])) }),
+});
+
 const EVERYWHERE: Record<string, EventContract> = {
   "server:draining": {
     summary: "The server stops: send what waits, then reconnect after a random share of that time",
@@ -117,6 +123,7 @@ export const SOCKET_CONTRACT: Record<"/player" | "/dashboard" | "/rtmp", Namespa
         summary: "The progress of a file changed elsewhere: by another device, or a reset",
         payload: FileProgress,
       },
+      "server:disconnect": disconnect("The connection ends, because the user was deleted", "unauthenticated"),
       "session:expiring": SESSION_EXPIRING,
       ...EVERYWHERE,
     },
@@ -141,10 +148,11 @@ export const SOCKET_CONTRACT: Record<"/player" | "/dashboard" | "/rtmp", Namespa
         summary: "A topic ended: it may no longer be watched, or what it showed was deleted",
         payload: z.object({ topic: Subscribe.shape.topic, error: WireError }),
       },
-      "server:disconnect": {
-        summary: "The connection ends, because too much has waited unread; this event may not arrive",
-        payload: z.object({ code: z.literal("slow_consumer").meta(doc("Why the connection ends.", "slow_consumer")) }),
-      },
+      "server:disconnect": disconnect(
+        "The connection ends, because too much has waited unread (this event may not arrive), or the user was deleted",
+        "slow_consumer",
+        "unauthenticated",
+      ),
       "session:expiring": SESSION_EXPIRING,
       ...EVERYWHERE,
     },

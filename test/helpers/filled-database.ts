@@ -11,6 +11,7 @@ export async function fillDatabase(database: TestDatabase): Promise<void> {
     "INSERT INTO users (id, username, role) VALUES ('ann', $1, 'learner'), ('bob', NULL, 'instructor'), ('cid', '', 'admin')",
     ["an\tn\\"],
   );
+  await query("SELECT delete_user($1)", [AWKWARD.slice(0, 100)]);
   await query("INSERT INTO user_profiles VALUES ('ann', $1, 'claim')", [AWKWARD]);
   await query("INSERT INTO courses (id, title, instructor_id) VALUES ('c1', $1, 'bob'), ('c2', '\\.', NULL)", [
     AWKWARD,

@@ -1,5 +1,6 @@
 import { pino } from "pino";
 import { vi } from "vitest";
+import type { AdmitUser } from "../../src/auth/deleted-users.ts";
 import { createFirebaseTokens, type FirebaseTokens } from "../../src/auth/firebase-tokens.ts";
 import { createMetrics } from "../../src/metrics/metrics.ts";
 import { FakeGoogle, idClaims, PROJECT_ID } from "./fake-google.ts";
@@ -21,12 +22,21 @@ export class FirebaseFixture {
     this.google = google;
   }
 
-  open({ checkRevoked = false, keysUrl = this.google.keysUrl } = {}): FirebaseTokens {
+  open({
+    checkRevoked = false,
+    keysUrl = this.google.keysUrl,
+    admit,
+  }: {
+    checkRevoked?: boolean;
+    keysUrl?: URL;
+    admit?: AdmitUser;
+  } = {}): FirebaseTokens {
     const created = createFirebaseTokens({
       projectId: PROJECT_ID,
       credential: checkRevoked ? this.google.credential : Promise.resolve(null),
       keysUrl,
       httpAgent: this.google.agent,
+      ...(admit === undefined ? {} : { admit }),
       metrics: this.#metrics,
       logger: pino({ level: "silent" }),
     });

@@ -8,11 +8,13 @@ import { createHttpApi, type HttpParts } from "../../src/http/http-api.ts";
 import { createHealth } from "../../src/http/operations/health.ts";
 import { createMetrics } from "../../src/metrics/metrics.ts";
 import type { Profiles } from "../../src/people/profiles.ts";
+import type { UserData } from "../../src/people/user-data.ts";
 import type { SharedProgressService } from "../../src/progress/progress-service.ts";
 import type { CourseTree } from "../../src/protocol/course.ts";
 import type { FileProgress } from "../../src/protocol/progress.ts";
 import { ROLES, type Role } from "../../src/protocol/roles.ts";
 import type { OwnStream } from "../../src/protocol/stream.ts";
+import type { UserExport } from "../../src/protocol/user-export.ts";
 import type { WebhookStore } from "../../src/webhooks/webhook-store.ts";
 import { fakeGate, fakeStreams } from "./fake-streams.ts";
 
@@ -162,7 +164,6 @@ function toBody(body: unknown): BodyInit {
   return typeof body === "string" ? body : JSON.stringify(body);
 }
 
-/** Makes the API, its fakes, and `call`, which sends a request with the token of the user that `as` names. */
 /** Profiles that are kept in memory. */
 function fakeProfiles(): Profiles {
   const names = new Map<string, string | null>();
@@ -174,16 +175,22 @@ function fakeProfiles(): Profiles {
       return read(userId);
     },
     note: () => undefined,
+    forgetUsers: () => undefined,
     stop: async () => undefined,
   };
 }
 
+/** Makes the API, its fakes, and `call`, which sends a request with the token of the user that `as` names. */
 export function createApi(changes: Changes = {}) {
   const progress = fakeProgress();
   const metrics = createMetrics();
   const logged: string[] = [];
   const { courses = { c1: { ...TREE, instructorId: "ines" } }, owned, config, ...parts } = changes;
   const streams = fakeStreams(owned);
+  const userData = {
+    export: vi.fn<UserData["export"]>(async (userId) => ({ userId }) as UserExport),
+    remove: vi.fn<UserData["remove"]>(async () => undefined),
+  };
   const gate = fakeGate();
   const api = createHttpApi({
     version: "1.2.3",
@@ -195,6 +202,7 @@ export function createApi(changes: Changes = {}) {
     progress,
     catalogue: fakeCatalogue(courses),
     profiles: fakeProfiles(),
+    userData,
     streams,
     publishGate: gate,
     webhooks: {} as WebhookStore,
@@ -238,7 +246,7 @@ export function createApi(changes: Changes = {}) {
     const isJson = /json/.test(response.headers.get("content-type") ?? "");
     return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text };
   }
-  return { api, call, progress, streams, gate, metrics, logged };
+  return { api, call, progress, streams, userData, gate, metrics, logged };
 }
 
 export const LEARNER: [string, Role] = ["alice", "learner"];

@@ -108,6 +108,11 @@ export class LiveHub {
     this.#clock.stop();
   }
 
+  /** These users were deleted: they are no longer there. */
+  forgetUsers(isForgotten: (userId: string) => boolean): void {
+    for (const viewer of this.#parts.presence.takeUsers(isForgotten)) this.#news.showGone(viewer);
+  }
+
   /** Calls the listener at every resync: the right to watch may have changed without a notification. */
   onResync(listener: () => void): void {
     this.#resyncListeners.add(listener);

@@ -45,6 +45,18 @@ export class Presence {
     return gone;
   }
 
+  /** Forgets the viewers of these users. @returns these viewers */
+  takeUsers(isForgotten: (userId: string) => boolean): Viewer[] {
+    const gone: Viewer[] = [];
+    for (const [courseId, viewers] of this.#courses) {
+      const theirs = [...viewers.all()].filter(({ userId }) => isForgotten(userId));
+      for (const viewer of theirs) viewers.delete(viewer);
+      gone.push(...theirs);
+      if (viewers.size === 0) this.#courses.delete(courseId);
+    }
+    return gone;
+  }
+
   /** The viewers of a course or of a user whose players are connected to this process, as another process has to hear it now. */
   localReports(kind: PresenceKind, id: string): PresenceReport[] {
     const now = performance.now();

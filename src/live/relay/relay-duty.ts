@@ -27,6 +27,7 @@ export interface RelayDutyParts {
   cache: {
     outdate(keys: readonly ChangedKey[]): Promise<void>;
     outdateAll(): Promise<void>;
+    forgetUser(userId: string): Promise<void>;
   } | null;
   /** The way to the other processes; null where this one runs alone. */
   carrier: Pick<Carrier, "isNear" | "on"> | null;
@@ -110,13 +111,20 @@ export class RelayDuty {
 
   #listen(applicationName: string, duty: Pick<NotificationListenerParts, "onProof" | "onGap">): NotificationListener {
     const { connectionString, bus, cache, logger } = this.#parts;
+    /** What the cache was told; never rejects. */
+    let told: Promise<unknown> = Promise.resolve();
     const listener = new NotificationListener({
       connectionString,
       applicationName,
       handlers: {
         progress(payload) {
           const keys = relayProgress(bus, payload);
-          void (keys === null ? cache?.outdateAll() : cache?.outdate(keys)); // never rejects
+          if (cache !== null) told = Promise.all([told, keys === null ? cache.outdateAll() : cache.outdate(keys)]);
+        },
+        deleted_users(payload) {
+          const { userId } = JSON.parse(payload) as { userId?: string };
+          // The notifications of the user's rows came before: what they left in the cache is removed too.
+          if (cache !== null && userId !== undefined) void told.then(() => cache.forgetUser(userId)); // never rejects
         },
         streams: (payload) => relayStreams(bus, payload),
       },
