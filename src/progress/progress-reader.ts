@@ -16,10 +16,13 @@ export const FILE_COLUMNS = `f.id AS "fileId", f.lesson_id AS "lessonId", f.cour
   coalesce(p.watched, '{}')::text AS watched, coalesce(p.watched_ms, 0) AS "watchedMs", coalesce(p.watch_time_ms, 0) AS "watchTimeMs",
   coalesce(p.completed, false) AS completed, (extract(epoch FROM p.last_watched) * 1000)::float8 AS "lastWatchedMs"`;
 
-/** With the user in $1. Without a row the epoch and the version are those of the mark by which one would begin. */
+/**
+ * With the user in $1. Without a row the epoch and the version are those of the mark by which one would begin. OFFSET 0 makes
+ * each row one look-up: the planner may not know yet that a user has thousands of rows, and would read all of them for each.
+ */
 const FILE_SQL = {
   columns: `$1::text AS "userId", ${FILE_COLUMNS}, coalesce(p.epoch, m.epoch) AS epoch, coalesce(p.version, m.version) AS version`,
-  joins: `LEFT JOIN user_progress AS p ON p.file_id = f.id AND p.user_id = $1
+  joins: `LEFT JOIN LATERAL (SELECT * FROM user_progress WHERE file_id = f.id AND user_id = $1 OFFSET 0) AS p ON true
     CROSS JOIN LATERAL reset_mark(CASE WHEN p.version IS NULL THEN $1 END, f.course_id, f.id) AS m`,
 };
 

@@ -20,12 +20,19 @@ beforeAll(async () => {
   await database.query(
     `INSERT INTO lessons (id, course_id, title) VALUES ('long-l', 'long', 'One'), ('short-l', 'short', 'One')`,
   );
+  await database.query("INSERT INTO users (id) VALUES ('alice')");
+  await database.query(
+    `INSERT INTO files (id, course_id, lesson_id, title, duration_ms, position) VALUES ('s1', 'short', 'short-l', 'File', 3600000, 1)`,
+  );
+  await database.query(
+    "INSERT INTO user_progress (user_id, file_id, lesson_id, course_id) VALUES ('alice', 's1', 'short-l', 'short')",
+  );
+  // The planner learns of small courses first, as in a new database. Its plans have to hold for a long one.
+  await database.query("ANALYZE");
   await database.query(
     `INSERT INTO files (id, course_id, lesson_id, title, duration_ms, position)
-     SELECT 'f' || n, 'long', 'long-l', 'File', 3600000, n FROM generate_series(1, ${FILES}) AS n
-     UNION ALL SELECT 's1', 'short', 'short-l', 'File', 3600000, 1`,
+     SELECT 'f' || n, 'long', 'long-l', 'File', 3600000, n FROM generate_series(1, ${FILES}) AS n`,
   );
-  await database.query("INSERT INTO users (id) VALUES ('alice')");
   await database.query(
     `INSERT INTO user_progress (user_id, file_id, lesson_id, course_id, position_ms, watched)
      SELECT 'alice', f.id, f.lesson_id, f.course_id, 7000, w.watched FROM files AS f,
