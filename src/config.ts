@@ -231,9 +231,9 @@ export const VARIABLES = {
     .default(250)
     .describe("The shortest time between two frames of one topic, in ms."),
   MAX_BACKPRESSURE_BYTES: whole(262_144, 67_108_864)
-    .default(1_048_576)
+    .default(67_108_864)
     .describe(
-      "How many bytes may wait for one slow socket. Past this limit uWebSockets.js drops messages; dashboards are served so that the limit is never reached.",
+      "How many bytes may wait for one slow socket. Past this limit uWebSockets.js drops messages, acks too. Frames and long answers wait for slow clients, so that only one answer that is longer reaches the limit.",
     ),
   RATE_LIMIT_BURST: Count.default(200).describe(
     "How many calls a user may make at once, over all its connections to one process.",

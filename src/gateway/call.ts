@@ -10,6 +10,7 @@ import type { Metrics, Tally } from "../metrics/metrics.ts";
 import { RefusalLog } from "../metrics/refusal-log.ts";
 import { type Ack, parseWire } from "../protocol/ack.ts";
 import { isLong, ReadyJson, toJsonSlices } from "../protocol/json-slices.ts";
+import { LongAnswers } from "./long-answers.ts";
 import { createSocketGuard, type SocketGuard } from "./socket-guard.ts";
 
 /*
@@ -94,6 +95,7 @@ export class CallTable {
   readonly #guard: SocketGuard;
   readonly #calls = new Map<string, Call>();
   readonly #refusals: RefusalLog;
+  readonly #long = new LongAnswers();
 
   /** `identify` names the caller at every call: by default the user of the token. */
   constructor(
@@ -118,7 +120,8 @@ export class CallTable {
     const answerWith = async (payload: z.output<S>, socket: GatewaySocket, answer: Answer) => {
       try {
         const result = await handler(payload, socket);
-        answer.give(isLong(result) ? await toReadyAck(result) : result);
+        if (isLong(result)) await this.#long.give(socket.conn, async () => answer.give(await toReadyAck(result)));
+        else answer.give(result);
         after?.(payload, socket);
       } catch (error) {
         answer.refuse(error);

@@ -1,6 +1,7 @@
 import type { Namespace, Socket } from "socket.io";
 import type { Outlet, Subscriber } from "../live/hub/outlet.ts";
-import type { TemplatedApp, WebSocket } from "../uws/uws.ts";
+import type { TemplatedApp } from "../uws/uws.ts";
+import { bufferedBytes } from "./buffered-bytes.ts";
 
 /*
  * The way out of frames, by the sockets of one namespace. Socket.IO on uWebSockets.js subscribes a socket that joins a
@@ -89,10 +90,7 @@ export class SocketSubscriber implements Subscriber {
 
   bufferedBytes(): number {
     const { connected, conn } = this.#socket;
-    if (!connected || conn.readyState !== "open") return 0;
-    // Not public, but nothing else tells how much waits: past its limit Socket.IO on uWebSockets.js drops in silence.
-    const { socket } = conn.transport as unknown as { socket?: WebSocket<unknown> };
-    return socket?.getBufferedAmount?.() ?? 0;
+    return connected ? bufferedBytes(conn) : 0;
   }
 
   disconnect(reason: string): void {

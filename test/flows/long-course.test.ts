@@ -1,7 +1,11 @@
+import { once } from "node:events";
 import { beforeAll, describe, expect, it } from "vitest";
+import { WebSocket } from "ws";
 import type { CourseProgress } from "../../src/protocol/progress.ts";
 import { type ConnectedServer, useConnectedServer } from "../helpers/connected-server.ts";
+import { readMetric } from "../helpers/server-calls.ts";
 import { mintToken } from "../helpers/tokens.ts";
+import { waitFor } from "../helpers/wait-for.ts";
 
 /*
  * A course of 10,000 files: its learner gets all of it, and nobody else waits for that.
@@ -74,5 +78,34 @@ describe("a course of 10,000 files", () => {
     }
     await Promise.all(answers);
     expect(acks).toBeGreaterThan(3);
+  });
+
+  it("answers every call of a client that reads late, heartbeats too", async () => {
+    const token = await mintToken("alice");
+    const client = new WebSocket(`${server.url.replace("http", "ws")}/socket.io/?EIO=4&transport=websocket`);
+    const acks = new Map<number, string>();
+    let isJoined = false;
+    client.on("message", (data) => {
+      isJoined ||= data.toString().startsWith("40/player");
+      const [, id, body] = /^43\/player,(\d+)\[(.*)/s.exec(data.toString()) ?? [];
+      if (id !== undefined) acks.set(Number(id), body as string);
+    });
+    await once(client, "open");
+    client.send(`40/player,${JSON.stringify({ token })}`);
+    const ask = (id: number, event: string, payload: object) =>
+      client.send(`42/player,${id}${JSON.stringify([event, payload])}`);
+    await waitFor(() => isJoined, { what: "the namespace" });
+    client.pause();
+    for (const id of [1, 2, 3]) ask(id, "progress:get", { courseId: "long" });
+    const answered = () => readMetric(server.url, "playhead_socket_calls_total", 'event="progress:get",outcome="ok"');
+    const before = await answered();
+    await waitFor(async () => (await answered()) > before, { what: "the first answer to wait for its reader" });
+    ask(4, "heartbeat", { fileId: "s1", position: 2 });
+    // By then answers that did not wait for their reader would have been dropped.
+    await read("nobody");
+    client.resume();
+    await waitFor(() => acks.size === 4, { what: "four acks", timeoutMs: 30_000 });
+    for (const body of acks.values()) expect(body.slice(0, 10)).toBe('{"ok":true');
+    client.close();
   });
 });
