@@ -1,0 +1,52 @@
+-- A session ends only when its user's next heartbeat must call xapi_progress, which begins another one: idle may not be shorter
+-- than the gap in the condition of its trigger. Under the lock of the user no heartbeat is on its way into the row. The sessions
+-- of a user whose lock is taken are looked at again in the next round. Heartbeats wait for at most `most` sessions.
+CREATE OR REPLACE FUNCTION xapi_tend_sessions(
+  idle interval, after_at timestamptz, after_id uuid, page integer, most integer,
+  OUT ended integer, OUT last_at timestamptz, OUT last_id uuid
+) LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan AS $$
+DECLARE
+  session xapi_sessions;
+  progress user_progress;
+  is_idle boolean;
+  tended integer := 0;
+  busy_users text[] := '{}';
+BEGIN
+  ended := 0;
+  FOR session IN SELECT * FROM xapi_sessions AS s WHERE (s.begun_at, s.id) > (after_at, after_id) ORDER BY s.begun_at, s.id LIMIT page LOOP
+    last_at := session.begun_at;
+    last_id := session.id;
+    CONTINUE WHEN session.user_id = ANY (busy_users);
+    -- The second time under the lock.
+    FOR try IN 1..2 LOOP
+      SELECT * INTO session FROM xapi_sessions AS s WHERE s.id = last_id;
+      EXIT WHEN NOT FOUND;
+      SELECT * INTO progress FROM user_progress AS p WHERE p.user_id = session.user_id AND p.file_id = session.file_id;
+      IF NOT FOUND THEN
+        -- The row is gone, with its file perhaps: nothing is left to state.
+        DELETE FROM xapi_sessions AS s WHERE s.id = last_id;
+        EXIT;
+      END IF;
+      is_idle := clock_timestamp() - idle >= CASE WHEN xapi_player(progress.writer_session) = session.player
+        THEN progress.beat_at ELSE coalesce(session.seen_at, progress.beat_at) END;
+      EXIT WHEN session.stated AND NOT coalesce(is_idle, true);
+      IF try = 1 THEN
+        -- The row in users too, before rows that go with it: somebody may be deleting the user.
+        PERFORM FROM users AS u WHERE u.id = session.user_id FOR KEY SHARE SKIP LOCKED;
+        IF NOT FOUND OR NOT pg_try_advisory_xact_lock(user_lock(session.user_id)) THEN
+          busy_users := busy_users || session.user_id;
+          EXIT;
+        END IF;
+        tended := tended + 1;
+      ELSIF coalesce(is_idle, true) THEN
+        PERFORM xapi_end_session(session, progress);
+        ended := ended + 1;
+      ELSE
+        PERFORM xapi_begin_session(session, progress);
+      END IF;
+    END LOOP;
+    EXIT WHEN tended >= most;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION xapi_tend_sessions IS 'States the beginnings of sessions, and ends those in which nothing was written for so long. In the order of their beginnings. Null in last_id: there are no more.';
