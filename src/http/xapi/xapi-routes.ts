@@ -1,29 +1,27 @@
 import type { Caller } from "../../auth/caller.ts";
 import type { Config } from "../../config.ts";
 import { AppError } from "../../errors.ts";
+import { doc } from "../../protocol/doc.ts";
 import {
-  RefusedStatement,
+  EXAMPLE_STATEMENT_ID,
+  RefusedQuestion,
   RefusedStatements,
   XAPI_VERSION,
   XapiQuestion,
-  XapiStatement,
   XapiStatements,
 } from "../../protocol/xapi.ts";
 import type { StatementStore } from "../../xapi/statement-store.ts";
 import type { Bearer } from "../bearer.ts";
 import { BEARER, createRoute, jsonContent, type Middleware, PROBLEMS, type Router, z } from "../router.ts";
 
-const StatementSchema = XapiStatement.meta({ id: "XapiStatement" });
-const StatementsSchema = XapiStatements.extend({ statements: z.array(StatementSchema) }).meta({ id: "XapiStatements" });
-const RefusedSchema = RefusedStatements.extend({
-  refused: z.array(RefusedStatement.extend({ statement: StatementSchema })),
-}).meta({ id: "RefusedStatements" });
-const RefusedQuestion = z.object({
-  before: z
-    .string()
-    .regex(/^\d{1,18}$/, { error: "expected the next of an earlier answer" })
-    .optional(),
-  limit: z.coerce.number().int().min(1).max(200).default(50),
+const Retried = z
+  .object({ retried: z.number().meta(doc("How many statements are sent again.", 1)) })
+  .meta({ id: "XapiRetried", ...doc("What is sent again.") });
+const Retry = z.object({
+  statementId: z
+    .uuid()
+    .optional()
+    .meta(doc("The statement to send again; without it all that were refused.", EXAMPLE_STATEMENT_ID)),
 });
 const PATH = "/v1/xapi/statements";
 
@@ -48,11 +46,12 @@ export function addXapiRoutes(router: Router, { config, xapi, bearer }: XapiRout
     method: "get",
     path: PATH,
     middleware: bearer.required,
+    operationId: "listXapiStatements",
     summary: "List xAPI statements",
     description:
       "The statements of the xAPI Video Profile that Playhead has made of progress, by the parameters of xAPI 1.0.3. An admin gets everybody's, all others their own.",
     request: { query: XapiQuestion },
-    responses: { 200: jsonContent(StatementsSchema, "One page; `more` is the address of the next."), ...PROBLEMS },
+    responses: { 200: jsonContent(XapiStatements, "One page; `more` is the address of the next."), ...PROBLEMS },
   });
   router.openapi(list, async (c) => {
     const question = c.req.valid("query");
@@ -68,9 +67,11 @@ export function addXapiRoutes(router: Router, { config, xapi, bearer }: XapiRout
     method: "get",
     path: "/v1/xapi/refused",
     middleware: [bearer.required, requireAdmin],
+    operationId: "listRefusedStatements",
     summary: "List the statements that the learning record store has refused, the newest first",
+    description: "By an admin. They were put aside, so that the others go on.",
     request: { query: RefusedQuestion },
-    responses: { 200: jsonContent(RefusedSchema, "One page."), ...PROBLEMS },
+    responses: { 200: jsonContent(RefusedStatements, "One page."), ...PROBLEMS },
   });
   router.openapi(refused, async (c) => c.json(await xapi.refused(c.req.valid("query")), 200));
 
@@ -79,13 +80,15 @@ export function addXapiRoutes(router: Router, { config, xapi, bearer }: XapiRout
     method: "post",
     path: "/v1/xapi/refused/retry",
     middleware: [bearer.required, requireAdmin],
+    operationId: "retryRefusedStatements",
     summary: "Send refused statements again",
+    description: "By an admin. One of them, or all.",
     request: {
       // The body is optional: without it all are sent again.
-      body: { content: { "application/json": { schema: z.object({ statementId: z.uuid().optional() }) } } },
+      body: { content: { "application/json": { schema: Retry } } },
     },
     responses: {
-      200: jsonContent(z.object({ retried: z.number() }).meta({ id: "XapiRetried" }), "How many are sent again."),
+      200: jsonContent(Retried, "How many are sent again."),
       ...PROBLEMS,
     },
   });
