@@ -88,6 +88,7 @@ describe("the configuration", () => {
     expect(messageOf({ XAPI: "false", LRS_URL: "https://lrs.example.org" })).toContain("LRS_URL needs it");
     expect(messageOf({ LRS_AUTH: "a:b" })).toContain("LRS_AUTH: needs LRS_URL");
     expect(messageOf({ LRS_URL: "https://lrs.example.org/?a=1" })).toContain("/statements is appended");
+    expect(messageOf({ LRS_URL: "https://a:50%@lrs.example.org/" })).toContain("written as %25");
   });
 
   it("never shows NGINX_CONTROL_URLS, whose URLs may contain a password", () => {

@@ -53,7 +53,18 @@ const LrsUrl = z
   .url({ protocol: /^https?$/, error: "expected a URL such as https://lrs.example.org/xapi" })
   .refine((text) => !URL.canParse(text) || (new URL(text).search === "" && new URL(text).hash === ""), {
     error: "expected a URL without a query: /statements is appended to it",
+  })
+  .refine((text) => !URL.canParse(text) || isDecodable(new URL(text)), {
+    error: "expected a user and a password in which % is written as %25",
   });
+
+function isDecodable({ username, password }: URL): boolean {
+  try {
+    return decodeURIComponent(username + password) !== null;
+  } catch {
+    return false;
+  }
+}
 
 /**
  * Where the server's own addresses begin. It answers with and without PUBLIC_PATH, so with a path that one of them begins

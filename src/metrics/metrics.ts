@@ -223,11 +223,11 @@ function createXapiMetrics(registry: Registry) {
     ),
     xapiWaiting: maximum(
       "playhead_xapi_statements_waiting",
-      "xAPI statements that the learning record store has not taken yet.",
+      "xAPI statements that the learning record store has not taken yet; counted up to 100,000.",
     ),
     xapiRefused: maximum(
       "playhead_xapi_statements_refused",
-      "xAPI statements that the learning record store has refused.",
+      "xAPI statements that the learning record store has refused; counted up to 100,000.",
     ),
     xapiLagSeconds: maximum(
       "playhead_xapi_lag_seconds",

@@ -38,6 +38,7 @@ const FORWARDING = { lookMs: 1000, pauseMs: 1000, maxPauseMs: 60_000 };
 const ROUND_MS = 2000;
 /** A player is there for three heartbeats. */
 const IDLE_BEATS = 3;
+const COUNTED_UP_TO = 100_000;
 const UNSET_BASE = "https://playhead.invalid";
 
 /** Builds xAPI: tells the triggers what to write, and stands for the duty of tending sessions and forwarding statements. */
@@ -109,8 +110,8 @@ function collectWaiting(metrics: Metrics, pool: Database["pool"]): void {
     async collect() {
       const { rows } = await pool
         .query<{ waiting: number; refused: number; seconds: number }>(
-          `SELECT (SELECT count(*) FROM xapi_queue WHERE refused_at IS NULL) AS waiting,
-             (SELECT count(*) FROM xapi_queue WHERE refused_at IS NOT NULL) AS refused,
+          `SELECT (SELECT count(*) FROM (SELECT FROM xapi_queue WHERE refused_at IS NULL LIMIT ${COUNTED_UP_TO}) AS q) AS waiting,
+             (SELECT count(*) FROM (SELECT FROM xapi_queue WHERE refused_at IS NOT NULL LIMIT ${COUNTED_UP_TO}) AS q) AS refused,
              coalesce((SELECT extract(epoch FROM now() - s.stored) FROM xapi_statements AS s
                WHERE s.seq = (SELECT min(seq) FROM xapi_queue WHERE refused_at IS NULL)), 0)::float8 AS seconds`,
         )

@@ -151,6 +151,7 @@ describe("the forwarder", () => {
 
   it.each([
     ["answers 500 to", 500 as const],
+    ["answers 403 to", 403 as const],
     ["does not answer", "never" as const],
   ])("puts a statement aside that the store %s again and again, while it takes others", async (_, answer) => {
     lrs.answer = (statements) => (statements.some(isOf("u1", "paused")) ? answer : null);

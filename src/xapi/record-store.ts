@@ -11,7 +11,7 @@ export type PostOutcome =
   | { type: "taken" }
   /** One of the statements at least is one that the store will never take. `conflict`: it has the id already. */
   | { type: "refused"; conflict: boolean; error: string }
-  /** The store takes nothing now. `isAnswered`: it was there, and failed over these statements or for its own reasons. */
+  /** The store takes nothing now. `isAnswered`: it was there, and perhaps failed over these statements alone. */
   | { type: "failed"; isAnswered: boolean; error: string; retryAfterMs: number };
 
 export interface RecordStore {
@@ -22,6 +22,8 @@ export interface RecordStore {
 const CONFLICT = 409;
 /** The answers that are about the statements, not about the store, its address or its credentials. */
 const REFUSALS = new Set([400, CONFLICT, 413, 422]);
+/** The answers that say nothing about a statement: not signed in, too many requests. */
+const BUSY = new Set([401, 429]);
 const SHOWN_CHARACTERS = 300;
 const MAX_RETRY_AFTER_MS = 3600_000;
 
@@ -60,7 +62,7 @@ export function createRecordStore(
     if (REFUSALS.has(status)) return { type: "refused", conflict: status === CONFLICT, error };
     const seconds = Number(response.headers.get("retry-after") ?? 0);
     const retryAfterMs = Number.isFinite(seconds) ? Math.min(seconds * 1000, MAX_RETRY_AFTER_MS) : 0;
-    return { type: "failed", isAnswered: status >= 500, error, retryAfterMs };
+    return { type: "failed", isAnswered: !BUSY.has(status) && retryAfterMs === 0, error, retryAfterMs };
   }
 
   return {
@@ -71,7 +73,9 @@ export function createRecordStore(
 
 function toAuthorization({ username, password }: URL, auth: string | undefined): string | null {
   if (auth !== undefined && /^(Basic|Bearer) /.test(auth)) return auth;
-  const given = auth ?? (username === "" ? null : `${decodeURIComponent(username)}:${decodeURIComponent(password)}`);
+  const given =
+    auth ??
+    (username === "" && password === "" ? null : `${decodeURIComponent(username)}:${decodeURIComponent(password)}`);
   return given === null ? null : `Basic ${Buffer.from(given).toString("base64")}`;
 }
 

@@ -42,7 +42,7 @@ export interface StatementRow {
 export const STATEMENT_COLUMNS = `s.seq::text AS seq, s.id, s.stored, s.user_id AS "userId", s.course_id AS "courseId",
   s.lesson_id AS "lessonId", s.file_id AS "fileId", s.verb, s.session_id AS "sessionId", s.registration, s."timestamp", s.title,
   s.duration_ms AS "durationMs", s.threshold::float8 AS threshold, s.position_ms AS "positionMs",
-  (SELECT coalesce(jsonb_agg(jsonb_build_array(lower(r), upper(r)) ORDER BY r), '[]') FROM unnest(s.watched) AS r) AS watched,
+  (SELECT coalesce(jsonb_agg(jsonb_build_array(coalesce(lower(r), 0), coalesce(upper(r), s.duration_ms)) ORDER BY r), '[]') FROM unnest(s.watched) AS r) AS watched,
   s.watched_ms AS "watchedMs", s.watch_time_ms AS "watchTimeMs", s.reached`;
 
 /** What activities and accounts are named by. */
