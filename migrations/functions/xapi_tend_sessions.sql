@@ -1,31 +1,27 @@
 -- A session ends only when its user's next heartbeat must call xapi_progress, which begins another one: idle may not be shorter
 -- than the gap in the condition of its trigger. Under the lock of the user no heartbeat is on its way into the row. The sessions
--- of a user whose lock is taken are looked at again in the next round. Heartbeats wait for at most `most` sessions.
-CREATE OR REPLACE FUNCTION xapi_tend_sessions(
-  idle interval, after_at timestamptz, after_id uuid, page integer, most integer,
-  OUT ended integer, OUT last_at timestamptz, OUT last_id uuid
-) LANGUAGE plpgsql
+-- of a user whose lock is taken are looked at again in the next round.
+CREATE OR REPLACE FUNCTION xapi_tend_sessions(idle interval, ids uuid[]) RETURNS integer LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   session xapi_sessions;
   progress user_progress;
   is_idle boolean;
-  tended integer := 0;
+  ended integer := 0;
+  session_id uuid;
   busy_users text[] := '{}';
 BEGIN
-  ended := 0;
-  FOR session IN SELECT * FROM xapi_sessions AS s WHERE (s.begun_at, s.id) > (after_at, after_id) ORDER BY s.begun_at, s.id LIMIT page LOOP
-    last_at := session.begun_at;
-    last_id := session.id;
+  FOR session IN SELECT * FROM xapi_sessions AS s WHERE s.id = ANY (ids) ORDER BY s.begun_at, s.id LOOP
+    session_id := session.id;
     CONTINUE WHEN session.user_id = ANY (busy_users);
     -- The second time under the lock.
     FOR try IN 1..2 LOOP
-      SELECT * INTO session FROM xapi_sessions AS s WHERE s.id = last_id;
+      SELECT * INTO session FROM xapi_sessions AS s WHERE s.id = session_id;
       EXIT WHEN NOT FOUND;
       SELECT * INTO progress FROM user_progress AS p WHERE p.user_id = session.user_id AND p.file_id = session.file_id;
       IF NOT FOUND THEN
         -- The row is gone, with its file perhaps: nothing is left to state.
-        DELETE FROM xapi_sessions AS s WHERE s.id = last_id;
+        DELETE FROM xapi_sessions AS s WHERE s.id = session_id;
         EXIT;
       END IF;
       is_idle := clock_timestamp() - idle >= CASE WHEN xapi_player(progress.writer_session) = session.player
@@ -38,7 +34,6 @@ BEGIN
           busy_users := busy_users || session.user_id;
           EXIT;
         END IF;
-        tended := tended + 1;
       ELSIF coalesce(is_idle, true) THEN
         PERFORM xapi_end_session(session, progress);
         ended := ended + 1;
@@ -46,7 +41,7 @@ BEGIN
         PERFORM xapi_begin_session(session, progress);
       END IF;
     END LOOP;
-    EXIT WHEN tended >= most;
   END LOOP;
+  RETURN ended;
 END $$;
-COMMENT ON FUNCTION xapi_tend_sessions IS 'States the beginnings of sessions, and ends those in which nothing was written for so long. In the order of their beginnings. Null in last_id: there are no more.';
+COMMENT ON FUNCTION xapi_tend_sessions IS 'States the beginnings of sessions, and ends those in which nothing was written for so long. In the order of their beginnings. Returns how many have ended.';

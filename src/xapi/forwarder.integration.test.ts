@@ -58,9 +58,7 @@ async function watch(count: number, prefix = "u"): Promise<void> {
     "UPDATE user_progress SET watched = '{[0,95000)}', position_ms = 95000, last_watched = now() WHERE user_id = ANY($1)",
     [ids],
   );
-  await database.query(
-    "SELECT xapi_tend_sessions('2 min', '-infinity', '00000000-0000-0000-0000-000000000000', 100000, 100000)",
-  );
+  await database.query("SELECT xapi_tend_sessions('2 min', ARRAY(SELECT id FROM xapi_sessions))");
 }
 
 const waiting = async () => (await database.query("SELECT FROM xapi_queue WHERE refused_at IS NULL")).length;

@@ -72,16 +72,18 @@ export class Forwarder {
 
   /** Never rejects. */
   async #run(signal: AbortSignal): Promise<void> {
-    let isDown = false;
+    let errors = 0;
     while (!signal.aborted) {
-      let pauseMs = this.#options.pauseMs;
+      let pauseMs: number;
       try {
         pauseMs = await this.#round(signal);
-        isDown = false;
+        errors = 0;
       } catch (error) {
-        if (!isDown && !signal.aborted)
+        errors += 1;
+        if (errors === 1 && !signal.aborted)
           this.#parts.logger.warn({ err: error }, "the queue of xAPI statements could not be read or written");
-        isDown = true;
+        // Longer and longer: a commit that a standby holds up keeps its connection.
+        pauseMs = this.#pauseAfter(errors);
       }
       if (pauseMs > 0) await delay(pauseMs, undefined, { signal, ref: false }).catch(() => undefined);
     }

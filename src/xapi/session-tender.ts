@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { Pool } from "../db/pool.ts";
+import { type Pool, withTransaction } from "../db/pool.ts";
 import type { Logger } from "../logger.ts";
 
 /*
@@ -14,19 +14,31 @@ export interface SessionTenderOptions {
   roundMs: number;
 }
 
-/** Sessions that are looked at, and those among them that something is stated of, in one transaction. */
+/** Sessions that are looked at by one statement. */
 const PAGE = 500;
+/** Sessions that something is stated of in one transaction. Heartbeats of their users wait for it. */
 const TENDED_AT_ONCE = 20;
 const PAUSE_FACTOR = 20;
 const PRUNE_MS = 3600_000;
 const PRUNED_AT_ONCE = 5000;
 const LOWEST_ID = "00000000-0000-0000-0000-000000000000";
 
-/** Where a page ended; null after the last one. */
+/** The place of a session in the order of their beginnings. */
 interface Place {
-  at: string | null;
-  id: string | null;
+  at: string;
+  id: string;
 }
+
+/** The sessions of one page, and whether there is something to state of them. xapi_tend_sessions looks again, under the lock. */
+const FIND = `
+SELECT s.id, s.begun_at::text AS at, NOT s.stated OR coalesce(p.seen <= now() - make_interval(secs => $3), true) AS "isDue"
+FROM (
+  SELECT * FROM xapi_sessions WHERE (begun_at, id) > ($1::timestamptz, $2::uuid) ORDER BY begun_at, id LIMIT ${PAGE}
+) AS s LEFT JOIN LATERAL (
+  SELECT CASE WHEN xapi_player(p.writer_session) = s.player THEN p.beat_at ELSE coalesce(s.seen_at, p.beat_at) END AS seen
+  FROM user_progress AS p WHERE p.user_id = s.user_id AND p.file_id = s.file_id OFFSET 0
+) AS p ON true
+ORDER BY s.begun_at, s.id`;
 
 export class SessionTender {
   readonly #pool: Pool;
@@ -73,17 +85,29 @@ export class SessionTender {
   }
 
   async #round(signal: AbortSignal): Promise<void> {
-    for (let after: Place = { at: "-infinity", id: LOWEST_ID }; after.id !== null && !signal.aborted; ) {
-      const { rows }: { rows: Place[] } = await this.#pool.query(
-        `SELECT last_at::text AS at, last_id AS id
-         FROM xapi_tend_sessions(make_interval(secs => $1), $2, $3, $4, $5)`,
-        [this.#options.idleSeconds, after.at, after.id, PAGE, TENDED_AT_ONCE],
-      );
-      after = rows[0] as Place;
+    for (let after: Place = { at: "-infinity", id: LOWEST_ID }; ; ) {
+      const found = await this.#pool.query<Place & { isDue: boolean }>(FIND, [
+        after.at,
+        after.id,
+        this.#options.idleSeconds,
+      ]);
+      const due = found.rows.filter(({ isDue }) => isDue).map(({ id }) => id);
+      for (let i = 0; i < due.length && !signal.aborted; i += TENDED_AT_ONCE)
+        await this.#tend(due.slice(i, i + TENDED_AT_ONCE));
+      const last = found.rows.at(-1);
+      if (last === undefined || signal.aborted) break;
+      after = last;
     }
     if (performance.now() - this.#prunedAt < PRUNE_MS) return;
     await this.#prune(signal);
     this.#prunedAt = performance.now();
+  }
+
+  /** In a transaction: it refuses while an earlier commit waits for a standby, so that such commits do not pile up. */
+  async #tend(ids: string[]): Promise<void> {
+    await withTransaction(this.#pool, (client) =>
+      client.query("SELECT xapi_tend_sessions(make_interval(secs => $1), $2)", [this.#options.idleSeconds, ids]),
+    );
   }
 
   async #prune(signal: AbortSignal): Promise<void> {

@@ -1,4 +1,4 @@
-import type { Pool } from "../db/pool.ts";
+import { type Pool, withTransaction } from "../db/pool.ts";
 import { STATEMENT_COLUMNS, type StatementRow } from "./statement.ts";
 
 /*
@@ -19,6 +19,10 @@ export interface StatementQueue {
 const WAITING = "FROM xapi_queue AS q JOIN xapi_statements AS s ON s.seq = q.seq WHERE q.refused_at IS NULL";
 
 export function createStatementQueue({ pool }: { pool: Pool }): StatementQueue {
+  /** In a transaction: it refuses while an earlier commit waits for a standby, so that such commits do not pile up. */
+  const write = (sql: string, parameters: unknown[]) =>
+    withTransaction(pool, async (client) => void (await client.query(sql, parameters)));
+
   return {
     async first(limit) {
       const { rows } = await pool.query<StatementRow>(
@@ -38,12 +42,10 @@ export function createStatementQueue({ pool }: { pool: Pool }): StatementQueue {
       return rows[0] ?? null;
     },
 
-    async taken(statements) {
-      await pool.query("DELETE FROM xapi_queue WHERE seq = ANY($1::bigint[])", [statements.map(({ seq }) => seq)]);
-    },
+    taken: (statements) =>
+      write("DELETE FROM xapi_queue WHERE seq = ANY($1::bigint[])", [statements.map(({ seq }) => seq)]),
 
-    async putAside({ seq }, error) {
-      await pool.query("UPDATE xapi_queue SET refused_at = now(), error = $2 WHERE seq = $1", [seq, error]);
-    },
+    putAside: ({ seq }, error) =>
+      write("UPDATE xapi_queue SET refused_at = now(), error = $2 WHERE seq = $1", [seq, error]),
   };
 }

@@ -10,7 +10,6 @@ import { createStatementStore, type StatementStore } from "./statement-store.ts"
  */
 
 const NAMES = { base: "https://learn.example.org", homePage: "https://people.example.org" };
-const LOWEST_ID = "00000000-0000-0000-0000-000000000000";
 const IDLE_SECONDS = 120;
 
 let database: TestDatabase;
@@ -73,8 +72,8 @@ async function wait(seconds: number): Promise<void> {
 /** Goes round once. @returns how many sessions have ended */
 async function tend(): Promise<number> {
   const [row] = await database.query<{ ended: number }>(
-    "SELECT ended FROM xapi_tend_sessions(make_interval(secs => $1), '-infinity', $2, 100, 100)",
-    [IDLE_SECONDS, LOWEST_ID],
+    "SELECT xapi_tend_sessions(make_interval(secs => $1), ARRAY(SELECT id FROM xapi_sessions)) AS ended",
+    [IDLE_SECONDS],
   );
   return row?.ended ?? 0;
 }
