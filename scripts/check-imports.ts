@@ -12,7 +12,7 @@ const SERVER_ROWS = [
   ["main.ts"], // the command line
   ["cli", "server.ts"], // its commands, and the composition root
   ["gateway", "http", "workers"], // the ways in: sockets, HTTP; several processes
-  ["progress", "live", "streams", "people", "webhooks", "mirror"], // the subjects
+  ["progress", "live", "streams", "people", "webhooks", "xapi", "mirror"], // the subjects
   ["auth", "catalogue"], // who is calling, and what there is to watch
   ["db", "redis", "uws", "limits"], // the ground that subjects stand on
   ["metrics", "config.ts"], // imported everywhere above, mostly for types

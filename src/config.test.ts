@@ -77,6 +77,20 @@ describe("the configuration", () => {
     expect(messageOf({ SOCKET_TRANSPORTS: "pigeon" })).toContain("SOCKET_TRANSPORTS");
   });
 
+  it("never shows LRS_URL and LRS_AUTH, which may hold a password", () => {
+    const message = messageOf({ LRS_URL: "ftp://lrs:hunter2@lrs.example.org", LRS_AUTH: "hunter2" });
+    expect(message).toContain("LRS_URL: got (not shown)");
+    expect(message).toContain("LRS_AUTH: got (not shown); expected user:password");
+    expect(message).not.toContain("hunter2");
+  });
+
+  it("refuses an LRS_URL without xAPI, and a sign-in without an LRS_URL", () => {
+    expect(messageOf({ XAPI: "false", LRS_URL: "https://lrs.example.org" })).toContain("LRS_URL needs it");
+    expect(messageOf({ LRS_AUTH: "a:b" })).toContain("LRS_AUTH: needs LRS_URL");
+    expect(messageOf({ LRS_URL: "https://lrs.example.org/?a=1" })).toContain("/statements is appended");
+    expect(messageOf({ LRS_URL: "https://a:50%@lrs.example.org/" })).toContain("written as %25");
+  });
+
   it("never shows NGINX_CONTROL_URLS, whose URLs may contain a password", () => {
     const message = messageOf({ NGINX_CONTROL_URLS: "http://admin:hunter2@nginx/control" });
     expect(message).toContain("NGINX_CONTROL_URLS: got (not shown)");

@@ -44,6 +44,28 @@ const Origin = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
+/** What IRIs begin with, without a slash at the end. */
+const IriBase = z
+  .url({ protocol: /^https?$/, error: "expected a URL such as https://learn.example.org" })
+  .transform((text) => text.replace(/\/+$/, ""));
+
+const LrsUrl = z
+  .url({ protocol: /^https?$/, error: "expected a URL such as https://lrs.example.org/xapi" })
+  .refine((text) => !URL.canParse(text) || (new URL(text).search === "" && new URL(text).hash === ""), {
+    error: "expected a URL without a query: /statements is appended to it",
+  })
+  .refine((text) => !URL.canParse(text) || isDecodable(new URL(text)), {
+    error: "expected a user and a password in which % is written as %25",
+  });
+
+function isDecodable({ username, password }: URL): boolean {
+  try {
+    return decodeURIComponent(username + password) !== null;
+  } catch {
+    return false;
+  }
+}
+
 /**
  * Where the server's own addresses begin. It answers with and without PUBLIC_PATH, so with a path that one of them begins
  * with, or the other way round, an address would have two meanings.
@@ -202,6 +224,35 @@ export const VARIABLES = {
     .describe(
       "How long a stream waits for its encoder to come back before it ends, in seconds, unless the stream sets its own time.",
     ),
+  XAPI: Flag.default(true).describe(
+    "Whether statements of the xAPI Video Profile are written: `GET /v1/xapi/statements`, and `LRS_URL`.",
+  ),
+  XAPI_BASE: IriBase.default("https://playhead.invalid").describe(
+    "What the IRIs of files, lessons and courses in xAPI statements begin with, such as `https://learn.example.org`. They name things and need not lead anywhere. Choose it once: another base makes other activities.",
+  ),
+  XAPI_HOME_PAGE: IriBase.optional().describe(
+    "The `homePage` of the accounts that xAPI statements name learners by, beside the user's id. By default `XAPI_BASE`.",
+  ),
+  XAPI_IDLE_SECONDS: whole(90, 24 * HOUR_SECONDS)
+    .default(120)
+    .describe(
+      "After so long without progress a session of xAPI has ended, in seconds; at least after three heartbeats (`BEAT_INTERVAL_MS`).",
+    ),
+  XAPI_KEEP_DAYS: whole(1, 36_500)
+    .default(400)
+    .describe("How long xAPI statements are kept, in days. Those that wait for the learning record store stay."),
+  LRS_URL: LrsUrl.optional().describe(
+    "The xAPI endpoint of a learning record store, such as `https://lrs.example.org/xapi`: statements are sent to `<LRS_URL>/statements`. It may hold a user and a password.",
+  ),
+  LRS_AUTH: z
+    .string()
+    .regex(/^(Basic \S+|Bearer \S+|[^\s:]+:.*)$/, {
+      error: "expected user:password, or a whole header such as Bearer abc",
+    })
+    .optional()
+    .describe(
+      "How the learning record store is signed in to: `user:password` for HTTP Basic, or a whole header, `Basic …` or `Bearer …`.",
+    ),
   DATABASE_POOL_SIZE: Count.default(10).describe(
     "Connections to the database for reads, and for everything else except the heartbeat writers.",
   ),
@@ -276,6 +327,8 @@ const SECRET_VARIABLES = new Set([
   "RTMP_SECRETS",
   "HOOK_SECRETS",
   "NGINX_CONTROL_URLS",
+  "LRS_URL",
+  "LRS_AUTH",
 ]);
 
 /**
@@ -325,6 +378,8 @@ function findContradictions(given: Environment): string[] {
     const [missing, set] = given.DB_HOST === undefined ? ["DB_HOST", "DB_NAME"] : ["DB_NAME", "DB_HOST"];
     problems.push(`${missing}: is not set, and ${set} is; they name a database together. Or set DATABASE_URL instead`);
   }
+  if (!given.XAPI && given.LRS_URL !== undefined) problems.push('XAPI: got "false"; LRS_URL needs it');
+  if (given.LRS_AUTH !== undefined && given.LRS_URL === undefined) problems.push("LRS_AUTH: needs LRS_URL");
   if (given.FIREBASE_PROJECT_ID === undefined) {
     if (given.FIRESTORE_MIRROR) problems.push('FIRESTORE_MIRROR: got "true"; it needs FIREBASE_PROJECT_ID');
     // With the secret, a backend of the operator's own can sign tokens.

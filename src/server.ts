@@ -39,6 +39,7 @@ import { App } from "./uws/uws.ts";
 import { readVersion } from "./version.ts";
 import { createWebhooks } from "./webhooks/create-webhooks.ts";
 import { Worker } from "./workers/worker.ts";
+import { createXapi } from "./xapi/create-xapi.ts";
 
 /*
  * The composition root: builds the parts in the order in which they need each other, hands one part's functions to
@@ -159,6 +160,8 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
   cleanups.push(() => streams.stop());
   const webhooks = createWebhooks({ pool, metrics, logger });
   cleanups.push(() => webhooks.stop());
+  const xapi = await createXapi({ ...common, database });
+  cleanups.push(() => xapi.stop());
   const subjects = { ...common, catalogue, progress: progress.service };
   const cutsOf = live.sumOverProcesses((userId) => progress.service.cutsOf(userId));
 
@@ -196,6 +199,7 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
   cleanups.push(() => live.stop());
   mirror?.start();
   webhooks.start();
+  xapi.start();
 
   const health = createHealth({
     checks: {
@@ -220,6 +224,7 @@ async function start(options: ServerOptions, cleanups: Cleanups): Promise<Runnin
     streams: streams.service,
     publishGate: streams.gate,
     webhooks: webhooks.store,
+    xapi: xapi.store,
     figures: worker === null ? () => metrics.registry.metrics() : () => worker.gather(),
     health,
     pages: BUILT_PAGES,

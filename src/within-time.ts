@@ -1,5 +1,5 @@
 /*
- * Bounded waiting. The work itself goes on when the time is up: only the waiting ends.
+ * Bounded waiting. The work itself goes on when the time is up, and only the waiting ends, except where it is cut off.
  */
 
 /**
@@ -28,5 +28,30 @@ export async function endsWithin(work: Promise<unknown>, timeoutMs: number): Pro
     return await Promise.race([work.then(() => true), timeUp]);
   } finally {
     clearTimeout(timer);
+  }
+}
+
+/**
+ * Does work that a signal can end, and ends it when the time is up (`TimeoutError`) or when `signal` does. Not by
+ * `AbortSignal.any` and `AbortSignal.timeout`: Node 20 collects such signals as garbage, and the work hangs for ever
+ * (https://github.com/nodejs/node/issues/57736).
+ */
+export async function cutOff<T>(
+  signal: AbortSignal,
+  timeoutMs: number,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const controller = new AbortController();
+  const end = () => controller.abort(signal.reason);
+  const timer = setTimeout(() => {
+    controller.abort(new DOMException(`not done within ${timeoutMs} ms`, "TimeoutError"));
+  }, timeoutMs);
+  signal.addEventListener("abort", end, { once: true });
+  if (signal.aborted) end();
+  try {
+    return await work(controller.signal);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", end);
   }
 }

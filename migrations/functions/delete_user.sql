@@ -36,7 +36,7 @@ BEGIN
   PERFORM pg_notify('catalogue', id) FROM courses WHERE instructor_id = $1;
   UPDATE courses SET instructor_id = NULL, updated_at = now() WHERE instructor_id = $1;
   PERFORM set_config('playhead.catalogue', catalogue, true);
-  -- Progress, sums, reset marks, streams and their sessions go with it.
+  -- Progress, sums, reset marks, streams and their sessions go with it, and so do xAPI statements and what is queued of them.
   DELETE FROM users WHERE id = $1;
   DELETE FROM user_profiles WHERE user_id = $1;
   DELETE FROM user_activity_log WHERE user_id = $1;

@@ -18,6 +18,8 @@ export const DUTIES = {
   relay: [7702, 0],
   /** Brings the mirror up to date. */
   mirror: [7702, 1],
+  /** Tends the sessions of xAPI, and forwards statements to the learning record store. */
+  xapi: [7702, 2],
 } as const;
 const LOOK_MS = 1000;
 const ANSWER_MS = 3000;

@@ -62,6 +62,7 @@ beforeAll(async () => {
     streams: fakeStreams(),
     publishGate: gate,
     webhooks: {} as WebhookStore,
+    xapi: {} as never,
     health: createHealth({ checks: {} }),
     pages: folder,
   });

@@ -299,6 +299,9 @@ describe("the routes of operations", () => {
       "/v1/webhooks/{webhookId}/deliveries",
       "/v1/webhooks/{webhookId}/retry",
       "/v1/webhooks/{webhookId}/rotate",
+      "/v1/xapi/refused",
+      "/v1/xapi/refused/retry",
+      "/v1/xapi/statements",
     ]);
     expect(body.components.schemas.FileProgress.properties.watched).toMatchObject({ type: "array" });
     expect(body.paths["/v1/courses/{courseId}"].put.security).toEqual([{ bearer: [] }]);

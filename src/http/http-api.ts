@@ -16,6 +16,7 @@ import type { SharedProgressService } from "../progress/progress-service.ts";
 import type { PublishGate } from "../streams/publish-gate.ts";
 import type { StreamService } from "../streams/stream-service.ts";
 import type { WebhookStore } from "../webhooks/webhook-store.ts";
+import type { StatementStore } from "../xapi/statement-store.ts";
 import { addAccountRoutes } from "./accounts/account-routes.ts";
 import { allowOrigins } from "./allowed-origins.ts";
 import { type Bearer, createBearer } from "./bearer.ts";
@@ -32,6 +33,7 @@ import { addProgressRoutes } from "./progress/progress-routes.ts";
 import { createRouter, type Middleware, type Router } from "./router.ts";
 import { addStreamRoutes } from "./streams/stream-routes.ts";
 import { addWebhookRoutes } from "./webhooks/webhook-routes.ts";
+import { addXapiRoutes } from "./xapi/xapi-routes.ts";
 
 /** The longest body of any request: a catalogue of about 15,000 files. `serveFetch` enforces it. */
 export const MAX_BODY_BYTES = 2 * 1024 * 1024;
@@ -67,6 +69,7 @@ export interface HttpParts {
   streams: StreamService;
   publishGate: PublishGate;
   webhooks: WebhookStore;
+  xapi: StatementStore;
   health: Health;
   /** What `/metrics` answers; by default the figures of `metrics`. */
   figures?: () => Promise<string>;
@@ -90,6 +93,7 @@ const SUBJECTS: readonly ((router: Router, parts: RouteParts) => void)[] = [
   addUserDataRoutes,
   addStreamRoutes,
   addWebhookRoutes,
+  addXapiRoutes,
   addHookRoutes,
   addOperationRoutes,
   addPageRoutes,

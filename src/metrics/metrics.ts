@@ -23,6 +23,7 @@ export function createMetrics() {
     ...createStreamMetrics(registry),
     ...createMirrorMetrics(registry),
     ...createWebhookMetrics(registry),
+    ...createXapiMetrics(registry),
   };
 }
 
@@ -209,6 +210,29 @@ function createWebhookMetrics(registry: Registry) {
     ),
     webhooksWaiting: maximum("playhead_webhook_deliveries_waiting", "Deliveries to webhooks that wait for an attempt."),
     webhooksDead: maximum("playhead_webhook_deliveries_dead", "Deliveries to webhooks that were given up."),
+  };
+}
+
+function createXapiMetrics(registry: Registry) {
+  const { counter, maximum } = toMakers(registry);
+  return {
+    lrsRequests: counter(
+      "playhead_lrs_requests_total",
+      "Requests to the learning record store by outcome: taken, refused (one of the statements), failed (another attempt follows).",
+      ["outcome"],
+    ),
+    xapiWaiting: maximum(
+      "playhead_xapi_statements_waiting",
+      "xAPI statements that the learning record store has not taken yet; counted up to 100,000.",
+    ),
+    xapiRefused: maximum(
+      "playhead_xapi_statements_refused",
+      "xAPI statements that the learning record store has refused; counted up to 100,000.",
+    ),
+    xapiLagSeconds: maximum(
+      "playhead_xapi_lag_seconds",
+      "The age of the oldest xAPI statement that waits for the learning record store, in seconds.",
+    ),
   };
 }
 

@@ -61,6 +61,18 @@ const SESSIONS = `SELECT a.stream_id AS "streamId", a.state, a.server, a.app, a.
 const EVENTS = `SELECT id AS "eventId", ${time("created_at", "at")}, type, data FROM webhook_events
   WHERE data ->> 'userId' = $1 ORDER BY id`;
 
+const STATEMENTS = `SELECT s.id AS "statementId", s.verb, s.course_id AS "courseId", s.lesson_id AS "lessonId", s.file_id AS "fileId", s.title,
+  s.registration, s.session_id AS "sessionId", ${time('s."timestamp"', "at")}, ${time("s.stored", "storedAt")},
+  ${seconds("s.position_ms", "position")}, ${seconds("s.duration_ms", "duration")},
+  (SELECT coalesce(json_agg(json_build_array(lower(r) / 1000.0, upper(r) / 1000.0)), '[]') FROM unnest(s.watched) AS r) AS watched,
+  ${seconds("s.watched_ms", "watchedSeconds")}, ${seconds("s.watch_time_ms", "watchTimeSeconds")}, s.threshold::float8 AS threshold,
+  s.reached, q.seq IS NOT NULL AND q.refused_at IS NULL AS "isWaiting", q.error AS refusal
+  FROM xapi_statements AS s LEFT JOIN xapi_queue AS q ON q.seq = s.seq
+  WHERE s.user_id = $1 ORDER BY s.stored, s.seq`;
+const XAPI_SESSIONS = `SELECT id AS "sessionId", file_id AS "fileId", player, ${time("begun_at", "begunAt")}, stated,
+  ${time("seen_at", "seenAt")}, ${time("last_watched", "lastWatched")}, ${seconds("position_ms", "position")}
+  FROM xapi_sessions WHERE user_id = $1 ORDER BY begun_at, id`;
+
 const ACCOUNT = `SELECT username, email, first_name AS "firstName", last_name AS "lastName", role, password IS NOT NULL AS "hasPassword",
   ${time("created_at", "createdAt")} FROM users WHERE id = $1`;
 const PROFILE = `SELECT name, name_source AS source, ${time("updated_at", "updatedAt")} FROM user_profiles WHERE user_id = $1`;
@@ -112,5 +124,7 @@ async function read(client: PoolClient, userId: string): Promise<UserExport> {
     streams: await all<UserExport["streams"][number]>(STREAMS),
     webhookEvents: await all<UserExport["webhookEvents"][number]>(EVENTS),
     streamSessions: await all<UserExport["streamSessions"][number]>(SESSIONS),
+    xapiStatements: await all<UserExport["xapiStatements"][number]>(STATEMENTS),
+    xapiSessions: await all<UserExport["xapiSessions"][number]>(XAPI_SESSIONS),
   };
 }

@@ -63,6 +63,9 @@ async function fill(userId: string): Promise<void> {
     "INSERT INTO reset_marks (user_id, course_id, epoch, reset_at) VALUES ($1, 'c2', 4, now())",
     "INSERT INTO user_activity_log (user_id, activity_type, course_id, actor_id) VALUES ($1, 'reset', 'c1', 'dave'), ($1, 'started', 'c1', NULL), ('dave', 'waived', 'c1', $1)",
     "INSERT INTO webhook_events (type, data) VALUES ('completed', jsonb_build_object('userId', $1::text, 'fileId', 'c1-f1')), ('completed', '{\"userId\": \"dave\"}')",
+    "INSERT INTO xapi_sessions (user_id, file_id, player, begun_at) VALUES ($1, 'c1-f1', 'phone', now())",
+    "INSERT INTO xapi_statements (user_id, course_id, lesson_id, file_id, verb, registration, \"timestamp\", title, duration_ms, threshold, position_ms, watched, watched_ms, watch_time_ms, reached) VALUES ($1, 'c1', 'c1-l', 'c1-f1', 'paused', gen_random_uuid(), now(), 'File 1', 60000, 0.9, 7000, '{[0,7000)}', 7000, 8000, false)",
+    "INSERT INTO xapi_queue (seq, refused_at, error) SELECT seq, now(), 'no' FROM xapi_statements WHERE user_id = $1",
     "INSERT INTO streams (id, user_id, title, key_hash, key_prefix) VALUES ($1 || '-s', $1, 'Live', sha256('key'), 'pk_1')",
     "INSERT INTO stream_sessions (stream_id, claim, server, boot, connection, client_ip, state, lease_until, started_at) VALUES ($1 || '-s', 'x', 's', 'b', 'c', '192.0.2.7', 'live', now(), now())",
   ];
@@ -125,6 +128,8 @@ describe("an export", () => {
       streams: [{ streamId: "carol-s", title: "Live", keyPrefix: "pk_1" }],
       webhookEvents: [{ type: "completed", data: { userId: "carol", fileId: "c1-f1" } }],
       streamSessions: [{ streamId: "carol-s", clientIp: "192.0.2.7" }],
+      xapiStatements: [{ verb: "paused", fileId: "c1-f1", position: 7, watched: [[0, 7]], refusal: "no" }],
+      xapiSessions: [{ fileId: "c1-f1", player: "phone", stated: false }],
     });
     expect(JSON.stringify(data)).not.toMatch(/dave|hash"/);
   });
@@ -151,6 +156,8 @@ describe("an export", () => {
       "user_profiles.user_id",
       "user_progress.user_id",
       "users.username",
+      "xapi_sessions.user_id",
+      "xapi_statements.user_id",
     ]);
   });
 

@@ -48,6 +48,45 @@ const ACTIVITY = {
   fileId: optionalText("The file; null if it was a whole course.", "demo-intro"),
 };
 
+const ranges = z
+  .array(z.tuple([z.number(), z.number()]).meta(doc("From, and to.", [0, 24])))
+  .meta(doc("The parts that were watched.", [[0, 24]]));
+
+/** What an xAPI statement says of the user. */
+const STATEMENT = {
+  statementId: text("The id of the statement.", "8f0c5d55-2b4e-4c57-9d8b-5a8f3a0c9b11"),
+  verb: text("`initialized`, `completed`, `paused` or `terminated`.", "completed"),
+  courseId,
+  lessonId,
+  fileId: text("The file.", "demo-intro"),
+  title: text("The title of the file at that time.", "Introduction"),
+  registration: text("The user in the course, until a reset.", "1f6b1c1e-7a55-4d0c-8a4b-0d6a2f5b7c3e"),
+  sessionId: optionalText("The session; null where nobody was playing.", "4c0e5f4e-5d43-4a76-9a0b-06ea43c53a10"),
+  at: instant("When it happened."),
+  storedAt: instant("When it was stored."),
+  position: number("Where the player was.", 24),
+  duration: number("The duration of the file at that time.", 24),
+  watched: ranges,
+  watchedSeconds: number("The length of what was watched.", 24),
+  watchTimeSeconds: number("The time spent, re-watching included.", 24.5),
+  threshold: number("The share of the file that completes it.", 0.9),
+  reached: flag("Whether that share was watched.", true),
+  isWaiting: flag("Whether it waits for the learning record store.", false),
+  refusal: optionalText("Why the learning record store has refused it; null if it has not.", null),
+};
+
+/** A session whose end was not stated yet. */
+const XAPI_SESSION = {
+  sessionId: text("The id of the session.", "4c0e5f4e-5d43-4a76-9a0b-06ea43c53a10"),
+  fileId: text("The file.", "demo-intro"),
+  player: text("The session as the player named it; empty where it named none.", "s-1"),
+  begunAt: instant("When it began."),
+  stated: flag("Whether its beginning was stated.", true),
+  seenAt: optionalInstant("When another player took over; null if none has."),
+  lastWatched: optionalInstant("When the player was last seen then."),
+  position: optionalNumber("Where it was then.", 12.5),
+};
+
 const account = z
   .object({
     username: optionalText("The name to sign in with.", "bob"),
@@ -179,6 +218,8 @@ export const UserExport = z
       },
     ),
     streamSessions: list("What was published on the user's streams.", "A session.", STREAM_SESSION),
+    xapiStatements: list("What xAPI statements say of the user.", "A statement.", STATEMENT),
+    xapiSessions: list("The user's sessions whose end was not stated yet.", "A session.", XAPI_SESSION),
   })
   .meta({ id: "UserExport", ...doc("Everything that is stored of a user, as of one moment.") });
 

@@ -1,4 +1,5 @@
 import { Webhook } from "standardwebhooks";
+import { cutOff } from "../within-time.ts";
 import type { DueDelivery, Outcome } from "./outbox.ts";
 
 /*
@@ -21,7 +22,8 @@ const GONE = 410;
 
 /** Sends the event once. Never throws. */
 export async function sendDelivery(delivery: DueDelivery, signal: AbortSignal): Promise<Outcome> {
-  const error = await post(delivery, signal).catch((thrown: unknown) => explain(thrown));
+  const attempt = cutOff(signal, ATTEMPT_TIMEOUT_MS, (cut) => post(delivery, cut));
+  const error = await attempt.catch((thrown: unknown) => explain(thrown));
   if (error === null) return { type: "delivered" };
   if (error === GONE) return { type: "gone" };
   const pauseMs = PAUSES_MS[delivery.attempts - 1];
@@ -38,7 +40,7 @@ async function post({ eventId, type, data, createdAt, url, secret }: DueDelivery
     body,
     // A redirect may lead to an address that nobody has allowed.
     redirect: "manual",
-    signal: AbortSignal.any([signal, AbortSignal.timeout(ATTEMPT_TIMEOUT_MS)]),
+    signal,
     headers: {
       "content-type": "application/json",
       "user-agent": "Playhead",

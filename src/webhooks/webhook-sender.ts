@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import type { Logger } from "../logger.ts";
 import type { Metrics } from "../metrics/metrics.ts";
 import type { DueDelivery, Outbox } from "./outbox.ts";
@@ -34,6 +35,7 @@ export class WebhookSender {
 
   constructor(parts: WebhookSenderParts) {
     this.#parts = parts;
+    setMaxListeners(AT_ONCE, this.#stopping.signal);
   }
 
   start(): void {

@@ -174,6 +174,12 @@ describe("over HTTP", () => {
       mine: "true",
       webhookId: webhook.id,
       url: "http://127.0.0.1:9/hook",
+      statementId: "9d1a9f3e-6b0a-4b43-8f3e-2b1f6a0c7d55",
+      agent: "alice",
+      since: "2026-01-01T00:00:00Z",
+      until: "2026-01-01T00:00:00Z",
+      cursor: "2026-01-01T00:00:00.000Z_1",
+      before: "1",
       // A place in lists by time; lists by id take it as an id.
       after: Buffer.from(JSON.stringify({ value: "2026-01-01T00:00:00Z", id: "f1" })).toString("base64url"),
     };

@@ -43,6 +43,16 @@ export async function fillDatabase(database: TestDatabase): Promise<void> {
   await query(
     "INSERT INTO webhooks (id, url, events, secret) VALUES ('w1', 'http://127.0.0.1:9/', '{stream_live}', 'whsec_')",
   );
+  await query("INSERT INTO xapi_sessions (user_id, file_id, player, begun_at) VALUES ('ann', 'f1', $1, now())", [
+    AWKWARD,
+  ]);
+  await query(
+    `INSERT INTO xapi_statements (user_id, course_id, lesson_id, file_id, verb, registration, "timestamp", title, duration_ms,
+       threshold, position_ms, watched, watched_ms, watch_time_ms, reached)
+     VALUES ('ann', 'c1', 'l1', 'f1', 'paused', gen_random_uuid(), now(), $1, 60000, 0.9, 7, '{[0,7)}', 7, 7, false)`,
+    [AWKWARD],
+  );
+  await query("INSERT INTO xapi_queue (seq, refused_at, error) SELECT seq, now(), $1 FROM xapi_statements", [AWKWARD]);
   await query("INSERT INTO webhook_events (id, type, data) VALUES ('evt_1', 'stream_live', '{}')");
   await query("INSERT INTO webhook_deliveries (webhook_id, event_id, last_error) VALUES ('w1', 'evt_1', $1)", [
     AWKWARD,

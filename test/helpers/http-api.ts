@@ -16,6 +16,7 @@ import { ROLES, type Role } from "../../src/protocol/roles.ts";
 import type { OwnStream } from "../../src/protocol/stream.ts";
 import type { UserExport } from "../../src/protocol/user-export.ts";
 import type { WebhookStore } from "../../src/webhooks/webhook-store.ts";
+import type { StatementStore } from "../../src/xapi/statement-store.ts";
 import { fakeGate, fakeStreams } from "./fake-streams.ts";
 
 /*
@@ -206,6 +207,7 @@ export function createApi(changes: Changes = {}) {
     streams,
     publishGate: gate,
     webhooks: {} as WebhookStore,
+    xapi: {} as StatementStore,
     health: createHealth({ checks: { database: () => ({ ok: true }) } }),
     ...parts,
     config: {
