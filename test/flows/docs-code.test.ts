@@ -34,7 +34,6 @@ const TESTED_ELSEWHERE = [
   },
   { page: /^docs\/operations\.md$/, language: /^nginx$/, test: "test/pages/behind-path.test.ts" },
   { page: /^docs\/protocol\.md$/, language: /^frames$/, test: "test/flows/raw-frames.test.ts" },
-  { page: /^docs\/protocol\.md$/, language: /^http$/, test: "test/chaos/webhooks.test.ts" },
 ];
 
 /** Commands that cannot run here. `text` is a part of the block. */
@@ -67,7 +66,7 @@ function checkOf(block: DocsBlock): Check | null {
   const { page, language, text } = block;
   if (TESTED_ELSEWHERE.some((rule) => rule.page.test(page) && rule.language.test(language))) return "elsewhere";
   // A drawing, a formula, a frame or a request.
-  if (language === "") return "notation";
+  if (language === "" || language === "http") return "notation";
   if (language === "env" || text.startsWith("HOST=0.0.0.0")) return "env";
   if (/^(js|ts|tsx)$/.test(language)) return "compile";
   if (/^(sh|console)$/.test(language)) return NOT_RUN.some((rule) => text.includes(rule.text)) ? "excused" : "run";
@@ -237,6 +236,13 @@ it("SQL runs in a migrated database", async () => {
   } finally {
     client.release();
   }
+});
+
+it("the proxy in front has the lines of the proxy behind a path, which is tested", () => {
+  const [front, path] = blocks.filter(({ page, language }) => page === "docs/operations.md" && language === "nginx");
+  const locationOf = (block: DocsBlock | undefined) => block?.text.match(/\{\n(.*?)^\}/ms)?.[1];
+  expect(locationOf(front)).toContain("proxy_pass");
+  expect(locationOf(front)).toBe(locationOf(path));
 });
 
 it("lists of variables name variables that exist", async () => {
