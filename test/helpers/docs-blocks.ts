@@ -1,8 +1,9 @@
-import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
 const ROOT = join(import.meta.dirname, "../..");
+/** Those that have pages, besides the root. */
+const FOLDERS = ["docs", "deploy", "examples", "loadtest", "packages"];
 const FENCE = /^( *)```(\S*)\n(.*?)^\1```$/gms;
 
 /** A fenced block of a page. */
@@ -18,11 +19,11 @@ export interface DocsBlock {
 
 /** Every fenced block of every page in Markdown that belongs to the project. */
 export function readDocsBlocks(): DocsBlock[] {
-  const listed = execFileSync("git", ["ls-files", "-co", "--exclude-standard", "*.md"], {
-    cwd: ROOT,
-    encoding: "utf8",
-  });
-  return listed.trim().split("\n").flatMap(readBlocksOf);
+  const inFolders = FOLDERS.flatMap((folder) =>
+    readdirSync(join(ROOT, folder), { recursive: true, encoding: "utf8" }).map((path) => `${folder}/${path}`),
+  );
+  const pages = [...readdirSync(ROOT), ...inFolders].filter((path) => /\.md$/.test(path) && !/node_modules/.test(path));
+  return pages.sort().flatMap(readBlocksOf);
 }
 
 function readBlocksOf(page: string): DocsBlock[] {
