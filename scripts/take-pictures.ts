@@ -1,5 +1,5 @@
 /*
- * Takes docs/images/{dashboard,watch}.png for the README: starts a server, lets a class of learners watch for a while, and
+ * Takes docs/images/{dashboard,watch}.png for docs/start-instructor.md: starts a server, lets a class of learners watch for a while, and
  * takes a picture of both pages. `npm run build`, then `npx tsx scripts/take-pictures.ts` (needs chromium).
  */
 import { mkdtemp, rm } from "node:fs/promises";
